@@ -1,0 +1,55 @@
+//! kbench COMMAND --key value ...   One JSON object per run on standard output.
+mod args;
+mod batch;
+mod consume;
+mod floor;
+mod group;
+mod latency;
+mod limits;
+mod misc;
+mod produce;
+mod stat;
+mod txn;
+mod wire;
+
+fn main() {
+    let mut it = std::env::args().skip(1);
+    let cmd = it.next().unwrap_or_default();
+    let a = args::Args::parse(it);
+    // every connection of a 5,000-connection run is a descriptor
+    let mut lim = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut lim);
+        lim.rlim_cur = lim.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &lim);
+    }
+    if !matches!(cmd.as_str(), "ready" | "limits" | "floor" | "") {
+        wire::Conn::open(&a.addr())
+            .and_then(|mut c| wire::negotiate(&mut c))
+            .expect("ApiVersions");
+    }
+    match cmd.as_str() {
+        "ready" => misc::ready(&a),
+        "create" => misc::create(&a),
+        "metadata" => misc::metadata_time(&a),
+        "conns" => misc::conns(&a),
+        "produce" => produce::run(&a),
+        "consume" => consume::run(&a),
+        "latency" => latency::run(&a),
+        "idle-fetch" => latency::idle_fetch(&a),
+        "rebalance" => group::rebalance(&a),
+        "idle-group" => group::idle(&a),
+        "txn" => txn::run(&a),
+        "floor" => floor::run(&a),
+        "limits" => limits::run(&a),
+        _ => {
+            eprintln!(
+                "commands: ready create metadata conns produce consume latency idle-fetch rebalance idle-group txn limits floor"
+            );
+            std::process::exit(2);
+        }
+    }
+}
