@@ -42,17 +42,33 @@ pub struct Txn {
     pub transactional: bool,
 }
 
-/// One batch of `n` records without keys or headers.
+/// One batch of records without keys or headers.
 pub fn encode(values: &[Vec<u8>], codec: Codec, txn: Option<&Txn>) -> Vec<u8> {
+    encode_keyed(values, None, codec, txn)
+}
+
+/// The same; with keys when `keys` says how many different ones there are and which comes first.
+pub fn encode_keyed(
+    values: &[Vec<u8>],
+    keys: Option<(usize, usize)>,
+    codec: Codec,
+    txn: Option<&Txn>,
+) -> Vec<u8> {
     let n = values.len();
     let mut recs = W::default();
     for (i, v) in values.iter().enumerate() {
         let mut r = W::default();
-        r.i8(0)
-            .varint(0)
-            .varint(i as i64)
-            .varint(-1)
-            .varint(v.len() as i64);
+        r.i8(0).varint(0).varint(i as i64);
+        match keys {
+            Some((count, first)) => {
+                let key = format!("key-{:08}", (first + i) % count);
+                r.varint(key.len() as i64).0.extend(key.as_bytes());
+            }
+            None => {
+                r.varint(-1);
+            }
+        }
+        r.varint(v.len() as i64);
         r.0.extend(v);
         r.varint(0);
         recs.varint(r.0.len() as i64);
@@ -93,6 +109,30 @@ pub fn encode(values: &[Vec<u8>], codec: Codec, txn: Option<&Txn>) -> Vec<u8> {
         .i32(crc32c::crc32c(&tail.0) as i32);
     b.0.extend(tail.0);
     b.0
+}
+
+/// Makes a batch the next one of its producer: id, epoch and sequence, and the CRC over them.
+pub fn stamp(batch: &mut [u8], t: &Txn) {
+    batch[43..51].copy_from_slice(&t.pid.to_be_bytes());
+    batch[51..53].copy_from_slice(&t.epoch.to_be_bytes());
+    batch[53..57].copy_from_slice(&t.seq.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// A Produce v3 or v7 frame with one batch per partition, and the place of each batch in it.
+pub fn produce_frame_of(topic: &str, acks: i16, batches: &[(i32, &[u8])]) -> (Vec<u8>, Vec<usize>) {
+    let mut w = W::default();
+    w.opt_str(None).i16(acks).i32(30_000).i32(1).str(topic);
+    w.i32(batches.len() as i32);
+    let mut places = Vec::new();
+    for (partition, batch) in batches {
+        w.i32(*partition).bytes(batch);
+        places.push(w.0.len() - batch.len());
+    }
+    let frame = wire::frame(wire::PRODUCE, 0, &w.0);
+    let shift = frame.len() - w.0.len();
+    (frame, places.into_iter().map(|p| p + shift).collect())
 }
 
 /// A Produce v3 or v7 frame of one batch. Returns the frame; the batch is its tail.

@@ -1,4 +1,4 @@
-//! Consumer groups: members that speak the group protocol and nothing else.
+//! Consumer groups: members that speak the group protocol and nothing else, and how long a rebalance takes.
 
 use crate::{
     args::Args,
@@ -26,13 +26,13 @@ struct Cfg<'a> {
     parts: usize,
 }
 
-fn subscription(topic: &str) -> Vec<u8> {
+pub fn subscription(topic: &str) -> Vec<u8> {
     let mut w = W::default();
     w.i16(0).i32(1).str(topic).i32(-1);
     w.0
 }
 
-fn assignment(topic: &str, parts: &[i32]) -> Vec<u8> {
+pub fn assignment(topic: &str, parts: &[i32]) -> Vec<u8> {
     let mut w = W::default();
     w.i16(0).i32(1).str(topic).i32(parts.len() as i32);
     for p in parts {
@@ -283,32 +283,45 @@ fn settled(
     }
 }
 
-/// Join of all at once, leave of one, join of one.
-pub fn rebalance(a: &Args) {
-    let (addr, topic, group) = (a.addr(), a.str("topic", "t"), a.str("group", "g"));
-    let n = a.num("members", 10) as usize;
-    let parts = a.num("partitions", 10) as usize;
-    let hb = Duration::from_millis(a.num("heartbeat-ms", 100) as u64);
-    let kip = a.str("protocol", "classic") == "consumer";
-    // wait for the coordinator first, so that its own start is not measured
-    let mut c = Conn::open(&addr).expect("connect");
+/// Waits until the group's coordinator is known, so that its own start is not measured.
+pub fn await_coordinator(c: &mut Conn, group: &str) {
     for _ in 0..500 {
         let mut w = W::default();
-        w.str(&group).i8(0);
+        w.str(group).i8(0);
         let mut r = c
             .call(wire::FIND_COORDINATOR, &w.0)
             .expect("find coordinator");
         r.i32();
         if r.i16() == 0 {
-            break;
+            return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    panic!("no coordinator for {group}");
+}
+
+/// The times of one group's life, in ms; NaN where it did not settle.
+struct Times {
+    join_all: f64,
+    leave: f64,
+    join_one: f64,
+}
+
+/// Join of all at once; then, when `further`, leave of one after a random pause, and join of another.
+/// The pause is up to one heartbeat interval, so that the leave meets the others anywhere between two of theirs.
+fn lifetime(a: &Args, group: &str, further: bool, seed: &mut u64) -> Times {
+    let (addr, topic) = (a.addr(), a.str("topic", "t"));
+    let n = a.num("members", 10) as usize;
+    let parts = a.num("partitions", 10) as usize;
+    let heartbeat_ms = a.num("heartbeat-ms", 100) as u64;
+    let kip = a.str("protocol", "classic") == "consumer";
+    let mut c = Conn::open(&addr).expect("connect");
+    await_coordinator(&mut c, group);
     let cfg = Cfg {
         addr: &addr,
-        group: &group,
+        group,
         topic: &topic,
-        heartbeat: hb,
+        heartbeat: Duration::from_millis(heartbeat_ms),
         parts,
     };
     let quits: Vec<AtomicBool> = (0..=n).map(|_| AtomicBool::new(false)).collect();
@@ -317,168 +330,67 @@ pub fn rebalance(a: &Args) {
     std::thread::scope(|s| {
         let start = |i: usize| {
             let (cfg, q, tx) = (&cfg, &quits[i], tx.clone());
-            s.spawn(move || {
-                if kip {
-                    kip848(cfg, i, q, &tx)
-                } else {
-                    classic(cfg, i, q, &tx)
-                }
+            s.spawn(move || match kip {
+                true => kip848(cfg, i, q, &tx),
+                false => classic(cfg, i, q, &tx),
             });
         };
-        let m = Meter::start(a.pid());
         let t0 = mono_ns();
         (0..n).for_each(start);
         let live: Vec<usize> = (0..n).collect();
-        let join = settled(&rx, &mut state, &live, parts, t0, kip);
-        std::thread::sleep(Duration::from_millis(300));
-        let t1 = mono_ns();
-        quits[n - 1].store(true, Relaxed);
-        let live: Vec<usize> = (0..n - 1).collect();
-        let left = settled(&rx, &mut state, &live, parts, t1, kip);
-        std::thread::sleep(Duration::from_millis(300));
-        let t2 = mono_ns();
-        start(n);
-        let live: Vec<usize> = (0..n - 1).chain([n]).collect();
-        let joined = settled(&rx, &mut state, &live, parts, t2, kip);
+        let join_all = settled(&rx, &mut state, &live, parts, t0, kip);
+        let (mut leave, mut join_one) = (f64::NAN, f64::NAN);
+        if further {
+            *seed = stat::random(*seed);
+            let pause_us = *seed % (heartbeat_ms * 1000).max(1);
+            std::thread::sleep(Duration::from_millis(300) + Duration::from_micros(pause_us));
+            let t1 = mono_ns();
+            quits[n - 1].store(true, Relaxed);
+            let live: Vec<usize> = (0..n - 1).collect();
+            leave = settled(&rx, &mut state, &live, parts, t1, kip);
+            std::thread::sleep(Duration::from_millis(300));
+            let t2 = mono_ns();
+            start(n);
+            let live: Vec<usize> = (0..n - 1).chain([n]).collect();
+            join_one = settled(&rx, &mut state, &live, parts, t2, kip);
+        }
         quits.iter().for_each(|q| q.store(true, Relaxed));
-        let mut out = m.stop();
-        out.extend([
-            ("join_all_ms", join),
-            ("leave_ms", left),
-            ("join_one_ms", joined),
-        ]);
-        stat::print(&out);
-    });
+        Times {
+            join_all,
+            leave,
+            join_one,
+        }
+    })
 }
 
-/// `members` in groups of 10 (one connection each), then heartbeats every `interval-ms` for `secs`.
-pub fn idle(a: &Args) {
-    let (addr, topic) = (a.addr(), a.str("topic", "t"));
-    let n = a.num("members", 1000) as usize;
-    let interval = Duration::from_millis(a.num("interval-ms", 3000) as u64);
-    let secs = Duration::from_secs(a.num("secs", 10) as u64);
-    // Joined one after the other in a group of their own pace: every group is joined by ten threads at once.
-    let mut members: Vec<(Conn, String, i32, String)> = Vec::new();
-    let rss0 = stat::mem(a.pid(), "VmRSS");
-    for chunk in 0..n.div_ceil(10) {
-        let group = format!("idle-{chunk}");
-        let bar = std::sync::Barrier::new(10);
-        let got: Vec<_> = std::thread::scope(|s| {
-            let hs: Vec<_> = (0..10)
-                .map(|_| {
-                    let (addr, topic, group, bar) = (&addr, &topic, &group, &bar);
-                    s.spawn(move || {
-                        let mut c = Conn::open(addr).expect("connect");
-                        bar.wait();
-                        let mut id = String::new();
-                        loop {
-                            let mut w = W::default();
-                            w.str(group)
-                                .i32(60_000)
-                                .i32(60_000)
-                                .str(&id)
-                                .str("consumer")
-                                .i32(1)
-                                .str("range")
-                                .bytes(&subscription(topic));
-                            let (e, generation, me, ids) = {
-                                let mut r = c.call(wire::JOIN_GROUP, &w.0).expect("join");
-                                r.i32();
-                                let (e, generation) = (r.i16(), r.i32());
-                                r.str();
-                                let (leader, me) = (r.str(), r.str());
-                                let ids: Vec<String> = (0..r.i32())
-                                    .map(|_| {
-                                        let i = r.str();
-                                        r.bytes();
-                                        i
-                                    })
-                                    .collect();
-                                (
-                                    e,
-                                    generation,
-                                    me.clone(),
-                                    if leader == me { ids } else { vec![] },
-                                )
-                            };
-                            if e == 0 || e == 79 {
-                                id = me;
-                            }
-                            if e != 0 {
-                                if e == 25 {
-                                    id.clear();
-                                }
-                                std::thread::sleep(Duration::from_millis(20));
-                                continue;
-                            }
-                            let mut w = W::default();
-                            w.str(group).i32(generation).str(&id).i32(ids.len() as i32);
-                            for m in &ids {
-                                w.str(m).bytes(&assignment(topic, &[0]));
-                            }
-                            let e = {
-                                let mut r = c.call(wire::SYNC_GROUP, &w.0).expect("sync");
-                                r.i32();
-                                r.i16()
-                            };
-                            if e != 0 {
-                                continue;
-                            }
-                            // a late joiner starts another round: make sure that it is over
-                            std::thread::sleep(Duration::from_millis(5));
-                            let mut w = W::default();
-                            w.str(group).i32(generation).str(&id);
-                            let e = {
-                                let mut r = c.call(wire::HEARTBEAT, &w.0).expect("heartbeat");
-                                r.i32();
-                                r.i16()
-                            };
-                            if e == 0 {
-                                return (c, id, generation, group.clone());
-                            }
-                            if e == 25 {
-                                id.clear();
-                            }
-                        }
-                    })
-                })
-                .collect();
-            hs.into_iter().map(|h| h.join().unwrap()).collect()
-        });
-        members.extend(got);
-    }
+/// How long `members` take to settle in a group that others have used, in ms.
+pub fn join_all(a: &Args, group: &str) -> f64 {
+    lifetime(a, group, false, &mut 1).join_all
+}
+
+/// Join of all at once, leave of one, join of one: medians over `repeat` groups, and the slowest.
+pub fn rebalance(a: &Args) {
+    let group = a.str("group", "g");
+    let mut seed = mono_ns() | 1;
     let m = Meter::start(a.pid());
-    let end = Instant::now() + secs;
-    let (mut sent, mut bad) = (0u64, 0u64);
-    let (t0, count) = (Instant::now(), members.len() as u32);
-    while Instant::now() < end {
-        let i = (sent % count as u64) as usize;
-        let due = t0 + interval / count * sent as u32;
-        if let Some(d) = due.checked_duration_since(Instant::now()) {
-            std::thread::sleep(d);
-        }
-        let (c, id, generation, group) = &mut members[i];
-        let mut w = W::default();
-        w.str(group).i32(*generation).str(id);
-        let mut r = c.call(wire::HEARTBEAT, &w.0).expect("heartbeat");
-        r.i32();
-        if r.i16() != 0 {
-            bad += 1;
-        }
-        sent += 1;
-    }
+    let times: Vec<Times> = (0..a.num("repeat", 1))
+        .map(|i| lifetime(a, &format!("{group}-{i}"), true, &mut seed))
+        .collect();
     let mut out = m.stop();
-    let cpu = out[1].1;
-    let pct = cpu / out[0].1 * 100.0;
+    let unsettled = |t: &&Times| !(t.join_all + t.leave + t.join_one).is_finite();
+    let failed = times.iter().filter(unsettled).count();
+    let of = |f: fn(&Times) -> f64| -> Vec<f64> { times.iter().map(f).collect() };
+    let max = |v: &[f64]| v.iter().copied().fold(f64::NAN, f64::max);
+    let (all, leave, one) = (of(|t| t.join_all), of(|t| t.leave), of(|t| t.join_one));
     out.extend([
-        ("heartbeats", sent as f64),
-        ("rejected", bad as f64),
-        ("cpu_us_per_heartbeat", cpu / sent as f64 * 1e6),
-        ("cpu_percent", pct),
-        (
-            "rss_kib_per_member",
-            (stat::mem(a.pid(), "VmRSS") - rss0) * 1024.0 / count as f64,
-        ),
+        ("groups", times.len() as f64),
+        ("unsettled", failed as f64),
+        ("join_all_ms", stat::median(&all)),
+        ("join_all_max_ms", max(&all)),
+        ("leave_ms", stat::median(&leave)),
+        ("leave_max_ms", max(&leave)),
+        ("join_one_ms", stat::median(&one)),
+        ("join_one_max_ms", max(&one)),
     ]);
     stat::print(&out);
 }

@@ -4,10 +4,15 @@ mod batch;
 mod consume;
 mod floor;
 mod group;
+mod idle;
 mod latency;
 mod limits;
 mod misc;
+mod modern;
+mod offsets;
 mod produce;
+mod session;
+mod small;
 mod stat;
 mod txn;
 mod wire;
@@ -37,17 +42,24 @@ fn main() {
         "metadata" => misc::metadata_time(&a),
         "conns" => misc::conns(&a),
         "produce" => produce::run(&a),
+        "consume" if a.num("session", 0) != 0 => session::run(&a),
         "consume" => consume::run(&a),
         "latency" => latency::run(&a),
         "idle-fetch" => latency::idle_fetch(&a),
         "rebalance" => group::rebalance(&a),
-        "idle-group" => group::idle(&a),
+        "idle-group" => idle::run(&a),
+        "pending" => offsets::pending(&a),
+        "commit" => offsets::commit(&a),
+        "small" => small::run(&a),
+        "search" => small::search(&a),
+        "stall" => small::stall(&a),
         "txn" => txn::run(&a),
         "floor" => floor::run(&a),
         "limits" => limits::run(&a),
         _ => {
             eprintln!(
-                "commands: ready create metadata conns produce consume latency idle-fetch rebalance idle-group txn limits floor"
+                "commands: ready create metadata conns produce consume latency idle-fetch small search stall \
+                 rebalance idle-group pending commit txn limits floor"
             );
             std::process::exit(2);
         }

@@ -26,11 +26,19 @@ fn metadata(c: &mut Conn, topic: Option<&str>) -> std::io::Result<usize> {
     Ok(c.last)
 }
 
-fn create_topics(c: &mut Conn, names: &[String], parts: i32) -> std::io::Result<i16> {
+fn create_topics(
+    c: &mut Conn,
+    names: &[String],
+    parts: i32,
+    configs: &[(String, String)],
+) -> std::io::Result<i16> {
     let mut w = W::default();
     w.i32(names.len() as i32);
     for n in names {
-        w.str(n).i32(parts).i16(1).i32(0).i32(0);
+        w.str(n).i32(parts).i16(1).i32(0).i32(configs.len() as i32);
+        for (k, v) in configs {
+            w.str(k).str(v);
+        }
     }
     w.i32(60_000).i8(0);
     let mut r = c.call(wire::CREATE_TOPICS, &w.0)?;
@@ -74,7 +82,7 @@ pub fn ready(a: &Args) {
         }
         let t = "ready-probe".to_string();
         if list.iter().any(|k| k.0 == wire::CREATE_TOPICS) {
-            let e = create_topics(&mut c, std::slice::from_ref(&t), 1)?;
+            let e = create_topics(&mut c, std::slice::from_ref(&t), 1, &[])?;
             if e != 0 {
                 return Err(std::io::Error::other(format!("create {e}")));
             }
@@ -119,6 +127,18 @@ pub fn ready(a: &Args) {
     }
 }
 
+/// The `k=v,k=v` of `--config`.
+fn configs(a: &Args) -> Vec<(String, String)> {
+    let text = a.str("config", "");
+    text.split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| match pair.split_once('=') {
+            Some((k, v)) => (k.to_string(), v.to_string()),
+            None => panic!("--config {pair}: expected key=value"),
+        })
+        .collect()
+}
+
 /// `count` topics PREFIX0.. of `partitions`; by a produced record where the peer lacks CreateTopics.
 pub fn create(a: &Args) {
     let mut c = Conn::open(&a.addr()).expect("connect");
@@ -132,6 +152,7 @@ pub fn create(a: &Args) {
     } else {
         vec![a.str("name", "")]
     };
+    let configs = configs(a);
     let t0 = mono_ns();
     let by_api = wire::negotiate(&mut c)
         .expect("apis")
@@ -140,7 +161,7 @@ pub fn create(a: &Args) {
     let mut errors = 0;
     if by_api {
         for chunk in names.chunks(a.num("chunk", 100) as usize) {
-            let e = create_topics(&mut c, chunk, p).expect("create");
+            let e = create_topics(&mut c, chunk, p, &configs).expect("create");
             if e != 0 {
                 eprintln!("create error {e}");
                 errors += 1;

@@ -1,74 +1,191 @@
-//! Produce throughput: every connection keeps `inflight` pre-encoded requests on the wire.
+//! Produce throughput: every connection keeps `inflight` encoded requests on the wire.
+//!
+//! `--version 13` names the topic by its id, `--idempotent 1` gives every connection a producer id and patches
+//! sequence and CRC into each request, `--parts-per-request N` sends N partitions in one request,
+//! `--keys N` gives the records N different keys.
 
-use crate::{
-    args::Args,
-    batch::{self, Codec},
-    stat::{self, Meter},
-    wire::Conn,
-};
+use crate::args::Args;
+use crate::batch::{self, Codec, Txn};
+use crate::modern::{self, TopicId};
+use crate::stat::{self, Meter};
+use crate::wire::{self, Conn, W};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+/// What every connection sends.
+struct Plan {
+    topic: String,
+    id: Option<TopicId>,
+    acks: i16,
+    inflight: u64,
+    per_batch: usize,
+    idempotent: bool,
+    /// Requests by turns: the batch of each partition that one request carries.
+    groups: Vec<Vec<i32>>,
+    /// Different batches, used by turns: one, or as many as the keys need.
+    batches: Vec<Vec<u8>>,
+}
+
+/// One encoded request and its batches.
+struct Template {
+    frame: Vec<u8>,
+    batches: Vec<std::ops::Range<usize>>,
+    group: usize,
+}
+
+impl Plan {
+    fn template(&self, group: usize, batch: usize) -> Template {
+        let batch = &self.batches[batch][..];
+        let of: Vec<(i32, &[u8])> = self.groups[group].iter().map(|p| (*p, batch)).collect();
+        let (frame, places) = match &self.id {
+            Some(id) => modern::produce_frame(id, self.acks, &of),
+            None => batch::produce_frame_of(&self.topic, self.acks, &of),
+        };
+        let batches = places.into_iter().map(|p| p..p + batch.len()).collect();
+        Template {
+            frame,
+            batches,
+            group,
+        }
+    }
+
+    fn error(&self, body: &[u8]) -> i16 {
+        match self.id {
+            Some(_) => modern::produce_error(body),
+            None => batch::produce_result(body).0,
+        }
+    }
+}
+
+fn producer_id(c: &mut Conn) -> Txn {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut w = W::default();
+        w.opt_str(None).i32(60_000);
+        let mut r = c
+            .call(wire::INIT_PRODUCER_ID, &w.0)
+            .expect("init producer id");
+        r.i32();
+        match r.i16() {
+            0 => {
+                return Txn {
+                    pid: r.i64(),
+                    epoch: r.i16(),
+                    seq: 0,
+                    transactional: false,
+                };
+            }
+            14..=16 if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(20)),
+            e => panic!("init producer id error {e}"),
+        }
+    }
+}
 
 pub fn run(a: &Args) {
     let (addr, topic) = (a.addr(), a.str("topic", "t"));
     let parts = a.num("partitions", 1) as i32;
     let conns = a.num("conns", 1) as i32;
-    let inflight = a.num("inflight", 5) as u64;
     let size = a.num("size", 1024) as usize;
     let per_batch = a.num("batch", 64) as usize;
-    let acks = a.num("acks", -1) as i16;
+    let per_request = a.num("parts-per-request", 1).max(1) as usize;
+    let keys = a.num("keys", 0) as usize;
     let codec = Codec::parse(&a.str("codec", "none"));
-    let total_reqs = (a.num("msgs", 100_000) as u64).div_ceil(per_batch as u64);
+    let records_per_request = (per_batch * per_request) as u64;
+    let total_reqs = (a.num("msgs", 100_000) as u64).div_ceil(records_per_request);
     let limit = Duration::from_secs(a.num("secs", 60) as u64);
 
     let values: Vec<Vec<u8>> = (0..per_batch)
         .map(|i| batch::payload(size, i as u64 + 7))
         .collect();
-    let encoded = batch::encode(&values, codec, None);
-    let frames: Vec<Vec<u8>> = (0..parts)
-        .map(|p| batch::produce_frame(&topic, p, acks, None, &encoded))
+    let different = keys.div_ceil(per_batch).clamp(1, 4096);
+    let batches: Vec<Vec<u8>> = (0..different)
+        .map(|i| {
+            let keys = (keys > 0).then_some((keys, i * per_batch));
+            batch::encode_keyed(&values, keys, codec, None)
+        })
         .collect();
+    let all: Vec<i32> = (0..parts).collect();
+    let plan = Plan {
+        id: match a.num("version", 7) {
+            13 => {
+                let mut c = Conn::open(&addr).expect("connect");
+                Some(modern::topic_id(&mut c, &topic).expect("topic id"))
+            }
+            7 => None,
+            v => panic!("--version {v}: 7 or 13"),
+        },
+        topic,
+        acks: a.num("acks", -1) as i16,
+        inflight: a.num("inflight", 5) as u64,
+        per_batch,
+        idempotent: a.num("idempotent", 0) != 0,
+        groups: all.chunks(per_request).map(<[i32]>::to_vec).collect(),
+        batches,
+    };
+    let groups = plan.groups.len() as i32;
 
     let (next, done, errs) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let sockets: Vec<Conn> = (0..conns)
-        .map(|_| Conn::open(&addr).expect("connect"))
-        .collect();
+    let mut sockets: Vec<(Conn, Option<Txn>)> = Vec::new();
+    for _ in 0..conns {
+        let mut c = Conn::open(&addr).expect("connect");
+        let producer = plan.idempotent.then(|| producer_id(&mut c));
+        sockets.push((c, producer));
+    }
     let m = Meter::start(a.pid());
     let deadline = Instant::now() + limit;
     std::thread::scope(|s| {
-        for (i, mut c) in sockets.into_iter().enumerate() {
-            let (frames, next, done, errs) = (&frames, &next, &done, &errs);
+        for (i, (mut c, producer)) in sockets.into_iter().enumerate() {
+            let (plan, next, done, errs) = (&plan, &next, &done, &errs);
             s.spawn(move || {
                 // this connection's partitions, by turns
-                let mine: Vec<usize> = if conns >= parts {
-                    vec![i % parts as usize]
+                let mine: Vec<usize> = if conns >= groups {
+                    vec![i % groups as usize]
                 } else {
-                    (0..parts as usize)
-                        .filter(|p| p % conns as usize == i)
+                    (0..groups as usize)
+                        .filter(|g| g % conns as usize == i)
                         .collect()
                 };
-                let mut own: Vec<Vec<u8>> = mine.iter().map(|&p| frames[p].clone()).collect();
+                let mut own: Vec<Template> = Vec::new();
+                for b in 0..plan.batches.len() {
+                    own.extend(mine.iter().map(|&g| plan.template(g, b)));
+                }
+                let mut sequences = vec![0i32; groups as usize];
                 let (mut sent, mut got, mut more) = (0u64, 0u64, true);
                 loop {
-                    while more && sent - got < inflight {
+                    while more && sent - got < plan.inflight {
                         if next.fetch_add(1, Relaxed) >= total_reqs || Instant::now() > deadline {
                             more = false;
                             break;
                         }
                         let k = (sent % own.len() as u64) as usize;
-                        let f = &mut own[k];
-                        f[8..12].copy_from_slice(&(sent as i32).to_be_bytes());
-                        c.s.write_all(f).expect("write");
+                        let t = &mut own[k];
+                        t.frame[8..12].copy_from_slice(&(sent as i32).to_be_bytes());
+                        if let Some(p) = &producer {
+                            let seq = sequences[t.group];
+                            let stamp = Txn { seq, ..*p };
+                            for b in &t.batches {
+                                batch::stamp(&mut t.frame[b.clone()], &stamp);
+                            }
+                            // sequences go on at 0 after the largest
+                            let after = (seq as i64 + plan.per_batch as i64) % (1 << 31);
+                            sequences[t.group] = after as i32;
+                        }
+                        c.s.write_all(&t.frame).expect("write");
                         sent += 1;
                     }
                     if got == sent {
                         break;
                     }
+                    if plan.acks == 0 {
+                        got += 1;
+                        done.fetch_add(1, Relaxed);
+                        continue;
+                    }
                     c.recv().expect("produce response");
                     let corr = i32::from_be_bytes(c.buf[..4].try_into().unwrap());
                     assert_eq!(corr, got as i32, "responses out of order");
-                    let (e, _) = batch::produce_result(&c.buf[4..c.last]);
+                    let e = plan.error(&c.buf[4..c.last]);
                     if e != 0 && errs.fetch_add(1, Relaxed) == 0 {
                         eprintln!("produce error {e}");
                     }
@@ -80,14 +197,16 @@ pub fn run(a: &Args) {
     });
     let mut out = m.stop();
     let reqs = done.load(Relaxed) as f64;
-    let msgs = reqs * per_batch as f64;
+    let msgs = reqs * records_per_request as f64;
     let bytes = msgs * size as f64;
     let (secs, cpu) = (out[0].1, out[1].1);
+    let batch_bytes = reqs * per_request as f64 * plan.batches[0].len() as f64;
     out.extend([
         ("reqs", reqs),
         ("msgs", msgs),
         ("value_bytes", bytes),
-        ("wire_bytes", reqs * frames[0].len() as f64),
+        ("batch_bytes", batch_bytes),
+        ("wire_bytes", reqs * plan.template(0, 0).frame.len() as f64),
         ("errors", errs.load(Relaxed) as f64),
         ("msgs_per_s", msgs / secs),
         ("mb_per_s", bytes / secs / 1e6),

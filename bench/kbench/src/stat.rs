@@ -11,16 +11,25 @@ pub fn mono_ns() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-/// utime + stime of all threads, living and dead, in seconds (10 ms ticks).
+/// CPU seconds of all threads, living and dead, from the process's own clock (nanoseconds).
 pub fn cpu(pid: i32) -> f64 {
-    let Ok(s) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return f64::NAN;
+    let mut clock: libc::clockid_t = 0;
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
     };
-    let f: Vec<&str> = s[s.rfind(')').unwrap() + 2..].split(' ').collect();
-    (f[11].parse::<u64>().unwrap() + f[12].parse::<u64>().unwrap()) as f64 / 100.0
+    // SAFETY: both calls only write to the two locals.
+    let read = unsafe {
+        libc::clock_getcpuclockid(pid, &mut clock) == 0 && libc::clock_gettime(clock, &mut t) == 0
+    };
+    if read {
+        t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
+    } else {
+        f64::NAN
+    }
 }
 
-/// System part alone.
+/// System part alone, in ticks of 10 ms: the kernel keeps no finer one of another process.
 pub fn cpu_sys(pid: i32) -> f64 {
     let Ok(s) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return f64::NAN;
@@ -115,6 +124,20 @@ pub fn print(fields: &[(&str, f64)]) {
         })
         .collect();
     println!("{{{}}}", body.join(","));
+}
+
+/// The middle value, of what is a number.
+pub fn median(values: &[f64]) -> f64 {
+    let mut v: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
+    v.sort_by(f64::total_cmp);
+    v.get(v.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The next of a row of random numbers (xorshift); the seed must not be 0.
+pub fn random(mut x: u64) -> u64 {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^ (x << 17)
 }
 
 /// Nearest-rank percentile of a sorted slice.

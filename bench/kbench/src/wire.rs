@@ -1,9 +1,10 @@
 //! Just enough of the Kafka wire protocol, by hand.
 //!
-//! All requests use an old, non-flexible version that Kafka 4.x and every peer
+//! Most requests use an old, non-flexible version that Kafka 4.x and every peer
 //! still accept, so that one encoding serves all brokers. Produce and Fetch use
 //! v7 and v11 where the peer has them (zstd needs them), otherwise v3 and v4.
-//! The only flexible one is ConsumerGroupHeartbeat (KIP-848).
+//! What today's clients send (Produce v13, Fetch v17) is in `modern.rs`; it and
+//! ConsumerGroupHeartbeat (KIP-848) are the flexible ones.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,6 +15,7 @@ pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
+pub const OFFSET_COMMIT: i16 = 8;
 pub const FIND_COORDINATOR: i16 = 10;
 pub const JOIN_GROUP: i16 = 11;
 pub const HEARTBEAT: i16 = 12;
@@ -26,6 +28,7 @@ pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
 pub const END_TXN: i16 = 26;
 pub const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 
+static JOIN_GROUP_V: AtomicI16 = AtomicI16::new(2);
 static PRODUCE_V: AtomicI16 = AtomicI16::new(3);
 static FETCH_V: AtomicI16 = AtomicI16::new(4);
 
@@ -53,13 +56,29 @@ pub fn negotiate(c: &mut Conn) -> io::Result<Vec<(i16, i16)>> {
     Ok(list)
 }
 
+/// From v4 on a new member is first told its id (MEMBER_ID_REQUIRED), as today's clients are.
+pub fn join_with(version: i16) {
+    JOIN_GROUP_V.store(version, Relaxed);
+}
+
+/// Whether requests of this version have tagged fields, and a header with them.
+pub fn flexible(api: i16, version: i16) -> bool {
+    match api {
+        PRODUCE | METADATA => version >= 9,
+        FETCH => version >= 12,
+        CONSUMER_GROUP_HEARTBEAT => true,
+        _ => false,
+    }
+}
+
 /// The version this driver speaks for each API.
 pub fn version(api: i16) -> i16 {
     match api {
         PRODUCE => PRODUCE_V.load(Relaxed),
         FETCH => FETCH_V.load(Relaxed),
         LIST_OFFSETS | METADATA | FIND_COORDINATOR => 1,
-        JOIN_GROUP => 2,
+        JOIN_GROUP => JOIN_GROUP_V.load(Relaxed),
+        OFFSET_COMMIT => 7,
         HEARTBEAT | LEAVE_GROUP | SYNC_GROUP => 1,
         CREATE_TOPICS => 2,
         CONSUMER_GROUP_HEARTBEAT => 1,
@@ -195,9 +214,14 @@ impl<'a> R<'a> {
 /// A whole request frame: size, header v1 (or v2 when flexible), body.
 /// The correlation id lies at bytes 8..12, so that a frame can be replayed.
 pub fn frame(api: i16, corr: i32, body: &[u8]) -> Vec<u8> {
+    frame_at(api, version(api), corr, body)
+}
+
+/// The same at a given version.
+pub fn frame_at(api: i16, version: i16, corr: i32, body: &[u8]) -> Vec<u8> {
     let mut w = W(Vec::with_capacity(body.len() + 32));
-    w.i32(0).i16(api).i16(version(api)).i32(corr).str("kbench");
-    if api == CONSUMER_GROUP_HEARTBEAT {
+    w.i32(0).i16(api).i16(version).i32(corr).str("kbench");
+    if flexible(api, version) {
         w.i8(0);
     }
     w.0.extend(body);
@@ -245,8 +269,13 @@ impl Conn {
 
     /// One request, one response; returns the response body after its header.
     pub fn call(&mut self, api: i16, body: &[u8]) -> io::Result<R<'_>> {
+        self.call_at(api, version(api), body)
+    }
+
+    /// The same at a given version.
+    pub fn call_at(&mut self, api: i16, version: i16, body: &[u8]) -> io::Result<R<'_>> {
         self.corr += 1;
-        self.s.write_all(&frame(api, self.corr, body))?;
+        self.s.write_all(&frame_at(api, version, self.corr, body))?;
         self.recv()?;
         let mut r = R(&self.buf[..self.last]);
         let c = r.i32();
@@ -256,7 +285,7 @@ impl Conn {
                 self.corr
             )));
         }
-        if api == CONSUMER_GROUP_HEARTBEAT {
+        if flexible(api, version) {
             r.tags();
         }
         Ok(r)

@@ -1,0 +1,180 @@
+//! What members cost that only heartbeat.
+
+use crate::args::Args;
+use crate::group::{assignment, await_coordinator, subscription};
+use crate::stat::{self, Meter};
+use crate::wire::{self, Conn, W};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+/// Members per group.
+const GROUP: usize = 10;
+
+struct Member {
+    c: Conn,
+    id: String,
+    generation: i32,
+    group: String,
+}
+
+/// `members` in groups of ten (one connection each), then heartbeats every `interval-ms` for `secs`.
+/// `--join 0` leaves the joining out: for the floor, which knows no group and answers every heartbeat.
+pub fn run(a: &Args) {
+    let (addr, topic) = (a.addr(), a.str("topic", "t"));
+    let n = (a.num("members", 1000) as usize).next_multiple_of(GROUP);
+    let interval = Duration::from_millis(a.num("interval-ms", 3000) as u64);
+    let secs = Duration::from_secs(a.num("secs", 10) as u64);
+    let join = a.num("join", 1) != 0;
+
+    // the connections first, each with a first request, so that the rest is the members' own
+    let mut free: Vec<Conn> = (0..n)
+        .map(|_| {
+            let mut c = Conn::open(&addr).expect("connect");
+            wire::negotiate(&mut c).expect("ApiVersions");
+            c
+        })
+        .collect();
+    let rss0 = stat::mem(a.pid(), "VmRSS");
+    let mut members: Vec<Member> = Vec::new();
+    while !free.is_empty() {
+        let group = format!("idle-{}", members.len() / GROUP);
+        let conns = free.drain(..GROUP);
+        if !join {
+            members.extend(conns.enumerate().map(|(i, c)| Member {
+                c,
+                id: format!("member-{i}"),
+                generation: 1,
+                group: group.clone(),
+            }));
+            continue;
+        }
+        let mut conns: Vec<Conn> = conns.collect();
+        await_coordinator(&mut conns[0], &group);
+        let bar = Barrier::new(GROUP);
+        let joined: Vec<Member> = std::thread::scope(|s| {
+            let threads: Vec<_> = conns
+                .into_iter()
+                .map(|c| {
+                    let (group, topic, bar) = (&group, &topic, &bar);
+                    s.spawn(move || {
+                        bar.wait();
+                        enter(c, group, topic)
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|h| h.join().expect("a member"))
+                .collect()
+        });
+        members.extend(joined);
+    }
+    let rss1 = stat::mem(a.pid(), "VmRSS");
+    let m = Meter::start(a.pid());
+    let (t0, count) = (Instant::now(), members.len() as u64);
+    let step = interval / count as u32;
+    let (mut sent, mut bad) = (0u64, 0u64);
+    loop {
+        let due = t0 + step.mul_f64(sent as f64);
+        if due > t0 + secs {
+            break;
+        }
+        if let Some(d) = due.checked_duration_since(Instant::now()) {
+            std::thread::sleep(d);
+        }
+        let member = &mut members[(sent % count) as usize];
+        if heartbeat(member) != 0 {
+            bad += 1;
+        }
+        sent += 1;
+    }
+    let mut out = m.stop();
+    let (took, cpu) = (out[0].1, out[1].1);
+    out.extend([
+        ("heartbeats", sent as f64),
+        ("rejected", bad as f64),
+        ("cpu_us_per_heartbeat", cpu / sent as f64 * 1e6),
+        ("cpu_percent", cpu / took * 100.0),
+        ("rss_kib_per_member", (rss1 - rss0) * 1024.0 / count as f64),
+    ]);
+    stat::print(&out);
+}
+
+fn heartbeat(m: &mut Member) -> i16 {
+    let mut w = W::default();
+    w.str(&m.group).i32(m.generation).str(&m.id);
+    let mut r = m.c.call(wire::HEARTBEAT, &w.0).expect("heartbeat");
+    r.i32();
+    r.i16()
+}
+
+/// Joins and syncs until a heartbeat of the same generation is accepted.
+fn enter(mut c: Conn, group: &str, topic: &str) -> Member {
+    let mut id = String::new();
+    loop {
+        let mut w = W::default();
+        w.str(group).i32(60_000).i32(60_000).str(&id);
+        w.str("consumer")
+            .i32(1)
+            .str("range")
+            .bytes(&subscription(topic));
+        let mut r = c.call(wire::JOIN_GROUP, &w.0).expect("join");
+        r.i32();
+        let (error, generation) = (r.i16(), r.i32());
+        r.str();
+        let (leader, me) = (r.str(), r.str());
+        let all: Vec<String> = (0..r.i32())
+            .map(|_| {
+                let id = r.str();
+                r.bytes();
+                id
+            })
+            .collect();
+        let others = if leader == me { all } else { vec![] };
+        match error {
+            0 => id = me,
+            79 => {
+                id = me;
+                continue;
+            }
+            25 => {
+                id.clear();
+                continue;
+            }
+            _ => {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+        }
+        let mut w = W::default();
+        w.str(group)
+            .i32(generation)
+            .str(&id)
+            .i32(others.len() as i32);
+        for m in &others {
+            w.str(m).bytes(&assignment(topic, &[0]));
+        }
+        let error = {
+            let mut r = c.call(wire::SYNC_GROUP, &w.0).expect("sync");
+            r.i32();
+            r.i16()
+        };
+        if error != 0 {
+            continue;
+        }
+        // a late joiner starts another round: make sure that it is over
+        std::thread::sleep(Duration::from_millis(5));
+        let mut member = Member {
+            c,
+            id: id.clone(),
+            generation,
+            group: group.to_string(),
+        };
+        match heartbeat(&mut member) {
+            0 => return member,
+            25 => id.clear(),
+            _ => {}
+        }
+        c = member.c;
+    }
+}
