@@ -1,0 +1,102 @@
+//! DeleteTopics: by name or by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rustka_wire::codec::Uuid;
+
+use super::{Catalog, Cluster, Topic};
+use crate::error::{ErrorCode, Refusal};
+
+/// A topic to delete: by its name, or by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteTopic {
+    /// The name, if it is given by name.
+    pub name: Option<String>,
+    /// The id, if it is given by id; else zero.
+    pub id: Uuid,
+}
+
+/// What became of a topic that was to be deleted.
+#[derive(Clone, Debug)]
+pub struct Deleted<P> {
+    /// The name, where it is known.
+    pub name: Option<Arc<str>>,
+    /// The id, where it is known; else zero.
+    pub id: Uuid,
+    /// The topic as it was, so that its partitions can be closed.
+    pub result: Result<Arc<Topic<P>>, Refusal>,
+}
+
+impl<P: Clone> Catalog<P> {
+    /// Deletes topics, each succeeding or failing alone. TOPIC_DELETION_DISABLED concerns the whole request.
+    pub fn delete_topics(
+        &mut self,
+        topics: &[DeleteTopic],
+        cluster: Cluster<'_>,
+    ) -> Result<Vec<Deleted<P>>, Refusal> {
+        if !cluster.broker.settings().delete_topics {
+            return Err(Refusal::new(
+                ErrorCode::TopicDeletionDisabled,
+                "Topics cannot be deleted: delete.topic.enable is false.",
+            ));
+        }
+        let none = Uuid([0; 16]);
+        let mut given: BTreeMap<Target, usize> = BTreeMap::new();
+        for topic in topics {
+            *given.entry(self.target(topic)).or_default() += 1;
+        }
+        let mut refused_twice = BTreeSet::new();
+        let mut deleted = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let refuse = |why| Err(Refusal::new(ErrorCode::InvalidRequest, why));
+            let target = self.target(topic);
+            let twice = given.get(&target).is_some_and(|times| *times > 1);
+            let result = match (&target, twice) {
+                (Target::Both, _) => refuse("A topic is named by its name or its id, not both."),
+                (Target::Neither, _) => refuse("Neither a name nor an id is given."),
+                (_, true) if !refused_twice.insert(target.clone()) => continue,
+                (_, true) => refuse("The request names this topic more than once."),
+                (Target::Topic(id), false) => match self.take(*id) {
+                    Some(topic) => Ok(topic),
+                    None => Err(ErrorCode::UnknownTopicId.into()),
+                },
+                (Target::UnknownId(_), false) => Err(ErrorCode::UnknownTopicId.into()),
+                (Target::UnknownName(_), false) => Err(ErrorCode::UnknownTopicOrPartition.into()),
+            };
+            let (name, id) = match &result {
+                Ok(topic) => (Some(Arc::clone(&topic.name)), topic.id),
+                Err(_) => (topic.name.as_deref().map(Arc::from), topic.id),
+            };
+            let id = match (&result, &topic.name) {
+                (Err(_), Some(_)) if target != Target::Both => none,
+                _ => id,
+            };
+            deleted.push(Deleted { name, id, result });
+        }
+        Ok(deleted)
+    }
+
+    fn target(&self, topic: &DeleteTopic) -> Target {
+        let zero = topic.id == Uuid([0; 16]);
+        match &topic.name {
+            Some(_) if !zero => Target::Both,
+            Some(name) => match self.by_name(name) {
+                Some(topic) => Target::Topic(topic.id),
+                None => Target::UnknownName(name.as_str().into()),
+            },
+            None if zero => Target::Neither,
+            None if self.by_id(topic.id).is_some() => Target::Topic(topic.id),
+            None => Target::UnknownId(topic.id),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Topic(Uuid),
+    UnknownName(Box<str>),
+    UnknownId(Uuid),
+    Both,
+    Neither,
+}

@@ -1,0 +1,324 @@
+//! Changing configs: AlterConfigs and IncrementalAlterConfigs on plain maps.
+
+use super::overrides::Overrides;
+use super::table::{ConfigKey, ConfigType, Scope, find_key};
+use super::topic::{effective_value, is_behind_a_topic_key, validate_topic};
+use super::value::split_list;
+use super::{BrokerConfig, shorten, unknown_key};
+use crate::error::{ErrorCode, Refusal};
+
+/// What IncrementalAlterConfigs does with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlterOperation {
+    /// Sets the value.
+    Set,
+    /// Goes back to what the next layer says.
+    Delete,
+    /// Adds items to a list.
+    Append,
+    /// Takes items from a list.
+    Subtract,
+}
+
+impl AlterOperation {
+    /// The operation with this number.
+    pub fn from_code(code: i8) -> Result<AlterOperation, Refusal> {
+        Ok(match code {
+            0 => AlterOperation::Set,
+            1 => AlterOperation::Delete,
+            2 => AlterOperation::Append,
+            3 => AlterOperation::Subtract,
+            code => {
+                return Err(Refusal::new(
+                    ErrorCode::InvalidRequest,
+                    format!("Unknown config operation {code}, expected 0 to 3."),
+                ));
+            }
+        })
+    }
+}
+
+/// One change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alteration {
+    /// The key.
+    pub name: String,
+    /// What to do.
+    pub operation: AlterOperation,
+    /// The value; ignored by Delete.
+    pub value: Option<String>,
+}
+
+/// The values after these changes, or why none of them is made.
+pub fn alter_overrides(
+    scope: Scope,
+    broker: &BrokerConfig,
+    current: &Overrides,
+    changes: &[Alteration],
+) -> Result<Overrides, Refusal> {
+    refuse_duplicates(changes.iter().map(|change| change.name.as_str()))?;
+    let mut next = current.clone();
+    for change in changes {
+        let needs_value = change.operation != AlterOperation::Delete;
+        let value = match (&change.value, needs_value) {
+            (Some(value), true) => value.as_str(),
+            (None, true) => return Err(null_value(&change.name)),
+            (_, false) => "",
+        };
+        let key = alterable_key(scope, &change.name)?;
+        match change.operation {
+            AlterOperation::Set => next.set(scope, key.name, value)?,
+            AlterOperation::Delete => next.remove(key.name),
+            AlterOperation::Append | AlterOperation::Subtract => {
+                if key.kind != ConfigType::List {
+                    return Err(Refusal::new(
+                        ErrorCode::InvalidConfig,
+                        format!(
+                            "Config '{}' is no list: its value can be set or deleted, not appended to or subtracted from.",
+                            key.name
+                        ),
+                    ));
+                }
+                let items = list_after(scope, broker, &next, key, change.operation, value);
+                next.set(scope, key.name, &items)?;
+            }
+        }
+    }
+    validate(scope, broker, &next)?;
+    Ok(next)
+}
+
+/// The values of legacy AlterConfigs: these, and nothing that was set before.
+pub fn replace_overrides<'a>(
+    scope: Scope,
+    broker: &BrokerConfig,
+    pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<Overrides, Refusal> {
+    let pairs: Vec<_> = pairs.into_iter().collect();
+    refuse_duplicates(pairs.iter().map(|(name, _)| *name))?;
+    let mut next = Overrides::default();
+    for (name, value) in pairs {
+        let value = value.ok_or_else(|| null_value(name))?;
+        let key = alterable_key(scope, name)?;
+        next.set(scope, key.name, value)?;
+    }
+    validate(scope, broker, &next)?;
+    Ok(next)
+}
+
+fn validate(scope: Scope, broker: &BrokerConfig, next: &Overrides) -> Result<(), Refusal> {
+    match scope {
+        Scope::Topic => validate_topic(broker, next),
+        _ => Ok(()),
+    }
+}
+
+fn null_value(name: &str) -> Refusal {
+    let name = shorten(name);
+    Refusal::new(
+        ErrorCode::InvalidRequest,
+        format!("Config '{name}' has no value: null is not valid for it."),
+    )
+}
+
+fn refuse_duplicates<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            format!("Config '{}' comes more than once.", shorten(pair[0])),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn alterable_key(scope: Scope, name: &str) -> Result<&'static ConfigKey, Refusal> {
+    let key = find_key(scope, name).ok_or_else(|| unknown_key(scope, name))?;
+    if scope == Scope::Broker && !is_dynamic(key.name) {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            format!("Config '{name}' can only be set when the broker starts."),
+        ));
+    }
+    Ok(key)
+}
+
+fn list_after(
+    scope: Scope,
+    broker: &BrokerConfig,
+    current: &Overrides,
+    key: &ConfigKey,
+    operation: AlterOperation,
+    value: &str,
+) -> String {
+    let before = match (current.get(key.name), scope) {
+        (Some(value), _) => Some(value.to_owned()),
+        (None, Scope::Topic) => effective_value(broker, current, key).map(|v| v.into_owned()),
+        (None, Scope::Broker) => broker.value(key.name).map(str::to_owned),
+        (None, _) => key.default_value().map(str::to_owned),
+    };
+    let mut items = split_list(before.as_deref().unwrap_or(""));
+    for item in split_list(value) {
+        let known = items.contains(&item);
+        match operation {
+            AlterOperation::Subtract => items.retain(|old| *old != item),
+            _ if !known => items.push(item),
+            _ => {}
+        }
+    }
+    items.join(",")
+}
+
+/// Whether a broker key may change while the broker runs.
+pub(super) fn is_dynamic(name: &str) -> bool {
+    is_behind_a_topic_key(name) || DYNAMIC.binary_search(&name).is_ok()
+}
+
+/// Broker keys that Kafka lets change at run time, besides those behind topic keys.
+const DYNAMIC: [&str; 56] = [
+    "background.threads",
+    "connections.max.reauth.ms",
+    "listener.security.protocol.map",
+    "listeners",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+    "max.connection.creation.rate",
+    "max.connections",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+    "message.max.bytes",
+    "metric.reporters",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+    "principal.builder.class",
+    "producer.id.expiration.ms",
+    "remote.fetch.max.wait.ms",
+    "remote.list.offsets.request.timeout.ms",
+    "remote.log.index.file.cache.total.size.bytes",
+    "remote.log.manager.copier.thread.pool.size",
+    "remote.log.manager.copy.max.bytes.per.second",
+    "remote.log.manager.expiration.thread.pool.size",
+    "remote.log.manager.fetch.max.bytes.per.second",
+    "remote.log.manager.follower.thread.pool.size",
+    "remote.log.reader.threads",
+    "sasl.enabled.mechanisms",
+    "sasl.jaas.config",
+    "sasl.kerberos.kinit.cmd",
+    "sasl.kerberos.min.time.before.relogin",
+    "sasl.kerberos.principal.to.local.rules",
+    "sasl.kerberos.service.name",
+    "sasl.kerberos.ticket.renew.jitter",
+    "sasl.kerberos.ticket.renew.window.factor",
+    "sasl.login.refresh.buffer.seconds",
+    "sasl.login.refresh.min.period.seconds",
+    "sasl.login.refresh.window.factor",
+    "sasl.login.refresh.window.jitter",
+    "sasl.mechanism.inter.broker.protocol",
+    "ssl.client.auth",
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+    "transaction.partition.verification.enable",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(name: &str, operation: AlterOperation, value: Option<&str>) -> Alteration {
+        Alteration {
+            name: name.to_owned(),
+            operation,
+            value: value.map(str::to_owned),
+        }
+    }
+
+    fn alter(current: &Overrides, changes: &[Alteration]) -> Result<Overrides, ErrorCode> {
+        let broker = BrokerConfig::new([], false).unwrap();
+        alter_overrides(Scope::Topic, &broker, current, changes).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn the_dynamic_keys_are_sorted_and_known() {
+        assert!(DYNAMIC.windows(2).all(|pair| pair[0] < pair[1]));
+        for name in DYNAMIC {
+            assert!(find_key(Scope::Broker, name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn lists_are_appended_to_and_subtracted_from() {
+        use AlterOperation::{Append, Delete, Subtract};
+        let none = Overrides::default();
+        let both = alter(&none, &[change("cleanup.policy", Append, Some("compact"))]).unwrap();
+        assert_eq!(both.get("cleanup.policy"), Some("delete,compact"));
+        let again = alter(&both, &[change("cleanup.policy", Append, Some("compact"))]).unwrap();
+        assert_eq!(again, both);
+        let one = alter(&both, &[change("cleanup.policy", Subtract, Some("delete"))]).unwrap();
+        assert_eq!(one.get("cleanup.policy"), Some("compact"));
+        let reset = alter(&one, &[change("cleanup.policy", Delete, None)]).unwrap();
+        assert_eq!(reset, none);
+    }
+
+    #[test]
+    fn wrong_changes_change_nothing() {
+        use AlterOperation::{Append, Set};
+        let none = Overrides::default();
+        let good = change("retention.ms", Set, Some("1"));
+        let refused = |changes: &[Alteration]| alter(&none, changes).unwrap_err();
+        assert_eq!(
+            refused(&[change("retention.ms", Append, Some("1"))]),
+            ErrorCode::InvalidConfig
+        );
+        assert_eq!(
+            refused(&[good.clone(), good.clone()]),
+            ErrorCode::InvalidRequest
+        );
+        assert_eq!(
+            refused(&[good.clone(), change("retention.mz", Set, Some("1"))]),
+            ErrorCode::InvalidConfig
+        );
+        assert_eq!(
+            refused(&[change("retention.ms", Set, None)]),
+            ErrorCode::InvalidRequest
+        );
+        assert!(AlterOperation::from_code(4).is_err());
+    }
+
+    #[test]
+    fn legacy_alter_resets_what_it_does_not_name() {
+        let broker = BrokerConfig::new([], false).unwrap();
+        let pairs = [("segment.ms", Some("5"))];
+        let next = replace_overrides(Scope::Topic, &broker, pairs).unwrap();
+        assert_eq!(next.iter().collect::<Vec<_>>(), [("segment.ms", "5")]);
+    }
+
+    #[test]
+    fn broker_keys_that_need_a_restart_are_refused() {
+        let broker = BrokerConfig::new([], false).unwrap();
+        let none = Overrides::default();
+        let set = |name| {
+            let changes = [change(name, AlterOperation::Set, Some("7"))];
+            alter_overrides(Scope::Broker, &broker, &none, &changes).map_err(|r| r.code)
+        };
+        assert_eq!(
+            set("num.partitions").unwrap_err(),
+            ErrorCode::InvalidRequest
+        );
+        assert!(set("log.retention.ms").is_ok());
+    }
+}
