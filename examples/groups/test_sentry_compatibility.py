@@ -1,0 +1,300 @@
+"""Lesson 10: what a self-hosted Sentry asks of its Kafka, with the topics and configs of its own schema package.
+
+Sentry's consumers are built on confluent-kafka: they look up offsets inside the assign callback, commit inside the
+revoke callback, pause and seek all the time, and share one group id between services that read different topics.
+"""
+
+import socket
+import struct
+import time
+import uuid
+
+import crc32c
+import pytest
+import sentry_kafka_schemas
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from helpers import read_confluent, until
+
+# What Sentry's own services set: an answer that takes longer than a second is a failure to them.
+SOCKET_TIMEOUT = {"socket.timeout.ms": 1000}
+
+
+@pytest.fixture(scope="module")
+def topics(bootstrap):
+    """All topics of Sentry in one CreateTopics request; {name: config}. Names get a prefix of their own."""
+    prefix = f"sentry-{uuid.uuid4().hex[:6]}-"
+    configs = {
+        prefix + name: {
+            key: str(value)
+            for key, value in sentry_kafka_schemas.get_topic(name).get("topic_creation_config", {}).items()
+        }
+        for name in sentry_kafka_schemas.list_topics()
+    }
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    new_topics = [NewTopic(name, 1, 1, config=config) for name, config in configs.items()]
+    for future in admin.create_topics(new_topics, operation_timeout=30).values():
+        future.result(30)
+    yield configs
+    for future in admin.delete_topics(list(configs), operation_timeout=30).values():
+        future.result(30)
+
+
+def named(topics, name):
+    """The full name of one of Sentry's topics."""
+    [found] = [topic for topic in topics if topic.split("-", 2)[2] == name]
+    return found
+
+
+def new_consumer(bootstrap, group, **config):
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 300,
+        }
+        | {name.replace("_", "."): value for name, value in config.items()}
+    )
+
+
+def write(bootstrap, topic, values):
+    producer = Producer({"bootstrap.servers": bootstrap} | SOCKET_TIMEOUT)
+    for value in values:
+        producer.produce(topic, value, key=uuid.uuid4().bytes, headers=[("message_type", b"insert")])
+    assert producer.flush(30) == 0
+
+
+def test_creating_the_topics_again_says_they_exist(bootstrap, topics):
+    admin = AdminClient({"bootstrap.servers": bootstrap} | SOCKET_TIMEOUT)
+    futures = admin.create_topics([NewTopic(name, 1, 1, config=config) for name, config in topics.items()])
+    for future in futures.values():
+        with pytest.raises(KafkaException) as refused:
+            future.result(30)
+        assert refused.value.args[0].name() == "TOPIC_ALREADY_EXISTS"
+
+
+def test_every_config_is_echoed_as_it_was_set(bootstrap, topics):
+    admin = AdminClient({"bootstrap.servers": bootstrap} | SOCKET_TIMEOUT)
+    resources = {name: ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics}
+    answers = admin.describe_configs(list(resources.values()))
+    described = 0
+    for name, config in topics.items():
+        entries = answers[resources[name]].result(30)
+        for key, value in config.items():
+            assert entries[key].value == value, f"{name}: {key}"
+            assert not entries[key].is_default, f"{name}: {key}"
+            described += 1
+    assert described > 100, "the schema package still sets configs"
+
+
+def test_subscriptions_are_scheduled_by_the_brokers_clock(bootstrap, topics):
+    # The scheduler of alerts refuses to start on a topic that says anything else.
+    appended = [name for name, config in topics.items() if config.get("message.timestamp.type") == "LogAppendTime"]
+    assert appended
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for name in appended:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+        [answer] = admin.describe_configs([resource]).values()
+        assert answer.result(30)["message.timestamp.type"].value == "LogAppendTime"
+
+    # And it relies on times that never run backwards, whatever the writers say.
+    topic = appended[0]
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for hours_ago in (1, 5, 0, 3):
+        producer.produce(topic, b"event", timestamp=int(time.time() * 1000) - hours_ago * 3_600_000)
+        assert producer.flush(30) == 0
+    consumer = new_consumer(bootstrap, "none")
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    stamps = [message.timestamp() for message in read_confluent(consumer, 4)]
+    assert all(kind == TIMESTAMP_LOG_APPEND_TIME for kind, _ in stamps)
+    assert stamps == sorted(stamps)
+    consumer.close()
+
+
+def test_fifty_megabytes_fit_where_the_topic_allows_it(bootstrap, topics):
+    topic = next(name for name, config in topics.items() if int(config.get("max.message.bytes", 0)) >= 50_000_000)
+    value = bytes(range(256)) * 190_000
+    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 50_000_000})
+    failures = []
+    producer.produce(topic, value, on_delivery=lambda error, _: failures.append(error) if error else None)
+    assert producer.flush(60) == 0 and failures == []
+    consumer = new_consumer(bootstrap, "none")
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    [message] = read_confluent(consumer, 1)
+    assert message.value() == value
+    consumer.close()
+
+
+def batch(value):
+    """A record batch with one record, as small as it gets."""
+    assert len(value) < 50, "lengths below are one byte each"
+    body = b"\0\0\0\x01" + bytes([2 * len(value)]) + value + b"\0"
+    record = bytes([2 * len(body)]) + body
+    now_ms = int(time.time() * 1000)
+    after_crc = struct.pack(">hiqqqhii", 0, 0, now_ms, now_ms, -1, -1, -1, 1) + record
+    after_length = struct.pack(">ibI", -1, 2, crc32c.crc32c(after_crc)) + after_crc
+    return struct.pack(">qi", 0, len(after_length)) + after_length
+
+
+def request(key, version, correlation_id, body):
+    frame = struct.pack(">hhih", key, version, correlation_id, -1) + body
+    return struct.pack(">i", len(frame)) + frame
+
+
+def test_who_wants_no_answer_gets_none(bootstrap, topics):
+    # As kafka-go writes by default: acks=0, so the next bytes on the connection belong to the next request.
+    topic = named(topics, "profiles").encode()
+    records = batch(b"no answer, please")
+    produce = (
+        struct.pack(">hhi", -1, 0, 3000)
+        + struct.pack(">ih", 1, len(topic))
+        + topic
+        + struct.pack(">iii", 1, 0, len(records))
+        + records
+    )
+    host, port = bootstrap.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        for number in range(3):
+            connection.sendall(request(0, 3, 100 + number, produce))
+        connection.sendall(request(18, 0, 777, b""))
+        answer = connection.makefile("rb").read(8)
+    assert struct.unpack(">ii", answer)[1] == 777
+
+    consumer = new_consumer(bootstrap, "none")
+    consumer.assign([TopicPartition(named(topics, "profiles"), 0, OFFSET_BEGINNING)])
+    assert [message.value() for message in read_confluent(consumer, 3)] == [b"no answer, please"] * 3
+    consumer.close()
+
+
+def test_offsets_are_looked_up_inside_assign_and_committed_inside_revoke(bootstrap, topics):
+    topic, group = named(topics, "ingest-events"), f"ingest-{uuid.uuid4().hex[:6]}"
+    write(bootstrap, topic, [str(number).encode() for number in range(10)])
+    positions = {}
+
+    def on_assign(consumer, partitions):
+        for partition in consumer.committed(partitions, timeout=10):
+            low, high = consumer.get_watermark_offsets(partition, timeout=10)
+            assert (low, high) == (0, 10)
+            partition.offset = partition.offset if partition.offset >= 0 else low
+            positions[partition.topic, partition.partition] = partition.offset
+        consumer.assign([TopicPartition(name, number, offset) for (name, number), offset in positions.items()])
+
+    def on_revoke(consumer, _partitions):
+        offsets = [TopicPartition(name, number, offset) for (name, number), offset in positions.items()]
+        consumer.commit(offsets=offsets, asynchronous=False)
+        positions.clear()
+
+    def read(count):
+        consumer = new_consumer(bootstrap, group)
+        consumer.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke)
+        values = []
+        for message in (read_confluent(consumer, 1)[0] for _ in range(count)):
+            positions[message.topic(), message.partition()] = message.offset() + 1
+            values.append(int(message.value()))
+        # Closing revokes, and revoking commits.
+        consumer.close()
+        return values
+
+    assert read(4) == [0, 1, 2, 3]
+    assert read(6) == [4, 5, 6, 7, 8, 9]
+
+
+def test_services_with_different_topics_share_one_group(bootstrap, topics):
+    names = ["ingest-events", "ingest-attachments", "ingest-transactions", "events", "outcomes"]
+    subscriptions = [named(topics, name) for name in names]
+    group = f"snuba-consumers-{uuid.uuid4().hex[:6]}"
+    services = []
+    for topic in subscriptions:
+        service = new_consumer(bootstrap, group)
+        service.subscribe([topic])
+        services.append(service)
+
+    def holdings():
+        for service in services:
+            message = service.poll(0.05)
+            assert message is None or message.error() is None
+        return [{partition.topic for partition in service.assignment()} for service in services]
+
+    each_its_own = [{topic} for topic in subscriptions]
+    until("each service to hold its topic", lambda held: held == each_its_own, holdings)
+
+    # One service restarts; the others get their topics back too.
+    services.pop().close()
+    restarted = new_consumer(bootstrap, group)
+    restarted.subscribe([subscriptions[-1]])
+    services.append(restarted)
+    until("each service to hold its topic again", lambda held: held == each_its_own, holdings)
+    for service in services:
+        service.close()
+
+
+def test_back_pressure_pauses_and_resumes_where_it_was(bootstrap, topics):
+    topic, group = named(topics, "ingest-replay-events"), f"replays-{uuid.uuid4().hex[:6]}"
+    write(bootstrap, topic, [str(number).encode() for number in range(20)])
+    consumer = new_consumer(bootstrap, group)
+    consumer.subscribe([topic])
+    values = [message.value() for message in read_confluent(consumer, 5)]
+    assigned = consumer.assignment()
+    for _ in range(3):
+        # Paused consumers go on polling, to stay in their group, and get nothing.
+        consumer.pause(assigned)
+        assert consumer.poll(0.1) is None
+        [position] = consumer.position(assigned)
+        consumer.seek(TopicPartition(topic, 0, position.offset))
+        consumer.resume(assigned)
+        values += [message.value() for message in read_confluent(consumer, 5)]
+    assert values == [str(number).encode() for number in range(20)]
+    consumer.close()
+
+
+def test_asking_for_a_topic_creates_it(bootstrap):
+    # Sentry's own installer creates its topics by asking for their metadata.
+    topic = f"taskworker-{uuid.uuid4().hex[:6]}"
+    admin = AdminClient({"bootstrap.servers": bootstrap, "allow.auto.create.topics": True} | SOCKET_TIMEOUT)
+    not_yet = ("UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE")
+
+    def ask():
+        described = admin.list_topics(topic=topic, timeout=1).topics[topic]
+        assert described.error is None or described.error.name() in not_yet, described.error
+        return described
+
+    described = until("the topic", lambda described: described.error is None, ask)
+    assert len(described.partitions) == 1
+    write(bootstrap, topic, [b"task"])
+    admin.delete_topics([topic])[topic].result(30)
+
+
+def test_the_commit_log_is_followed_next_to_the_topic(bootstrap, topics):
+    # Post-process forwarders read events only as far as another consumer has come, which they learn from a second topic.
+    events, commit_log = named(topics, "events"), named(topics, "snuba-commit-log")
+    write(bootstrap, events, [str(number).encode() for number in range(10)])
+    follower = new_consumer(bootstrap, "none")
+    follower.assign([TopicPartition(commit_log, 0, OFFSET_BEGINNING)])
+    reader = new_consumer(bootstrap, f"forwarder-{uuid.uuid4().hex[:6]}")
+    reader.subscribe([events])
+    seen = []
+    for reached in (3, 7, 10):
+        producer = Producer({"bootstrap.servers": bootstrap})
+        producer.produce(commit_log, struct.pack(">q", reached), key=f"{events}:0:snuba-consumers".encode())
+        assert producer.flush(30) == 0
+        [commit] = read_confluent(follower, 1)
+        [limit] = struct.unpack(">q", commit.value())
+        seen += [int(message.value()) for message in read_confluent(reader, limit - len(seen))]
+        reader.pause(reader.assignment())
+        assert reader.poll(0.1) is None
+        reader.resume(reader.assignment())
+    assert seen == list(range(10))
+    follower.close()
+    reader.close()
