@@ -298,13 +298,25 @@ fn flexible_of(field: &Field) -> &'static str {
     }
 }
 
+/// How a struct's absence is written: Kafka has one way for tagged fields and one for the others.
+fn presence_of(field: &Field) -> &'static str {
+    if field.tag.is_some() {
+        "nullable_tagged"
+    } else {
+        "nullable"
+    }
+}
+
 fn read(message: &Message, field: &Field, nullable: bool) -> String {
     let flexible = flexible_of(field);
     let prefix = if nullable { "nullable_" } else { "" };
     match &field.ty {
         Type::Scalar(s) if has_length(*s) => format!("r.{prefix}{}({flexible})?", method(*s)),
         Type::Scalar(s) => format!("r.{}()?", method(*s)),
-        Type::Struct(name) if nullable => format!("r.nullable(|r| {name}::decode(r, version))?"),
+        Type::Struct(name) if nullable => {
+            let presence = presence_of(field);
+            format!("r.{presence}(|r| {name}::decode(r, version))?")
+        }
         Type::Struct(name) => format!("{name}::decode(r, version)?"),
         Type::Array(element) => {
             let size = message.min_size(element, field.versions);
@@ -497,7 +509,8 @@ fn write(field: &Field, nullable: bool) -> String {
         }
         Type::Scalar(s) => format!("w.{}({place})", method(*s)),
         Type::Struct(_) if nullable => {
-            format!("w.nullable({place}.as_ref(), |w, v| v.encode(w, version))")
+            let presence = presence_of(field);
+            format!("w.{presence}({place}.as_ref(), |w, v| v.encode(w, version))")
         }
         Type::Struct(_) if optional => {
             format!("{place}.clone().unwrap_or_default().encode(w, version)")

@@ -295,6 +295,17 @@ impl<'a> Reader<'a> {
         value(self).map(Some)
     }
 
+    /// A struct in a tagged field behind its presence varint: zero is null.
+    pub fn nullable_tagged<T>(
+        &mut self,
+        value: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.uvarint()? == 0 {
+            return Ok(None);
+        }
+        value(self).map(Some)
+    }
+
     /// The tagged fields at a struct's end. `known` decodes the tag or answers false.
     pub fn tags(&mut self, mut known: impl FnMut(&mut Self, u32) -> Result<bool>) -> Result<()> {
         for _ in 0..self.uvarint()? {

@@ -234,6 +234,17 @@ impl Writer {
         }
     }
 
+    /// A struct in a tagged field behind its presence varint.
+    pub fn nullable_tagged<T>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
+        match value {
+            Some(value) => {
+                self.uvarint(1);
+                write(self, value);
+            }
+            None => self.uvarint(0),
+        }
+    }
+
     /// One tagged field: number, size, then what `write` writes. No schema tags records.
     pub fn tag(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
         self.uvarint(tag);

@@ -56,7 +56,7 @@ impl<'a> ConsumerGroupMemberMetadataValue<'a> {
             match tag {
                 0 => {
                     out.classic_member_metadata =
-                        r.nullable(|r| ClassicMemberMetadata::decode(r, version))?
+                        r.nullable_tagged(|r| ClassicMemberMetadata::decode(r, version))?
                 }
                 _ => return Ok(false),
             }
@@ -79,7 +79,7 @@ impl<'a> ConsumerGroupMemberMetadataValue<'a> {
         w.uvarint(u32::from(has_classic_member_metadata));
         if has_classic_member_metadata {
             w.tag(0, |w| {
-                w.nullable(self.classic_member_metadata.as_ref(), |w, v| {
+                w.nullable_tagged(self.classic_member_metadata.as_ref(), |w, v| {
                     v.encode(w, version)
                 });
             });
