@@ -1,0 +1,171 @@
+use super::*;
+
+fn sample() -> Vec<u8> {
+    BatchBuilder::new()
+        .producer(7, 1, 5)
+        .record(&NewRecord {
+            timestamp: 1000,
+            key: Some(b"k"),
+            value: Some(b"v"),
+            headers: &[("h", None), ("h", Some(b"2"))],
+        })
+        .record(&NewRecord {
+            timestamp: 900,
+            ..NewRecord::default()
+        })
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn what_is_built_is_read_back() {
+    let batch = sample();
+    let header = BatchHeader::parse(&batch).unwrap();
+    assert!(crc_matches(&batch));
+    assert_eq!(header.total_bytes(), batch.len());
+    assert_eq!(header.record_count, 2);
+    assert_eq!(header.last_offset(), Some(1));
+    assert_eq!(header.last_sequence(), 6);
+    assert_eq!((header.base_timestamp, header.max_timestamp), (1000, 1000));
+    let bytes = record_bytes(&batch, &header, 0).unwrap();
+    let records: Vec<_> = Records::new(&bytes, header.record_count)
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(records[0].headers.len(), 2);
+    assert_eq!(header.timestamp_of(&records[1]), Some(900));
+    assert_eq!(header.offset_of(&records[1]), Some(1));
+}
+
+/// One record without key, value "a", CreateTime 1, laid out as Kafka's documentation of the format says.
+#[test]
+fn the_layout_is_the_documented_one() {
+    let batch = BatchBuilder::new()
+        .leader_epoch(3)
+        .record(&NewRecord {
+            timestamp: 1,
+            value: Some(b"a"),
+            ..NewRecord::default()
+        })
+        .build()
+        .unwrap();
+    assert_eq!(batch[..8], [0; 8]);
+    assert_eq!(batch[8..12], 57i32.to_be_bytes());
+    assert_eq!(batch[12..17], [0, 0, 0, 3, 2]);
+    assert_eq!(batch[21..27], [0; 6]);
+    assert_eq!(batch[27..35], 1i64.to_be_bytes());
+    assert_eq!(batch[35..43], 1i64.to_be_bytes());
+    assert_eq!(batch[43..57], [0xff; 14]);
+    assert_eq!(batch[57..], [0, 0, 0, 1, 14, 0, 0, 0, 1, 2, b'a', 0]);
+}
+
+#[test]
+fn crc_32c_is_the_castagnoli_one() {
+    assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+}
+
+#[test]
+fn headers_that_lie_about_length_are_refused() {
+    let batch = sample();
+    for cut in 0..batch.len() {
+        assert_eq!(
+            BatchHeader::parse(&batch[..cut]),
+            Err(BatchError::Truncated)
+        );
+    }
+    for length in [-1, 0, 48, i32::MIN] {
+        let mut wrong = batch.clone();
+        wrong[8..12].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(BatchHeader::parse(&wrong), Err(BatchError::Length(length)));
+    }
+    let mut wrong = batch.clone();
+    wrong[8..12].copy_from_slice(&i32::MAX.to_be_bytes());
+    assert_eq!(BatchHeader::parse(&wrong), Err(BatchError::Truncated));
+    wrong[16] = 1;
+    assert_eq!(BatchHeader::parse(&wrong), Err(BatchError::Magic(1)));
+}
+
+#[test]
+fn every_flipped_bit_after_the_crc_is_noticed() {
+    let batch = sample();
+    for bit in CRC_AT * 8..batch.len() * 8 {
+        let mut wrong = batch.clone();
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        assert!(!crc_matches(&wrong));
+    }
+    assert!(!crc_matches(&[]));
+}
+
+#[test]
+fn offset_and_epoch_are_patched_outside_the_crc() {
+    let mut batch = sample();
+    set_base_offset(&mut batch, i64::MAX - 1);
+    set_leader_epoch(&mut batch, 9);
+    assert!(crc_matches(&batch));
+    let header = BatchHeader::parse(&batch).unwrap();
+    assert_eq!(header.base_offset, i64::MAX - 1);
+    assert_eq!(header.partition_leader_epoch, 9);
+    assert_eq!(header.last_offset(), Some(i64::MAX));
+    set_base_offset(&mut batch, i64::MAX);
+    assert_eq!(BatchHeader::parse(&batch).unwrap().last_offset(), None);
+}
+
+#[test]
+fn the_crc_changes_only_with_the_timestamp() {
+    let mut batch = sample();
+    let before = batch.clone();
+    set_max_timestamp(&mut batch, false, 1000);
+    assert_eq!(batch, before);
+    set_max_timestamp(&mut batch, true, 5000);
+    assert!(crc_matches(&batch));
+    let header = BatchHeader::parse(&batch).unwrap();
+    assert!(header.log_append_time());
+    assert_eq!(header.max_timestamp, 5000);
+    set_max_timestamp(&mut batch, false, 1000);
+    assert_eq!(batch, before);
+}
+
+#[test]
+fn sequences_wrap_to_zero() {
+    let mut header = BatchHeader::parse(&sample()).unwrap();
+    header.base_sequence = i32::MAX;
+    assert_eq!(header.last_sequence(), 0);
+    header.base_sequence = i32::MAX - 1;
+    assert_eq!(header.last_sequence(), i32::MAX);
+    header.base_sequence = -1;
+    assert_eq!(header.last_sequence(), -1);
+}
+
+#[test]
+fn compressed_batches_give_back_their_records() {
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new().compression(codec, None);
+        for timestamp in 0..100 {
+            builder.push(&NewRecord {
+                timestamp,
+                key: Some(b"same"),
+                value: Some(&[7; 100]),
+                headers: &[],
+            });
+        }
+        let batch = builder.build().unwrap();
+        let header = BatchHeader::parse(&batch).unwrap();
+        assert_eq!(header.compression(), Ok(codec));
+        let bytes = record_bytes(&batch, &header, 1 << 20).unwrap();
+        assert_eq!(Records::new(&bytes, 100).flatten().count(), 100);
+        assert!(codec == Codec::None || record_bytes(&batch, &header, 100).is_err());
+    }
+}
+
+#[test]
+fn a_marker_is_kafkas() {
+    let batch = end_transaction_marker(5, 2, 8, true, 77).unwrap();
+    let header = BatchHeader::parse(&batch).unwrap();
+    assert!(header.is_control() && header.is_transactional());
+    assert_eq!(header.base_sequence, -1);
+    let record = Records::new(&batch[HEADER_BYTES..], 1)
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(record.key, Some(&[0, 0, 0, 1][..]));
+    assert_eq!(record.value, Some(&[0, 0, 0, 0, 0, 8][..]));
+}

@@ -1,0 +1,90 @@
+//! Zigzag varints of records: at most five bytes for 32 bits and ten for 64, and no bit lost.
+
+use super::BatchError;
+
+/// Takes a zigzag varint of 32 bits off the front.
+pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, BatchError> {
+    // One byte is by far the most common length.
+    if let Some((&first, rest)) = bytes.split_first()
+        && first < 0x80
+    {
+        *bytes = rest;
+        return Ok(i32::from(first >> 1) ^ -i32::from(first & 1));
+    }
+    let raw = take_unsigned(bytes, 5)?;
+    let raw = u32::try_from(raw).map_err(|_| BatchError::Varint)?;
+    Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+}
+
+/// Takes a zigzag varint of 64 bits off the front.
+pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, BatchError> {
+    let raw = take_unsigned(bytes, 10)?;
+    Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+}
+
+fn take_unsigned(bytes: &mut &[u8], bytes_max: usize) -> Result<u64, BatchError> {
+    let mut value: u64 = 0;
+    for (index, &byte) in bytes.iter().take(bytes_max).enumerate() {
+        let part = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if index == 9 && part > 1 {
+            return Err(BatchError::Varint);
+        }
+        value |= part << (7 * index);
+        if byte < 0x80 {
+            *bytes = bytes.get(index + 1..).unwrap_or_default();
+            return Ok(value);
+        }
+    }
+    if bytes.len() < bytes_max {
+        return Err(BatchError::Truncated);
+    }
+    Err(BatchError::Varint)
+}
+
+/// Appends `value` as a zigzag varint.
+pub(super) fn put(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_taken() {
+        for value in [0, -1, 1, 63, 64, -64, -65, 300, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            put(&mut out, value);
+            let mut rest = &out[..];
+            assert_eq!(take_i64(&mut rest), Ok(value));
+            assert!(rest.is_empty());
+        }
+        for value in [0, -1, 1, 63, 64, i32::MAX, i32::MIN] {
+            let mut out = Vec::new();
+            put(&mut out, i64::from(value));
+            assert_eq!(take_i32(&mut &out[..]), Ok(value));
+        }
+    }
+
+    #[test]
+    fn overlong_and_cut_varints_are_refused() {
+        let all_more = [0xff; 11];
+        assert_eq!(take_i32(&mut &all_more[..]), Err(BatchError::Varint));
+        assert_eq!(take_i64(&mut &all_more[..]), Err(BatchError::Varint));
+        assert_eq!(
+            take_i32(&mut &[0xff, 0xff, 0xff, 0xff, 0x1f][..]),
+            Err(BatchError::Varint)
+        );
+        let mut lost = [0xff; 10];
+        lost[9] = 2;
+        assert_eq!(take_i64(&mut &lost[..]), Err(BatchError::Varint));
+        assert_eq!(take_i32(&mut &[0x80][..]), Err(BatchError::Truncated));
+        assert_eq!(take_i64(&mut &[][..]), Err(BatchError::Truncated));
+    }
+}

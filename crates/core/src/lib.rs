@@ -1,0 +1,14 @@
+//! Rustka's decisions: what a Kafka broker must answer, without sockets, files, clocks or chance.
+//!
+//! Everything here touches memory only. Time and random numbers come in as arguments, effects go out as values.
+pub mod batch;
+pub mod catalog;
+pub mod compression;
+pub mod config;
+pub mod epochs;
+pub mod error;
+pub mod log;
+pub mod names;
+pub mod producers;
+pub mod time;
+pub mod validate;

@@ -1,0 +1,261 @@
+//! One partition's log: which offsets exist and who may append. Holds no bytes; engines do.
+
+pub mod timestamps;
+
+use crate::batch::BatchHeader;
+use crate::epochs::Epochs;
+use crate::error::{ErrorCode, Refusal};
+use crate::producers::{AbortedTransaction, Attempt, Check, Marker, ProducerInfo, Producers};
+use crate::time::Now;
+
+pub use crate::producers::Duplicate;
+
+/// Where a batch comes from, which decides what it has to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client's Produce; a transaction must be open here already.
+    Client,
+    /// A client's Produce whose transaction the coordinator has confirmed, so it may begin here.
+    Verified {
+        /// The client uses transaction version 2 (KIP-890).
+        epoch_bumps: bool,
+    },
+    /// A coordinator's own write: no sequences.
+    Coordinator,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// It gets these offsets, and the state already counts it as written.
+    Append {
+        /// To be patched into the batch.
+        base_offset: i64,
+        /// Offset of its last record.
+        last_offset: i64,
+        /// To be patched into the batch.
+        leader_epoch: i32,
+    },
+    /// It is there already and must not be written again.
+    Duplicate(Duplicate),
+}
+
+/// Small state of one partition: what is needed to decide about a batch.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionState {
+    /// The first offset that may be read.
+    pub log_start: i64,
+    /// The offset the next record gets.
+    pub next_offset: i64,
+    /// The leader's epoch, written into batches.
+    pub leader_epoch: i32,
+    /// After a failed write nothing may be appended.
+    pub read_only: bool,
+    /// Leader epochs and where they begin.
+    pub epochs: Epochs,
+    // Most partitions never see an idempotent producer.
+    producers: Option<Box<Producers>>,
+}
+
+/// Decides about a validated batch; if it may be appended, `state` already counts it.
+pub fn admit(
+    state: &mut PartitionState,
+    header: &BatchHeader,
+    origin: Origin,
+    now: Now,
+) -> Result<Admitted, Refusal> {
+    state.refuse_if_read_only()?;
+    if header.is_control() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRecord,
+            "markers are not written by clients",
+        ));
+    }
+    let attempt = Attempt::of(header);
+    if attempt.is_none() && header.is_transactional() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidTxnState,
+            "a transaction needs a producer id",
+        ));
+    }
+    if let Some(attempt) = &attempt {
+        let check = match &state.producers {
+            Some(producers) => producers.check(attempt, origin)?,
+            None => Producers::default().check(attempt, origin)?,
+        };
+        if let Check::Duplicate(original) = check {
+            return Ok(Admitted::Duplicate(original));
+        }
+    }
+    let admitted = state.take_offsets(header)?;
+    if let (Some(attempt), Admitted::Append { base_offset, .. }) = (&attempt, &admitted) {
+        state
+            .producers_mut()
+            .appended(attempt, *base_offset, header.max_timestamp, now.wall_ms);
+    }
+    Ok(admitted)
+}
+
+/// Decides about a transaction marker; if it may be appended, `state` already counts it.
+/// Readers of committed data may see more afterwards: compare `last_stable_offset`.
+pub fn admit_marker(
+    state: &mut PartitionState,
+    header: &BatchHeader,
+    marker: &Marker,
+    now: Now,
+) -> Result<Admitted, Refusal> {
+    state.refuse_if_read_only()?;
+    let producer = (header.producer_id, header.producer_epoch);
+    if let Some(producers) = &state.producers {
+        producers.check_marker(producer.0, producer.1, marker)?;
+    }
+    let admitted = state.take_offsets(header)?;
+    if let Admitted::Append { last_offset, .. } = &admitted {
+        state.producers_mut().ended(
+            producer,
+            marker,
+            *last_offset,
+            header.max_timestamp,
+            now.wall_ms,
+        );
+    }
+    Ok(admitted)
+}
+
+impl PartitionState {
+    /// An empty log that begins at 0 under this leader epoch.
+    pub fn new(leader_epoch: i32) -> PartitionState {
+        PartitionState {
+            leader_epoch,
+            ..PartitionState::default()
+        }
+    }
+
+    /// One past the last record.
+    pub fn log_end(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Up to where consumers may read; on one node that is all there is.
+    pub fn high_watermark(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Up to where consumers of committed data may read: the first record of an open transaction, or the high watermark.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.producers
+            .as_ref()
+            .and_then(|producers| producers.first_open_offset())
+            .map_or(self.next_offset, |first| first.max(self.log_start))
+    }
+
+    /// Whether a client's batch would begin a transaction here, which its coordinator has to confirm before `admit`.
+    pub fn needs_verification(&self, header: &BatchHeader) -> bool {
+        match (Attempt::of(header), &self.producers) {
+            (Some(attempt), Some(producers)) => producers.needs_verification(&attempt),
+            (Some(attempt), None) => attempt.transactional,
+            (None, _) => false,
+        }
+    }
+
+    /// Becomes the leader under a new epoch.
+    pub fn lead(&mut self, leader_epoch: i32) {
+        self.leader_epoch = leader_epoch;
+        self.epochs.assign(leader_epoch, self.next_offset);
+    }
+
+    /// DeleteRecords: moves the log start to `offset`, -1 for the high watermark; gives the new low watermark.
+    pub fn delete_records(&mut self, offset: i64) -> Result<i64, Refusal> {
+        let target = if offset == -1 {
+            self.high_watermark()
+        } else {
+            offset
+        };
+        if target < 0 || target > self.high_watermark() {
+            return Err(Refusal::new(
+                ErrorCode::OffsetOutOfRange,
+                format!("offset {offset} is not within the log"),
+            ));
+        }
+        self.advance_log_start(target);
+        Ok(self.log_start)
+    }
+
+    /// Moves the log start up (never down, never past the end) and forgets what lay below; says whether it moved.
+    pub fn advance_log_start(&mut self, offset: i64) -> bool {
+        let target = offset.min(self.next_offset);
+        if target <= self.log_start {
+            return false;
+        }
+        self.log_start = target;
+        self.epochs.truncate_from_start(target);
+        if let Some(producers) = &mut self.producers {
+            producers.truncate_from_start(target);
+        }
+        true
+    }
+
+    /// Forgets producers that have been silent for `expiration_ms`; says how many.
+    pub fn expire_producers(&mut self, now: Now, expiration_ms: i64) -> usize {
+        let Some(producers) = &mut self.producers else {
+            return 0;
+        };
+        let expired = producers.expire(now.wall_ms, expiration_ms);
+        if producers.is_empty() {
+            self.producers = None;
+        }
+        expired
+    }
+
+    /// The producers, for DescribeProducers.
+    pub fn producers(&self) -> impl Iterator<Item = ProducerInfo> + '_ {
+        self.producers.iter().flat_map(|producers| producers.iter())
+    }
+
+    /// Aborted transactions that a read of `start..end` can meet.
+    pub fn aborted_between(&self, start: i64, end: i64) -> Vec<AbortedTransaction> {
+        match &self.producers {
+            Some(producers) => producers.aborted_between(start, end).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    fn refuse_if_read_only(&self) -> Result<(), Refusal> {
+        if self.read_only {
+            return Err(Refusal::new(
+                ErrorCode::KafkaStorageError,
+                "the partition is read-only since a write failed",
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_offsets(&mut self, header: &BatchHeader) -> Result<Admitted, Refusal> {
+        if header.last_offset_delta < 0 {
+            return Err(ErrorCode::InvalidRecord.into());
+        }
+        let base_offset = self.next_offset;
+        let last_offset = base_offset.checked_add(i64::from(header.last_offset_delta));
+        let next_offset = last_offset.and_then(|last| last.checked_add(1));
+        let (Some(last_offset), Some(next_offset)) = (last_offset, next_offset) else {
+            return Err(Refusal::new(
+                ErrorCode::UnknownServerError,
+                "the partition has no offsets left",
+            ));
+        };
+        self.epochs.assign(self.leader_epoch, base_offset);
+        self.next_offset = next_offset;
+        Ok(Admitted::Append {
+            base_offset,
+            last_offset,
+            leader_epoch: self.leader_epoch,
+        })
+    }
+
+    fn producers_mut(&mut self) -> &mut Producers {
+        self.producers.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Finding records by time inside one batch (ListOffsets). Which batch to look into is the engine's question.
+
+use crate::batch::{BatchError, BatchHeader, Records, record_bytes};
+
+/// A record's place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampedOffset {
+    /// The record's offset.
+    pub offset: i64,
+    /// The record's timestamp.
+    pub timestamp: i64,
+}
+
+/// The first record at or after `offset_min` whose time is at least `target`.
+pub fn first_at_or_after(
+    batch: &[u8],
+    target: i64,
+    offset_min: i64,
+    inflate_bytes_max: usize,
+) -> Result<Option<TimestampedOffset>, BatchError> {
+    let mut found = None;
+    walk(batch, inflate_bytes_max, |record| {
+        if record.timestamp >= target && record.offset >= offset_min {
+            found = Some(record);
+        }
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// The first of the records with the latest time.
+pub fn latest(
+    batch: &[u8],
+    inflate_bytes_max: usize,
+) -> Result<Option<TimestampedOffset>, BatchError> {
+    let mut latest: Option<TimestampedOffset> = None;
+    walk(batch, inflate_bytes_max, |record| {
+        if latest.is_none_or(|latest| record.timestamp > latest.timestamp) {
+            latest = Some(record);
+        }
+        true
+    })?;
+    Ok(latest)
+}
+
+fn walk(
+    batch: &[u8],
+    inflate_bytes_max: usize,
+    mut visit: impl FnMut(TimestampedOffset) -> bool,
+) -> Result<(), BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let bytes = record_bytes(batch, &header, inflate_bytes_max)?;
+    for record in Records::new(&bytes, header.record_count) {
+        let record = record?;
+        let more = visit(TimestampedOffset {
+            offset: header.offset_of(&record).ok_or(BatchError::Overflow)?,
+            timestamp: header.timestamp_of(&record).ok_or(BatchError::Overflow)?,
+        });
+        if !more {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BatchBuilder, NewRecord};
+    use crate::compression::Codec;
+
+    fn batch(builder: BatchBuilder) -> Vec<u8> {
+        let mut builder = builder.base_offset(100);
+        for timestamp in [50, 10, 70, 70, 20] {
+            builder.push(&NewRecord {
+                timestamp,
+                ..NewRecord::default()
+            });
+        }
+        builder.build().unwrap()
+    }
+
+    fn at(offset: i64, timestamp: i64) -> Option<TimestampedOffset> {
+        Some(TimestampedOffset { offset, timestamp })
+    }
+
+    #[test]
+    fn the_first_record_late_enough_is_found_in_every_codec() {
+        for codec in Codec::ALL {
+            let batch = batch(BatchBuilder::new().compression(codec, None));
+            let find = |target, from| first_at_or_after(&batch, target, from, 1 << 20).unwrap();
+            assert_eq!(find(0, 0), at(100, 50));
+            assert_eq!(find(51, 0), at(102, 70));
+            assert_eq!(find(51, 103), at(103, 70));
+            assert_eq!(find(71, 0), None);
+            assert_eq!(latest(&batch, 1 << 20), Ok(at(102, 70)));
+        }
+    }
+
+    #[test]
+    fn all_records_of_a_log_append_time_batch_share_its_time() {
+        let batch = batch(BatchBuilder::new().log_append_time(1000));
+        assert_eq!(first_at_or_after(&batch, 999, 0, 0), Ok(at(100, 1000)));
+        assert_eq!(latest(&batch, 0), Ok(at(100, 1000)));
+    }
+
+    #[test]
+    fn times_past_the_end_of_time_are_an_error() {
+        let mut batch = batch(BatchBuilder::new());
+        batch[27..35].copy_from_slice(&i64::MIN.to_be_bytes());
+        assert_eq!(latest(&batch, 0), Err(BatchError::Overflow));
+    }
+}

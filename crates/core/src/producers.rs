@@ -1,0 +1,455 @@
+//! What a partition remembers of idempotent producers: enough to refuse gaps, recognise repeats and fence zombies.
+//! Also its open and aborted transactions, since they belong to producers.
+
+use std::collections::BTreeMap;
+
+use crate::batch::BatchHeader;
+use crate::error::{ErrorCode, Refusal};
+use crate::log::Origin;
+
+/// How many batches of a producer are remembered; Kafka's clients have no more in flight.
+const WINDOW: usize = 5;
+/// Producers remembered per partition; over it those unused for longest are forgotten, as if expired.
+pub const PRODUCERS_MAX: usize = 10_000;
+
+/// A batch that a producer appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct BatchMark {
+    last_offset: i64,
+    timestamp: i64,
+    last_sequence: i32,
+    offset_delta: i32,
+}
+
+impl BatchMark {
+    fn first_sequence(&self) -> i32 {
+        let first = i64::from(self.last_sequence) - i64::from(self.offset_delta);
+        i32::try_from(first.rem_euclid(1 << 31)).unwrap_or(0)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Producer {
+    batches: [BatchMark; WINDOW],
+    /// When it last wrote, by our clock: a client's timestamps must not decide how long it is remembered.
+    last_used_ms: i64,
+    last_timestamp: i64,
+    txn_first_offset: Option<i64>,
+    coordinator_epoch: i32,
+    epoch: i16,
+    /// How many of `batches` are in use, oldest first.
+    batch_count: u8,
+}
+
+impl Producer {
+    fn new(epoch: i16) -> Producer {
+        Producer {
+            batches: [BatchMark::default(); WINDOW],
+            last_used_ms: 0,
+            last_timestamp: -1,
+            txn_first_offset: None,
+            coordinator_epoch: -1,
+            epoch,
+            batch_count: 0,
+        }
+    }
+
+    fn batches(&self) -> &[BatchMark] {
+        self.batches
+            .get(..usize::from(self.batch_count))
+            .unwrap_or_default()
+    }
+
+    fn last_sequence(&self) -> i32 {
+        self.batches().last().map_or(-1, |last| last.last_sequence)
+    }
+
+    fn push(&mut self, mark: BatchMark) {
+        if usize::from(self.batch_count) == WINDOW {
+            self.batches.rotate_left(1);
+            self.batch_count -= 1;
+        }
+        if let Some(slot) = self.batches.get_mut(usize::from(self.batch_count)) {
+            *slot = mark;
+            self.batch_count += 1;
+        }
+    }
+
+    fn enter_epoch(&mut self, epoch: i16) {
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.batch_count = 0;
+        }
+    }
+}
+
+/// A batch as its producer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who writes.
+    pub producer_id: i64,
+    /// In which epoch.
+    pub epoch: i16,
+    /// Sequence of the first record, -1 from coordinators.
+    pub first_sequence: i32,
+    /// Sequence of the last record, -1 from coordinators.
+    pub last_sequence: i32,
+    /// Last offset minus first.
+    pub offset_delta: i32,
+    /// Whether it belongs to a transaction.
+    pub transactional: bool,
+}
+
+impl Attempt {
+    /// The attempt that a batch makes, if it has a producer.
+    pub fn of(header: &BatchHeader) -> Option<Attempt> {
+        header.has_producer_id().then(|| Attempt {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            first_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+            offset_delta: header.last_offset_delta,
+            transactional: header.is_transactional(),
+        })
+    }
+}
+
+/// An attempt that was already appended: what the first answer said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Where the original begins.
+    pub base_offset: i64,
+    /// Where the original ends.
+    pub last_offset: i64,
+    /// The original's max timestamp, which Kafka answers as the append time.
+    pub timestamp: i64,
+}
+
+/// What becomes of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It may be appended.
+    New,
+    /// It is there already.
+    Duplicate(Duplicate),
+}
+
+/// What the marker that ends a transaction says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// Commit or abort.
+    pub commit: bool,
+    /// Epoch of the coordinator that decided.
+    pub coordinator_epoch: i32,
+    /// KIP-890: the marker's epoch must be above the producer's (transaction version 2).
+    pub epoch_bumped: bool,
+}
+
+/// A transaction that was aborted, for readers that skip its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// Who aborted.
+    pub producer_id: i64,
+    /// Its first record.
+    pub first_offset: i64,
+    /// Its marker.
+    pub last_offset: i64,
+}
+
+/// A producer as DescribeProducers shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerInfo {
+    /// The producer's id.
+    pub producer_id: i64,
+    /// Its newest epoch.
+    pub epoch: i16,
+    /// The newest sequence, -1 for none.
+    pub last_sequence: i32,
+    /// Max timestamp of the newest batch, -1 for none.
+    pub last_timestamp: i64,
+    /// Epoch of the coordinator that wrote the newest marker, -1 for none.
+    pub coordinator_epoch: i32,
+    /// Where the open transaction begins.
+    pub txn_first_offset: Option<i64>,
+}
+
+/// The producers of one partition.
+#[derive(Clone, Debug, Default)]
+pub struct Producers {
+    // Boxed, because a tree node holds eleven values and most partitions have one producer.
+    by_id: BTreeMap<i64, Box<Producer>>,
+    /// Producer ids of open transactions by first offset.
+    open: BTreeMap<i64, i64>,
+    /// In order of their markers.
+    aborted: Vec<AbortedTransaction>,
+}
+
+impl Producers {
+    /// Decides about an attempt, changing nothing. In Kafka's order: repeat, epoch, transaction, sequence.
+    pub fn check(&self, attempt: &Attempt, origin: Origin) -> Result<Check, Refusal> {
+        let known = self.by_id.get(&attempt.producer_id);
+        if let Some(producer) = known {
+            if origin != Origin::Coordinator
+                && let Some(original) = find_duplicate(producer, attempt)
+            {
+                return Ok(Check::Duplicate(original));
+            }
+            if attempt.epoch < producer.epoch {
+                return Err(stale_epoch(attempt.epoch, producer.epoch));
+            }
+        }
+        let open = known.is_some_and(|producer| producer.txn_first_offset.is_some());
+        if attempt.transactional && origin == Origin::Client && !self.has_open(attempt) {
+            return Err(Refusal::new(
+                ErrorCode::InvalidTxnState,
+                "the transaction is not open on this partition",
+            ));
+        }
+        if origin != Origin::Coordinator {
+            check_sequence(known.map(|known| &**known), attempt, origin)?;
+        }
+        if open && !attempt.transactional {
+            return Err(Refusal::new(
+                ErrorCode::InvalidTxnState,
+                "the producer has a transaction open here and wrote outside it",
+            ));
+        }
+        Ok(Check::New)
+    }
+
+    /// Whether the attempt would begin a transaction here, which its coordinator has to confirm first.
+    /// False when the answer is an error or a repeat anyway.
+    pub fn needs_verification(&self, attempt: &Attempt) -> bool {
+        if !attempt.transactional || self.has_open(attempt) {
+            return false;
+        }
+        self.by_id.get(&attempt.producer_id).is_none_or(|known| {
+            attempt.epoch >= known.epoch && find_duplicate(known, attempt).is_none()
+        })
+    }
+
+    /// Remembers an attempt that was appended at `base_offset`.
+    pub fn appended(&mut self, attempt: &Attempt, base_offset: i64, timestamp: i64, wall_ms: i64) {
+        if !self.by_id.contains_key(&attempt.producer_id) {
+            self.make_room();
+        }
+        let producer = self
+            .by_id
+            .entry(attempt.producer_id)
+            .or_insert_with(|| Box::new(Producer::new(attempt.epoch)));
+        producer.enter_epoch(attempt.epoch);
+        producer.last_used_ms = wall_ms;
+        producer.last_timestamp = timestamp;
+        if attempt.first_sequence >= 0 {
+            producer.push(BatchMark {
+                last_offset: base_offset.saturating_add(i64::from(attempt.offset_delta)),
+                timestamp,
+                last_sequence: attempt.last_sequence,
+                offset_delta: attempt.offset_delta,
+            });
+        }
+        if attempt.transactional && producer.txn_first_offset.is_none() {
+            producer.txn_first_offset = Some(base_offset);
+            self.open.insert(base_offset, attempt.producer_id);
+        }
+    }
+
+    /// Decides whether a marker may be appended, changing nothing.
+    pub fn check_marker(
+        &self,
+        producer_id: i64,
+        epoch: i16,
+        marker: &Marker,
+    ) -> Result<(), Refusal> {
+        let Some(producer) = self.by_id.get(&producer_id) else {
+            return Ok(());
+        };
+        if epoch < producer.epoch || marker.epoch_bumped && epoch == producer.epoch {
+            return Err(stale_epoch(epoch, producer.epoch));
+        }
+        if marker.coordinator_epoch < producer.coordinator_epoch {
+            return Err(ErrorCode::TransactionCoordinatorFenced.into());
+        }
+        Ok(())
+    }
+
+    /// Ends the producer's transaction with the marker that was appended at `offset`.
+    pub fn ended(
+        &mut self,
+        (producer_id, epoch): (i64, i16),
+        marker: &Marker,
+        offset: i64,
+        timestamp: i64,
+        wall_ms: i64,
+    ) {
+        if !self.by_id.contains_key(&producer_id) {
+            self.make_room();
+        }
+        let producer = self
+            .by_id
+            .entry(producer_id)
+            .or_insert_with(|| Box::new(Producer::new(epoch)));
+        producer.enter_epoch(epoch);
+        producer.coordinator_epoch = marker.coordinator_epoch;
+        producer.last_used_ms = wall_ms;
+        producer.last_timestamp = timestamp;
+        let Some(first_offset) = producer.txn_first_offset.take() else {
+            return;
+        };
+        self.open.remove(&first_offset);
+        if !marker.commit {
+            self.aborted.push(AbortedTransaction {
+                producer_id,
+                first_offset,
+                last_offset: offset,
+            });
+        }
+    }
+
+    /// The first offset of the oldest open transaction.
+    pub fn first_open_offset(&self) -> Option<i64> {
+        self.open.keys().next().copied()
+    }
+
+    /// Aborted transactions that a read of `start..end` can meet.
+    pub fn aborted_between(
+        &self,
+        start: i64,
+        end: i64,
+    ) -> impl Iterator<Item = AbortedTransaction> + '_ {
+        let from = self.aborted.partition_point(|txn| txn.last_offset < start);
+        self.aborted
+            .iter()
+            .skip(from)
+            .filter(move |txn| txn.first_offset < end)
+            .copied()
+    }
+
+    /// Forgets what only concerned offsets below `log_start`.
+    pub fn truncate_from_start(&mut self, log_start: i64) {
+        let gone = self
+            .aborted
+            .partition_point(|txn| txn.last_offset < log_start);
+        self.aborted.drain(..gone);
+    }
+
+    /// Forgets producers without an open transaction that have been silent for `expiration_ms`; says how many.
+    pub fn expire(&mut self, wall_ms: i64, expiration_ms: i64) -> usize {
+        let before = self.by_id.len();
+        self.by_id.retain(|_, producer| {
+            producer.txn_first_offset.is_some()
+                || wall_ms.saturating_sub(producer.last_used_ms) < expiration_ms
+        });
+        before - self.by_id.len()
+    }
+
+    /// How many producers are remembered.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether nothing at all is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty() && self.aborted.is_empty()
+    }
+
+    /// The producers, by id.
+    pub fn iter(&self) -> impl Iterator<Item = ProducerInfo> + '_ {
+        self.by_id.iter().map(|(id, producer)| ProducerInfo {
+            producer_id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer.last_sequence(),
+            last_timestamp: producer.last_timestamp,
+            coordinator_epoch: producer.coordinator_epoch,
+            txn_first_offset: producer.txn_first_offset,
+        })
+    }
+
+    fn has_open(&self, attempt: &Attempt) -> bool {
+        self.by_id
+            .get(&attempt.producer_id)
+            .is_some_and(|known| known.epoch == attempt.epoch && known.txn_first_offset.is_some())
+    }
+
+    /// An eighth goes at a time, so that a flood of ids does not scan the map for each of them.
+    fn make_room(&mut self) {
+        if self.by_id.len() < PRODUCERS_MAX {
+            return;
+        }
+        let mut idle: Vec<(i64, i64)> = self
+            .by_id
+            .iter()
+            .filter(|(_, producer)| producer.txn_first_offset.is_none())
+            .map(|(id, producer)| (producer.last_used_ms, *id))
+            .collect();
+        idle.sort_unstable();
+        for (_, id) in idle.iter().take(PRODUCERS_MAX / 8) {
+            self.by_id.remove(id);
+        }
+    }
+}
+
+fn find_duplicate(producer: &Producer, attempt: &Attempt) -> Option<Duplicate> {
+    if producer.epoch != attempt.epoch || attempt.first_sequence < 0 {
+        return None;
+    }
+    producer
+        .batches()
+        .iter()
+        .find(|batch| {
+            batch.last_sequence == attempt.last_sequence
+                && batch.first_sequence() == attempt.first_sequence
+        })
+        .map(|batch| Duplicate {
+            base_offset: batch.last_offset - i64::from(batch.offset_delta),
+            last_offset: batch.last_offset,
+            timestamp: batch.timestamp,
+        })
+}
+
+fn check_sequence(
+    known: Option<&Producer>,
+    attempt: &Attempt,
+    origin: Origin,
+) -> Result<(), Refusal> {
+    let sequence = attempt.first_sequence;
+    let out_of_order = |expected: i32| {
+        Err(Refusal::new(
+            ErrorCode::OutOfOrderSequenceNumber,
+            format!("sequence {sequence} where {expected} was expected"),
+        ))
+    };
+    let Some(producer) = known else {
+        // KIP-890: a client that bumps its epoch with each transaction always begins at 0.
+        if matches!(origin, Origin::Verified { epoch_bumps: true }) && sequence != 0 {
+            return out_of_order(0);
+        }
+        return Ok(());
+    };
+    if producer.epoch != attempt.epoch {
+        return if sequence == 0 {
+            Ok(())
+        } else {
+            out_of_order(0)
+        };
+    }
+    let expected = match producer.last_sequence() {
+        i32::MAX => 0,
+        last => last + 1,
+    };
+    if sequence == expected {
+        Ok(())
+    } else {
+        out_of_order(expected)
+    }
+}
+
+fn stale_epoch(epoch: i16, current: i16) -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidProducerEpoch,
+        format!("epoch {epoch} of the producer is over, the newest is {current}"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! What a broker checks of a client's records before they may be appended, in Kafka's order. Knows no partition state.
+
+use crate::batch::{
+    self, BatchError, BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, OVERHEAD_BYTES, Record, Records,
+    record_bytes,
+};
+use crate::compression::Codec;
+use crate::error::{ErrorCode, Refusal};
+use crate::time::Now;
+
+/// Records named in one refusal; a batch of a million bad ones is refused just the same.
+const RECORD_ERRORS_MAX: usize = 1000;
+/// The smallest length any format can have; below it Kafka calls the bytes corrupt rather than invalid.
+const LENGTH_MIN: i32 = 14;
+
+/// Whether compressed batches are looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inflate {
+    /// Only where the topic needs keys.
+    Never,
+    /// Always, as Kafka does.
+    Always,
+}
+
+/// What the topic and the request demand of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Version of the Produce request.
+    pub produce_version: i16,
+    /// `max.message.bytes`.
+    pub max_message_bytes: usize,
+    /// `segment.bytes`.
+    pub segment_bytes: usize,
+    /// Whether `cleanup.policy` has `compact`, so that every record needs a key.
+    pub compacted: bool,
+    /// Whether `message.timestamp.type` is LogAppendTime.
+    pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`.
+    pub before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub after_max_ms: i64,
+    /// Whether to look into compressed batches.
+    pub inflate: Inflate,
+    /// More than this is never inflated.
+    pub inflate_bytes_max: usize,
+}
+
+impl Default for Rules {
+    /// Kafka's defaults, for the newest Produce.
+    fn default() -> Self {
+        Rules {
+            produce_version: i16::MAX,
+            max_message_bytes: 1_048_588,
+            segment_bytes: 1 << 30,
+            compacted: false,
+            log_append_time: false,
+            before_max_ms: i64::MAX,
+            after_max_ms: 3_600_000,
+            inflate: Inflate::Never,
+            inflate_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// A batch that may be offered to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validated {
+    /// The header, after its timestamp was set.
+    pub header: BatchHeader,
+    /// The latest timestamp in the batch, or the append time.
+    pub max_timestamp: i64,
+    /// Offset delta of the first record with that timestamp, if the records were walked.
+    pub offset_of_max_timestamp: Option<i32>,
+    /// For the answer: the append time, or -1 where producers set the time.
+    pub log_append_time_ms: i64,
+    /// Whether the header was trusted instead of walking the records.
+    pub shallow: bool,
+}
+
+/// A batch that is refused, and which of its records are to blame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Error and message of the partition.
+    pub refusal: Refusal,
+    /// Index within the batch and message of each bad record (Produce v8 on).
+    pub record_errors: Vec<(i32, Option<String>)>,
+}
+
+impl From<Refusal> for Invalid {
+    fn from(refusal: Refusal) -> Self {
+        Invalid {
+            refusal,
+            record_errors: Vec::new(),
+        }
+    }
+}
+
+impl From<BatchError> for Invalid {
+    fn from(error: BatchError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+fn invalid<T>(code: ErrorCode, message: &'static str) -> Result<T, Invalid> {
+    Err(Refusal::new(code, message).into())
+}
+
+/// The checks that come before the topic is even looked at: one whole batch of format 2 that this version may carry.
+pub fn validate_shape(records: &[u8], produce_version: i16) -> Result<BatchHeader, Invalid> {
+    const NO_BATCH: &str = "the request has no complete record batch for the partition";
+    let Some(start) = records.first_chunk::<{ MAGIC_AT + 1 }>() else {
+        return invalid(ErrorCode::InvalidRecord, NO_BATCH);
+    };
+    let [.., a, b, c, d, _, _, _, _, magic] = *start;
+    let length = i32::from_be_bytes([a, b, c, d]);
+    if length < LENGTH_MIN {
+        return invalid(
+            ErrorCode::CorruptMessage,
+            "the batch is shorter than any can be",
+        );
+    }
+    let total = usize::try_from(length)
+        .unwrap_or(0)
+        .saturating_add(OVERHEAD_BYTES);
+    if total > records.len() {
+        return invalid(ErrorCode::InvalidRecord, NO_BATCH);
+    }
+    if magic.cast_signed() != MAGIC {
+        return Err(BatchError::Magic(magic.cast_signed()).into());
+    }
+    if total < HEADER_BYTES {
+        return invalid(
+            ErrorCode::CorruptMessage,
+            "the batch is shorter than its header",
+        );
+    }
+    let header = BatchHeader::parse(records)?;
+    if produce_version < 7 && header.compression() == Ok(Codec::Zstd) {
+        return invalid(
+            ErrorCode::UnsupportedCompressionType,
+            "zstd needs version 7 of Produce",
+        );
+    }
+    if total < records.len() {
+        return invalid(
+            ErrorCode::InvalidRecord,
+            "the request has more than one record batch for the partition",
+        );
+    }
+    Ok(header)
+}
+
+/// Whether `validate_produce` will have to inflate the batch, which may take long.
+pub fn needs_inflate(header: &BatchHeader, rules: &Rules) -> bool {
+    header.is_compressed() && (rules.compacted || rules.inflate == Inflate::Always)
+}
+
+/// Checks a client's records for one partition and sets their max timestamp in place.
+pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<Validated, Invalid> {
+    let header = validate_shape(records, rules.produce_version)?;
+    validate_header(records, &header, rules)?;
+    let walked = if header.is_compressed() && !needs_inflate(&header, rules) {
+        check_header_time(&header, rules, now)?;
+        None
+    } else {
+        let bytes = record_bytes(records, &header, rules.inflate_bytes_max)?;
+        Some(walk(&bytes, &header, rules, now)?)
+    };
+    if header.total_bytes() > rules.segment_bytes {
+        return Err(Refusal::new(
+            ErrorCode::RecordListTooLarge,
+            format!(
+                "the batch of {} bytes is larger than a segment of {}",
+                header.total_bytes(),
+                rules.segment_bytes
+            ),
+        )
+        .into());
+    }
+    let (max_timestamp, offset_of_max_timestamp) = match (rules.log_append_time, walked) {
+        (true, _) => (now.wall_ms, Some(0)),
+        (false, Some(walked)) => (walked.max_timestamp, Some(walked.offset_delta)),
+        (false, None) => (header.max_timestamp, None),
+    };
+    batch::set_max_timestamp(records, rules.log_append_time, max_timestamp);
+    Ok(Validated {
+        header: BatchHeader::parse(records)?,
+        max_timestamp,
+        offset_of_max_timestamp,
+        log_append_time_ms: if rules.log_append_time {
+            now.wall_ms
+        } else {
+            -1
+        },
+        shallow: walked.is_none(),
+    })
+}
+
+fn validate_header(records: &[u8], header: &BatchHeader, rules: &Rules) -> Result<(), Invalid> {
+    if header.base_offset != 0 {
+        return invalid(
+            ErrorCode::InvalidRecord,
+            "the offsets of a produced batch begin at 0",
+        );
+    }
+    if header.total_bytes() > rules.max_message_bytes {
+        return Err(Refusal::new(
+            ErrorCode::MessageTooLarge,
+            format!(
+                "the batch has {} bytes and max.message.bytes is {}",
+                header.total_bytes(),
+                rules.max_message_bytes
+            ),
+        )
+        .into());
+    }
+    if !batch::crc_matches(records) {
+        return invalid(ErrorCode::CorruptMessage, "the CRC does not match");
+    }
+    header.compression()?;
+    if header.record_count <= 0
+        || i64::from(header.last_offset_delta) + 1 != i64::from(header.record_count)
+    {
+        return invalid(
+            ErrorCode::InvalidRecord,
+            "the record count and the last offset do not agree",
+        );
+    }
+    if header.is_control() {
+        return invalid(
+            ErrorCode::InvalidRecord,
+            "markers are not written by clients",
+        );
+    }
+    if header.has_producer_id() && header.base_sequence < 0 {
+        return invalid(
+            ErrorCode::InvalidRecord,
+            "a batch with a producer id needs a sequence",
+        );
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Walked {
+    max_timestamp: i64,
+    offset_delta: i32,
+}
+
+fn walk(bytes: &[u8], header: &BatchHeader, rules: &Rules, now: Now) -> Result<Walked, Invalid> {
+    let mut walked = Walked {
+        max_timestamp: -1,
+        offset_delta: 0,
+    };
+    let mut faults = Faults::default();
+    for (index, record) in (0..).zip(Records::new(bytes, header.record_count)) {
+        let record = record?;
+        match check_record(&record, index, header, rules, now) {
+            Ok(timestamp) if timestamp > walked.max_timestamp => {
+                walked = Walked {
+                    max_timestamp: timestamp,
+                    offset_delta: index,
+                }
+            }
+            Ok(_) => {}
+            Err(fault) => faults.push(index, fault),
+        }
+    }
+    faults.into_result()?;
+    Ok(walked)
+}
+
+/// The record's timestamp, or what is wrong with the record.
+fn check_record(
+    record: &Record<'_>,
+    index: i32,
+    header: &BatchHeader,
+    rules: &Rules,
+    now: Now,
+) -> Result<i64, Refusal> {
+    if record.offset_delta != index {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRecord,
+            format!(
+                "the offset is {} where {index} was expected",
+                record.offset_delta
+            ),
+        ));
+    }
+    if rules.compacted && record.key.is_none() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRecord,
+            "records of a compacted topic need a key",
+        ));
+    }
+    let timestamp = header.timestamp_of(record);
+    check_time(timestamp, header, rules, now)?;
+    // The sum only overflows unnoticed where the topic stamps its records itself.
+    Ok(timestamp.unwrap_or(-1))
+}
+
+fn check_header_time(header: &BatchHeader, rules: &Rules, now: Now) -> Result<(), Refusal> {
+    check_time(Some(header.max_timestamp), header, rules, now)
+}
+
+fn check_time(
+    timestamp: Option<i64>,
+    header: &BatchHeader,
+    rules: &Rules,
+    now: Now,
+) -> Result<(), Refusal> {
+    if rules.log_append_time || timestamp == Some(-1) {
+        if header.log_append_time() {
+            return Err(Refusal::new(
+                ErrorCode::InvalidTimestamp,
+                "producers do not set LogAppendTime",
+            ));
+        }
+        return Ok(());
+    }
+    let age = timestamp.map(|timestamp| i128::from(now.wall_ms) - i128::from(timestamp));
+    match age {
+        Some(age) if age <= rules.before_max_ms.into() && -age <= rules.after_max_ms.into() => {
+            Ok(())
+        }
+        _ => Err(Refusal::new(
+            ErrorCode::InvalidTimestamp,
+            format!(
+                "timestamp {} is out of range at {}",
+                timestamp.unwrap_or(i64::MAX),
+                now.wall_ms
+            ),
+        )),
+    }
+}
+
+#[derive(Default)]
+struct Faults {
+    named: Vec<(i32, Option<String>)>,
+    count: usize,
+    time: bool,
+}
+
+impl Faults {
+    fn push(&mut self, index: i32, fault: Refusal) {
+        self.count += 1;
+        self.time |= fault.code == ErrorCode::InvalidTimestamp;
+        if self.named.len() < RECORD_ERRORS_MAX {
+            self.named
+                .push((index, fault.message.map(|message| message.into_owned())));
+        }
+    }
+
+    fn into_result(self) -> Result<(), Invalid> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let code = if self.time {
+            ErrorCode::InvalidTimestamp
+        } else {
+            ErrorCode::InvalidRecord
+        };
+        Err(Invalid {
+            refusal: Refusal::new(code, format!("{} records are not acceptable", self.count)),
+            record_errors: self.named,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,408 @@
+use super::*;
+use crate::batch::{BatchBuilder, NewRecord, crc_matches};
+
+const NOW: Now = Now {
+    monotonic_ms: 5,
+    wall_ms: 1_000_000_000,
+};
+
+fn record(timestamp: i64) -> NewRecord<'static> {
+    NewRecord {
+        timestamp,
+        key: Some(b"k"),
+        value: Some(b"v"),
+        headers: &[],
+    }
+}
+
+fn batch_of(builder: BatchBuilder, timestamps: &[i64]) -> Vec<u8> {
+    let mut builder = builder;
+    for timestamp in timestamps {
+        builder.push(&record(*timestamp));
+    }
+    builder.build().unwrap()
+}
+
+fn plain(timestamps: &[i64]) -> Vec<u8> {
+    batch_of(BatchBuilder::new(), timestamps)
+}
+
+fn packed(codec: Codec, timestamps: &[i64]) -> Vec<u8> {
+    batch_of(BatchBuilder::new().compression(codec, None), timestamps)
+}
+
+fn strict() -> Rules {
+    Rules {
+        inflate: Inflate::Always,
+        ..Rules::default()
+    }
+}
+
+fn code(batch: &[u8], rules: &Rules) -> ErrorCode {
+    let mut batch = batch.to_vec();
+    match validate_produce(&mut batch, rules, NOW) {
+        Ok(_) => ErrorCode::None,
+        Err(invalid) => invalid.refusal.code,
+    }
+}
+
+/// Changes a byte range of a batch and makes its CRC right again.
+fn forged(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut batch = batch.to_vec();
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
+#[test]
+fn an_honest_batch_passes_untouched() {
+    for codec in Codec::ALL {
+        let mut batch = packed(codec, &[NOW.wall_ms - 5, NOW.wall_ms, NOW.wall_ms]);
+        let before = batch.clone();
+        let validated = validate_produce(&mut batch, &strict(), NOW).unwrap();
+        assert_eq!(batch, before);
+        assert_eq!(validated.max_timestamp, NOW.wall_ms);
+        assert_eq!(validated.offset_of_max_timestamp, Some(1));
+        assert_eq!(validated.log_append_time_ms, -1);
+        assert!(!validated.shallow);
+    }
+}
+
+#[test]
+fn nothing_or_too_little_is_no_batch() {
+    let batch = plain(&[1]);
+    for cut in 0..batch.len() {
+        assert_eq!(
+            code(&batch[..cut], &Rules::default()),
+            ErrorCode::InvalidRecord
+        );
+    }
+}
+
+#[test]
+fn one_batch_per_partition() {
+    let two = [plain(&[1]), plain(&[1])].concat();
+    assert_eq!(code(&two, &Rules::default()), ErrorCode::InvalidRecord);
+}
+
+#[test]
+fn old_formats_are_refused_and_impossible_lengths_are_corrupt() {
+    let mut batch = plain(&[1]);
+    batch[16] = 1;
+    assert_eq!(code(&batch, &Rules::default()), ErrorCode::InvalidRecord);
+    for length in [i32::MIN, -1, 0, 13, 48] {
+        let mut batch = plain(&[1]);
+        batch[8..12].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(code(&batch, &Rules::default()), ErrorCode::CorruptMessage);
+    }
+}
+
+#[test]
+fn zstd_needs_produce_7() {
+    let batch = packed(Codec::Zstd, &[1]);
+    let rules = |produce_version| Rules {
+        produce_version,
+        ..Rules::default()
+    };
+    assert_eq!(
+        code(&batch, &rules(6)),
+        ErrorCode::UnsupportedCompressionType
+    );
+    assert_eq!(code(&batch, &rules(7)), ErrorCode::None);
+    assert_eq!(code(&packed(Codec::Lz4, &[1]), &rules(3)), ErrorCode::None);
+}
+
+#[test]
+fn codecs_that_do_not_exist_are_refused() {
+    let batch = forged(&plain(&[1]), 21, &[0, 5]);
+    assert_eq!(
+        code(&batch, &Rules::default()),
+        ErrorCode::UnsupportedCompressionType
+    );
+}
+
+/// Each batch is wrong in one more way than the one before it; the first check wins.
+#[test]
+fn the_checks_come_in_kafkas_order() {
+    let tiny = Rules {
+        max_message_bytes: 70,
+        segment_bytes: 70,
+        compacted: true,
+        produce_version: 6,
+        ..Rules::default()
+    };
+    let roomy = Rules {
+        max_message_bytes: 1000,
+        ..tiny
+    };
+    let keyless = BatchBuilder::new()
+        .control()
+        .record(&NewRecord {
+            timestamp: i64::MAX,
+            value: Some(&[0; 50]),
+            ..NewRecord::default()
+        })
+        .build()
+        .unwrap();
+    let mut broken = keyless.clone();
+    broken[70] ^= 1;
+    let mut moved = broken.clone();
+    moved[7] = 1;
+    assert_eq!(code(&moved, &tiny), ErrorCode::InvalidRecord);
+    assert_eq!(code(&broken, &tiny), ErrorCode::MessageTooLarge);
+    assert_eq!(code(&broken, &roomy), ErrorCode::CorruptMessage);
+    assert_eq!(code(&keyless, &roomy), ErrorCode::InvalidRecord);
+    let no_marker = forged(&keyless, 21, &[0, 0]);
+    assert_eq!(code(&no_marker, &roomy), ErrorCode::InvalidRecord);
+    let any_key = Rules {
+        compacted: false,
+        ..roomy
+    };
+    assert_eq!(code(&no_marker, &any_key), ErrorCode::InvalidTimestamp);
+    let any_time = Rules {
+        after_max_ms: i64::MAX,
+        ..any_key
+    };
+    assert_eq!(code(&no_marker, &any_time), ErrorCode::RecordListTooLarge);
+}
+
+#[test]
+fn counts_that_do_not_agree_are_refused() {
+    for codec in [Codec::None, Codec::Gzip] {
+        let batch = packed(codec, &[1, 2]);
+        for count in [-1, 0, 1, 3, i32::MAX] {
+            let alone = forged(&batch, 57, &i32::to_be_bytes(count));
+            assert_eq!(code(&alone, &Rules::default()), ErrorCode::InvalidRecord);
+            // Lying twice alike is only found by walking.
+            let both = forged(&alone, 23, &(count.wrapping_sub(1)).to_be_bytes());
+            assert_eq!(code(&both, &strict()), ErrorCode::InvalidRecord);
+        }
+    }
+}
+
+#[test]
+fn offsets_inside_the_batch_are_consecutive() {
+    let batch = plain(&[1, 1]);
+    // The second record is ten bytes; its offset delta is the fourth of them.
+    let second = batch.len() - 9;
+    assert_eq!(batch[second + 3], 2);
+    let batch = forged(&batch, second + 3, &[4]);
+    let mut records = batch.clone();
+    let invalid = validate_produce(&mut records, &Rules::default(), NOW).unwrap_err();
+    assert_eq!(invalid.refusal.code, ErrorCode::InvalidRecord);
+    assert_eq!(invalid.record_errors.len(), 1);
+    assert_eq!(invalid.record_errors[0].0, 1);
+    assert_eq!(records, batch);
+}
+
+#[test]
+fn a_producer_id_needs_a_sequence() {
+    let with = |sequence| batch_of(BatchBuilder::new().producer(1, 0, sequence), &[1]);
+    assert_eq!(code(&with(-1), &Rules::default()), ErrorCode::InvalidRecord);
+    assert_eq!(code(&with(0), &Rules::default()), ErrorCode::None);
+}
+
+#[test]
+fn compacted_topics_name_every_record_without_a_key() {
+    let rules = Rules {
+        compacted: true,
+        ..Rules::default()
+    };
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new().compression(codec, None);
+        for index in 0..4 {
+            builder.push(&NewRecord {
+                key: (index % 2 == 0).then_some(&b"k"[..]),
+                ..record(1)
+            });
+        }
+        let mut batch = builder.build().unwrap();
+        let header = BatchHeader::parse(&batch).unwrap();
+        assert_eq!(needs_inflate(&header, &rules), codec != Codec::None);
+        let invalid = validate_produce(&mut batch, &rules, NOW).unwrap_err();
+        assert_eq!(invalid.refusal.code, ErrorCode::InvalidRecord);
+        let bad: Vec<_> = invalid.record_errors.iter().map(|(at, _)| *at).collect();
+        assert_eq!(bad, [1, 3]);
+        assert!(invalid.record_errors[0].1.is_some());
+    }
+}
+
+#[test]
+fn the_named_records_of_a_refusal_are_bounded() {
+    let rules = Rules {
+        compacted: true,
+        ..Rules::default()
+    };
+    let mut builder = BatchBuilder::new();
+    for _ in 0..5000 {
+        builder.push(&NewRecord::default());
+    }
+    let mut batch = builder.build().unwrap();
+    let invalid = validate_produce(&mut batch, &rules, NOW).unwrap_err();
+    assert_eq!(invalid.record_errors.len(), RECORD_ERRORS_MAX);
+}
+
+#[test]
+fn timestamps_stay_within_the_topics_range() {
+    let rules = Rules {
+        before_max_ms: 1000,
+        after_max_ms: 500,
+        ..strict()
+    };
+    let edge = [
+        (NOW.wall_ms - 1000, true),
+        (NOW.wall_ms - 1001, false),
+        (NOW.wall_ms + 500, true),
+        (NOW.wall_ms + 501, false),
+        (-1, true),
+        (-2, false),
+        (i64::MAX, false),
+        (i64::MIN, false),
+    ];
+    for codec in [Codec::None, Codec::Snappy] {
+        for (timestamp, fits) in edge {
+            let expected = if fits {
+                ErrorCode::None
+            } else {
+                ErrorCode::InvalidTimestamp
+            };
+            let batch = packed(codec, &[NOW.wall_ms, timestamp]);
+            assert_eq!(code(&batch, &rules), expected, "{timestamp}");
+        }
+    }
+}
+
+#[test]
+fn an_hour_ahead_is_the_default_limit_and_no_age_is_too_old() {
+    let hour = 3_600_000;
+    let at = |timestamp| code(&plain(&[timestamp]), &Rules::default());
+    assert_eq!(at(NOW.wall_ms + hour), ErrorCode::None);
+    assert_eq!(at(NOW.wall_ms + hour + 1), ErrorCode::InvalidTimestamp);
+    assert_eq!(at(0), ErrorCode::None);
+    let packed = packed(Codec::Lz4, &[NOW.wall_ms + hour + 1]);
+    assert_eq!(
+        code(&packed, &Rules::default()),
+        ErrorCode::InvalidTimestamp
+    );
+}
+
+#[test]
+fn a_base_timestamp_near_the_end_of_time_does_not_overflow() {
+    let batch = forged(&plain(&[5, 6]), 27, &i64::MAX.to_be_bytes());
+    let rules = Rules {
+        after_max_ms: i64::MAX,
+        ..Rules::default()
+    };
+    assert_eq!(code(&batch, &rules), ErrorCode::InvalidTimestamp);
+    let stamped = Rules {
+        log_append_time: true,
+        ..rules
+    };
+    assert_eq!(code(&batch, &stamped), ErrorCode::None);
+}
+
+#[test]
+fn a_wrong_max_timestamp_is_set_right() {
+    for codec in Codec::ALL {
+        let honest = packed(codec, &[10, 30, 20]);
+        let mut batch = forged(&honest, 35, &77i64.to_be_bytes());
+        let validated = validate_produce(&mut batch, &strict(), NOW).unwrap();
+        assert_eq!(batch, honest);
+        assert_eq!(validated.header.max_timestamp, 30);
+        assert_eq!(validated.offset_of_max_timestamp, Some(1));
+    }
+}
+
+#[test]
+fn compressed_batches_are_trusted_unless_inflated() {
+    let mut batch = forged(&packed(Codec::Gzip, &[10]), 35, &77i64.to_be_bytes());
+    let validated = validate_produce(&mut batch, &Rules::default(), NOW).unwrap();
+    assert!(validated.shallow);
+    assert_eq!(validated.max_timestamp, 77);
+    assert_eq!(validated.offset_of_max_timestamp, None);
+}
+
+#[test]
+fn log_append_time_topics_stamp_the_batch() {
+    let rules = Rules {
+        log_append_time: true,
+        ..Rules::default()
+    };
+    for codec in Codec::ALL {
+        let mut batch = packed(codec, &[10, i64::MAX]);
+        let validated = validate_produce(&mut batch, &rules, NOW).unwrap();
+        assert!(validated.header.log_append_time());
+        assert_eq!(validated.header.max_timestamp, NOW.wall_ms);
+        assert_eq!(validated.log_append_time_ms, NOW.wall_ms);
+        assert_eq!(validated.offset_of_max_timestamp, Some(0));
+        assert!(crc_matches(&batch));
+    }
+}
+
+#[test]
+fn producers_that_claim_append_time_are_corrected_or_refused() {
+    for codec in Codec::ALL {
+        let claim = |timestamp| {
+            let builder = BatchBuilder::new()
+                .compression(codec, None)
+                .log_append_time(timestamp);
+            batch_of(builder, &[10, 20])
+        };
+        for base in [Rules::default(), strict()] {
+            let stamping = Rules {
+                log_append_time: true,
+                ..base
+            };
+            assert_eq!(code(&claim(500), &stamping), ErrorCode::InvalidTimestamp);
+            assert_eq!(code(&claim(-1), &base), ErrorCode::InvalidTimestamp);
+            assert_eq!(code(&claim(i64::MAX), &base), ErrorCode::InvalidTimestamp);
+            let mut batch = claim(500);
+            let validated = validate_produce(&mut batch, &base, NOW).unwrap();
+            assert!(!validated.header.log_append_time());
+            assert_eq!(validated.header.max_timestamp, 500);
+            assert!(crc_matches(&batch));
+        }
+    }
+}
+
+#[test]
+fn bombs_and_corrupt_data_are_refused_when_inflated() {
+    let mut builder = BatchBuilder::new().compression(Codec::Zstd, None);
+    builder.push(&NewRecord {
+        timestamp: 1,
+        key: Some(b"k"),
+        value: Some(&vec![0; 1 << 20]),
+        headers: &[],
+    });
+    let bomb = builder.build().unwrap();
+    let rules = Rules {
+        inflate_bytes_max: 1 << 16,
+        ..strict()
+    };
+    assert_eq!(code(&bomb, &rules), ErrorCode::MessageTooLarge);
+    assert_eq!(code(&bomb, &Rules::default()), ErrorCode::None);
+    let corrupt = forged(&packed(Codec::Gzip, &[1]), HEADER_BYTES, &[1, 2, 3, 4]);
+    assert_eq!(code(&corrupt, &strict()), ErrorCode::InvalidRecord);
+}
+
+/// Any change of any byte, with the CRC made right again, is answered without a panic and leaves a sound batch if accepted.
+#[test]
+fn forged_bytes_never_panic() {
+    let now = Now::default();
+    for codec in Codec::ALL {
+        let builder = BatchBuilder::new()
+            .compression(codec, None)
+            .producer(1, 0, 0);
+        let batch = batch_of(builder, &[0, 1, 2]);
+        for at in 21..batch.len() {
+            for byte in [0, 1, 0x7f, 0x80, 0xff, batch[at] ^ 1] {
+                let mut forged = forged(&batch, at, &[byte]);
+                if let Ok(validated) = validate_produce(&mut forged, &strict(), now) {
+                    assert!(crc_matches(&forged));
+                    assert_eq!(validated.header.record_count, 3);
+                }
+            }
+        }
+    }
+}
