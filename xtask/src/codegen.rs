@@ -1,6 +1,8 @@
 //! Turns schema/**/*.json into crates/wire/src/generated. Writes files; the text is made in the submodules.
 
+mod decode;
 mod emit;
+mod encode;
 mod json;
 mod names;
 mod schema;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::names;
 use super::schema::{Field, Kind, Message, NONE, Scalar, Struct, Type, Versions};
-use super::{json, tables};
+use super::{decode, encode, json, tables};
 
 /// The whole file of one message.
 pub fn file(message: &Message) -> String {
@@ -197,8 +197,8 @@ fn one(message: &Message, item: &Struct, root: bool) -> String {
     if root {
         out += &constants(message);
     }
-    out += &decode(&context);
-    out += &encode(&context);
+    out += &decode::method_of(&context);
+    out += &encode::method_of(&context);
     if !generics.is_empty() {
         out += &into_owned(&context);
     }
@@ -290,7 +290,8 @@ pub fn not_default(field: &Field) -> String {
     }
 }
 
-fn flexible_of(field: &Field) -> &'static str {
+/// Whether the field's length is compact, as an expression.
+pub fn flexible_of(field: &Field) -> &'static str {
     if field.never_compact {
         "false"
     } else {
@@ -299,7 +300,7 @@ fn flexible_of(field: &Field) -> &'static str {
 }
 
 /// How a struct's absence is written: Kafka has one way for tagged fields and one for the others.
-fn presence_of(field: &Field) -> &'static str {
+pub fn presence_of(field: &Field) -> &'static str {
     if field.tag.is_some() {
         "nullable_tagged"
     } else {
@@ -307,45 +308,8 @@ fn presence_of(field: &Field) -> &'static str {
     }
 }
 
-fn read(message: &Message, field: &Field, nullable: bool) -> String {
-    let flexible = flexible_of(field);
-    let prefix = if nullable { "nullable_" } else { "" };
-    match &field.ty {
-        Type::Scalar(s) if has_length(*s) => format!("r.{prefix}{}({flexible})?", method(*s)),
-        Type::Scalar(s) => format!("r.{}()?", method(*s)),
-        Type::Struct(name) if nullable => {
-            let presence = presence_of(field);
-            format!("r.{presence}(|r| {name}::decode(r, version))?")
-        }
-        Type::Struct(name) => format!("{name}::decode(r, version)?"),
-        Type::Array(element) => {
-            let size = message.min_size(element, field.versions);
-            let element = match element.as_ref() {
-                Type::Scalar(s) if has_length(*s) => format!("|r| r.{}({flexible})", method(*s)),
-                Type::Scalar(s) => format!("Reader::{}", method(*s)),
-                Type::Struct(name) => format!("|r| {name}::decode(r, version)"),
-                Type::Array(_) => panic!("{}: array of arrays", field.name),
-            };
-            format!("r.{prefix}array({flexible}, {size}, {element})?")
-        }
-    }
-}
-
-fn read_field(context: &Context, field: &Field) -> String {
-    if !field.optional() {
-        return read(context.message, field, false);
-    }
-    match context.null_condition(field) {
-        None => read(context.message, field, true),
-        Some(condition) => format!(
-            "if {condition} {{ {} }} else {{ Some({}) }}",
-            read(context.message, field, true),
-            read(context.message, field, false)
-        ),
-    }
-}
-
-fn tagged(context: &Context) -> Vec<(u32, String)> {
+/// The struct's tags in ascending order, each with its field's name.
+pub fn tagged(context: &Context) -> Vec<(u32, String)> {
     let mut fields: Vec<_> = context
         .item
         .fields
@@ -356,82 +320,15 @@ fn tagged(context: &Context) -> Vec<(u32, String)> {
     fields
 }
 
-fn by_name<'c>(context: &'c Context, name: &str) -> &'c Field {
+pub fn by_name<'c>(context: &'c Context, name: &str) -> &'c Field {
     let mut fields = context.item.fields.iter();
     fields
         .find(|f| f.name == name)
         .unwrap_or_else(|| panic!("no field {name}"))
 }
 
-fn decode(context: &Context) -> String {
-    let flexible = context.flexible();
-    let tags = tagged(context);
-    let mut literal = String::from("Self {\n");
-    for field in &context.item.fields {
-        let name = names::field(&field.name);
-        let absent = default(field).0;
-        let value = match (field.tag, context.condition(field.versions)) {
-            (Some(_), _) => absent,
-            (None, None) => read_field(context, field),
-            (None, Some(condition)) => format!(
-                "if {condition} {{ {} }} else {{ {absent} }}",
-                read_field(context, field)
-            ),
-        };
-        let _ = writeln!(literal, "{name}: {value},");
-    }
-    literal += "}";
-    let mut body = String::new();
-    if flexible == "false" {
-        let _ = writeln!(body, "Ok({literal})");
-    } else {
-        let binding = if tags.is_empty() {
-            "let out"
-        } else {
-            "let mut out"
-        };
-        let _ = writeln!(body, "{binding} = {literal};");
-        let skip = if tags.is_empty() {
-            "r.skip_tags()?;".to_owned()
-        } else {
-            let mut arms = String::new();
-            for (tag, name) in &tags {
-                let field = by_name(context, name);
-                let guard = match context.condition(field.versions) {
-                    Some(condition) => format!(" if {condition}"),
-                    None => String::new(),
-                };
-                let place = names::field(name);
-                let value = read_field(context, field);
-                let _ = writeln!(arms, "{tag}{guard} => out.{place} = {value},");
-            }
-            format!(
-                "r.tags(|r, tag| {{ match tag {{ {arms} _ => return Ok(false), }} Ok(true) }})?;"
-            )
-        };
-        if flexible == "true" {
-            body += &skip;
-        } else {
-            let _ = write!(body, "if flexible {{ {skip} }}");
-        }
-        body += "\nOk(out)\n";
-    }
-    let body = bind_flexible(&flexible, body);
-    let body = context.version_check("crate::codec") + &body;
-    let (reader, version) = parameters(&body, "r");
-    let lifetime = if context.generics().is_empty() {
-        "'_"
-    } else {
-        "'a"
-    };
-    format!(
-        "{}pub fn decode({reader}: &mut Reader<{lifetime}>, {version}: i16) -> Result<Self, DecodeError> {{\n{body}}}\n\n",
-        gate(context.message, false)
-    )
-}
-
 /// Puts `let flexible` in front where the body needs it, or the constant in its place.
-fn bind_flexible(flexible: &str, body: String) -> String {
+pub fn bind_flexible(flexible: &str, body: String) -> String {
     match flexible {
         "true" | "false" => body
             .replace("(flexible)", &format!("({flexible})"))
@@ -444,7 +341,7 @@ fn bind_flexible(flexible: &str, body: String) -> String {
 }
 
 /// Parameter names for a method: underscored when the body has no use for them.
-fn parameters(body: &str, stream: &str) -> (String, &'static str) {
+pub fn parameters(body: &str, stream: &str) -> (String, &'static str) {
     let uses_stream = body.contains(&format!("{stream}.")) || body.contains(&format!("({stream},"));
     let stream = if uses_stream {
         stream.to_owned()
@@ -484,120 +381,6 @@ pub fn gate(message: &Message, encode: bool) -> &'static str {
     } else {
         ""
     }
-}
-
-fn write(field: &Field, nullable: bool) -> String {
-    let place = format!("self.{}", names::field(&field.name));
-    let flexible = flexible_of(field);
-    let optional = field.optional();
-    let prefix = if nullable { "nullable_" } else { "" };
-    let slice = match (nullable, optional) {
-        (true, _) => format!("{place}.as_deref()"),
-        (false, true) => format!("{place}.as_deref().unwrap_or_default()"),
-        (false, false) => format!("&{place}"),
-    };
-    match &field.ty {
-        Type::Scalar(Scalar::Records) => match (nullable, optional) {
-            (true, _) => format!("w.nullable_records({place}.as_ref(), {flexible})"),
-            (false, true) => {
-                format!("w.records({place}.as_ref().unwrap_or(&Records::default()), {flexible})")
-            }
-            (false, false) => format!("w.records(&{place}, {flexible})"),
-        },
-        Type::Scalar(s) if has_length(*s) => {
-            format!("w.{prefix}{}({slice}, {flexible})", method(*s))
-        }
-        Type::Scalar(s) => format!("w.{}({place})", method(*s)),
-        Type::Struct(_) if nullable => {
-            let presence = presence_of(field);
-            format!("w.{presence}({place}.as_ref(), |w, v| v.encode(w, version))")
-        }
-        Type::Struct(_) if optional => {
-            format!("{place}.clone().unwrap_or_default().encode(w, version)")
-        }
-        Type::Struct(_) => format!("{place}.encode(w, version)"),
-        Type::Array(element) => {
-            let element = match element.as_ref() {
-                Type::Scalar(s) if has_length(*s) => format!("w.{}(v, {flexible})", method(*s)),
-                Type::Scalar(s) => format!("w.{}(*v)", method(*s)),
-                _ => "v.encode(w, version)".to_owned(),
-            };
-            format!("w.{prefix}array({slice}, {flexible}, |w, v| {element})")
-        }
-    }
-}
-
-fn write_field(context: &Context, field: &Field) -> String {
-    if !field.optional() {
-        return write(field, false) + ";";
-    }
-    match context.null_condition(field) {
-        None => write(field, true) + ";",
-        Some(condition) => format!(
-            "if {condition} {{ {}; }} else {{ {}; }}",
-            write(field, true),
-            write(field, false)
-        ),
-    }
-}
-
-fn encode(context: &Context) -> String {
-    let flexible = context.flexible();
-    let mut body = String::new();
-    for field in context.item.fields.iter().filter(|f| f.tag.is_none()) {
-        let statement = write_field(context, field);
-        let _ = match context.condition(field.versions) {
-            None => writeln!(body, "{statement}"),
-            Some(condition) => writeln!(body, "if {condition} {{ {statement} }}"),
-        };
-    }
-    let tags = tagged(context);
-    let mut tail = String::new();
-    if tags.is_empty() {
-        tail += "w.uvarint(0);\n";
-    } else {
-        let (mut count, mut writes) = (Vec::new(), String::new());
-        for (tag, name) in &tags {
-            let field = by_name(context, name);
-            let wanted = not_default(field);
-            let wanted = match context.condition(field.versions) {
-                Some(condition) => format!("{condition} && {wanted}"),
-                None => wanted,
-            };
-            let flag = format!("has_{}", names::snake(name));
-            let _ = writeln!(tail, "let {flag} = {wanted};");
-            count.push(format!("u32::from({flag})"));
-            let statement = write_field(context, field);
-            let _ = writeln!(
-                writes,
-                "if {flag} {{ w.tag({tag}, |w| {{ {statement} }}); }}"
-            );
-        }
-        let _ = writeln!(tail, "w.uvarint({});\n{writes}", count.join(" + "));
-    }
-    match flexible.as_str() {
-        "false" => {}
-        "true" => body += &tail,
-        _ => {
-            let _ = writeln!(body, "if flexible {{ {tail} }}");
-        }
-    }
-    let mut body = bind_flexible(&flexible, body);
-    if context.is_root() {
-        let Versions { low, high } = context.message.valid;
-        let name = &context.message.name;
-        let range = if low == high {
-            format!("assert_eq!(version, {low}, \"{name}\");")
-        } else {
-            format!("assert!(({low}..={high}).contains(&version), \"{name} v{{version}}\");")
-        };
-        body = format!("{range}\n{body}");
-    }
-    let (writer, version) = parameters(&body, "w");
-    format!(
-        "{}pub fn encode(&self, {writer}: &mut Writer, {version}: i16) {{\n{body}}}\n\n",
-        gate(context.message, true)
-    )
 }
 
 fn into_owned(context: &Context) -> String {
