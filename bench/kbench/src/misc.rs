@@ -63,7 +63,7 @@ fn produce_one(c: &mut Conn, topic: &str, p: i32) -> std::io::Result<i16> {
     Ok(batch::produce_result(&c.buf[4..c.last]).0)
 }
 
-/// Polls from now on; prints CLOCK_MONOTONIC ns of the first ApiVersions, Metadata, and produce+fetch.
+/// Polls from now on; prints the Unix time in ns of the first ApiVersions, Metadata, and produce+fetch.
 /// Exit status 3 when not ready within `secs`.
 pub fn ready(a: &Args) {
     let addr = a.addr();
@@ -74,11 +74,11 @@ pub fn ready(a: &Args) {
         c.s.set_read_timeout(Some(Duration::from_secs(5)))?;
         let list = wire::negotiate(&mut c)?;
         if api == 0 {
-            api = mono_ns();
+            api = stat::unix_ns();
         }
         metadata(&mut c, Some(""))?;
         if meta == 0 {
-            meta = mono_ns();
+            meta = stat::unix_ns();
         }
         let t = "ready-probe".to_string();
         if list.iter().any(|k| k.0 == wire::CREATE_TOPICS) {
@@ -103,7 +103,7 @@ pub fn ready(a: &Args) {
                 batch::each_batch(r, |_, _, _| n += 1)
             });
             if n > 0 {
-                return Ok(mono_ns());
+                return Ok(stat::unix_ns());
             }
         }
         Err(std::io::Error::other("nothing fetched"))

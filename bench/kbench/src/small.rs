@@ -79,10 +79,7 @@ pub fn search(a: &Args) {
     let mut seed = mono_ns() | 1;
     while Instant::now() < end {
         seed = stat::random(seed);
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("a clock after 1970")
-            .as_millis() as i64;
+        let now = (stat::unix_ns() / 1_000_000) as i64;
         let t = mono_ns();
         consume::offsets(&mut c, &topic, &[0], now - (seed % span as u64) as i64);
         times.push(mono_ns() - t);

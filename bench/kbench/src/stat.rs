@@ -11,6 +11,14 @@ pub fn mono_ns() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
+/// The wall clock, to compare with other processes' stamps.
+pub fn unix_ns() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("a clock after 1970")
+        .as_nanos() as u64
+}
+
 /// CPU seconds of all threads, living and dead, from the process's own clock (nanoseconds).
 pub fn cpu(pid: i32) -> f64 {
     let mut clock: libc::clockid_t = 0;
