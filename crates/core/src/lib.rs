@@ -7,6 +7,7 @@ pub mod compression;
 pub mod config;
 pub mod epochs;
 pub mod error;
+pub mod fetch;
 pub mod log;
 pub mod names;
 pub mod producers;
