@@ -164,14 +164,14 @@ pub const CASES: &[Case] = &[
     figures(
         "p100-single",
         "one record of 100 B per request",
-        Load::One(1, "produce --size 100 --batch 1 --msgs 300000"),
+        Load::One(1, "produce --size 100 --batch 1 --msgs 400000"),
     ),
     figures(
         "p100-idem",
         "the same, idempotent: Produce v13",
         Load::One(
             1,
-            "produce --size 100 --batch 1 --msgs 300000 --version 13 --idempotent 1",
+            "produce --size 100 --batch 1 --msgs 400000 --version 13 --idempotent 1",
         ),
     ),
     figures(
@@ -182,7 +182,7 @@ pub const CASES: &[Case] = &[
     figures(
         "c1k-1-part16k",
         "one consumer, at most 16 KiB per partition",
-        Load::Own(|p| consume(p, "c1k-1-part16k", "--part-max 16384 --bytes 3000000000")),
+        Load::Own(|p| consume(p, "c1k-1-part16k", "--part-max 16384 --bytes 6500000000")),
     ),
     figures(
         "c1k-session",
@@ -543,7 +543,7 @@ fn idle_group(p: &mut Peer) -> Result<(), String> {
 fn commit(p: &mut Peer) -> Result<(), String> {
     p.load("create --name t --partitions 10")?;
     let figures = match p.name.starts_with("floor") {
-        true => p.load("produce --topic t --size 100 --batch 1 --msgs 300000")?,
+        true => p.load("produce --topic t --size 100 --batch 1 --msgs 400000")?,
         false => p.load("commit --topic t --reqs 100000")?,
     };
     p.row("commit", figures);
