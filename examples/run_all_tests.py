@@ -37,11 +37,14 @@ class Outcome:
     """A pytest plugin that counts tests, not phases: an error in setup or teardown is a failure of its test."""
 
     def __init__(self):
-        self.passed, self.failed = set(), set()
+        self.passed, self.failed, self.skipped = set(), set(), {}
 
     def pytest_runtest_logreport(self, report):
         if report.failed:
             self.failed.add(report.nodeid)
+        elif report.skipped:
+            # The reason is the last of (file, line, reason).
+            self.skipped[report.nodeid] = report.longrepr[-1].removeprefix("Skipped: ")
         elif report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
 
@@ -142,6 +145,8 @@ def run_pytest(bootstrap, groups, arguments):
     code = pytest.main(
         ["--rootdir", str(EXAMPLES), "-p", "no:cacheprovider", "-v", *selection, *arguments], plugins=[outcome]
     )
+    for test, reason in outcome.skipped.items():
+        print(f"skipped {test}: {reason}")
     failed = len(outcome.failed)
     if code != pytest.ExitCode.OK and failed == 0:
         # Nothing collected, a usage error, an internal error: no test failed, and yet nothing was proven.
