@@ -1,0 +1,460 @@
+//! One run of a scenario: sends each step's request and notes what came back.
+
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::batch;
+use crate::schema::{Error, Schemas};
+
+/// How long a read waits before the target hears that nothing happens.
+const IDLE: Duration = Duration::from_millis(10);
+/// How often that may be before the answer counts as missing.
+const IDLE_MAX: usize = 1500;
+/// How often `until_not` asks again.
+const TRIES_MAX: usize = 50;
+/// Numbers this close to the start of the run are times, and are written relative to it.
+const NEAR_MS: i64 = 8 * 86_400_000;
+
+/// The broker a scenario is played against.
+pub struct Target<'a> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its idea of the time, in milliseconds since 1970.
+    pub now_ms: &'a mut dyn FnMut() -> i64,
+    /// Lets that much time pass.
+    pub advance: &'a mut dyn FnMut(Duration),
+    /// Called after a change to topics; a real Kafka needs a moment until every part of it has seen the change.
+    pub settle: &'a mut dyn FnMut(),
+    /// Called while an answer is awaited; a broker with a manual clock needs time to pass then.
+    pub idle: &'a mut dyn FnMut(),
+}
+
+struct Connection {
+    stream: TcpStream,
+    pending: VecDeque<Pending>,
+}
+
+struct Pending {
+    api: String,
+    version: i16,
+    correlation: Option<i32>,
+}
+
+struct Run<'a, 'b> {
+    schemas: &'a Schemas,
+    target: &'a mut Target<'b>,
+    connections: BTreeMap<String, Connection>,
+    variables: Map<String, Value>,
+    now_ms: i64,
+    correlation: i32,
+}
+
+/// Plays one run and returns what each step led to: `{"answer": tree}`, `"closed"`, `"sent"` or null.
+///
+/// In the answers captured values read `"$name"`, times near the present `{"now": milliseconds}`, and the broker's port `"$port"`.
+pub fn play(
+    schemas: &Schemas,
+    name: &str,
+    steps: &[Value],
+    index: usize,
+    variables: &Value,
+    target: &mut Target,
+) -> Result<Vec<Value>, Error> {
+    let mut all = variables.as_object().cloned().unwrap_or_default();
+    all.insert(
+        "T".into(),
+        json!(format!("{}-{index}", name.to_lowercase())),
+    );
+    let now_ms = (target.now_ms)();
+    let mut run = Run {
+        schemas,
+        target,
+        connections: BTreeMap::new(),
+        variables: all,
+        now_ms,
+        correlation: 0,
+    };
+    let mut out = Vec::new();
+    for (number, step) in steps.iter().enumerate() {
+        let outcome = if run.applies(step)? {
+            run.step(step)
+        } else {
+            Ok(json!("skipped"))
+        };
+        out.push(outcome.map_err(|e| format!("{name} run {index} step {number}: {e}"))?);
+    }
+    Ok(out)
+}
+
+impl Run<'_, '_> {
+    /// `"when": "v>=4"` or `"v<4"`.
+    fn applies(&self, step: &Value) -> Result<bool, Error> {
+        let Some(when) = step["when"].as_str() else {
+            return Ok(true);
+        };
+        let (name, limit, at_least) = match when.split_once(">=") {
+            Some((name, limit)) => (name, limit, true),
+            None => when
+                .split_once('<')
+                .map(|(name, limit)| (name, limit, false))
+                .ok_or("bad when")?,
+        };
+        let value = self
+            .variables
+            .get(name)
+            .and_then(Value::as_i64)
+            .ok_or_else(|| format!("no number {name}"))?;
+        let limit: i64 = limit.parse().map_err(|_| "bad when")?;
+        Ok((value >= limit) == at_least)
+    }
+
+    fn step(&mut self, step: &Value) -> Result<Value, Error> {
+        if let Some(ms) = step["advance"].as_u64() {
+            (self.target.advance)(Duration::from_millis(ms));
+            return Ok(Value::Null);
+        }
+        let connection = step["connection"].as_str().unwrap_or("main");
+        if step["close"] == true {
+            self.connections.remove(connection);
+            return Ok(Value::Null);
+        }
+        if step["receive"] == true {
+            let outcome = self.receive(connection)?;
+            return self.finish(step, outcome);
+        }
+        let retried: Vec<i64> = step["until_not"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_i64)
+            .collect();
+        for attempt in 0.. {
+            let frame = self.frame(step, connection)?;
+            self.send(connection, &frame, step)?;
+            if step["send"] == true || step["one_way"] == true {
+                return Ok(json!("sent"));
+            }
+            let outcome = self.receive(connection)?;
+            if !has_error(&outcome, &retried) || attempt >= TRIES_MAX {
+                return self.finish(step, outcome);
+            }
+            (self.target.settle)();
+        }
+        Err("never answered".into())
+    }
+
+    /// The whole frame of a step, length included.
+    fn frame(&mut self, step: &Value, connection: &str) -> Result<Vec<u8>, Error> {
+        if let Some(hex) = step["raw"].as_str() {
+            let api = step["api"].as_str().unwrap_or("").to_owned();
+            let version = if api.is_empty() {
+                0
+            } else {
+                self.version(&step["version"])?
+            };
+            self.connect(connection)?.pending.push_back(Pending {
+                api,
+                version,
+                correlation: None,
+            });
+            return from_hex(hex);
+        }
+        let api = step["api"]
+            .as_str()
+            .ok_or("a step needs an api")?
+            .to_owned();
+        let version = self.version(&step["version"])?;
+        let key = match step["key"].as_i64() {
+            Some(key) => key as i16,
+            None => self.schemas.api_key(&api)?,
+        };
+        self.correlation += 1;
+        let mut body = Vec::new();
+        body.extend_from_slice(&key.to_be_bytes());
+        body.extend_from_slice(&version.to_be_bytes());
+        body.extend_from_slice(&self.correlation.to_be_bytes());
+        match step.get("client") {
+            Some(Value::Null) => body.extend_from_slice(&(-1i16).to_be_bytes()),
+            client => {
+                let client = client.and_then(Value::as_str).unwrap_or("oracle");
+                body.extend_from_slice(&(client.len() as i16).to_be_bytes());
+                body.extend_from_slice(client.as_bytes());
+            }
+        }
+        let request = format!("{api}Request");
+        if self.schemas.is_flexible(&request, version)? {
+            body.push(0);
+        }
+        match step["body"].as_str() {
+            Some(hex) => body.extend(from_hex(hex)?),
+            None => {
+                let tree = self.fill(step.get("request").unwrap_or(&json!({})))?;
+                body.extend(self.schemas.encode(&request, version, &tree)?);
+            }
+        }
+        let answer_version = match &step["answer_version"] {
+            Value::Null => version,
+            other => self.version(other)?,
+        };
+        let correlation = Some(self.correlation);
+        let pending = &mut self.connect(connection)?.pending;
+        if step["one_way"] != true {
+            pending.push_back(Pending {
+                api,
+                version: answer_version,
+                correlation,
+            });
+        }
+        let mut frame = (body.len() as i32).to_be_bytes().to_vec();
+        frame.extend(body);
+        Ok(frame)
+    }
+
+    fn version(&self, value: &Value) -> Result<i16, Error> {
+        let value = self.fill(value)?;
+        value
+            .as_i64()
+            .and_then(|v| i16::try_from(v).ok())
+            .ok_or_else(|| format!("{value} is not a version"))
+    }
+
+    fn connect(&mut self, name: &str) -> Result<&mut Connection, Error> {
+        if !self.connections.contains_key(name) {
+            let stream = TcpStream::connect(self.target.address).map_err(|e| e.to_string())?;
+            stream.set_nodelay(true).map_err(|e| e.to_string())?;
+            stream
+                .set_read_timeout(Some(IDLE))
+                .map_err(|e| e.to_string())?;
+            self.connections.insert(
+                name.to_owned(),
+                Connection {
+                    stream,
+                    pending: VecDeque::new(),
+                },
+            );
+        }
+        self.connections
+            .get_mut(name)
+            .ok_or_else(|| "no connection".into())
+    }
+
+    fn send(&mut self, connection: &str, frame: &[u8], step: &Value) -> Result<(), Error> {
+        match self.connect(connection)?.stream.write_all(frame) {
+            // A broker that closes early shows when the answer is read.
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                Ok(())
+            }
+            other => other.map_err(|e| format!("{}: {e}", step["api"])),
+        }
+    }
+
+    fn receive(&mut self, name: &str) -> Result<Value, Error> {
+        self.connect(name)?;
+        let connection = self.connections.get_mut(name).ok_or("no connection")?;
+        let pending = connection.pending.pop_front();
+        let Some(frame) = read_frame(&mut connection.stream, self.target.idle)? else {
+            self.connections.remove(name);
+            return Ok(json!("closed"));
+        };
+        let pending = pending.ok_or("an answer nobody asked for")?;
+        let correlation = frame
+            .get(..4)
+            .and_then(|b| b.try_into().ok())
+            .map(i32::from_be_bytes);
+        if pending.correlation.is_some() && pending.correlation != correlation {
+            return Err(format!(
+                "correlation {correlation:?} in place of {:?}",
+                pending.correlation
+            ));
+        }
+        let response = format!("{}Response", pending.api);
+        let flexible =
+            pending.api != "ApiVersions" && self.schemas.is_flexible(&response, pending.version)?;
+        let skipped = if flexible { 5 } else { 4 };
+        let body = frame.get(skipped..).ok_or("no header in the answer")?;
+        Ok(json!({ "answer": self.schemas.decode(&response, pending.version, body)? }))
+    }
+
+    /// Captures what the step names and writes the rest so that it can be compared.
+    fn finish(&mut self, step: &Value, mut outcome: Value) -> Result<Value, Error> {
+        if matches!(
+            step["api"].as_str(),
+            Some("CreateTopics" | "DeleteTopics" | "CreatePartitions")
+        ) {
+            (self.target.settle)();
+        }
+        describe_records(&mut outcome);
+        for (name, path) in step["capture"].as_object().into_iter().flatten() {
+            let pointer = format!("/answer/{}", path.as_str().unwrap_or("").replace('.', "/"));
+            let slot = outcome
+                .pointer_mut(&pointer)
+                .ok_or_else(|| format!("nothing to capture at {pointer}"))?;
+            self.variables.insert(name.clone(), slot.clone());
+            *slot = json!(format!("${name}"));
+        }
+        self.normalise("", &mut outcome);
+        Ok(outcome)
+    }
+
+    fn normalise(&self, key: &str, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.normalise(key, item)),
+            Value::Object(fields) => fields
+                .iter_mut()
+                .for_each(|(key, value)| self.normalise(key, value)),
+            Value::Number(number) => {
+                let number = number.as_i64().unwrap_or(0);
+                if key == "port" && number == i64::from(self.target.address.port()) {
+                    *value = json!("$port");
+                } else if number.saturating_sub(self.now_ms).abs() < NEAR_MS {
+                    *value = json!({ "now": number - self.now_ms });
+                }
+            }
+            Value::String(text) if text.len() >= 20 => {
+                let known = self
+                    .variables
+                    .iter()
+                    .find(|(_, known)| known.as_str() == Some(text));
+                if let Some((name, _)) = known {
+                    *value = json!(format!("${name}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A request with its variables, times and batches put in.
+    fn fill(&self, value: &Value) -> Result<Value, Error> {
+        Ok(match value {
+            Value::String(text) if text.starts_with('$') && !text.starts_with("$T") => self
+                .variables
+                .get(&text[1..])
+                .cloned()
+                .ok_or_else(|| format!("nothing captured as {text}"))?,
+            Value::String(text) => {
+                let base = self
+                    .variables
+                    .get("T")
+                    .and_then(Value::as_str)
+                    .unwrap_or("");
+                json!(text.replace("$T", base))
+            }
+            Value::Array(items) => Value::Array(
+                items
+                    .iter()
+                    .map(|item| self.fill(item))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Value::Object(fields) if fields.len() == 1 && fields.contains_key("now") => {
+                json!(self.now_ms + fields["now"].as_i64().ok_or("now needs a number")?)
+            }
+            Value::Object(fields) if fields.len() == 1 && fields.contains_key("long") => {
+                json!("x".repeat(fields["long"].as_u64().ok_or("long needs a number")? as usize))
+            }
+            Value::Object(fields) => {
+                let mut out = Map::new();
+                for (key, value) in fields {
+                    let value = self.fill(value)?;
+                    let is_batch = key == "records"
+                        && (value.is_object() || value.is_array())
+                        && !fields.contains_key("codec");
+                    let is_batch =
+                        is_batch && (value.is_object() || value[0]["records"].is_array());
+                    let value = if is_batch {
+                        json!(STANDARD.encode(batch::encode(&value)?))
+                    } else {
+                        value
+                    };
+                    out.insert(key.clone(), value);
+                }
+                Value::Object(out)
+            }
+            other => other.clone(),
+        })
+    }
+}
+
+/// A frame without its length; None when the broker closed the connection instead.
+fn read_frame(stream: &mut TcpStream, idle: &mut dyn FnMut()) -> Result<Option<Vec<u8>>, Error> {
+    let Some(length) = read_bytes(stream, 4, idle)? else {
+        return Ok(None);
+    };
+    let length = length
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| "half a length")?;
+    let frame = read_bytes(stream, length as usize, idle)?;
+    frame.map(Some).ok_or_else(|| "half an answer".into())
+}
+
+fn read_bytes(
+    stream: &mut TcpStream,
+    wanted: usize,
+    idle: &mut dyn FnMut(),
+) -> Result<Option<Vec<u8>>, Error> {
+    let mut out = Vec::new();
+    let mut part = vec![0; wanted.min(65_536)];
+    let mut waits = 0;
+    while out.len() < wanted {
+        let room = part.len().min(wanted - out.len());
+        match stream.read(&mut part[..room]) {
+            Ok(0) => return Ok(None),
+            Ok(length) => out.extend_from_slice(&part[..length]),
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                return Ok(None);
+            }
+            Err(e)
+                if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+                    && waits < IDLE_MAX =>
+            {
+                waits += 1;
+                idle();
+            }
+            Err(e) => return Err(format!("no answer: {e}")),
+        }
+    }
+    Ok(Some(out))
+}
+
+fn has_error(value: &Value, codes: &[i64]) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| has_error(item, codes)),
+        Value::Object(fields) => fields.iter().any(|(key, value)| {
+            (key == "errorCode" && value.as_i64().is_some_and(|code| codes.contains(&code)))
+                || has_error(value, codes)
+        }),
+        _ => false,
+    }
+}
+
+fn describe_records(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(describe_records),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_str().map(|text| STANDARD.decode(text)) {
+                    Some(Ok(bytes)) if key == "records" => *value = batch::decode(&bytes),
+                    _ => describe_records(value),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn from_hex(text: &str) -> Result<Vec<u8>, Error> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    digits
+        .chunks(2)
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).map_err(|e| e.to_string())?;
+            u8::from_str_radix(pair, 16).map_err(|e| format!("{pair}: {e}"))
+        })
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! Chores of this repository: `cargo xtask <chore>`. Not part of the broker.
+
+mod bench;
+mod codegen;
+mod oracle;
+mod test;
+
+use std::process::ExitCode;
+
+type Chore = fn(&[String]) -> Result<(), String>;
+
+/// Every chore: its name, what it does, and the function that does it.
+const CHORES: &[(&str, &str, Chore)] = &[
+    (
+        "bench",
+        "measure brokers side by side (`bench list`: what)",
+        bench::run,
+    ),
+    (
+        "codegen",
+        "write crates/wire/src/generated from schema/ (--check: only compare)",
+        codegen::run,
+    ),
+    (
+        "oracle",
+        "golden: Kafka's bytes of every message; record [SCENARIO...]: Kafka's answers",
+        oracle::run,
+    ),
+    (
+        "test",
+        "check and test everything: what a change has to pass",
+        test::run,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = arguments.first().map(String::as_str).unwrap_or_default();
+    let Some((_, _, chore)) = CHORES.iter().find(|(name, _, _)| *name == chosen) else {
+        eprintln!("usage: cargo xtask <chore>");
+        for (name, about, _) in CHORES {
+            eprintln!("  {name:<12} {about}");
+        }
+        return ExitCode::from(2);
+    };
+    match chore(&arguments[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{chosen}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `cargo xtask oracle golden|record`: asks a real Apache Kafka what is right, and keeps its answers.
+//!
+//! Needs Java 17, Maven and, the first time, the network; see `clients/oracle/kafka`. The tests need none of these.
+
+mod golden;
+mod record;
+
+/// Runs the part that the first argument names.
+pub fn run(arguments: &[String]) -> Result<(), String> {
+    match arguments.split_first() {
+        Some((part, [])) if part == "golden" => golden::write(),
+        Some((part, names)) if part == "record" => record::record(names),
+        _ => Err("usage: cargo xtask oracle golden | record [SCENARIO...]".into()),
+    }
+}
+
+/// The repository's root, from where xtask was built.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,143 @@
+//! Plays the scenarios of the broker's tests against a real Apache Kafka and stores what it answers.
+//!
+//! Scenarios with the same broker configs share a broker, but for those that ask for a fresh one.
+
+use rustka_oracle_player::play::Target;
+use rustka_oracle_player::scenario::Scenario;
+use rustka_oracle_player::schema::Schemas;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::root;
+
+const START_MAX: Duration = Duration::from_secs(90);
+/// How long Kafka may take until all its parts know of a changed topic.
+const SETTLE: Duration = Duration::from_millis(400);
+
+/// Records the named scenarios, or all.
+pub fn record(names: &[String]) -> Result<(), String> {
+    let schemas = Schemas::of_this_repository()?;
+    let mut scenarios = Scenario::all(&root().join("crates/broker/tests/scenarios"))?;
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| scenarios.iter().all(|s| s.name != **name))
+    {
+        return Err(format!("no scenario {unknown}"));
+    }
+    scenarios.retain(|scenario| names.is_empty() || names.contains(&scenario.name));
+    let mut groups: BTreeMap<(String, BTreeMap<String, String>), Vec<Scenario>> = BTreeMap::new();
+    for scenario in scenarios {
+        let own = if scenario.needs_fresh_broker() {
+            scenario.name.clone()
+        } else {
+            String::new()
+        };
+        groups
+            .entry((own, scenario.config()))
+            .or_default()
+            .push(scenario);
+    }
+    let mut failures = Vec::new();
+    for ((_, config), scenarios) in groups {
+        let kafka = Kafka::start(&config)?;
+        for scenario in scenarios {
+            match record_one(&schemas, &scenario, kafka.address) {
+                Ok(steps) => println!("{}: {steps} steps", scenario.name),
+                Err(why) => failures.push(why),
+            }
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures.join("\n"))
+    }
+}
+
+fn record_one(
+    schemas: &Schemas,
+    scenario: &Scenario,
+    address: SocketAddr,
+) -> Result<usize, String> {
+    let mut runs = Vec::new();
+    for index in 0..scenario.runs().len() {
+        let mut target = Target {
+            address,
+            now_ms: &mut || {
+                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+            },
+            advance: &mut std::thread::sleep,
+            settle: &mut || std::thread::sleep(SETTLE),
+            idle: &mut || {},
+        };
+        runs.push(scenario.play(schemas, index, &mut target)?);
+    }
+    scenario.store(&runs)?;
+    Ok(runs.iter().map(Vec::len).sum())
+}
+
+/// A real broker on a free port with an empty directory.
+struct Kafka {
+    process: Child,
+    address: SocketAddr,
+    directory: PathBuf,
+}
+
+impl Kafka {
+    fn start(config: &BTreeMap<String, String>) -> Result<Self, String> {
+        let port = free_pair_of_ports()?;
+        let directory =
+            std::env::temp_dir().join(format!("kafka-oracle-{}-{port}", std::process::id()));
+        let process = Command::new(root().join("clients/oracle/kafka"))
+            .arg("start")
+            .arg(port.to_string())
+            .arg(&directory)
+            .args(config.iter().map(|(key, value)| format!("{key}={value}")))
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|e| e.to_string())?;
+        let kafka = Self {
+            process,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            directory,
+        };
+        let deadline = Instant::now() + START_MAX;
+        let log = kafka.directory.join("server.log");
+        while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("Kafka Server started"))
+        {
+            if Instant::now() > deadline {
+                return Err(format!("Kafka does not start: see {}", log.display()));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(kafka)
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        // The start script replaces itself with the broker, so this is the broker's own process.
+        if let Err(e) = self.process.kill().and_then(|()| self.process.wait()) {
+            eprintln!("Kafka on {} was not stopped: {e}", self.address);
+        }
+        if let Err(e) = std::fs::remove_dir_all(&self.directory) {
+            eprintln!("{}: {e}", self.directory.display());
+        }
+    }
+}
+
+/// The start script uses a port and the one above it.
+fn free_pair_of_ports() -> Result<u16, String> {
+    for _ in 0..100 {
+        let first = TcpListener::bind(("127.0.0.1", 0)).map_err(|e| e.to_string())?;
+        let port = first.local_addr().map_err(|e| e.to_string())?.port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no two free ports in a row".into())
+}
