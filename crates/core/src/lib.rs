@@ -8,6 +8,7 @@ pub mod config;
 pub mod epochs;
 pub mod error;
 pub mod fetch;
+pub mod group;
 pub mod log;
 pub mod names;
 pub mod producers;

@@ -1,0 +1,510 @@
+//! The group coordinator of one `__consumer_offsets` partition: classic groups and committed offsets.
+//! A machine without I/O: requests, time and chance come in, journal entries and answers go out as `Effects`.
+//! What a client is told waits until the journal is durable that far; `Release` is the queue for that.
+
+mod classic;
+mod codec;
+pub mod command;
+mod desk;
+pub mod effects;
+mod join;
+mod members;
+mod offsets;
+mod protocols;
+pub mod records;
+mod release;
+mod requests;
+mod state;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod undo;
+
+use std::collections::BTreeMap;
+
+use crate::error::ErrorCode;
+use crate::time::Now;
+
+use classic::Group;
+pub use codec::EncodedRecord;
+use command::{Command, Join, Leave, ListGroups, Name, OffsetCommit, Ticket};
+use desk::Desk;
+use effects::{Effects, JoinRefused, Left, Listed, Reply};
+use records::Record;
+pub use release::Release;
+pub use state::{Options, State};
+use timers::{Timer, Timers};
+
+/// The `__consumer_offsets` partition that a group belongs to, by Java's string hash as in Kafka.
+pub fn partition_for(group: &str, partitions: u32) -> u32 {
+    let hash = group.encode_utf16().fold(0i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
+    // Kafka's own abs: the smallest number becomes 0.
+    hash.checked_abs().unwrap_or(0).unsigned_abs() % partitions.max(1)
+}
+
+/// All groups of one `__consumer_offsets` partition.
+#[derive(Debug)]
+pub struct Shard {
+    options: Options,
+    groups: BTreeMap<Name, Group>,
+    timers: Timers,
+    parked: BTreeMap<Ticket, (Name, Name)>,
+    pending_by_host: BTreeMap<Name, usize>,
+    position: u64,
+    unsettled: BTreeMap<u64, Name>,
+    /// When offsets are next looked through; only while there are groups.
+    offsets_due_ms: Option<i64>,
+}
+
+impl Shard {
+    /// A shard that knows no groups.
+    pub fn new(options: Options) -> Shard {
+        Shard {
+            options,
+            groups: BTreeMap::new(),
+            timers: Timers::default(),
+            parked: BTreeMap::new(),
+            pending_by_host: BTreeMap::new(),
+            position: 0,
+            unsettled: BTreeMap::new(),
+            offsets_due_ms: None,
+        }
+    }
+
+    /// Replaces the options; deadlines that are already set stay.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
+    /// Replays one record of the journal. No answers, no timers: those begin with `loaded`.
+    pub fn apply(&mut self, record: Record) {
+        let id = record.group().clone();
+        let group = self
+            .groups
+            .entry(id.clone())
+            .or_insert_with(|| Group::new(id.clone(), 0));
+        group.durable.apply(record);
+        if !group.exists() {
+            self.groups.remove(&id);
+        }
+    }
+
+    /// Replay is over: sessions start from now.
+    pub fn loaded(&mut self, now: Now, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        for group in groups.values_mut() {
+            group.resume(&mut d);
+        }
+        self.arm_offsets(now);
+    }
+
+    /// Decides one request. Parked ones are answered by a later call.
+    pub fn handle(&mut self, now: Now, ticket: Ticket, command: Command, out: &mut Effects) {
+        match command {
+            Command::Join(join) => self.join(now, ticket, join, out),
+            Command::Sync(sync) => {
+                let (mut d, groups) = desk(self, now, out);
+                let id = sync.group.clone();
+                if sync.group.is_empty() {
+                    return d.reply(ticket, None, Reply::Sync(Err(ErrorCode::InvalidGroupId)));
+                }
+                match existing(groups, &sync.group) {
+                    Some(group) => group.sync(&mut d, ticket, sync),
+                    None => {
+                        d.reply(
+                            ticket,
+                            Some(&id),
+                            Reply::Sync(Err(ErrorCode::UnknownMemberId)),
+                        );
+                    }
+                }
+            }
+            Command::Heartbeat(beat) => {
+                let instance_id = beat.instance_id.as_deref();
+                let member = (&*beat.member_id, instance_id, beat.generation);
+                self.heartbeat(now, ticket, &beat.group, member, out);
+            }
+            Command::Leave(leave) => self.leave(now, ticket, leave, out),
+            Command::OffsetCommit(commit) => self.commit(now, ticket, commit, out),
+            Command::OffsetFetch(fetch) => {
+                let (mut d, groups) = desk(self, now, out);
+                let fetched = match existing(groups, &fetch.group) {
+                    Some(group) => group.fetch(fetch.topics),
+                    None => offsets::fetch_nothing(fetch.topics),
+                };
+                d.reply(ticket, Some(&fetch.group), Reply::OffsetFetch(Ok(fetched)));
+            }
+            Command::OffsetDelete(delete) => {
+                let (mut d, groups) = desk(self, now, out);
+                let group = existing(groups, &delete.group);
+                let result = match group {
+                    _ if delete.group.is_empty() => Err(ErrorCode::InvalidGroupId),
+                    Some(group) => group.forget(&mut d, delete.topics),
+                    None => Err(ErrorCode::GroupIdNotFound),
+                };
+                d.reply(ticket, Some(&delete.group), Reply::OffsetDelete(result));
+                self.drop_if_gone(&delete.group);
+            }
+            Command::DescribeGroup { group } => {
+                let (mut d, groups) = desk(self, now, out);
+                let described = existing(groups, &group).map(|group| group.describe());
+                d.reply(ticket, Some(&group), Reply::DescribeGroup(Ok(described)));
+            }
+            Command::ListGroups(filter) => {
+                let listed = self.list(&filter);
+                let (mut d, _) = desk(self, now, out);
+                d.reply(ticket, None, Reply::ListGroups(listed));
+            }
+            Command::DeleteGroup { group: id } => {
+                let (mut d, groups) = desk(self, now, out);
+                let code = match existing(groups, &id) {
+                    None => ErrorCode::GroupIdNotFound,
+                    Some(group) if group.state != State::Empty => ErrorCode::NonEmptyGroup,
+                    Some(group) => {
+                        group.delete(&mut d);
+                        ErrorCode::None
+                    }
+                };
+                d.reply(ticket, Some(&id), Reply::DeleteGroup(code));
+                self.drop_if_gone(&id);
+            }
+            Command::TopicDeleted { topic, topic_id } => {
+                let (mut d, groups) = desk(self, now, out);
+                for group in groups.values_mut() {
+                    group.topic_deleted(&mut d, &topic, topic_id);
+                }
+                d.reply(ticket, None, Reply::TopicDeleted);
+                self.drop_gone();
+            }
+            Command::Disconnect => self.disconnect(ticket),
+        }
+    }
+
+    /// Heartbeat without owned strings: member id, instance id, generation.
+    pub fn heartbeat(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        group: &str,
+        member: (&str, Option<&str>, i32),
+        out: &mut Effects,
+    ) {
+        let (mut d, groups) = desk(self, now, out);
+        let (member_id, instance_id, generation) = member;
+        match groups.get_mut(group) {
+            _ if group.is_empty() => {
+                d.reply(ticket, None, Reply::Heartbeat(ErrorCode::InvalidGroupId));
+            }
+            Some(group) => {
+                let code = group.heartbeat(&mut d, member_id, instance_id, generation);
+                d.reply(ticket, Some(&group.id), Reply::Heartbeat(code));
+            }
+            None => d.reply(ticket, None, Reply::Heartbeat(ErrorCode::UnknownMemberId)),
+        }
+    }
+
+    /// Does what is due. Calling early does nothing.
+    pub fn expire(&mut self, now: Now, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        while let Some((id, timer)) = d.timers.pop_due(now.monotonic_ms) {
+            let Some(group) = groups.get_mut(&id) else {
+                continue;
+            };
+            match timer {
+                Timer::Rebalance => group.rebalance_timer(&mut d),
+                Timer::Sync => group.sync_timer(&mut d),
+                Timer::Session(member_id) => group.session_timer(&mut d, &member_id),
+                Timer::Pending(member_id) => group.pending_timer(&mut d, &member_id),
+            }
+        }
+        if self
+            .offsets_due_ms
+            .is_some_and(|at_ms| at_ms <= now.monotonic_ms)
+        {
+            self.expire_offsets(now, out);
+        }
+    }
+
+    /// When `expire` should be called next, on the monotonic clock.
+    pub fn next_deadline(&self) -> Option<i64> {
+        match (self.timers.next(), self.offsets_due_ms) {
+            (Some(timer), Some(offsets)) => Some(timer.min(offsets)),
+            (timer, offsets) => timer.or(offsets),
+        }
+    }
+
+    /// Looks through all offsets now, as `expire` does every check interval.
+    pub fn expire_offsets(&mut self, now: Now, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        for group in groups.values_mut().filter(|group| group.exists()) {
+            group.expire_offsets(&mut d);
+        }
+        self.drop_gone();
+        self.offsets_due_ms = None;
+        self.arm_offsets(now);
+    }
+
+    /// The fate of an entry, in whatever order the journal learns it.
+    /// A lost entry concerns its group alone: it goes back to what is durable and who waits in it is refused.
+    pub fn committed(
+        &mut self,
+        now: Now,
+        position: u64,
+        result: Result<(), ErrorCode>,
+        out: &mut Effects,
+    ) {
+        let Some(id) = self.unsettled.remove(&position) else {
+            return;
+        };
+        let (mut d, groups) = desk(self, now, out);
+        let Some(group) = groups.get_mut(&id) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                if let Some(assigned) = group.durable.durable(position) {
+                    group.assigned(&mut d, &assigned);
+                }
+            }
+            Err(_) => {
+                group.durable.lost(position);
+                group.resume(&mut d);
+                d.event(|| effects::Event::RolledBack { group: id.clone() });
+            }
+        }
+        self.drop_if_gone(&id);
+    }
+
+    /// The position of the last entry handed out; 0 if there was none.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether every entry handed out is settled.
+    pub fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    /// The records that say everything this shard remembers: what a compacted journal consists of.
+    /// Only while `is_settled`, else it says more than is durable.
+    pub fn live_records(&self) -> impl Iterator<Item = Record> {
+        self.groups.iter().flat_map(|(id, group)| {
+            let metadata = group.durable.metadata.iter().map(|value| Record::Group {
+                group: id.clone(),
+                value: Some(value.clone()),
+            });
+            let offsets = group
+                .durable
+                .offsets
+                .iter()
+                .flat_map(|(topic, partitions)| {
+                    partitions.iter().map(|(partition, value)| Record::Offset {
+                        group: id.clone(),
+                        topic: topic.clone(),
+                        partition: *partition,
+                        value: Some(value.clone()),
+                    })
+                });
+            metadata.chain(offsets)
+        })
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.groups.values().filter(|group| group.exists()).count()
+    }
+
+    /// Whether there are no groups.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Member ids given out whose owners have not joined, armed timers and parked requests, for metrics and tests.
+    pub fn soft_counts(&self) -> SoftCounts {
+        SoftCounts {
+            pending: self.groups.values().map(|group| group.pending.len()).sum(),
+            timers: self.timers.len(),
+            parked: self.parked.len(),
+            addresses: self.pending_by_host.len(),
+        }
+    }
+
+    fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        let refuse = |d: &mut Desk, code| {
+            let member_id = join.member_id.clone();
+            let refused = JoinRefused { code, member_id };
+            d.reply(ticket, Some(&join.group), Reply::Join(Err(refused)));
+        };
+        if let Err(code) = join::check(&join, d.options) {
+            return refuse(&mut d, code);
+        }
+        let of_host = d.pending_by_host.get(&join.client_host).copied();
+        let of_host = of_host.unwrap_or(0);
+        if let Some(group) = existing(groups, &join.group) {
+            if let Err(refused) = group.check_join(d.options, of_host, &join) {
+                return group.refuse_join(&mut d, ticket, join, refused);
+            }
+            // A group that only holds offsets becomes one with members.
+            if group.durable.metadata.is_none() {
+                create(&mut d, group);
+            }
+            return group.join(&mut d, ticket, join);
+        }
+        if !join.member_id.is_empty() {
+            return refuse(&mut d, ErrorCode::UnknownMemberId);
+        }
+        let mut fresh = Group::new(join.group.clone(), now.wall_ms);
+        if let Err(refused) = fresh.check_join(d.options, of_host, &join) {
+            return fresh.refuse_join(&mut d, ticket, join, refused);
+        }
+        // A deleted group may still be waiting for its tombstone: then it lives again.
+        let group = groups
+            .entry(join.group.clone())
+            .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
+        create(&mut d, group);
+        group.join(&mut d, ticket, join);
+        self.arm_offsets(now);
+    }
+
+    fn leave(&mut self, now: Now, ticket: Ticket, leave: Leave, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        if leave.group.is_empty() {
+            return d.reply(ticket, None, Reply::Leave(Err(ErrorCode::InvalidGroupId)));
+        }
+        let Some(group) = existing(groups, &leave.group) else {
+            let unknown = leave.members.into_iter().map(|leaver| Left {
+                member_id: leaver.member_id,
+                instance_id: leaver.instance_id,
+                code: ErrorCode::UnknownMemberId,
+            });
+            let left = unknown.collect();
+            return d.reply(ticket, Some(&leave.group), Reply::Leave(Ok(left)));
+        };
+        let left = group.leave(&mut d, leave.members);
+        d.reply(ticket, Some(&group.id), Reply::Leave(Ok(left)));
+    }
+
+    fn commit(&mut self, now: Now, ticket: Ticket, commit: OffsetCommit, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        let id = commit.group.clone();
+        let fits = |name: &Name| name.len() <= join::NAME_BYTES_MAX;
+        if !fits(&id) || !commit.topics.iter().all(|topic| fits(&topic.topic)) {
+            let results = offsets::refuse_all(&commit.topics, ErrorCode::InvalidGroupId);
+            return d.reply(ticket, None, Reply::OffsetCommit(results));
+        }
+        if existing(groups, &id).is_none() && commit.generation >= 0 {
+            let code = if commit.group_id_not_found {
+                ErrorCode::GroupIdNotFound
+            } else {
+                ErrorCode::IllegalGeneration
+            };
+            let results = offsets::refuse_all(&commit.topics, code);
+            return d.reply(ticket, Some(&id), Reply::OffsetCommit(results));
+        }
+        let group = groups
+            .entry(id.clone())
+            .or_insert_with(|| Group::new(id.clone(), now.wall_ms));
+        let results = group.commit(&mut d, commit);
+        d.reply(ticket, Some(&group.id), Reply::OffsetCommit(results));
+        self.drop_if_gone(&id);
+        self.arm_offsets(now);
+    }
+
+    fn list(&self, filter: &ListGroups) -> Vec<Listed> {
+        let passes = |names: &[Name], name: &str| {
+            names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        if !passes(&filter.types, "classic") {
+            return Vec::new();
+        }
+        self.groups
+            .values()
+            .filter(|group| group.exists() && passes(&filter.states, group.state.name()))
+            .map(|group| Listed {
+                group: group.id.clone(),
+                protocol_type: group.protocol_type.clone().unwrap_or_default(),
+                state: group.state,
+            })
+            .collect()
+    }
+
+    fn disconnect(&mut self, ticket: Ticket) {
+        let Some((group, member_id)) = self.parked.remove(&ticket) else {
+            return;
+        };
+        let group = self.groups.get_mut(&group);
+        let Some(member) = group.and_then(|group| group.members.session(&member_id)) else {
+            return;
+        };
+        for parked in [&mut member.joining, &mut member.syncing] {
+            if let Some(parked) = parked
+                && parked.ticket == Some(ticket)
+            {
+                parked.ticket = None;
+            }
+        }
+    }
+
+    fn arm_offsets(&mut self, now: Now) {
+        if self.offsets_due_ms.is_none() && !self.groups.is_empty() {
+            let interval_ms = self.options.offsets_retention_check_interval_ms.max(1);
+            self.offsets_due_ms = Some(now.monotonic_ms.saturating_add(interval_ms));
+        }
+    }
+
+    fn drop_if_gone(&mut self, id: &str) {
+        let is_gone = |group: &Group| !group.exists() && group.durable.is_settled();
+        if self.groups.get(id).is_some_and(is_gone) {
+            self.groups.remove(id);
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        self.groups
+            .retain(|_, group| group.exists() || !group.durable.is_settled());
+    }
+}
+
+/// Soft state of a shard, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoftCounts {
+    /// Member ids given out whose owners have not joined.
+    pub pending: usize,
+    /// Armed timers.
+    pub timers: usize,
+    /// Requests that wait in a member.
+    pub parked: usize,
+    /// Addresses with pending ids.
+    pub addresses: usize,
+}
+
+fn desk<'a>(
+    shard: &'a mut Shard,
+    now: Now,
+    out: &'a mut Effects,
+) -> (Desk<'a>, &'a mut BTreeMap<Name, Group>) {
+    let d = Desk {
+        now,
+        options: &shard.options,
+        timers: &mut shard.timers,
+        parked: &mut shard.parked,
+        pending_by_host: &mut shard.pending_by_host,
+        position: &mut shard.position,
+        unsettled: &mut shard.unsettled,
+        out,
+    };
+    (d, &mut shard.groups)
+}
+
+fn existing<'a>(groups: &'a mut BTreeMap<Name, Group>, id: &str) -> Option<&'a mut Group> {
+    groups.get_mut(id).filter(|group| group.exists())
+}
+
+/// The group is on record before anyone hears of it.
+fn create(d: &mut Desk, group: &mut Group) {
+    let value = group.snapshot(|member| member.assignment.clone());
+    group.journal_group(d, value, false);
+}

@@ -1,0 +1,748 @@
+//! One classic consumer group: who is in it, in which generation, and when the next one begins.
+//! This file holds the group and its rebalance; joins are in `join`, the rest of the requests in `requests`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::ErrorCode;
+
+use super::command::{Bytes, Name};
+use super::desk::Desk;
+use super::effects::{Cause, Event, JoinRefused, Joined, JoinedMember, Reply, Synced};
+use super::members::{Member, Members, Parked, Pending};
+use super::protocols;
+use super::records::{GroupMetadata, MemberMetadata, Record};
+use super::state::{InitialDelay, State};
+use super::timers::Timer;
+use super::undo::{Assigned, Durable};
+
+/// How long a new member's first join may take instead of its session.
+pub(super) const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 300_000;
+
+/// How long a pending member id holds up a rebalance that everybody else has joined.
+const PENDING_HOLD_MS: i64 = 1_000;
+
+/// Records of one journal entry.
+const RECORDS_PER_ENTRY_MAX: usize = 1_000;
+
+/// A join phase that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JoinPhase {
+    started_ms: i64,
+    /// The longest rebalance timeout of those who were or came.
+    timeout_ms: i64,
+    /// Since when everybody has joined.
+    complete_since_ms: Option<i64>,
+    initial: Option<Initial>,
+    armed_ms: Option<i64>,
+}
+
+/// The first rebalance of a group without members waits for company.
+#[derive(Clone, Copy, Debug)]
+struct Initial {
+    delay: InitialDelay,
+    /// For the fixed rule: the current wait and what may follow it.
+    wait_ms: i64,
+    remaining_ms: i64,
+    member_added: bool,
+    last_added_ms: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: Name,
+    pub(super) durable: Durable,
+    pub(super) state: State,
+    /// Wall time; `None` in records that do not say.
+    pub(super) state_since_ms: Option<i64>,
+    pub(super) generation: i32,
+    pub(super) protocol_type: Option<Name>,
+    pub(super) protocol_name: Option<Name>,
+    pub(super) leader: Option<Name>,
+    pub(super) members: Members,
+    pub(super) pending: Pending,
+    pub(super) subscribed: Option<BTreeSet<Box<str>>>,
+    /// The leader's assignment is on its way to the journal.
+    pub(super) assigning: bool,
+    phase: Option<JoinPhase>,
+    sync_armed_ms: Option<i64>,
+    /// No generation up to here is used again.
+    generation_floor: i32,
+}
+
+impl Group {
+    pub(super) fn new(id: Name, wall_ms: i64) -> Group {
+        Group {
+            id,
+            durable: Durable::default(),
+            state: State::Empty,
+            state_since_ms: Some(wall_ms),
+            generation: 0,
+            protocol_type: None,
+            protocol_name: None,
+            leader: None,
+            members: Members::default(),
+            pending: Pending::default(),
+            subscribed: None,
+            assigning: false,
+            phase: None,
+            sync_armed_ms: None,
+            generation_floor: 0,
+        }
+    }
+
+    /// Whether clients can see the group.
+    pub(super) fn exists(&self) -> bool {
+        self.durable.exists()
+    }
+
+    pub(super) fn is_leader(&self, member_id: &str) -> bool {
+        self.leader.as_deref() == Some(member_id)
+    }
+
+    pub(super) fn is_consumer_type(&self) -> bool {
+        self.protocol_type.as_deref() == Some(protocols::CONSUMER)
+    }
+
+    /// Whether deleting this topic's offsets would surprise a member. Unread subscriptions count as all topics.
+    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
+        match &self.subscribed {
+            Some(topics) => topics.contains(topic),
+            None => self.is_consumer_type(),
+        }
+    }
+
+    pub(super) fn transition(&mut self, d: &mut Desk, state: State) {
+        self.state = state;
+        self.state_since_ms = Some(d.now.wall_ms);
+        let (group, generation) = (&self.id, self.generation);
+        d.event(|| Event::State {
+            group: group.clone(),
+            state,
+            generation,
+        });
+    }
+
+    // The journal.
+
+    /// Writes records of this group and applies them.
+    pub(super) fn journal(&mut self, d: &mut Desk, records: Vec<Record>, after: Option<Assigned>) {
+        let mut after = after;
+        let mut records = records;
+        while records.len() > RECORDS_PER_ENTRY_MAX {
+            let rest = records.split_off(RECORDS_PER_ENTRY_MAX);
+            self.journal_one(d, records, None);
+            records = rest;
+        }
+        self.journal_one(d, records, after.take());
+    }
+
+    fn journal_one(&mut self, d: &mut Desk, records: Vec<Record>, after: Option<Assigned>) {
+        let undo = records
+            .iter()
+            .map(|record| self.durable.apply(record.clone()))
+            .collect();
+        let position = d.append(&self.id, records);
+        self.durable.appended(position, undo, after);
+    }
+
+    pub(super) fn journal_group(
+        &mut self,
+        d: &mut Desk,
+        value: Arc<GroupMetadata>,
+        assigned: bool,
+    ) {
+        let after = assigned.then(|| Assigned {
+            generation: self.generation,
+            value: value.clone(),
+        });
+        let record = Record::Group {
+            group: self.id.clone(),
+            value: Some(value),
+        };
+        self.journal(d, vec![record], after);
+    }
+
+    /// The group as its record says it, with shares chosen by the caller.
+    pub(super) fn snapshot(&self, share: impl Fn(&Member) -> Bytes) -> Arc<GroupMetadata> {
+        let protocol = self.protocol_name.as_deref().unwrap_or_default();
+        Arc::new(GroupMetadata {
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            generation: self.generation,
+            protocol: self.protocol_name.clone(),
+            leader: self.leader.clone(),
+            state_timestamp_ms: self.state_since_ms.unwrap_or(-1),
+            members: self
+                .members
+                .iter()
+                .map(|member| MemberMetadata {
+                    member_id: member.id.clone(),
+                    instance_id: member.instance_id.clone(),
+                    client_id: member.client_id.clone(),
+                    client_host: member.client_host.clone(),
+                    rebalance_timeout_ms: member.rebalance_timeout_ms,
+                    session_timeout_ms: member.session_timeout_ms,
+                    subscription: member.metadata(protocol).cloned().unwrap_or_default(),
+                    assignment: share(member),
+                })
+                .collect(),
+        })
+    }
+
+    /// The assignment is durable: if nothing has happened since, everybody gets its share.
+    pub(super) fn assigned(&mut self, d: &mut Desk, assigned: &Assigned) {
+        let current = self.assigning && self.generation == assigned.generation;
+        if self.state != State::CompletingRebalance || !current {
+            return;
+        }
+        self.assigning = false;
+        for member in &assigned.value.members {
+            self.members
+                .set_assignment(&member.member_id, member.assignment.clone());
+        }
+        for id in self.members.ids() {
+            let Some(parked) = self.members.unpark_sync(&id) else {
+                continue;
+            };
+            let share = self.share(&id);
+            self.answer(d, parked, Reply::Sync(Ok(share)));
+            // Its session rested while it waited for us.
+            self.touch(d, &id);
+        }
+        self.transition(d, State::Stable);
+    }
+
+    pub(super) fn share(&self, member_id: &str) -> Synced {
+        Synced {
+            protocol_type: self.protocol_type.clone(),
+            protocol_name: self.protocol_name.clone(),
+            assignment: self
+                .members
+                .get(member_id)
+                .map(|member| member.assignment.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    // Waiting requests.
+
+    pub(super) fn answer(&self, d: &mut Desk, parked: Parked, reply: Reply) {
+        if let Some(ticket) = parked.ticket {
+            d.parked.remove(&ticket);
+            d.reply(ticket, Some(&self.id), reply);
+        }
+    }
+
+    pub(super) fn answer_waiting(&self, d: &mut Desk, member: &Member, code: ErrorCode) {
+        if let Some(parked) = member.joining {
+            let member_id = member.id.clone();
+            self.answer(d, parked, Reply::Join(Err(JoinRefused { code, member_id })));
+        }
+        if let Some(parked) = member.syncing {
+            self.answer(d, parked, Reply::Sync(Err(code)));
+        }
+    }
+
+    /// Refuses every waiting sync and takes all shares back.
+    pub(super) fn refuse_syncs(&mut self, d: &mut Desk, code: ErrorCode) {
+        self.assigning = false;
+        for id in self.members.ids() {
+            self.members.set_assignment(&id, Bytes::default());
+            if let Some(parked) = self.members.unpark_sync(&id) {
+                self.answer(d, parked, Reply::Sync(Err(code)));
+                self.touch(d, &id);
+            }
+        }
+    }
+
+    // Sessions.
+
+    /// The member lives: its session starts anew.
+    pub(super) fn touch(&mut self, d: &mut Desk, member_id: &str) {
+        let Some(member) = self.members.session(member_id) else {
+            return;
+        };
+        let deadline_ms = d
+            .now
+            .monotonic_ms
+            .saturating_add(i64::from(member.session_timeout_ms.max(0)));
+        set_deadline(d, &self.id, member, deadline_ms);
+    }
+
+    pub(super) fn await_first_join(&mut self, d: &mut Desk, member_id: &str) {
+        if let Some(member) = self.members.session(member_id) {
+            let deadline_ms = d
+                .now
+                .monotonic_ms
+                .saturating_add(NEW_MEMBER_JOIN_TIMEOUT_MS);
+            set_deadline(d, &self.id, member, deadline_ms);
+        }
+    }
+
+    pub(super) fn session_timer(&mut self, d: &mut Desk, member_id: &str) {
+        let Some(member) = self.members.session(member_id) else {
+            return;
+        };
+        member.armed_ms = None;
+        if member.deadline_ms > d.now.monotonic_ms {
+            let deadline_ms = member.deadline_ms;
+            set_deadline(d, &self.id, member, deadline_ms);
+            return;
+        }
+        if member.is_excused() {
+            return;
+        }
+        self.remove(d, member_id, Cause::SessionExpired);
+        self.after_removal(d, Cause::SessionExpired);
+    }
+
+    // Members come and go.
+
+    /// Takes a member out; the caller then looks at what that means for the generation.
+    pub(super) fn remove(&mut self, d: &mut Desk, member_id: &str, cause: Cause) {
+        let Some(member) = self.members.remove(member_id) else {
+            return;
+        };
+        if let Some(at_ms) = member.armed_ms {
+            let timer = Timer::Session(member.id.clone());
+            d.timers.disarm(at_ms, &self.id, timer);
+        }
+        self.answer_waiting(d, &member, ErrorCode::UnknownMemberId);
+        if self.is_leader(&member.id) {
+            self.leader = self.members.first_id().cloned();
+        }
+        let group = &self.id;
+        d.event(|| Event::MemberGone {
+            group: group.clone(),
+            member: member.id,
+            cause,
+        });
+    }
+
+    pub(super) fn after_removal(&mut self, d: &mut Desk, cause: Cause) {
+        match self.state {
+            State::Stable | State::CompletingRebalance => self.prepare(d, cause),
+            State::PreparingRebalance => self.complete_if_ready(d),
+            State::Empty | State::Dead => {}
+        }
+    }
+
+    pub(super) fn forget_pending(&mut self, d: &mut Desk, member_id: &str) -> bool {
+        let Some((id, pending)) = self.pending.remove(member_id) else {
+            return false;
+        };
+        d.timers
+            .disarm(pending.deadline_ms, &self.id, Timer::Pending(id));
+        d.host_released(&pending.client_host);
+        true
+    }
+
+    // The rebalance.
+
+    pub(super) fn rebalance_or_complete(&mut self, d: &mut Desk, cause: Cause) {
+        match self.state {
+            State::Empty | State::Stable | State::CompletingRebalance => self.prepare(d, cause),
+            State::PreparingRebalance => self.complete_if_ready(d),
+            State::Dead => {}
+        }
+    }
+
+    /// A new member or a longer timeout: the join phase takes notice.
+    pub(super) fn phase_joined(&mut self, d: &mut Desk, rebalance_timeout_ms: i32, added: bool) {
+        let now_ms = d.now.monotonic_ms;
+        let Some(phase) = &mut self.phase else { return };
+        phase.timeout_ms = phase.timeout_ms.max(i64::from(rebalance_timeout_ms));
+        if let Some(initial) = &mut phase.initial
+            && added
+        {
+            initial.member_added = true;
+            initial.last_added_ms = now_ms;
+        }
+    }
+
+    /// Starts a rebalance.
+    pub(super) fn prepare(&mut self, d: &mut Desk, cause: Cause) {
+        let group = &self.id;
+        d.event(|| Event::Rebalance {
+            group: group.clone(),
+            cause,
+        });
+        if self.state == State::CompletingRebalance {
+            self.refuse_syncs(d, ErrorCode::RebalanceInProgress);
+        }
+        self.disarm_sync(d);
+        let now_ms = d.now.monotonic_ms;
+        let timeout_ms = self.members.rebalance_timeout_ms();
+        let initial = (self.state == State::Empty).then(|| {
+            let delay = d.options.initial_delay();
+            let wait_ms = match delay {
+                InitialDelay::Fixed { delay_ms } => delay_ms,
+                InitialDelay::Quiet { quiet_ms, .. } => quiet_ms,
+            };
+            Initial {
+                delay,
+                wait_ms,
+                remaining_ms: (timeout_ms - wait_ms).max(0),
+                member_added: false,
+                last_added_ms: now_ms,
+            }
+        });
+        self.phase = Some(JoinPhase {
+            started_ms: now_ms,
+            timeout_ms,
+            complete_since_ms: None,
+            initial,
+            armed_ms: None,
+        });
+        self.transition(d, State::PreparingRebalance);
+        match initial {
+            Some(initial) => self.arm_phase(d, now_ms.saturating_add(initial.wait_ms)),
+            None => self.complete_if_ready(d),
+        }
+    }
+
+    fn arm_phase(&mut self, d: &mut Desk, at_ms: i64) {
+        let Some(phase) = &mut self.phase else { return };
+        if phase.armed_ms == Some(at_ms) {
+            return;
+        }
+        if let Some(old_ms) = phase.armed_ms.replace(at_ms) {
+            d.timers.disarm(old_ms, &self.id, Timer::Rebalance);
+        }
+        d.timers.arm(at_ms, &self.id, Timer::Rebalance);
+    }
+
+    /// Completes the join phase if nobody is missing. The initial delay is not cut short.
+    pub(super) fn complete_if_ready(&mut self, d: &mut Desk) {
+        let Some(phase) = &mut self.phase else { return };
+        if phase.initial.is_some() {
+            return;
+        }
+        let deadline_ms = phase.started_ms.saturating_add(phase.timeout_ms);
+        if self.members.joining() < self.members.len() {
+            phase.complete_since_ms = None;
+            self.arm_phase(d, deadline_ms);
+            return;
+        }
+        let now_ms = d.now.monotonic_ms;
+        let since_ms = *phase.complete_since_ms.get_or_insert(now_ms);
+        let hold_ms = match self.pending.youngest_ms() {
+            None => return self.complete(d),
+            Some(_) if d.options.strict => deadline_ms,
+            Some(youngest_ms) => deadline_ms
+                .min(youngest_ms.saturating_add(PENDING_HOLD_MS))
+                .min(since_ms.saturating_add(PENDING_HOLD_MS)),
+        };
+        if hold_ms <= now_ms {
+            return self.complete(d);
+        }
+        self.arm_phase(d, hold_ms);
+    }
+
+    pub(super) fn rebalance_timer(&mut self, d: &mut Desk) {
+        let now_ms = d.now.monotonic_ms;
+        let Some(phase) = &mut self.phase else { return };
+        phase.armed_ms = None;
+        let deadline_ms = phase.started_ms.saturating_add(phase.timeout_ms);
+        let Some(initial) = &mut phase.initial else {
+            if now_ms >= deadline_ms {
+                return self.complete(d);
+            }
+            return self.complete_if_ready(d);
+        };
+        match initial.delay {
+            InitialDelay::Fixed { delay_ms }
+                if initial.member_added && initial.remaining_ms > 0 =>
+            {
+                let waited_ms = initial.wait_ms;
+                initial.member_added = false;
+                initial.wait_ms = delay_ms.min(initial.remaining_ms);
+                initial.remaining_ms = (initial.remaining_ms - waited_ms).max(0);
+                let at_ms = now_ms.saturating_add(initial.wait_ms);
+                self.arm_phase(d, at_ms);
+            }
+            InitialDelay::Fixed { .. } => self.complete(d),
+            InitialDelay::Quiet { quiet_ms, total_ms } => {
+                let at_ms = initial
+                    .last_added_ms
+                    .saturating_add(quiet_ms)
+                    .min(phase.started_ms.saturating_add(total_ms))
+                    .min(deadline_ms);
+                if at_ms > now_ms {
+                    return self.arm_phase(d, at_ms);
+                }
+                self.complete(d);
+            }
+        }
+    }
+
+    /// Ends the join phase: who has not come is out, who has come is in the next generation.
+    fn complete(&mut self, d: &mut Desk) {
+        let missing: Vec<Name> = self
+            .members
+            .iter()
+            .filter(|member| member.joining.is_none() && member.instance_id.is_none())
+            .map(|member| member.id.clone())
+            .collect();
+        for id in missing {
+            self.remove(d, &id, Cause::NotRejoined);
+        }
+        if !self.members.is_empty() && !self.elect_joined_leader() {
+            // Only static members are left and none has come: wait for their sessions to end.
+            let timeout_ms = self.members.rebalance_timeout_ms().max(1);
+            if let Some(phase) = &mut self.phase {
+                phase.initial = None;
+                phase.started_ms = d.now.monotonic_ms;
+                phase.timeout_ms = timeout_ms;
+            }
+            return self.arm_phase(d, d.now.monotonic_ms.saturating_add(timeout_ms));
+        }
+        self.end_phase(d);
+        self.generation = self
+            .generation
+            .max(self.generation_floor)
+            .checked_add(1)
+            .unwrap_or(1);
+        self.generation_floor = 0;
+        if self.members.is_empty() {
+            return self.become_empty(d);
+        }
+        let leader = self.leader.as_deref().and_then(|id| self.members.get(id));
+        self.protocol_name = protocols::select(&self.members, leader);
+        self.read_subscriptions();
+        self.transition(d, State::CompletingRebalance);
+        self.announce_generation(d);
+        let at_ms = d
+            .now
+            .monotonic_ms
+            .saturating_add(self.members.rebalance_timeout_ms().max(1));
+        self.sync_armed_ms = Some(at_ms);
+        d.timers.arm(at_ms, &self.id, Timer::Sync);
+    }
+
+    fn become_empty(&mut self, d: &mut Desk) {
+        self.protocol_name = None;
+        self.leader = None;
+        self.read_subscriptions();
+        self.transition(d, State::Empty);
+        let value = self.snapshot(|member| member.assignment.clone());
+        self.journal_group(d, value, false);
+    }
+
+    fn announce_generation(&mut self, d: &mut Desk) {
+        for id in self.members.ids() {
+            // A static member that has not come keeps its place until the shares are due.
+            self.members.set_sync_due(&id, true);
+            let Some(parked) = self.members.unpark_join(&id) else {
+                continue;
+            };
+            let joined = self.joined(&id, self.is_leader(&id));
+            self.answer(d, parked, Reply::Join(Ok(joined)));
+            if let Some(member) = self.members.session(&id) {
+                member.is_new = false;
+            }
+            self.touch(d, &id);
+        }
+    }
+
+    /// The answer to a member that is in the current generation.
+    pub(super) fn joined(&self, member_id: &Name, with_members: bool) -> Joined {
+        Joined {
+            member_id: member_id.clone(),
+            generation: self.generation,
+            protocol_type: self.protocol_type.clone(),
+            protocol_name: self.protocol_name.clone(),
+            leader: self.leader.clone().unwrap_or_default(),
+            skip_assignment: false,
+            members: if with_members {
+                self.joined_members()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn joined_members(&self) -> Vec<JoinedMember> {
+        let protocol = self.protocol_name.as_deref().unwrap_or_default();
+        self.members
+            .iter()
+            .map(|member| JoinedMember {
+                member_id: member.id.clone(),
+                instance_id: member.instance_id.clone(),
+                metadata: member.metadata(protocol).cloned().unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// Makes sure that the leader is someone who has joined.
+    fn elect_joined_leader(&mut self) -> bool {
+        let has_joined = |id: &Name| self.members.get(id).is_some_and(|m| m.joining.is_some());
+        if self.leader.as_ref().is_some_and(has_joined) {
+            return true;
+        }
+        let elected = self.members.iter().find(|m| m.joining.is_some());
+        let Some(elected) = elected.map(|member| member.id.clone()) else {
+            return false;
+        };
+        self.leader = Some(elected);
+        true
+    }
+
+    fn end_phase(&mut self, d: &mut Desk) {
+        if let Some(phase) = self.phase.take()
+            && let Some(at_ms) = phase.armed_ms
+        {
+            d.timers.disarm(at_ms, &self.id, Timer::Rebalance);
+        }
+    }
+
+    fn disarm_sync(&mut self, d: &mut Desk) {
+        if let Some(at_ms) = self.sync_armed_ms.take() {
+            d.timers.disarm(at_ms, &self.id, Timer::Sync);
+        }
+        if self.members.sync_due() > 0 {
+            for id in self.members.ids() {
+                self.members.set_sync_due(&id, false);
+            }
+        }
+    }
+
+    /// The member has asked for its share.
+    pub(super) fn sync_arrived(&mut self, d: &mut Desk, member_id: &str) {
+        self.members.set_sync_due(member_id, false);
+        if self.members.sync_due() == 0 {
+            self.disarm_sync(d);
+        }
+    }
+
+    pub(super) fn sync_timer(&mut self, d: &mut Desk) {
+        self.sync_armed_ms = None;
+        let missing: Vec<Name> = self
+            .members
+            .iter()
+            .filter(|member| member.sync_due)
+            .map(|member| member.id.clone())
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        for id in missing {
+            self.remove(d, &id, Cause::NotSynced);
+        }
+        self.after_removal(d, Cause::NotSynced);
+    }
+
+    fn read_subscriptions(&mut self) {
+        self.subscribed = protocols::subscribed_topics(
+            &self.members,
+            self.protocol_type.as_ref(),
+            self.protocol_name.as_ref(),
+        );
+    }
+
+    // Starting over from what is durable.
+
+    /// Forgets everything that is not on record: members that wait are refused, sessions start from now.
+    pub(super) fn resume(&mut self, d: &mut Desk) {
+        self.clear(d, ErrorCode::NotCoordinator);
+        let floor = self.generation.max(self.generation_floor);
+        let Some(value) = self.durable.metadata.clone() else {
+            return self.reset(d.now.wall_ms);
+        };
+        self.generation_floor = floor;
+        self.generation = value.generation;
+        self.protocol_type = (!value.protocol_type.is_empty()).then(|| value.protocol_type.clone());
+        self.protocol_name = value.protocol.clone();
+        self.leader = value.leader.clone();
+        self.state_since_ms = (value.state_timestamp_ms >= 0).then_some(value.state_timestamp_ms);
+        self.state = if value.members.is_empty() {
+            State::Empty
+        } else {
+            State::Stable
+        };
+        for member in &value.members {
+            if !self.members.contains(&member.member_id) {
+                self.members
+                    .insert(remembered(member, value.protocol.as_ref()));
+                self.touch(d, &member.member_id);
+            }
+        }
+        self.read_subscriptions();
+        if self.members.len() > d.options.size_max() {
+            self.prepare(d, Cause::TooLarge);
+        }
+    }
+
+    /// Refuses what waits and stops every timer.
+    pub(super) fn clear(&mut self, d: &mut Desk, code: ErrorCode) {
+        for id in self.pending.ids() {
+            self.forget_pending(d, &id);
+        }
+        self.end_phase(d);
+        self.disarm_sync(d);
+        for id in self.members.ids() {
+            let Some(member) = self.members.remove(&id) else {
+                continue;
+            };
+            if let Some(at_ms) = member.armed_ms {
+                d.timers.disarm(at_ms, &self.id, Timer::Session(id));
+            }
+            self.answer_waiting(d, &member, code);
+        }
+        self.assigning = false;
+    }
+
+    /// A group that nobody has ever joined.
+    pub(super) fn reset(&mut self, wall_ms: i64) {
+        self.state = State::Empty;
+        self.state_since_ms = Some(wall_ms);
+        self.generation = 0;
+        self.generation_floor = 0;
+        self.protocol_type = None;
+        self.protocol_name = None;
+        self.leader = None;
+        self.subscribed = None;
+    }
+}
+
+fn remembered(member: &MemberMetadata, protocol: Option<&Name>) -> Member {
+    let protocols = protocol.map(|name| super::command::Protocol {
+        name: name.clone(),
+        metadata: member.subscription.clone(),
+    });
+    Member {
+        id: member.member_id.clone(),
+        instance_id: member.instance_id.clone(),
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        // Records from before rebalance timeouts existed say -1.
+        rebalance_timeout_ms: if member.rebalance_timeout_ms < 0 {
+            member.session_timeout_ms
+        } else {
+            member.rebalance_timeout_ms
+        },
+        session_timeout_ms: member.session_timeout_ms,
+        protocols: protocols.into_iter().collect(),
+        assignment: member.assignment.clone(),
+        is_new: false,
+        joining: None,
+        syncing: None,
+        sync_due: false,
+        deadline_ms: 0,
+        armed_ms: None,
+    }
+}
+
+fn set_deadline(d: &mut Desk, group: &Name, member: &mut Member, deadline_ms: i64) {
+    member.deadline_ms = deadline_ms;
+    match member.armed_ms {
+        Some(at_ms) if at_ms <= deadline_ms => return,
+        Some(at_ms) => d
+            .timers
+            .disarm(at_ms, group, Timer::Session(member.id.clone())),
+        None => {}
+    }
+    member.armed_ms = Some(deadline_ms);
+    d.timers
+        .arm(deadline_ms, group, Timer::Session(member.id.clone()));
+}

@@ -1,0 +1,65 @@
+//! What a group may touch of its shard while it handles one call.
+
+use std::collections::BTreeMap;
+
+use crate::time::Now;
+
+use super::command::{Name, Ticket};
+use super::effects::{Effects, Entry, Event, Held, Reply};
+use super::records::Record;
+use super::state::Options;
+use super::timers::Timers;
+
+pub(super) struct Desk<'a> {
+    pub(super) now: Now,
+    pub(super) options: &'a Options,
+    pub(super) timers: &'a mut Timers,
+    /// Which member each parked request belongs to.
+    pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,
+    /// Pending member ids per address.
+    pub(super) pending_by_host: &'a mut BTreeMap<Name, usize>,
+    /// The last appended position.
+    pub(super) position: &'a mut u64,
+    /// Whose entry each unsettled position is.
+    pub(super) unsettled: &'a mut BTreeMap<u64, Name>,
+    pub(super) out: &'a mut Effects,
+}
+
+impl Desk<'_> {
+    /// Answers on the ground of everything appended so far.
+    pub(super) fn reply(&mut self, ticket: Ticket, group: Option<&Name>, reply: Reply) {
+        self.out.replies.push(Held {
+            ticket,
+            group: group.cloned(),
+            position: *self.position,
+            reply,
+        });
+    }
+
+    pub(super) fn append(&mut self, group: &Name, records: Vec<Record>) -> u64 {
+        *self.position += 1;
+        let position = *self.position;
+        self.unsettled.insert(position, group.clone());
+        self.out.entries.push(Entry {
+            position,
+            group: group.clone(),
+            records,
+        });
+        position
+    }
+
+    pub(super) fn event(&mut self, event: impl FnOnce() -> Event) {
+        if self.out.observed {
+            self.out.events.push(event());
+        }
+    }
+
+    pub(super) fn host_released(&mut self, host: &str) {
+        if let Some(count) = self.pending_by_host.get_mut(host) {
+            *count -= 1;
+            if *count == 0 {
+                self.pending_by_host.remove(host);
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What a group shard wants done: journal entries to append, answers to send once they are durable, and news.
+
+use crate::error::ErrorCode;
+
+use super::command::{Bytes, Name, Ticket, TopicId};
+use super::records::Record;
+use super::state::State;
+
+/// Everything one call asks for. Reused between calls: the driver drains it.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Batches for the journal, in order.
+    pub entries: Vec<Entry>,
+    /// Answers, in order; `Release` says when each may leave.
+    pub replies: Vec<Held>,
+    /// News, collected only while `observed`.
+    pub events: Vec<Event>,
+    /// Whether anyone reads `events`.
+    pub observed: bool,
+}
+
+/// One atomic batch of records of one group. Its fate comes back through `Shard::committed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Counts up from 1 in the order of appending.
+    pub position: u64,
+    /// The group it belongs to.
+    pub group: Name,
+    /// In order; already applied to the shard.
+    pub records: Vec<Record>,
+}
+
+/// An answer that may leave when the journal is durable up to `position`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Whose answer.
+    pub ticket: Ticket,
+    /// The group it speaks about, if one; when that group's entry fails, the answer fails with it.
+    pub group: Option<Name>,
+    /// The last journal position the answer may have been based on.
+    pub position: u64,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// An answer, free of API versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To Join.
+    Join(Result<Joined, JoinRefused>),
+    /// To Sync.
+    Sync(Result<Synced, ErrorCode>),
+    /// To Heartbeat.
+    Heartbeat(ErrorCode),
+    /// To Leave: one result per leaver, or an error for all.
+    Leave(Result<Vec<Left>, ErrorCode>),
+    /// To OffsetCommit: one result per partition, in the order asked.
+    OffsetCommit(Vec<TopicResults>),
+    /// To OffsetFetch.
+    OffsetFetch(Result<Vec<FetchedTopic>, ErrorCode>),
+    /// To OffsetDelete: one result per partition, or an error for all.
+    OffsetDelete(Result<Vec<TopicResults>, ErrorCode>),
+    /// To DescribeGroup; `Ok(None)`: no such group.
+    DescribeGroup(Result<Option<Described>, ErrorCode>),
+    /// To ListGroups.
+    ListGroups(Vec<Listed>),
+    /// To DeleteGroup.
+    DeleteGroup(ErrorCode),
+    /// To TopicDeleted.
+    TopicDeleted,
+}
+
+impl Reply {
+    /// The same answer, refused: what the client gets when a record it depends on could not be written.
+    pub fn failed(self, code: ErrorCode) -> Reply {
+        match self {
+            Reply::Join(joined) => Reply::Join(Err(JoinRefused {
+                code,
+                member_id: match joined {
+                    Ok(joined) => joined.member_id,
+                    Err(refused) => refused.member_id,
+                },
+            })),
+            Reply::Sync(_) => Reply::Sync(Err(code)),
+            Reply::Heartbeat(_) => Reply::Heartbeat(code),
+            Reply::Leave(_) => Reply::Leave(Err(code)),
+            Reply::OffsetCommit(mut topics) => {
+                for topic in &mut topics {
+                    for result in &mut topic.partitions {
+                        result.1 = code;
+                    }
+                }
+                Reply::OffsetCommit(topics)
+            }
+            Reply::OffsetFetch(_) => Reply::OffsetFetch(Err(code)),
+            Reply::OffsetDelete(_) => Reply::OffsetDelete(Err(code)),
+            Reply::DescribeGroup(_) => Reply::DescribeGroup(Err(code)),
+            Reply::DeleteGroup(_) => Reply::DeleteGroup(code),
+            whole @ (Reply::ListGroups(_) | Reply::TopicDeleted) => whole,
+        }
+    }
+}
+
+/// A member is in the group's new generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The member.
+    pub member_id: Name,
+    /// The generation.
+    pub generation: i32,
+    /// Such as "consumer".
+    pub protocol_type: Option<Name>,
+    /// The chosen assignor.
+    pub protocol_name: Option<Name>,
+    /// The leader's member id.
+    pub leader: Name,
+    /// To a leader that shall not compute a new assignment.
+    pub skip_assignment: bool,
+    /// All members, to the leader only.
+    pub members: Vec<JoinedMember>,
+}
+
+/// A member as the leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedMember {
+    /// The member.
+    pub member_id: Name,
+    /// Its instance id, if static.
+    pub instance_id: Option<Name>,
+    /// Its subscription for the chosen assignor.
+    pub metadata: Bytes,
+}
+
+/// A join that was not granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRefused {
+    /// Why.
+    pub code: ErrorCode,
+    /// The id given out with MEMBER_ID_REQUIRED, else the one of the request.
+    pub member_id: Name,
+}
+
+/// A member's share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// Such as "consumer".
+    pub protocol_type: Option<Name>,
+    /// The chosen assignor.
+    pub protocol_name: Option<Name>,
+    /// Empty if the leader did not mention the member.
+    pub assignment: Bytes,
+}
+
+/// What became of one leaver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// As in the request.
+    pub member_id: Name,
+    /// As in the request.
+    pub instance_id: Option<Name>,
+    /// Whether it left.
+    pub code: ErrorCode,
+}
+
+/// Results for the partitions of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicResults {
+    /// As in the request.
+    pub topic: Name,
+    /// As in the request.
+    pub topic_id: TopicId,
+    /// Partition and result.
+    pub partitions: Vec<(i32, ErrorCode)>,
+}
+
+/// Committed offsets of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedTopic {
+    /// The topic's name.
+    pub topic: Name,
+    /// As in the request; when everything was asked for, the id at the time of the commit.
+    pub topic_id: TopicId,
+    /// The partitions.
+    pub partitions: Vec<FetchedPartition>,
+}
+
+/// One committed offset; offset -1, epoch -1 and "" if there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedPartition {
+    /// The partition.
+    pub partition: i32,
+    /// The committed offset.
+    pub offset: i64,
+    /// The epoch committed with it.
+    pub leader_epoch: i32,
+    /// The note committed with it.
+    pub metadata: Box<str>,
+}
+
+/// A group as DescribeGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The state.
+    pub state: State,
+    /// Such as "consumer"; "" for groups that only hold offsets.
+    pub protocol_type: Name,
+    /// The chosen assignor while Stable, else "".
+    pub protocol_data: Name,
+    /// The members; without their bytes unless Stable.
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member as DescribeGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// The member.
+    pub member_id: Name,
+    /// Its instance id, if static.
+    pub instance_id: Option<Name>,
+    /// The client's name for itself.
+    pub client_id: Name,
+    /// Where it joined from.
+    pub client_host: Name,
+    /// Its subscription.
+    pub metadata: Bytes,
+    /// Its share.
+    pub assignment: Bytes,
+}
+
+/// A group as ListGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The group.
+    pub group: Name,
+    /// Such as "consumer"; "" for groups that only hold offsets.
+    pub protocol_type: Name,
+    /// The state.
+    pub state: State,
+}
+
+/// Why something happened in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A new member joined.
+    Joined,
+    /// A member joined again with another subscription.
+    SubscriptionChanged,
+    /// The leader joined again, which is how it asks for a new assignment.
+    LeaderRejoined,
+    /// A static member came back.
+    StaticMemberReturned,
+    /// A member said goodbye.
+    Left,
+    /// A member was silent for its session timeout.
+    SessionExpired,
+    /// A member did not join again in time.
+    NotRejoined,
+    /// A member did not fetch its share in time.
+    NotSynced,
+    /// The group is larger than it may be.
+    TooLarge,
+}
+
+/// What an observer may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A rebalance begins.
+    Rebalance {
+        /// The group.
+        group: Name,
+        /// Why.
+        cause: Cause,
+    },
+    /// The group is in another state.
+    State {
+        /// The group.
+        group: Name,
+        /// The new state.
+        state: State,
+        /// The generation at that moment.
+        generation: i32,
+    },
+    /// A member is gone.
+    MemberGone {
+        /// The group.
+        group: Name,
+        /// The member.
+        member: Name,
+        /// Why.
+        cause: Cause,
+    },
+    /// A limit was hit; worth one rate-limited line in the log.
+    Refused {
+        /// The group.
+        group: Name,
+        /// Where from.
+        client_host: Name,
+        /// What was answered.
+        code: ErrorCode,
+        /// Which limit, by the name of its option.
+        limit: &'static str,
+    },
+    /// A record could not be written; the group is back at what is durable.
+    RolledBack {
+        /// The group.
+        group: Name,
+    },
+}

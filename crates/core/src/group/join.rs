@@ -1,0 +1,424 @@
+//! JoinGroup: new members, members that come again, and static members that replace themselves.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::error::ErrorCode;
+
+use super::classic::Group;
+use super::command::{Bytes, Join, Name, Protocol, Ticket};
+use super::desk::Desk;
+use super::effects::{Cause, Event, JoinRefused, Joined, Reply};
+use super::members::Member;
+use super::protocols;
+use super::state::{Options, State};
+use super::timers::Timer;
+
+/// Assignors one member may list.
+const PROTOCOLS_MAX: usize = 256;
+
+/// How much of a client id goes into a member id.
+const CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// What a name may weigh to fit into a record.
+pub(super) const NAME_BYTES_MAX: usize = i16::MAX as usize;
+
+/// A join that is refused, and by which limit of ours if it was one.
+pub(super) struct Refused {
+    pub(super) code: ErrorCode,
+    pub(super) limit: Option<&'static str>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Refused { code, limit: None }
+    }
+}
+
+fn limited(code: ErrorCode, limit: &'static str) -> Refused {
+    let limit = Some(limit);
+    Refused { code, limit }
+}
+
+/// What can be said about a join without knowing its group.
+pub(super) fn check(join: &Join, options: &Options) -> Result<(), ErrorCode> {
+    if join.group.is_empty() || join.group.len() > NAME_BYTES_MAX {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    let allowed = options.session_timeout_ms_min..=options.session_timeout_ms_max;
+    if !allowed.contains(&join.session_timeout_ms) {
+        return Err(ErrorCode::InvalidSessionTimeout);
+    }
+    Ok(())
+}
+
+impl Group {
+    /// Whether the group can take this join; nothing is changed.
+    pub(super) fn check_join(
+        &self,
+        options: &Options,
+        pending_of_host: usize,
+        join: &Join,
+    ) -> Result<(), Refused> {
+        let member = self.members.get(&join.member_id);
+        let size_max = options.size_max();
+        let has_room = match self.state {
+            State::Empty | State::Dead => true,
+            // Who joins again competes with the new for the places, so that a lowered limit takes effect.
+            State::PreparingRebalance => {
+                member.is_some_and(|member| member.joining.is_some())
+                    || self.members.joining() < size_max
+            }
+            State::CompletingRebalance | State::Stable => {
+                member.is_some() || self.members.len() < size_max
+            }
+        };
+        if !has_room {
+            return Err(limited(ErrorCode::GroupMaxSizeReached, "group.max.size"));
+        }
+        if !self.supports(join) {
+            return Err(ErrorCode::InconsistentGroupProtocol.into());
+        }
+        let weight = protocols::weight(&join.protocols);
+        if weight > options.member_metadata_bytes_max
+            || join.protocols.len() > PROTOCOLS_MAX
+            || longest_name(join) > NAME_BYTES_MAX
+        {
+            let limit = "rustka.group.member.metadata.max.bytes";
+            return Err(limited(ErrorCode::UnknownServerError, limit));
+        }
+        if self.members.bytes().saturating_add(weight) > options.group_bytes_max {
+            let limit = "rustka.group.max.bytes";
+            return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
+        }
+        if wants_pending_id(join) {
+            // Retried by clients without another look-up, so that the honest ones get in once the flood is over.
+            if self.pending.len() >= options.pending_per_group_max {
+                let limit = "rustka.group.pending.max";
+                return Err(limited(ErrorCode::CoordinatorLoadInProgress, limit));
+            }
+            if pending_of_host >= options.pending_per_address_max {
+                let limit = "rustka.group.pending.per.address.max";
+                return Err(limited(ErrorCode::CoordinatorLoadInProgress, limit));
+            }
+        }
+        Ok(())
+    }
+
+    fn supports(&self, join: &Join) -> bool {
+        if join.protocol_type.is_empty() || join.protocols.is_empty() {
+            return false;
+        }
+        if self.state == State::Empty || self.members.is_empty() {
+            return true;
+        }
+        self.protocol_type.as_ref() == Some(&join.protocol_type)
+            && join
+                .protocols
+                .iter()
+                .any(|protocol| self.members.all_support(&protocol.name))
+    }
+
+    pub(super) fn refuse_join(
+        &mut self,
+        d: &mut Desk,
+        ticket: Ticket,
+        join: Join,
+        refused: Refused,
+    ) {
+        if let Some(limit) = refused.limit {
+            let group = &self.id;
+            d.event(|| Event::Refused {
+                group: group.clone(),
+                client_host: join.client_host,
+                code: refused.code,
+                limit,
+            });
+        }
+        let full = refused.code == ErrorCode::GroupMaxSizeReached;
+        let member_id = if full {
+            Name::default()
+        } else {
+            join.member_id.clone()
+        };
+        let code = refused.code;
+        let reply = Reply::Join(Err(JoinRefused { code, member_id }));
+        d.reply(ticket, Some(&self.id), reply);
+        // A rejoining member for whom there is no room any more is out.
+        if full && self.members.contains(&join.member_id) {
+            self.remove(d, &join.member_id, Cause::TooLarge);
+            self.after_removal(d, Cause::TooLarge);
+        }
+    }
+
+    /// Lets a member in that `check_join` has passed.
+    pub(super) fn join(&mut self, d: &mut Desk, ticket: Ticket, mut join: Join) {
+        let mut seen = BTreeSet::new();
+        join.protocols
+            .retain(|protocol| seen.insert(protocol.name.clone()));
+        if join.member_id.is_empty() {
+            return self.join_new(d, ticket, join);
+        }
+        let member_id = join.member_id.clone();
+        if self.pending.contains(&member_id) {
+            if join.instance_id.is_some() {
+                return self.refuse(d, ticket, member_id, ErrorCode::UnknownServerError);
+            }
+            return self.add(d, ticket, join, member_id);
+        }
+        if let Err(code) = self.check_member(&member_id, join.instance_id.as_deref()) {
+            return self.refuse(d, ticket, member_id, code);
+        }
+        let unchanged = self
+            .members
+            .get(&member_id)
+            .is_some_and(|member| *member.protocols == *join.protocols);
+        let is_leader = self.is_leader(&member_id);
+        match self.state {
+            State::Empty | State::Dead => {
+                self.refuse(d, ticket, member_id, ErrorCode::UnknownMemberId);
+            }
+            State::PreparingRebalance => {
+                self.update(d, ticket, &join, &member_id);
+                self.rebalance_or_complete(d, Cause::SubscriptionChanged);
+            }
+            // The answer to the first join may have been lost: say it again.
+            State::CompletingRebalance if unchanged => {
+                let joined = self.joined(&member_id, is_leader);
+                d.reply(ticket, Some(&self.id), Reply::Join(Ok(joined)));
+            }
+            State::Stable if unchanged && !is_leader => {
+                let joined = self.joined(&member_id, false);
+                d.reply(ticket, Some(&self.id), Reply::Join(Ok(joined)));
+            }
+            State::CompletingRebalance | State::Stable => {
+                self.update(d, ticket, &join, &member_id);
+                let cause = if is_leader {
+                    Cause::LeaderRejoined
+                } else {
+                    Cause::SubscriptionChanged
+                };
+                self.rebalance_or_complete(d, cause);
+            }
+        }
+    }
+
+    fn join_new(&mut self, d: &mut Desk, ticket: Ticket, join: Join) {
+        let member_id = new_member_id(&join);
+        if let Some(instance_id) = &join.instance_id {
+            match self.members.static_id(instance_id).cloned() {
+                Some(old_id) => self.replace_static(d, ticket, join, &old_id, member_id),
+                None => self.add(d, ticket, join, member_id),
+            }
+        } else if join.member_id_required {
+            self.add_pending(d, &join, member_id.clone());
+            self.refuse(d, ticket, member_id, ErrorCode::MemberIdRequired);
+        } else {
+            self.add(d, ticket, join, member_id);
+        }
+    }
+
+    fn refuse(&self, d: &mut Desk, ticket: Ticket, member_id: Name, code: ErrorCode) {
+        let reply = Reply::Join(Err(JoinRefused { code, member_id }));
+        d.reply(ticket, Some(&self.id), reply);
+    }
+
+    fn add_pending(&mut self, d: &mut Desk, join: &Join, member_id: Name) {
+        let now_ms = d.now.monotonic_ms;
+        let deadline_ms = now_ms.saturating_add(i64::from(join.session_timeout_ms));
+        // One shared copy per address, not per id.
+        let host = match d.pending_by_host.get_key_value(&join.client_host) {
+            Some((host, _)) => host.clone(),
+            None => join.client_host.clone(),
+        };
+        *d.pending_by_host.entry(host.clone()).or_default() += 1;
+        d.timers
+            .arm(deadline_ms, &self.id, Timer::Pending(member_id.clone()));
+        self.pending.insert(member_id, now_ms, deadline_ms, host);
+    }
+
+    pub(super) fn pending_timer(&mut self, d: &mut Desk, member_id: &str) {
+        if self.forget_pending(d, member_id) && self.state == State::PreparingRebalance {
+            self.complete_if_ready(d);
+        }
+    }
+
+    fn add(&mut self, d: &mut Desk, ticket: Ticket, join: Join, member_id: Name) {
+        self.forget_pending(d, &member_id);
+        if self.members.is_empty() {
+            self.protocol_type = Some(join.protocol_type.clone());
+        }
+        if self.leader.is_none() {
+            self.leader = Some(member_id.clone());
+        }
+        let rebalance_timeout_ms = join.rebalance_timeout_ms.max(0);
+        self.members.insert(Member {
+            id: member_id.clone(),
+            instance_id: join.instance_id,
+            client_id: join.client_id,
+            client_host: join.client_host,
+            rebalance_timeout_ms,
+            session_timeout_ms: join.session_timeout_ms,
+            protocols: join.protocols.into_boxed_slice(),
+            assignment: Bytes::default(),
+            is_new: true,
+            joining: None,
+            syncing: None,
+            sync_due: false,
+            deadline_ms: 0,
+            armed_ms: None,
+        });
+        self.park_join(d, ticket, &member_id);
+        self.await_first_join(d, &member_id);
+        self.phase_joined(d, rebalance_timeout_ms, true);
+        self.rebalance_or_complete(d, Cause::Joined);
+    }
+
+    /// Takes over what a known member says about itself, and parks its join.
+    fn update(&mut self, d: &mut Desk, ticket: Ticket, join: &Join, member_id: &Name) {
+        let rebalance_timeout_ms = join.rebalance_timeout_ms.max(0);
+        let protocols: Box<[Protocol]> = join.protocols.clone().into_boxed_slice();
+        self.members.change(member_id, |member| {
+            member.protocols = protocols;
+            member.rebalance_timeout_ms = rebalance_timeout_ms;
+            member.session_timeout_ms = join.session_timeout_ms;
+        });
+        self.park_join(d, ticket, member_id);
+        self.phase_joined(d, rebalance_timeout_ms, false);
+    }
+
+    fn park_join(&mut self, d: &mut Desk, ticket: Ticket, member_id: &Name) {
+        let displaced = self.members.park_join(member_id, ticket);
+        if let Some(parked) = displaced {
+            // The client asks again on another connection; the old question still ends.
+            let code = ErrorCode::RebalanceInProgress;
+            let member_id = member_id.clone();
+            self.answer(d, parked, Reply::Join(Err(JoinRefused { code, member_id })));
+        }
+        d.parked
+            .insert(ticket, (self.id.clone(), member_id.clone()));
+    }
+
+    /// A static member came back under its instance id: the new member id takes the old one's place and share.
+    fn replace_static(
+        &mut self,
+        d: &mut Desk,
+        ticket: Ticket,
+        join: Join,
+        old_id: &Name,
+        new_id: Name,
+    ) {
+        let Some(mut member) = self.members.remove(old_id) else {
+            return self.refuse(d, ticket, old_id.clone(), ErrorCode::UnknownServerError);
+        };
+        if let Some(at_ms) = member.armed_ms.take() {
+            d.timers
+                .disarm(at_ms, &self.id, Timer::Session(old_id.clone()));
+        }
+        self.answer_waiting(d, &member, ErrorCode::FencedInstanceId);
+        let old_leader = self.leader.clone().unwrap_or_default();
+        if self.is_leader(old_id) {
+            self.leader = Some(new_id.clone());
+        }
+        member.id = new_id.clone();
+        member.joining = None;
+        member.syncing = None;
+        member.client_id = join.client_id.clone();
+        member.client_host = join.client_host.clone();
+        self.members.insert(member);
+        self.touch(d, &new_id);
+        self.update(d, ticket, &join, &new_id);
+        match self.state {
+            State::Stable if self.keeps_protocol() => {
+                self.return_static(d, &new_id, old_leader, join.skip_assignment);
+            }
+            _ => self.rebalance_or_complete(d, Cause::StaticMemberReturned),
+        }
+    }
+
+    fn keeps_protocol(&self) -> bool {
+        let leader = self.leader.as_deref().and_then(|id| self.members.get(id));
+        protocols::select(&self.members, leader) == self.protocol_name
+    }
+
+    /// No rebalance: the member id changes on record and the member goes on with its share.
+    fn return_static(&mut self, d: &mut Desk, id: &Name, old_leader: Name, skip_assignment: bool) {
+        let value = self.snapshot(|member| member.assignment.clone());
+        self.journal_group(d, value, false);
+        let Some(parked) = self.members.unpark_join(id) else {
+            return;
+        };
+        let is_leader = self.is_leader(id);
+        let joined = if skip_assignment {
+            Joined {
+                skip_assignment: is_leader,
+                ..self.joined(id, is_leader)
+            }
+        } else {
+            // Before v9 a returning leader must not think it leads, or it would assign anew without a rebalance.
+            Joined {
+                leader: old_leader,
+                ..self.joined(id, false)
+            }
+        };
+        self.answer(d, parked, Reply::Join(Ok(joined)));
+    }
+
+    /// The checks every request of a member goes through.
+    pub(super) fn check_member(
+        &self,
+        member_id: &str,
+        instance_id: Option<&str>,
+    ) -> Result<(), ErrorCode> {
+        if let Some(instance_id) = instance_id {
+            let current = self.members.static_id(instance_id);
+            let current = current.ok_or(ErrorCode::UnknownMemberId)?;
+            if **current != *member_id {
+                return Err(ErrorCode::FencedInstanceId);
+            }
+        }
+        if !self.members.contains(member_id) {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        Ok(())
+    }
+}
+
+fn longest_name(join: &Join) -> usize {
+    // An instance id becomes part of a member id.
+    let instance = join.instance_id.as_ref().map_or(0, |id| id.len() + 37);
+    let protocols = join.protocols.iter().map(|protocol| protocol.name.len());
+    [
+        instance,
+        join.client_id.len(),
+        join.client_host.len(),
+        join.protocol_type.len(),
+    ]
+    .into_iter()
+    .chain(protocols)
+    .max()
+    .unwrap_or(0)
+}
+
+fn wants_pending_id(join: &Join) -> bool {
+    join.member_id.is_empty() && join.instance_id.is_none() && join.member_id_required
+}
+
+/// The client's or the instance's name, and a random UUID.
+fn new_member_id(join: &Join) -> Name {
+    let mut id = match &join.instance_id {
+        Some(instance_id) => instance_id.to_string(),
+        None => {
+            let end = join.client_id.floor_char_boundary(CLIENT_ID_BYTES_MAX);
+            join.client_id[..end].to_owned()
+        }
+    };
+    for (at, byte) in join.uuid.iter().enumerate() {
+        if matches!(at, 0 | 4 | 6 | 8 | 10) {
+            id.push('-');
+        }
+        let written = write!(id, "{byte:02x}");
+        assert!(written.is_ok(), "a string takes everything");
+    }
+    id.into()
+}

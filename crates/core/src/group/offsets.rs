@@ -1,0 +1,324 @@
+//! Committed offsets of one group: who may commit, what is kept, and for how long.
+
+use crate::error::ErrorCode;
+
+use super::classic::Group;
+use super::command::{
+    CommitPartition, CommitTopic, NO_TOPIC_ID, Name, OffsetCommit, TopicId, TopicPartitions,
+};
+use super::desk::Desk;
+use super::effects::{FetchedPartition, FetchedTopic, TopicResults};
+use super::join::NAME_BYTES_MAX;
+use super::records::{CommittedOffset, Record};
+use super::state::State;
+
+impl Group {
+    pub(super) fn commit(&mut self, d: &mut Desk, commit: OffsetCommit) -> Vec<TopicResults> {
+        if let Err(code) = self.check_commit(&commit) {
+            return refuse_all(&commit.topics, code);
+        }
+        if matches!(self.state, State::Stable | State::PreparingRebalance) {
+            // A consumer that is busy processing still commits.
+            self.touch(d, &commit.member_id);
+        }
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(commit.topics.len());
+        let expire_timestamp_ms = commit
+            .retention_ms
+            .filter(|retention_ms| *retention_ms >= 0)
+            .map(|retention_ms| d.now.wall_ms.saturating_add(retention_ms));
+        let metadata_max = d.options.offset_metadata_bytes_max;
+        for topic in commit.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for at in topic.partitions {
+                if is_longer(&at.metadata, metadata_max) {
+                    partitions.push((at.partition, ErrorCode::OffsetMetadataTooLarge));
+                    continue;
+                }
+                partitions.push((at.partition, ErrorCode::None));
+                let CommitPartition {
+                    partition,
+                    offset,
+                    leader_epoch,
+                    metadata,
+                } = at;
+                let value = CommittedOffset {
+                    offset,
+                    leader_epoch,
+                    metadata,
+                    commit_timestamp_ms: d.now.wall_ms,
+                    expire_timestamp_ms,
+                    topic_id: topic.topic_id,
+                };
+                records.push(self.offset_record(&topic.topic, partition, Some(value)));
+            }
+            results.push(TopicResults {
+                topic: topic.topic,
+                topic_id: topic.topic_id,
+                partitions,
+            });
+        }
+        if !records.is_empty() {
+            self.journal(d, records, None);
+        }
+        results
+    }
+
+    fn check_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode> {
+        // Consumers without group management, and tools.
+        if commit.generation < 0 && self.state == State::Empty {
+            return Ok(());
+        }
+        let anonymous =
+            commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none();
+        if anonymous {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        self.check_member(&commit.member_id, commit.instance_id.as_deref())?;
+        if commit.generation != self.generation {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        // The member knows the new generation but not its share yet.
+        if self.state == State::CompletingRebalance {
+            return Err(ErrorCode::RebalanceInProgress);
+        }
+        Ok(())
+    }
+
+    fn offset_record(
+        &self,
+        topic: &Name,
+        partition: i32,
+        value: Option<CommittedOffset>,
+    ) -> Record {
+        Record::Offset {
+            group: self.id.clone(),
+            topic: topic.clone(),
+            partition,
+            value,
+        }
+    }
+
+    pub(super) fn fetch(&self, topics: Option<Vec<TopicPartitions>>) -> Vec<FetchedTopic> {
+        let Some(topics) = topics else {
+            return self.fetch_all();
+        };
+        let fetch_one = |topic: TopicPartitions| {
+            let (name, topic_id) = (&topic.topic, topic.topic_id);
+            let partitions = topic
+                .partitions
+                .iter()
+                .map(|at| fetched(*at, self.durable.offset(name, topic_id, *at)))
+                .collect();
+            FetchedTopic {
+                topic_id,
+                topic: topic.topic,
+                partitions,
+            }
+        };
+        topics.into_iter().map(fetch_one).collect()
+    }
+
+    fn fetch_all(&self) -> Vec<FetchedTopic> {
+        let topics = self.durable.offsets.iter().map(|(topic, partitions)| {
+            let topic_id = partitions.values().map(|offset| offset.topic_id);
+            FetchedTopic {
+                topic: topic.clone(),
+                topic_id: topic_id.max().unwrap_or(NO_TOPIC_ID),
+                partitions: partitions
+                    .iter()
+                    .map(|(partition, offset)| fetched(*partition, Some(offset)))
+                    .collect(),
+            }
+        });
+        topics.collect()
+    }
+
+    /// OffsetDelete: an administrator forgets offsets that no member uses.
+    pub(super) fn forget(
+        &mut self,
+        d: &mut Desk,
+        topics: Vec<TopicPartitions>,
+    ) -> Result<Vec<TopicResults>, ErrorCode> {
+        if self.state != State::Empty && !self.is_consumer_type() {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let is_subscribed = self.is_subscribed(&topic.topic);
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for partition in topic.partitions {
+                if is_subscribed {
+                    partitions.push((partition, ErrorCode::GroupSubscribedToTopic));
+                    continue;
+                }
+                partitions.push((partition, ErrorCode::None));
+                if self
+                    .durable
+                    .offset(&topic.topic, NO_TOPIC_ID, partition)
+                    .is_some()
+                {
+                    records.push(self.offset_record(&topic.topic, partition, None));
+                }
+            }
+            results.push(TopicResults {
+                topic: topic.topic,
+                topic_id: topic.topic_id,
+                partitions,
+            });
+        }
+        if !records.is_empty() {
+            self.journal(d, records, None);
+        }
+        Ok(results)
+    }
+
+    /// The topic is gone, and what was committed for it.
+    pub(super) fn topic_deleted(&mut self, d: &mut Desk, topic: &Name, topic_id: TopicId) {
+        let Some(partitions) = self.durable.offsets.get(topic) else {
+            return;
+        };
+        let records: Vec<Record> = partitions
+            .keys()
+            .filter(|at| self.durable.offset(topic, topic_id, **at).is_some())
+            .map(|at| self.offset_record(topic, *at, None))
+            .collect();
+        if !records.is_empty() {
+            self.journal(d, records, None);
+        }
+    }
+
+    /// Deletes the group and all it remembers.
+    pub(super) fn delete(&mut self, d: &mut Desk) {
+        let mut records = self.forget_records(|_, _| true);
+        if self.durable.metadata.is_some() {
+            records.push(Record::Group {
+                group: self.id.clone(),
+                value: None,
+            });
+        }
+        self.clear(d, ErrorCode::UnknownMemberId);
+        self.reset(d.now.wall_ms);
+        if !records.is_empty() {
+            self.journal(d, records, None);
+        }
+    }
+
+    /// Forgets what has outlived its retention; a group that has nothing left goes too.
+    pub(super) fn expire_offsets(&mut self, d: &mut Desk) {
+        let (now_ms, retention_ms) = (d.now.wall_ms, d.options.offsets_retention_ms);
+        let Some(rule) = self.expiry_rule() else {
+            return;
+        };
+        let records = self.forget_records(|topic, offset| {
+            if self.is_subscribed(topic) {
+                return false;
+            }
+            if let Some(expire_ms) = offset.expire_timestamp_ms {
+                return now_ms >= expire_ms;
+            }
+            let since_ms = match rule {
+                ExpiryRule::SinceEmpty(since_ms) => since_ms,
+                ExpiryRule::SinceCommit => offset.commit_timestamp_ms,
+            };
+            now_ms.saturating_sub(since_ms) >= retention_ms
+        });
+        let committed: usize = self.durable.offsets.values().map(|p| p.len()).sum();
+        let nothing_left = records.len() == committed;
+        if nothing_left && self.state == State::Empty && self.pending.is_empty() {
+            self.delete(d);
+        } else if !records.is_empty() {
+            self.journal(d, records, None);
+        }
+    }
+
+    fn expiry_rule(&self) -> Option<ExpiryRule> {
+        if self.protocol_type.is_none() {
+            return Some(ExpiryRule::SinceCommit);
+        }
+        match self.state {
+            State::Empty => Some(
+                self.state_since_ms
+                    .map_or(ExpiryRule::SinceCommit, ExpiryRule::SinceEmpty),
+            ),
+            State::Stable if self.is_consumer_type() && self.subscribed.is_some() => {
+                Some(ExpiryRule::SinceCommit)
+            }
+            _ => None,
+        }
+    }
+
+    fn forget_records(&self, ended: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (topic, partitions) in &self.durable.offsets {
+            for (partition, offset) in partitions {
+                if ended(topic, offset) {
+                    records.push(self.offset_record(topic, *partition, None));
+                }
+            }
+        }
+        records
+    }
+}
+
+/// From when an offset's retention counts.
+#[derive(Clone, Copy)]
+enum ExpiryRule {
+    SinceEmpty(i64),
+    SinceCommit,
+}
+
+/// Every partition with the same result.
+pub(super) fn refuse_all(topics: &[CommitTopic], code: ErrorCode) -> Vec<TopicResults> {
+    let refuse = |topic: &CommitTopic| TopicResults {
+        topic: topic.topic.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|at| (at.partition, code))
+            .collect(),
+    };
+    topics.iter().map(refuse).collect()
+}
+
+/// What a group that does not exist has committed.
+pub(super) fn fetch_nothing(topics: Option<Vec<TopicPartitions>>) -> Vec<FetchedTopic> {
+    let fetch_one = |topic: TopicPartitions| FetchedTopic {
+        topic: topic.topic,
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .into_iter()
+            .map(|at| fetched(at, None))
+            .collect(),
+    };
+    topics
+        .unwrap_or_default()
+        .into_iter()
+        .map(fetch_one)
+        .collect()
+}
+
+fn fetched(partition: i32, offset: Option<&CommittedOffset>) -> FetchedPartition {
+    match offset {
+        Some(known) => FetchedPartition {
+            partition,
+            offset: known.offset,
+            leader_epoch: known.leader_epoch,
+            metadata: known.metadata.clone(),
+        },
+        None => FetchedPartition {
+            partition,
+            offset: -1,
+            leader_epoch: -1,
+            metadata: "".into(),
+        },
+    }
+}
+
+/// Java counts UTF-16 units; bytes are never fewer. What does not fit into a record is too long in any case.
+fn is_longer(text: &str, limit: usize) -> bool {
+    text.len() > NAME_BYTES_MAX || text.len() > limit && text.encode_utf16().count() > limit
+}

@@ -1,0 +1,114 @@
+//! The states of a classic group and the limits it works under.
+
+/// Where a classic group stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// No members; may hold offsets.
+    Empty,
+    /// Waiting for members to join.
+    PreparingRebalance,
+    /// Waiting for the leader's assignment.
+    CompletingRebalance,
+    /// Everyone has, or can have, its share.
+    Stable,
+    /// Deleted.
+    Dead,
+}
+
+impl State {
+    /// Kafka's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Empty => "Empty",
+            State::PreparingRebalance => "PreparingRebalance",
+            State::CompletingRebalance => "CompletingRebalance",
+            State::Stable => "Stable",
+            State::Dead => "Dead",
+        }
+    }
+}
+
+/// How a group shard behaves; from the broker's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Kafka's defaults where ours differ.
+    pub strict: bool,
+    /// `group.initial.rebalance.delay.ms` if it was set, else `None`.
+    pub initial_rebalance_delay_ms: Option<i32>,
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_ms_min: i32,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_ms_max: i32,
+    /// `group.max.size`.
+    pub group_size_max: usize,
+    /// Members of a group, whatever `group.max.size` says.
+    pub members_max: usize,
+    /// Bytes of one member's subscriptions, or of its share.
+    pub member_metadata_bytes_max: usize,
+    /// Bytes of a group's members together.
+    pub group_bytes_max: usize,
+    /// Member ids given out in one group whose owners have not joined.
+    pub pending_per_group_max: usize,
+    /// Member ids given out to one address whose owners have not joined.
+    pub pending_per_address_max: usize,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_bytes_max: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval_ms: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            strict: false,
+            initial_rebalance_delay_ms: None,
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 1_800_000,
+            group_size_max: i32::MAX as usize,
+            members_max: 10_000,
+            member_metadata_bytes_max: 1 << 20,
+            group_bytes_max: 64 << 20,
+            pending_per_group_max: 10_000,
+            pending_per_address_max: 20_000,
+            offset_metadata_bytes_max: 4_096,
+            offsets_retention_ms: 10_080 * 60_000,
+            offsets_retention_check_interval_ms: 600_000,
+        }
+    }
+}
+
+/// How long a rebalance of a group without members waits for company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InitialDelay {
+    /// Kafka's rule: a fixed delay, again and again while members arrive during it.
+    Fixed { delay_ms: i64 },
+    /// Until no member has arrived for a while, but not for long.
+    Quiet { quiet_ms: i64, total_ms: i64 },
+}
+
+const KAFKA_INITIAL_DELAY_MS: i64 = 3_000;
+const QUIET_MS: i64 = 100;
+const QUIET_TOTAL_MS: i64 = 500;
+
+impl Options {
+    pub(super) fn initial_delay(&self) -> InitialDelay {
+        match (self.initial_rebalance_delay_ms, self.strict) {
+            (Some(set), _) => InitialDelay::Fixed {
+                delay_ms: i64::from(set.max(0)),
+            },
+            (None, true) => InitialDelay::Fixed {
+                delay_ms: KAFKA_INITIAL_DELAY_MS,
+            },
+            (None, false) => InitialDelay::Quiet {
+                quiet_ms: QUIET_MS,
+                total_ms: QUIET_TOTAL_MS,
+            },
+        }
+    }
+
+    pub(super) fn size_max(&self) -> usize {
+        self.group_size_max.min(self.members_max)
+    }
+}

@@ -1,0 +1,9 @@
+//! The group machine from outside: requests in, answers out, on a clock and a journal the tests hold in hand.
+
+mod join;
+mod journal;
+mod limits;
+mod offsets;
+mod rebalance;
+mod static_members;
+mod world;

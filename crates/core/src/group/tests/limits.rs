@@ -1,0 +1,191 @@
+//! Floods and giants: they cost their sender an error and the group nothing.
+
+use super::world::*;
+use crate::error::ErrorCode;
+use crate::group::command::*;
+use crate::group::effects::*;
+use crate::group::{Options, State, partition_for};
+
+#[test]
+fn groups_go_to_the_partition_kafka_chooses() {
+    assert_eq!(partition_for("", 50), 0);
+    assert_eq!(partition_for("test", 50), 3_556_498 % 50);
+    // A hash below zero, one beyond ASCII, and the smallest number there is.
+    assert_eq!(partition_for("hello-world-group", 50), {
+        let hash = "hello-world-group"
+            .bytes()
+            .fold(0i32, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
+        hash.unsigned_abs() % 50
+    });
+    assert_eq!(partition_for("é", 50), 233 % 50);
+    assert_eq!(partition_for("😀", 50), (0xd83d * 31 + 0xde00) % 50);
+    assert_eq!(partition_for("polygenelubricants", 50), 0);
+}
+
+#[test]
+fn thousands_of_unused_ids_do_not_hold_up_the_real_members() {
+    let mut w = World::new();
+    for _ in 0..5_000 {
+        w.enter("flood");
+    }
+    let ids: Vec<Name> = (0..10).map(|_| w.enter("real")).collect();
+    let tickets: Vec<Ticket> = ids.iter().map(|id| w.join(id)).collect();
+    w.advance(500);
+    for ticket in tickets {
+        assert_eq!(w.joined(ticket).generation, 1);
+    }
+    for id in &ids {
+        w.sync(id, 1, &ids);
+    }
+    assert_eq!(w.state(), State::Stable);
+    w.advance(9_500);
+    let counts = w.shard.soft_counts();
+    assert_eq!((counts.pending, counts.addresses), (0, 0));
+}
+
+#[test]
+fn ids_per_group_and_per_address_are_limited() {
+    let mut w = World::with(Options {
+        pending_per_group_max: 3,
+        pending_per_address_max: 5,
+        ..Options::default()
+    });
+    for _ in 0..3 {
+        w.enter("flood");
+    }
+    let join = w.join_of("flood", "");
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::CoordinatorLoadInProgress);
+    let mut ask = |group: &str, host: &str| {
+        let mut join = w.join_of("flood", "");
+        (join.group, join.client_host) = (n(group), n(host));
+        join_refused(w.ask(Command::Join(join))).code
+    };
+    let load = ErrorCode::CoordinatorLoadInProgress;
+    assert_eq!(ask("other", "/127.0.0.1"), ErrorCode::MemberIdRequired);
+    assert_eq!(ask("other", "/127.0.0.1"), ErrorCode::MemberIdRequired);
+    assert_eq!(ask("other", "/127.0.0.1"), load);
+    assert_eq!(ask("other", "/10.0.0.1"), ErrorCode::MemberIdRequired);
+    assert!(matches!(w.events.last(), Some(Event::Refused { limit, .. })
+        if *limit == "rustka.group.pending.per.address.max"));
+    w.advance(10_000);
+    w.enter("patient");
+}
+
+#[test]
+fn an_oversized_subscription_is_refused_and_the_group_unharmed() {
+    let mut w = World::new();
+    let ids = w.stable(&["a"]);
+    let giant: Bytes = vec![0; (1 << 20) + 1].into();
+    let mut join = w.join_of("b", "");
+    join.protocols[0].metadata = giant.clone();
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::UnknownServerError);
+    let mut join = w.join_of("a", &ids[0]);
+    join.protocols[0].metadata = giant;
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::UnknownServerError);
+    assert_eq!(w.heartbeat(&ids[0], 1), ErrorCode::None);
+    let mut join = w.join_of(&"x".repeat(40_000), "");
+    join.member_id_required = false;
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::UnknownServerError);
+    assert_eq!(w.state(), State::Stable);
+}
+
+#[test]
+fn a_group_is_limited_in_all() {
+    let mut w = World::with(Options {
+        group_bytes_max: 1_000,
+        ..Options::default()
+    });
+    w.stable(&["a", "b"]);
+    let mut join = w.join_of("c", "");
+    join.protocols[0].metadata = vec![0; 900].into();
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(w.state(), State::Stable);
+}
+
+#[test]
+fn an_oversized_assignment_sends_everybody_back() {
+    let mut w = World::new();
+    let ids: Vec<Name> = ["a", "b"].map(|client| w.enter(client)).to_vec();
+    for id in &ids {
+        w.join(id);
+    }
+    w.advance(100);
+    let follower = w.sync(&ids[1], 1, &[]);
+    let giant: Bytes = vec![0; (1 << 20) + 1].into();
+    let leader = w.send(Command::Sync(Sync {
+        group: n("g"),
+        member_id: ids[0].clone(),
+        instance_id: None,
+        generation: 1,
+        protocol_type: None,
+        protocol_name: None,
+        assignments: vec![(ids[0].clone(), giant)],
+    }));
+    for ticket in [leader, follower] {
+        assert_eq!(w.synced(ticket), Err(ErrorCode::UnknownServerError));
+    }
+    let again: Vec<Ticket> = ids.iter().map(|id| w.join(id)).collect();
+    assert_eq!(w.joined(again[0]).generation, 2);
+}
+
+#[test]
+fn a_long_client_id_makes_a_short_member_id() {
+    let mut w = World::new();
+    let id = w.enter(&"é".repeat(10_000));
+    assert!(id.len() <= 255 + 37);
+}
+
+#[test]
+fn nothing_is_left_of_short_lived_members() {
+    let mut w = World::new();
+    for _ in 0..200 {
+        let id = w.enter("short");
+        w.join(&id);
+        w.advance(100);
+        w.sync(&id, 1, &[]);
+        w.leave(&id);
+        w.advance(100);
+    }
+    let counts = w.shard.soft_counts();
+    assert_eq!((counts.pending, counts.timers, counts.parked), (0, 0, 0));
+}
+
+#[test]
+fn a_thousand_members_settle_and_heartbeat() {
+    let mut w = World::new();
+    let names: Vec<String> = (0..1_000).map(|at| format!("m{at:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ids = w.stable(&names);
+    let timers = w.shard.soft_counts().timers;
+    for _ in 0..20 {
+        w.advance(3_000);
+        for id in &ids {
+            assert_eq!(w.heartbeat(id, 1), ErrorCode::None);
+        }
+    }
+    assert_eq!(w.shard.soft_counts().timers, timers, "a timer per member");
+}
+
+#[test]
+fn odd_timeouts_do_not_make_the_clock_spin() {
+    let mut w = World::new();
+    let mut tickets = Vec::new();
+    for instance in ["x", "y"] {
+        let mut join = w.join_of(instance, "");
+        join.instance_id = Some(n(instance));
+        join.rebalance_timeout_ms = if instance == "x" { i32::MIN } else { 0 };
+        tickets.push(w.send(Command::Join(join)));
+        w.advance(1_000);
+    }
+    let mut join = w.join_of("z", "");
+    join.instance_id = Some(n("z"));
+    join.rebalance_timeout_ms = i32::MAX;
+    w.send(Command::Join(join));
+    w.advance(1_000_000);
+    assert!(tickets.iter().all(|ticket| !w.is_waiting(*ticket)));
+}
