@@ -7,14 +7,20 @@ mod broker;
 mod describe;
 mod documentation;
 mod overrides;
+#[cfg(test)]
+mod recorded;
 mod suggest;
 mod table;
 mod topic;
 mod value;
 
-pub use alter::{AlterOperation, Alteration, alter_overrides, replace_overrides};
+pub use alter::{
+    AlterOperation, Alteration, alter_broker, alter_overrides, replace_broker, replace_overrides,
+};
 pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
-pub use describe::{ConfigEntry, ConfigSource, Synonym, describe_broker, describe_topic};
+pub use describe::{
+    ConfigEntry, ConfigSource, Synonym, describe_broker, describe_group, describe_topic,
+};
 pub use documentation::{documentation, is_honoured};
 pub use overrides::Overrides;
 pub use suggest::nearest_name;

@@ -4,7 +4,7 @@ use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, find_key};
 use super::topic::{effective_value, is_behind_a_topic_key, validate_topic};
 use super::value::split_list;
-use super::{BrokerConfig, shorten, unknown_key};
+use super::{BrokerConfig, DynamicLayer, shorten, unknown_key};
 use crate::error::{ErrorCode, Refusal};
 
 /// What IncrementalAlterConfigs does with a key.
@@ -65,6 +65,10 @@ pub fn alter_overrides(
             (None, true) => return Err(null_value(&change.name)),
             (_, false) => "",
         };
+        if change.operation == AlterOperation::Delete && find_key(scope, &change.name).is_none() {
+            // What nobody knows is not set, so it is already as asked for.
+            continue;
+        }
         let key = alterable_key(scope, &change.name)?;
         match change.operation {
             AlterOperation::Set => next.set(scope, key.name, value)?,
@@ -104,6 +108,56 @@ pub fn replace_overrides<'a>(
     }
     validate(scope, broker, &next)?;
     Ok(next)
+}
+
+/// The dynamic values of one layer of a broker after these changes, or why none of them is made.
+pub fn alter_broker(
+    broker: &BrokerConfig,
+    layer: DynamicLayer,
+    changes: &[Alteration],
+) -> Result<Overrides, Refusal> {
+    let current = broker.dynamic_values(layer);
+    let next = alter_overrides(Scope::Broker, broker, current, changes);
+    keep_min_insync_replicas(layer, next.map_err(as_broker_refusal)?)
+}
+
+/// The dynamic values of one layer of a broker after legacy AlterConfigs.
+pub fn replace_broker<'a>(
+    broker: &BrokerConfig,
+    layer: DynamicLayer,
+    pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<Overrides, Refusal> {
+    let next = replace_overrides(Scope::Broker, broker, pairs);
+    keep_min_insync_replicas(layer, next.map_err(as_broker_refusal)?)
+}
+
+/// Kafka answers INVALID_REQUEST to values that a broker refuses, INVALID_CONFIG to those that a topic does.
+fn as_broker_refusal(refusal: Refusal) -> Refusal {
+    let is_unknown_key = refusal
+        .message
+        .as_deref()
+        .is_some_and(|message| message.starts_with("Unknown"));
+    match refusal.code {
+        ErrorCode::InvalidConfig if !is_unknown_key => Refusal {
+            code: ErrorCode::InvalidRequest,
+            ..refusal
+        },
+        _ => refusal,
+    }
+}
+
+/// With eligible leader replicas (KIP-966) this key stands for all brokers, and for no single one.
+fn keep_min_insync_replicas(layer: DynamicLayer, next: Overrides) -> Result<Overrides, Refusal> {
+    const NAME: &str = "min.insync.replicas";
+    let why = match (layer, next.get(NAME)) {
+        (DynamicLayer::Default, None) => "it must be set for all brokers",
+        (DynamicLayer::Broker, Some(_)) => "it can be set for all brokers, not for a single one",
+        _ => return Ok(next),
+    };
+    Err(Refusal::new(
+        ErrorCode::InvalidConfig,
+        format!("Invalid change of config '{NAME}': {why}."),
+    ))
 }
 
 fn validate(scope: Scope, broker: &BrokerConfig, next: &Overrides) -> Result<(), Refusal> {
@@ -176,9 +230,17 @@ pub(super) fn is_dynamic(name: &str) -> bool {
 }
 
 /// Broker keys that Kafka lets change at run time, besides those behind topic keys.
-const DYNAMIC: [&str; 56] = [
+const DYNAMIC: [&str; 73] = [
     "background.threads",
-    "connections.max.reauth.ms",
+    "config.providers",
+    "cordoned.log.dirs",
+    "errors.deadletterqueue.auto.create.topics.enable",
+    "errors.deadletterqueue.topic.name.prefix",
+    "follower.fetch.last.tiered.offset.enable",
+    "group.consumer.assignment.interval.ms",
+    "group.coordinator.cached.buffer.max.bytes",
+    "group.share.assignment.interval.ms",
+    "group.streams.assignment.interval.ms",
     "listener.security.protocol.map",
     "listeners",
     "log.cleaner.backoff.ms",
@@ -191,7 +253,6 @@ const DYNAMIC: [&str; 56] = [
     "max.connections",
     "max.connections.per.ip",
     "max.connections.per.ip.overrides",
-    "message.max.bytes",
     "metric.reporters",
     "num.io.threads",
     "num.network.threads",
@@ -221,13 +282,23 @@ const DYNAMIC: [&str; 56] = [
     "sasl.login.refresh.window.factor",
     "sasl.login.refresh.window.jitter",
     "sasl.mechanism.inter.broker.protocol",
+    "share.coordinator.cached.buffer.max.bytes",
+    "ssl.cipher.suites",
     "ssl.client.auth",
+    "ssl.enabled.protocols",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.engine.factory.class",
     "ssl.key.password",
+    "ssl.keymanager.algorithm",
     "ssl.keystore.certificate.chain",
     "ssl.keystore.key",
     "ssl.keystore.location",
     "ssl.keystore.password",
     "ssl.keystore.type",
+    "ssl.protocol",
+    "ssl.provider",
+    "ssl.secure.random.implementation",
+    "ssl.trustmanager.algorithm",
     "ssl.truststore.certificates",
     "ssl.truststore.location",
     "ssl.truststore.password",
@@ -272,6 +343,7 @@ mod tests {
         assert_eq!(one.get("cleanup.policy"), Some("compact"));
         let reset = alter(&one, &[change("cleanup.policy", Delete, None)]).unwrap();
         assert_eq!(reset, none);
+        assert_eq!(alter(&none, &[change("no.such", Delete, None)]), Ok(none));
     }
 
     #[test]
@@ -320,5 +392,42 @@ mod tests {
             ErrorCode::InvalidRequest
         );
         assert!(set("log.retention.ms").is_ok());
+        assert!(set("log.retention.hours").is_err());
+    }
+
+    #[test]
+    fn a_broker_refuses_values_with_its_own_code() {
+        use AlterOperation::{Delete, Set};
+        let broker = BrokerConfig::new([], false).unwrap();
+        let alter = |layer, change| {
+            let next = alter_broker(&broker, layer, &[change]);
+            next.map(|next| next.len()).map_err(|refusal| refusal.code)
+        };
+        let (one, all) = (DynamicLayer::Broker, DynamicLayer::Default);
+        use ErrorCode::{InvalidConfig, InvalidRequest};
+        assert_eq!(
+            alter(one, change("log.retention.ms", Set, Some("abc"))),
+            Err(InvalidRequest)
+        );
+        assert_eq!(
+            alter(one, change("no.such", Set, Some("1"))),
+            Err(InvalidConfig)
+        );
+        assert_eq!(
+            alter(one, change("min.insync.replicas", Set, Some("2"))),
+            Err(InvalidConfig)
+        );
+        assert_eq!(
+            alter(all, change("min.insync.replicas", Delete, None)),
+            Err(InvalidConfig)
+        );
+        assert_eq!(
+            alter(all, change("min.insync.replicas", Set, Some("2"))),
+            Ok(1)
+        );
+        assert_eq!(
+            alter(one, change("log.retention.ms", Set, Some("5"))),
+            Ok(1)
+        );
     }
 }

@@ -56,10 +56,15 @@ impl BrokerConfig {
         let pairs = static_pairs
             .into_iter()
             .map(|(name, value)| (name, Some(value)));
+        let fixed = Overrides::parse(Scope::Broker, pairs)?;
+        // With eligible leader replicas (KIP-966) Kafka's controller writes this one for all brokers.
+        let min_insync_replicas = fixed.get("min.insync.replicas").unwrap_or("1");
+        let mut dynamic_default = Overrides::default();
+        dynamic_default.set(Scope::Broker, "min.insync.replicas", min_insync_replicas)?;
         let mut config = BrokerConfig {
             dynamic: Overrides::default(),
-            dynamic_default: Overrides::default(),
-            fixed: Overrides::parse(Scope::Broker, pairs)?,
+            dynamic_default,
+            fixed,
             strict,
             settings: BrokerSettings::default(),
         };
@@ -102,6 +107,17 @@ impl BrokerConfig {
     /// Whether somebody set this key, rather than its default holding.
     pub fn is_set(&self, name: &str) -> bool {
         self.set_value(name).is_some()
+    }
+
+    /// The strongest layer in which somebody set this key.
+    pub(super) fn source_of_set_value(&self, name: &str) -> Option<ConfigSource> {
+        let layers = [
+            (&self.dynamic, ConfigSource::DynamicBroker),
+            (&self.dynamic_default, ConfigSource::DynamicDefaultBroker),
+            (&self.fixed, ConfigSource::StaticBroker),
+        ];
+        let mut layers = layers.into_iter();
+        layers.find_map(|(layer, source)| layer.get(name).map(|_| source))
     }
 
     /// The value that somebody set, from the strongest layer that has one.

@@ -284,10 +284,23 @@ impl TopicConfig {
         }
     }
 
-    /// All of a topic's configs as DescribeConfigs and CreateTopics tell them, made at the first call.
+    /// All of a topic's configs as CreateTopics tells them, made at the first call.
+    ///
+    /// DescribeConfigs ([`describe_topic`]) leaves a source out where a value comes from a key in another unit; this
+    /// names the layer.
     pub fn entries(&self, broker: &BrokerConfig) -> &[ConfigEntry] {
-        self.entries
-            .get_or_init(|| describe_topic(broker, &self.overrides).into())
+        self.entries.get_or_init(|| {
+            let mut entries = describe_topic(broker, &self.overrides);
+            for entry in &mut entries {
+                if entry.source == ConfigSource::Default {
+                    let mut names = synonyms_of(entry.name).iter();
+                    let set = names.find_map(|(name, _)| broker.source_of_set_value(name));
+                    entry.source = set.unwrap_or(ConfigSource::Default);
+                }
+                entry.synonyms = Vec::new();
+            }
+            entries.into()
+        })
     }
 }
 
@@ -391,6 +404,25 @@ mod tests {
         assert_eq!(retention(&[hours, minutes]), 60_000);
         assert_eq!(retention(&[hours, minutes, ("log.retention.ms", "7")]), 7);
         assert_eq!(retention(&[("log.retention.hours", "-1")]), -1);
+    }
+
+    #[test]
+    fn create_topics_names_the_layer_of_a_value_in_another_unit() {
+        let broker = BrokerConfig::new([("log.retention.hours", "24")], false).unwrap();
+        let source = |entries: &[ConfigEntry]| {
+            let retention = entries.iter().find(|entry| entry.name == "retention.ms");
+            retention.map(|entry| (entry.value.clone(), entry.source))
+        };
+        let value = Some(Cow::Borrowed("86400000"));
+        let config = TopicConfig::resolve(&broker, &Overrides::default());
+        assert_eq!(
+            source(config.entries(&broker)),
+            Some((value.clone(), ConfigSource::StaticBroker))
+        );
+        assert_eq!(
+            source(&describe_topic(&broker, &Overrides::default())),
+            Some((value, ConfigSource::Default))
+        );
     }
 
     #[test]
