@@ -1,0 +1,99 @@
+//! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
+
+use crate::handlers::*;
+use crate::request::{Outcome, Request};
+use rustka_wire::api::ApiKey;
+
+/// One API that this broker serves.
+pub struct Api {
+    /// API key.
+    pub key: i16,
+    /// Lowest version that ApiVersions tells.
+    pub min: i16,
+    /// Highest version served.
+    pub max: i16,
+    /// Who answers.
+    pub handler: fn(Request<'_>) -> Outcome,
+}
+
+macro_rules! apis {
+    ($($request:ty, $min:literal => $handler:path;)*) => {
+        /// Every API that is served, by key.
+        pub static APIS: &[Api] = &[$(Api { key: <$request>::KEY, min: $min, max: <$request>::MAX_VERSION, handler: $handler },)*];
+    };
+}
+
+use rustka_wire::{
+    api_versions_request::ApiVersionsRequest, create_partitions_request::CreatePartitionsRequest,
+    create_topics_request::CreateTopicsRequest, delete_records_request::DeleteRecordsRequest,
+    delete_topics_request::DeleteTopicsRequest, describe_cluster_request::DescribeClusterRequest,
+    describe_configs_request::DescribeConfigsRequest,
+    describe_producers_request::DescribeProducersRequest,
+    describe_topic_partitions_request::DescribeTopicPartitionsRequest, fetch_request::FetchRequest,
+    init_producer_id_request::InitProducerIdRequest, list_offsets_request::ListOffsetsRequest,
+    metadata_request::MetadataRequest,
+    offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
+};
+
+apis! {
+    // Produce says 0 although 0 to 2 are not served: old librdkafka turns compression off otherwise (KAFKA-18659).
+    ProduceRequest<'_>, 0 => produce::handle;
+    FetchRequest<'_>, 4 => fetch::handle;
+    ListOffsetsRequest<'_>, 1 => list_offsets::handle;
+    MetadataRequest<'_>, 0 => metadata::handle;
+    ApiVersionsRequest<'_>, 0 => api_versions::handle;
+    CreateTopicsRequest<'_>, 2 => create_topics::handle;
+    DeleteTopicsRequest<'_>, 1 => delete_topics::handle;
+    DeleteRecordsRequest<'_>, 0 => delete_records::handle;
+    InitProducerIdRequest<'_>, 0 => init_producer_id::handle;
+    OffsetForLeaderEpochRequest<'_>, 2 => offset_for_leader_epoch::handle;
+    DescribeConfigsRequest<'_>, 1 => describe_configs::handle;
+    CreatePartitionsRequest<'_>, 0 => create_partitions::handle;
+    DescribeClusterRequest, 0 => describe_cluster::handle;
+    DescribeProducersRequest<'_>, 0 => describe_producers::handle;
+    DescribeTopicPartitionsRequest<'_>, 0 => describe_topic_partitions::handle;
+}
+
+/// Hands a request to its handler. An unknown key or version ends the connection, as in Kafka (E5); only
+/// ApiVersions answers what it does not understand (E2).
+pub fn dispatch(request: Request<'_>) -> Outcome {
+    let (key, version) = (request.header.api, request.header.version);
+    let Ok(at) = APIS.binary_search_by_key(&key, |api| api.key) else {
+        return Outcome::Close(match ApiKey::find(key) {
+            Some(api) => format!("{} (API key {key}) is not served", api.name),
+            None => format!("unknown API key {key}"),
+        });
+    };
+    let api = &APIS[at];
+    request.shared.metrics.request(key);
+    let served =
+        ApiKey::find(key).is_some_and(|known| version >= known.min_version) && version <= api.max;
+    if !served {
+        if key == ApiVersionsRequest::KEY {
+            return api_versions::unsupported(&request);
+        }
+        return Outcome::Close(format!("API key {key} is not served in version {version}"));
+    }
+    (api.handler)(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_within_kafkas_versions() {
+        for pair in APIS.windows(2) {
+            assert!(pair[0].key < pair[1].key);
+        }
+        for api in APIS {
+            let known = ApiKey::find(api.key).unwrap();
+            assert_eq!(api.max, known.max_version, "{}", known.name);
+            assert!(
+                api.key == 0 || api.min == known.min_version,
+                "{}",
+                known.name
+            );
+        }
+    }
+}

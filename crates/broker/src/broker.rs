@@ -1,0 +1,262 @@
+//! A running broker: what its connections share, how it starts and how it stops.
+
+use crate::clock::Clock;
+use crate::connection::Peer;
+use crate::http;
+use crate::listener;
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::producer_ids::ProducerIds;
+use crate::random;
+use crate::storage::memory::{Memory, Partition};
+use crate::topics::Topics;
+use rustka_core::config::BrokerConfig;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{Notify, watch};
+
+use crate::buffer::Pool;
+
+/// How long an ordered shutdown waits for parked requests to be answered.
+const SHUTDOWN_MS: u64 = 5_000;
+
+/// Where a broker stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Not yet accepting.
+    Starting,
+    /// Accepting and answering.
+    Serving,
+    /// No longer accepting; waiting requests are being answered.
+    Stopping,
+    /// Gone.
+    Stopped,
+}
+
+/// Waits until the broker stands where `wanted` says, or is gone.
+pub async fn reached(state: &mut watch::Receiver<State>, wanted: impl Fn(State) -> bool) {
+    // An error means that the broker was dropped, which every waiter takes for the end.
+    let _gone = state.wait_for(|state| wanted(*state)).await.map(|_| ());
+}
+
+/// What all connections of one broker share.
+pub struct Shared {
+    /// Static and dynamic broker configs.
+    pub config: BrokerConfig,
+    /// Whether Kafka's own defaults hold everywhere.
+    pub strict: bool,
+    /// Time.
+    pub clock: Clock,
+    /// Memory of frames and chunks.
+    pub pool: Arc<Pool>,
+    /// Memory, its limit and eviction.
+    pub memory: Arc<Memory>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Topics and their partitions.
+    pub topics: Topics,
+    /// Producer ids.
+    pub producer_ids: ProducerIds,
+    /// This broker's id.
+    pub node_id: i32,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// Where clients are told to connect.
+    pub endpoint: (String, u16),
+    /// Largest request accepted.
+    pub request_bytes_max: usize,
+    /// Where the broker stands.
+    pub state: watch::Sender<State>,
+    /// Open connections.
+    pub peers: Mutex<HashMap<u64, Arc<Peer>>>,
+    /// Number of the next connection.
+    pub next_peer: AtomicU64,
+    /// Told when a connection becomes quiet while the broker stops.
+    pub quiet: Notify,
+}
+
+impl Shared {
+    /// The partition of a topic, if both exist.
+    pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.topics.partition(topic, index)
+    }
+}
+
+/// Why a broker did not start, in a sentence for its user.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running broker. Dropping it stops it.
+pub struct Broker {
+    shared: Arc<Shared>,
+    bootstrap: SocketAddr,
+    http: Option<SocketAddr>,
+    runtime: Option<Runtime>,
+}
+
+impl Broker {
+    /// Options of a broker to be.
+    pub fn builder() -> Options {
+        Options::default()
+    }
+
+    pub(crate) fn start(options: Options) -> Result<Broker, StartError> {
+        let runtime = match Handle::try_current() {
+            Ok(_) => None,
+            Err(_) => Some(
+                tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .thread_name("rustka")
+                    .build()
+                    .map_err(|error| StartError(format!("cannot start the runtime: {error}")))?,
+            ),
+        };
+        let handle = runtime
+            .as_ref()
+            .map_or_else(Handle::current, |runtime| runtime.handle().clone());
+        let _entered = handle.enter();
+        let listeners = listener::bind(&options.host, options.port)?;
+        let http_listener = listener::bind_http(&options.host, options.http_port)?;
+        let bootstrap = listeners[0]
+            .local_addr()
+            .map_err(|error| StartError(error.to_string()))?;
+        let http_address = http_listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let shared = Arc::new(Self::share(options, bootstrap)?);
+        for listener in listeners {
+            handle.spawn(listener::accept(listener, shared.clone()));
+        }
+        if let Some(listener) = http_listener {
+            handle.spawn(http::serve(listener, shared.clone()));
+        }
+        handle.spawn(crate::housekeeping::run(shared.clone()));
+        shared.state.send_replace(State::Serving);
+        Ok(Broker {
+            shared,
+            bootstrap,
+            http: http_address,
+            runtime,
+        })
+    }
+
+    fn share(options: Options, bootstrap: SocketAddr) -> Result<Shared, StartError> {
+        let config = options.broker_config()?;
+        let memory = Memory::new(options.memory_limit_bytes());
+        tracing::info!(
+            "records and frames may take {} MiB of memory",
+            memory.limit() >> 20
+        );
+        let cluster_id = options
+            .cluster_id
+            .clone()
+            .unwrap_or_else(|| random::uuid().to_string());
+        let advertised = if options.host.is_empty() {
+            "127.0.0.1".to_owned()
+        } else {
+            advertised(&options.host)
+        };
+        Ok(Shared {
+            strict: options.strict,
+            clock: options.clock.clone(),
+            pool: memory.pool.clone(),
+            memory,
+            metrics: Metrics::default(),
+            topics: Topics::default(),
+            producer_ids: ProducerIds::new(random::u32()),
+            node_id: options.node_id,
+            cluster_id,
+            endpoint: (advertised, bootstrap.port()),
+            request_bytes_max: usize::try_from(config.settings().request_bytes_max)
+                .unwrap_or(100 << 20),
+            state: watch::Sender::new(State::Starting),
+            peers: Mutex::default(),
+            next_peer: AtomicU64::new(0),
+            quiet: Notify::new(),
+            config,
+        })
+    }
+
+    /// Where clients connect, as `host:port`.
+    pub fn bootstrap(&self) -> String {
+        format!("{}:{}", self.shared.endpoint.0, self.bootstrap.port())
+    }
+
+    /// Where health and metrics are served, if they are.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// This broker's id.
+    pub fn node_id(&self) -> i32 {
+        self.shared.node_id
+    }
+
+    /// What its connections share; for tests of parts.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Stops in order: accepts no more, answers what waits, then closes the connections.
+    pub async fn stop(mut self) {
+        self.shared.state.send_replace(State::Stopping);
+        let drained = async {
+            loop {
+                let quiet = self.shared.quiet.notified();
+                let busy = self
+                    .shared
+                    .peers
+                    .lock()
+                    .is_ok_and(|peers| peers.values().any(|peer| peer.is_busy()));
+                if !busy {
+                    return;
+                }
+                quiet.await;
+            }
+        };
+        let _late = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), drained).await;
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.shared.state.send_replace(State::Stopped);
+        let peers: Vec<_> = self
+            .shared
+            .peers
+            .lock()
+            .map(|peers| peers.values().cloned().collect())
+            .unwrap_or_default();
+        for peer in peers {
+            peer.close();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A wildcard address is no use to a client; it is told the loopback address instead.
+fn advertised(host: &str) -> String {
+    match host {
+        "0.0.0.0" | "::" | "localhost" => "127.0.0.1".to_owned(),
+        other => other.to_owned(),
+    }
+}

@@ -1,0 +1,98 @@
+//! The only place that reads real time. A manual clock stands still until it is told to advance.
+#![allow(clippy::disallowed_methods)]
+
+use rustka_core::time::Now;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// Where a broker's time comes from.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System(Instant),
+    Manual(Arc<Manual>),
+}
+
+struct Manual {
+    now: Mutex<Now>,
+    changed: watch::Sender<()>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock::system()
+    }
+}
+
+impl Clock {
+    /// The machine's clocks.
+    pub fn system() -> Clock {
+        Clock(Source::System(Instant::now()))
+    }
+
+    /// A clock that begins at `wall_ms` since the Unix epoch and moves only by [`Clock::advance`].
+    pub fn manual(wall_ms: i64) -> Clock {
+        let now = Mutex::new(Now {
+            monotonic_ms: 0,
+            wall_ms,
+        });
+        Clock(Source::Manual(Arc::new(Manual {
+            now,
+            changed: watch::Sender::new(()),
+        })))
+    }
+
+    /// The time now, on both clocks.
+    pub fn now(&self) -> Now {
+        match &self.0 {
+            Source::System(start) => Now {
+                monotonic_ms: start.elapsed().as_millis() as i64,
+                wall_ms: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_millis() as i64),
+            },
+            Source::Manual(manual) => *manual
+                .now
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        }
+    }
+
+    /// Moves a manual clock forward and wakes what has become due; the system's clock cannot be moved.
+    pub fn advance(&self, by: Duration) {
+        let Source::Manual(manual) = &self.0 else {
+            return;
+        };
+        {
+            let mut now = manual
+                .now
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+            now.monotonic_ms = now.monotonic_ms.saturating_add(ms);
+            now.wall_ms = now.wall_ms.saturating_add(ms);
+        }
+        manual.changed.send_replace(());
+    }
+
+    /// Waits until the monotonic clock has reached `monotonic_ms`.
+    pub async fn sleep_until(&self, monotonic_ms: i64) {
+        match &self.0 {
+            Source::System(start) => {
+                let due = *start + Duration::from_millis(monotonic_ms.max(0) as u64);
+                tokio::time::sleep_until(due.into()).await;
+            }
+            Source::Manual(manual) => {
+                let mut changed = manual.changed.subscribe();
+                while self.now().monotonic_ms < monotonic_ms {
+                    if changed.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

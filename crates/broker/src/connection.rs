@@ -1,0 +1,359 @@
+//! One client's connection: frames in, answers out in the same order.
+//!
+//! A connection is one small future. Requests are handled inline as their bytes arrive in a buffer of the thread;
+//! a request that waits stops the reading, as in Kafka, and its socket is watched for hang-up meanwhile.
+
+use crate::apis;
+use crate::broker::{Shared, State};
+use crate::buffer::BufMut;
+use crate::out::Out;
+use crate::request::{Frame, Header, Outcome, Parked, Request};
+use crate::transport::Transport;
+use std::cell::RefCell;
+use std::future::Future;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::ReadBuf;
+
+/// Bytes read at once while no frame has begun.
+const READ_BYTES: usize = 32 << 10;
+/// Largest block allocated for a frame before its bytes are here; larger frames double up to their length.
+const FRAME_BYTES_AT_ONCE: usize = 1 << 20;
+/// The shortest request: key, version, correlation id.
+const FRAME_BYTES_MIN: usize = 8;
+
+thread_local! {
+    static READ: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ_BYTES));
+}
+
+/// What is known of a connection's far end, shared with those who watch over connections.
+pub struct Peer {
+    /// Number of the connection in this broker's life.
+    pub id: u64,
+    /// The far end's address.
+    pub address: SocketAddr,
+    /// Name and version of the client's software (KIP-511), once it has said them.
+    pub software: Mutex<Option<(String, String)>>,
+    /// When the last bytes arrived, in monotonic milliseconds.
+    pub active_ms: AtomicI64,
+    busy: AtomicBool,
+    closed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Peer {
+    /// A connection from `address`.
+    pub fn new(id: u64, address: SocketAddr, now_ms: i64) -> Arc<Peer> {
+        Arc::new(Peer {
+            id,
+            address,
+            software: Mutex::default(),
+            active_ms: AtomicI64::new(now_ms),
+            busy: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            waker: Mutex::default(),
+        })
+    }
+
+    /// Whether a request waits for its answer, or a frame or an answer for its rest.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Relaxed)
+    }
+
+    /// Ends the connection from outside.
+    pub fn close(&self) {
+        self.closed.store(true, Relaxed);
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+enum Partial {
+    /// Fewer than the four bytes of a length.
+    Prefix { bytes: [u8; 4], count: u8 },
+    /// A frame of `length` bytes whose beginning is here.
+    Frame { buffer: BufMut, length: usize },
+}
+
+/// The future that serves one connection until either side closes it.
+pub struct Connection<T> {
+    transport: T,
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    partial: Partial,
+    /// Pipelined bytes behind a request that waits.
+    stash: Vec<u8>,
+    out: Out,
+    parked: Option<Parked>,
+    closing: bool,
+    watched: bool,
+}
+
+impl<T: Transport> Connection<T> {
+    /// Serves `transport` on behalf of `peer`.
+    pub fn new(transport: T, shared: Arc<Shared>, peer: Arc<Peer>) -> Self {
+        let partial = Partial::Prefix {
+            bytes: [0; 4],
+            count: 0,
+        };
+        let (stash, out) = (Vec::new(), Out::default());
+        Connection {
+            transport,
+            shared,
+            peer,
+            partial,
+            stash,
+            out,
+            parked: None,
+            closing: false,
+            watched: false,
+        }
+    }
+
+    fn close(&mut self, reason: &str) {
+        self.closing = true;
+        let now_ms = self.shared.clock.now().monotonic_ms;
+        self.shared
+            .metrics
+            .connection_closed(self.peer.address, reason, now_ms);
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Reply(reply) => self.out.push(reply),
+            Outcome::Nothing => {}
+            Outcome::Park(parked) => self.parked = Some(parked),
+            Outcome::Close(reason) => self.close(&reason),
+        }
+    }
+
+    fn handle(&mut self, frame: Frame<'_>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let header = match Header::parse(frame.bytes()) {
+                Ok(header) => header,
+                Err(error) => return Outcome::Close(format!("malformed request header: {error}")),
+            };
+            apis::dispatch(Request {
+                shared: &self.shared,
+                peer: &self.peer,
+                header,
+                frame,
+            })
+        }));
+        match outcome {
+            Ok(outcome) => self.outcome(outcome),
+            Err(_) => self.close("a request failed unexpectedly; this is a bug in Rustka"),
+        }
+    }
+
+    /// Handles whole frames at the front of `data` and begins the last, partial one; the bytes used.
+    fn process(&mut self, data: &mut [u8]) -> usize {
+        let mut at = 0;
+        while at < data.len() && self.parked.is_none() && !self.closing {
+            let Partial::Prefix { bytes, count } = &mut self.partial else {
+                break;
+            };
+            while usize::from(*count) < 4 && at < data.len() {
+                bytes[usize::from(*count)] = data[at];
+                *count += 1;
+                at += 1;
+            }
+            if *count < 4 {
+                break;
+            }
+            let length = i32::from_be_bytes(*bytes);
+            *count = 0;
+            let length = match usize::try_from(length) {
+                Ok(length)
+                    if (FRAME_BYTES_MIN..=self.shared.request_bytes_max).contains(&length) =>
+                {
+                    length
+                }
+                _ => {
+                    self.close(&bad_length(length));
+                    break;
+                }
+            };
+            if data.len() - at >= length {
+                self.handle(Frame::Borrowed(&mut data[at..at + length]));
+                at += length;
+            } else {
+                let mut buffer = self.shared.pool.take(length.min(FRAME_BYTES_AT_ONCE));
+                let here = (data.len() - at).min(buffer.room());
+                buffer.push(&data[at..at + here]);
+                at += here;
+                self.partial = Partial::Frame { buffer, length };
+                // More is here than a first block holds only when READ_BYTES exceeds it, which it does not.
+                debug_assert!(at == data.len());
+            }
+        }
+        at
+    }
+
+    /// Receives more of a frame that has begun; true when it is complete.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let Partial::Frame { buffer, length } = &mut self.partial else {
+            return Poll::Ready(Ok(0));
+        };
+        if buffer.room() == 0 {
+            let mut larger = self.shared.pool.take((buffer.len() * 2).min(*length));
+            larger.push(buffer);
+            *buffer = larger;
+        }
+        let missing = *length - buffer.len();
+        buffer.poll_fill(cx, &mut self.transport, missing)
+    }
+
+    fn take_frame_if_complete(&mut self) {
+        if matches!(&self.partial, Partial::Frame { buffer, length } if buffer.len() == *length) {
+            let prefix = Partial::Prefix {
+                bytes: [0; 4],
+                count: 0,
+            };
+            if let Partial::Frame { buffer, .. } = std::mem::replace(&mut self.partial, prefix) {
+                self.handle(Frame::Owned(buffer));
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        READ.with_borrow_mut(|memory| {
+            let mut into = ReadBuf::uninit(memory);
+            ready!(Pin::new(&mut self.transport).poll_read(cx, &mut into))?;
+            let data = into.filled_mut();
+            let n = data.len();
+            let used = self.process(data);
+            if used < n && !self.closing {
+                self.stash.extend_from_slice(&data[used..]);
+            }
+            Poll::Ready(Ok(n))
+        })
+    }
+
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(parked) = &mut self.parked else {
+            return Poll::Ready(());
+        };
+        match catch_unwind(AssertUnwindSafe(|| parked.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                if self.transport.poll_hangup(cx).is_ready() {
+                    self.parked = None;
+                    self.closing = true;
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            }
+            Ok(Poll::Ready(outcome)) => {
+                self.parked = None;
+                self.outcome(outcome);
+                Poll::Ready(())
+            }
+            Err(_) => {
+                self.parked = None;
+                self.close("a waiting request failed unexpectedly; this is a bug in Rustka");
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        ready!(self.out.poll_flush(cx, &mut self.transport))?;
+        if self.closing {
+            return Poll::Ready(Ok(false));
+        }
+        if self.parked.is_some() {
+            ready!(self.poll_parked(cx));
+            return Poll::Ready(Ok(true));
+        }
+        if !self.stash.is_empty() {
+            let mut stash = std::mem::take(&mut self.stash);
+            let used = self.process(&mut stash);
+            stash.drain(..used);
+            self.stash = stash;
+            return Poll::Ready(Ok(true));
+        }
+        let n = match &self.partial {
+            Partial::Prefix { .. } => ready!(self.poll_read(cx))?,
+            Partial::Frame { .. } => {
+                let n = ready!(self.poll_frame(cx))?;
+                self.take_frame_if_complete();
+                n
+            }
+        };
+        self.peer
+            .active_ms
+            .store(self.shared.clock.now().monotonic_ms, Relaxed);
+        Poll::Ready(Ok(n > 0))
+    }
+
+    fn note_busy(&self) {
+        let waiting = self.parked.is_some() || !self.out.is_empty();
+        let busy = waiting || !matches!(self.partial, Partial::Prefix { count: 0, .. });
+        if self.peer.busy.swap(busy, Relaxed)
+            && !busy
+            && *self.shared.state.borrow() != State::Serving
+        {
+            self.shared.quiet.notify_one();
+        }
+    }
+
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        let mut waker = self
+            .peer
+            .waker
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !self.watched || !waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+            self.watched = true;
+        }
+    }
+}
+
+impl<T: Transport> Future for Connection<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if this.peer.closed.load(Relaxed) {
+                return Poll::Ready(());
+            }
+            match this.poll_step(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    this.note_busy();
+                    if !this.watched {
+                        this.watch(cx);
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+fn bad_length(length: i32) -> String {
+    match &length.to_be_bytes() {
+        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" => {
+            "an HTTP request on the Kafka port".to_owned()
+        }
+        [0x16, 3, ..] => "a TLS handshake on a port without TLS".to_owned(),
+        _ => {
+            format!("a request of {length} bytes, outside of what socket.request.max.bytes allows")
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The command line. Every mistake is one sentence that names it and, where one is near, what was meant.
+
+use rustka::options::parse_size;
+use rustka::{Broker, Options};
+use std::ffi::OsString;
+
+const HELP: &str = "\
+rustka: a Kafka broker that starts in milliseconds
+
+Usage: rustka [FLAGS]
+
+  --port N             port for Kafka clients, 0 for a free one [9092]
+  --host ADDRESS       address to listen on [127.0.0.1 and ::1]
+  --http-port N        port for health and metrics, 0 for a free one [8080, or a free one if taken]
+  --memory-limit SIZE  memory for records and requests: bytes, or K, M, G [a quarter of what is there]
+  --strict             Kafka's own defaults and checks wherever Rustka's differ
+  -c KEY=VALUE         any Kafka broker config; may be given many times
+  --version            print the version
+  --help               print this
+
+Logs go to stderr; RUST_LOG sets what is logged.";
+
+const FLAGS: &[&str] = &[
+    "--port",
+    "--host",
+    "--http-port",
+    "--memory-limit",
+    "--strict",
+    "-c",
+    "--version",
+    "--help",
+];
+
+/// What the command line asks for.
+pub enum Parsed {
+    /// To run a broker.
+    Run(Options),
+    /// To print this and end.
+    Print(String),
+}
+
+/// Reads the arguments after the program's name.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
+    let mut options = Broker::builder();
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    while let Some(argument) = arguments.next() {
+        let (flag, mut attached) = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => {
+                (flag.to_owned(), Some(value.to_owned()))
+            }
+            _ => (argument, None),
+        };
+        let mut value = |what: &str| {
+            attached
+                .take()
+                .or_else(|| arguments.next())
+                .ok_or(format!("{flag} needs {what}"))
+        };
+        options = match flag.as_str() {
+            "--port" => options.port(port(&flag, &value("a port number")?)?),
+            "--http-port" => options.http_port(port(&flag, &value("a port number")?)?),
+            "--host" => options.host(value("an address")?),
+            "--memory-limit" => {
+                let text = value("a size, such as 512M")?;
+                let size = parse_size(&text).ok_or_else(|| {
+                    format!("--memory-limit {text} is not a size: give bytes, or a whole number with K, M or G, such as 512M")
+                })?;
+                options.memory_limit(size)
+            }
+            "--strict" => options.strict(true),
+            "-c" => {
+                let pair = value("a config as key=value")?;
+                let (key, value) = pair
+                    .split_once('=')
+                    .ok_or(format!("-c {pair} is not of the form key=value"))?;
+                options.config(key, value)
+            }
+            "--version" | "-V" => {
+                return Ok(Parsed::Print(format!(
+                    "rustka {}",
+                    env!("CARGO_PKG_VERSION")
+                )));
+            }
+            "--help" | "-h" => return Ok(Parsed::Print(HELP.to_owned())),
+            unknown => return Err(unknown_flag(unknown)),
+        };
+        if let Some(extra) = attached {
+            return Err(format!("{flag} takes no value, but was given {extra}"));
+        }
+    }
+    Ok(Parsed::Run(options))
+}
+
+fn port(flag: &str, text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| format!("{flag} {text} is not a port: give a number from 0 to 65535"))
+}
+
+fn unknown_flag(flag: &str) -> String {
+    match rustka_core::config::nearest_name(flag, FLAGS.iter().copied()) {
+        Some(known) => format!("unknown flag {flag}; the nearest is {known} (see --help)"),
+        None => format!("unknown flag {flag} (see --help)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(arguments: &[&str]) -> String {
+        match parse(arguments.iter().map(OsString::from)) {
+            Err(sentence) => sentence,
+            Ok(_) => panic!("{arguments:?} was accepted"),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_was_meant() {
+        assert_eq!(
+            error(&["--prot", "1"]),
+            "unknown flag --prot; the nearest is --port (see --help)"
+        );
+        assert_eq!(
+            error(&["--port", "x"]),
+            "--port x is not a port: give a number from 0 to 65535"
+        );
+        assert_eq!(error(&["--port"]), "--port needs a port number");
+        assert_eq!(
+            error(&["--strict=yes"]),
+            "--strict takes no value, but was given yes"
+        );
+        assert!(
+            error(&["--memory-limit", "much"]).starts_with("--memory-limit much is not a size")
+        );
+        assert_eq!(
+            error(&["-c", "novalue"]),
+            "-c novalue is not of the form key=value"
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! CreatePartitions (key 37): more partitions for a topic (E36).
+//! v2 flexible
+
+use super::create_topics::new_partition;
+use crate::request::{Outcome, Request};
+use rustka_core::catalog::{AddPartitions, Cluster};
+use rustka_wire::codec::Reader;
+use rustka_wire::create_partitions_request::CreatePartitionsRequest;
+use rustka_wire::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
+use std::borrow::Cow;
+
+/// Extends and answers when the partitions are there.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match CreatePartitionsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let command: Vec<AddPartitions> = asked
+        .topics
+        .iter()
+        .map(|topic| AddPartitions {
+            name: topic.name.to_string(),
+            count: topic.count,
+            assignments: topic
+                .assignments
+                .as_ref()
+                .map(|all| all.iter().map(|one| one.broker_ids.clone()).collect()),
+        })
+        .collect();
+    let nodes = [shared.node_id];
+    let cluster = Cluster {
+        broker: &shared.config,
+        nodes: &nodes,
+    };
+    let outcomes =
+        shared
+            .topics
+            .write()
+            .create_partitions(&command, asked.validate_only, cluster, |seed| {
+                new_partition(shared, &seed)
+            });
+    let results = outcomes.into_iter().map(|outcome| {
+        let (error_code, error_message) = match outcome.result {
+            Ok(_) => (0, None),
+            Err(refusal) => (refusal.code.code(), refusal.message),
+        };
+        CreatePartitionsTopicResult {
+            name: Cow::Owned(outcome.name.into()),
+            error_code,
+            error_message,
+        }
+    });
+    let response = CreatePartitionsResponse {
+        results: results.collect(),
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}

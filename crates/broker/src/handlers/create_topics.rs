@@ -1,0 +1,171 @@
+//! CreateTopics (key 19): topics with their partitions and configs (E29 to E33).
+//! v4 broker defaults by -1 · v5 flexible, effective configs in the answer · v7 topic ids
+
+use crate::broker::Shared;
+use crate::random;
+use crate::request::{Outcome, Request};
+use crate::storage::memory::Partition;
+use rustka_core::catalog::{
+    Assignment, Cluster, CreateTopic, CreateTopics, Created, PartitionSeed,
+};
+use rustka_core::config::ConfigEntry;
+use rustka_core::error::Refusal;
+use rustka_wire::codec::Reader;
+use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use rustka_wire::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Creates what can be created and answers when it is there.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match CreateTopicsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let command = CreateTopics {
+        topics: asked.topics.iter().map(command).collect(),
+        validate_only: asked.validate_only,
+    };
+    let topics = match create(shared, &command) {
+        Ok(outcomes) => outcomes
+            .into_iter()
+            .map(|outcome| match outcome.result {
+                Ok(created) => accepted(shared, outcome.name, &created, version),
+                Err(refusal) => refused(outcome.name, refusal),
+            })
+            .collect(),
+        Err(refusal) => asked
+            .topics
+            .iter()
+            .map(|topic| refused((*topic.name).into(), refusal.clone()))
+            .collect(),
+    };
+    let response = CreateTopicsResponse {
+        topics,
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
+    CreateTopic {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|assignment| Assignment {
+                partition: assignment.partition_index,
+                brokers: assignment.broker_ids.clone(),
+            })
+            .collect(),
+        configs: topic
+            .configs
+            .iter()
+            .map(|config| {
+                (
+                    config.name.to_string(),
+                    config.value.as_deref().map(str::to_owned),
+                )
+            })
+            .collect(),
+    }
+}
+
+type Outcomes = Vec<rustka_core::catalog::Outcome<Created<Arc<Partition>>>>;
+
+fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> {
+    let nodes = [shared.node_id];
+    let cluster = Cluster {
+        broker: &shared.config,
+        nodes: &nodes,
+    };
+    shared
+        .topics
+        .write()
+        .create_topics(command, cluster, random::uuid, |seed| {
+            new_partition(shared, &seed)
+        })
+}
+
+/// An empty partition for a new place in the catalog.
+pub fn new_partition(shared: &Shared, seed: &PartitionSeed<'_>) -> Arc<Partition> {
+    Partition::new(
+        &shared.memory,
+        seed.id,
+        i32::try_from(seed.partition).unwrap_or(i32::MAX),
+        seed.config.delete,
+    )
+}
+
+/// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22).
+pub fn auto_create(shared: &Shared, name: &str) -> Result<(), Refusal> {
+    let command = CreateTopics {
+        topics: vec![CreateTopic::by_default(name)],
+        validate_only: false,
+    };
+    match create(shared, &command)?
+        .into_iter()
+        .next()
+        .map(|outcome| outcome.result)
+    {
+        Some(Err(refusal)) if refusal.code != rustka_core::error::ErrorCode::TopicAlreadyExists => {
+            Err(refusal)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(name: Box<str>, refusal: Refusal) -> CreatableTopicResult<'static> {
+    CreatableTopicResult {
+        name: Cow::Owned(name.into()),
+        error_code: refusal.code.code(),
+        error_message: refusal.message,
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+fn accepted(
+    shared: &Shared,
+    name: Box<str>,
+    created: &Created<Arc<Partition>>,
+    version: i16,
+) -> CreatableTopicResult<'static> {
+    let configs = match version {
+        ..5 => None,
+        _ => Some(
+            created
+                .config
+                .entries(&shared.config)
+                .iter()
+                .map(config)
+                .collect(),
+        ),
+    };
+    CreatableTopicResult {
+        name: Cow::Owned(name.into()),
+        topic_id: created.id,
+        num_partitions: i32::try_from(created.partitions).unwrap_or(i32::MAX),
+        replication_factor: created.replication_factor,
+        configs,
+        ..Default::default()
+    }
+}
+
+fn config(entry: &ConfigEntry) -> CreatableTopicConfigs<'static> {
+    CreatableTopicConfigs {
+        name: Cow::Borrowed(entry.name),
+        value: entry.value.clone(),
+        read_only: entry.read_only,
+        config_source: entry.source.code(),
+        is_sensitive: entry.sensitive,
+    }
+}

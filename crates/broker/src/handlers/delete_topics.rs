@@ -1,0 +1,88 @@
+//! DeleteTopics (key 20): topics with everything in them (E34, E34a).
+//! v4 flexible · v5 error messages · v6 topic ids
+
+use crate::request::{Outcome, Request};
+use rustka_core::catalog::{Cluster, DeleteTopic};
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::delete_topics_request::DeleteTopicsRequest;
+use rustka_wire::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use std::borrow::Cow;
+
+/// Deletes and answers when the topics are gone.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DeleteTopicsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let by_name = asked.topic_names.iter().map(|name| DeleteTopic {
+        name: Some(name.to_string()),
+        id: Uuid::ZERO,
+    });
+    let by_state = asked.topics.iter().map(|topic| DeleteTopic {
+        name: topic.name.as_deref().map(str::to_owned),
+        id: topic.topic_id,
+    });
+    let command: Vec<DeleteTopic> = if version >= 6 {
+        by_state.collect()
+    } else {
+        by_name.collect()
+    };
+    let nodes = [shared.node_id];
+    let cluster = Cluster {
+        broker: &shared.config,
+        nodes: &nodes,
+    };
+    // The catalog is unlocked before partitions are: waiting fetches wake on the way.
+    let deleted = shared.topics.write().delete_topics(&command, cluster);
+    let responses = match deleted {
+        Ok(deleted) => deleted
+            .into_iter()
+            .map(|topic| {
+                let refusal = match topic.result {
+                    Ok(gone) => {
+                        gone.partitions
+                            .iter()
+                            .for_each(|partition| partition.delete());
+                        None
+                    }
+                    Err(refusal) => Some(refusal),
+                };
+                result(topic.name.as_deref(), topic.id, refusal)
+            })
+            .collect(),
+        Err(refusal) => {
+            let refusal = if version < 3 {
+                Refusal::from(ErrorCode::InvalidRequest)
+            } else {
+                refusal
+            };
+            command
+                .iter()
+                .map(|topic| result(topic.name.as_deref(), topic.id, Some(refusal.clone())))
+                .collect()
+        }
+    };
+    let response = DeleteTopicsResponse {
+        responses,
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn result(
+    name: Option<&str>,
+    topic_id: Uuid,
+    refusal: Option<Refusal>,
+) -> DeletableTopicResult<'static> {
+    let (error_code, error_message) =
+        refusal.map_or((0, None), |refusal| (refusal.code.code(), refusal.message));
+    DeletableTopicResult {
+        name: name.map(|name| Cow::Owned(name.to_owned())),
+        topic_id,
+        error_code,
+        error_message,
+    }
+}

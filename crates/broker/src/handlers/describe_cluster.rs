@@ -1,0 +1,61 @@
+//! DescribeCluster (key 60): the cluster's id and brokers.
+//! v1 endpoint type (KIP-919) · v2 fenced brokers (KIP-1073)
+
+use super::metadata::{CLUSTER_OPERATIONS, OPERATIONS_UNASKED};
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_wire::codec::Reader;
+use rustka_wire::describe_cluster_request::DescribeClusterRequest;
+use rustka_wire::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+use std::borrow::Cow;
+
+/// The endpoint type of brokers; controllers, 2, are not reached through a broker's listener.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
+/// Answers with the one broker there is.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DescribeClusterRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let refused = match asked.endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => Some((
+            ErrorCode::MismatchedEndpointType,
+            "this is a broker, not a controller".to_owned(),
+        )),
+        other => Some((
+            ErrorCode::UnsupportedEndpointType,
+            format!("unknown endpoint type {other}"),
+        )),
+    };
+    let response = match refused {
+        Some((code, message)) => DescribeClusterResponse {
+            error_code: code.code(),
+            error_message: Some(Cow::Owned(message)),
+            endpoint_type: asked.endpoint_type,
+            ..Default::default()
+        },
+        None => DescribeClusterResponse {
+            endpoint_type: BROKERS,
+            cluster_id: Cow::Borrowed(&shared.cluster_id),
+            controller_id: shared.node_id,
+            brokers: vec![DescribeClusterBroker {
+                broker_id: shared.node_id,
+                host: Cow::Borrowed(&shared.endpoint.0),
+                port: i32::from(shared.endpoint.1),
+                rack: None,
+                is_fenced: false,
+            }],
+            cluster_authorized_operations: match asked.include_cluster_authorized_operations {
+                true => CLUSTER_OPERATIONS,
+                false => OPERATIONS_UNASKED,
+            },
+            ..Default::default()
+        },
+    };
+    request.reply(|w| response.encode(w, version))
+}

@@ -1,0 +1,72 @@
+//! DescribeProducers (key 61): who has written to a partition idempotently.
+
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_wire::codec::Reader;
+use rustka_wire::describe_producers_request::DescribeProducersRequest;
+use rustka_wire::describe_producers_response::{
+    DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
+};
+use std::borrow::Cow;
+
+/// Answers from each partition's producer entries.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DescribeProducersRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let topics = asked.topics.iter().map(|topic| TopicResponse {
+        name: Cow::Borrowed(&topic.name),
+        partitions: topic
+            .partition_indexes
+            .iter()
+            .map(|index| describe(&request, &topic.name, *index))
+            .collect(),
+    });
+    let response = DescribeProducersResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn describe(
+    request: &Request<'_>,
+    topic: &str,
+    partition_index: i32,
+) -> PartitionResponse<'static> {
+    if let Err(refusal) = rustka_core::names::validate_topic_name(topic) {
+        let (error_code, error_message) = (refusal.code.code(), refusal.message);
+        return PartitionResponse {
+            partition_index,
+            error_code,
+            error_message,
+            ..Default::default()
+        };
+    }
+    let Some(partition) = request.shared.partition(topic, partition_index) else {
+        let error_code = ErrorCode::UnknownTopicOrPartition.code();
+        return PartitionResponse {
+            partition_index,
+            error_code,
+            ..Default::default()
+        };
+    };
+    let active_producers = partition.with_state(|state| {
+        let states = state.producers().map(|producer| ProducerState {
+            producer_id: producer.producer_id,
+            producer_epoch: i32::from(producer.epoch),
+            last_sequence: producer.last_sequence,
+            last_timestamp: producer.last_timestamp,
+            coordinator_epoch: producer.coordinator_epoch,
+            current_txn_start_offset: producer.txn_first_offset.unwrap_or(-1),
+        });
+        states.collect()
+    });
+    PartitionResponse {
+        partition_index,
+        active_producers,
+        ..Default::default()
+    }
+}

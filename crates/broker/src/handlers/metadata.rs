@@ -1,0 +1,160 @@
+//! Metadata (key 3): brokers, topics and where their partitions are.
+//! v1 null means all · v4 auto-creation is the client's choice · v8 authorized operations · v9 flexible · v10 topic ids
+//! v12 lookup by topic id · v13 top-level error
+
+use crate::handlers::create_topics;
+use crate::request::{Outcome, Request};
+use crate::storage::memory::Partition;
+use rustka_core::catalog::Topic;
+use rustka_core::error::ErrorCode;
+use rustka_wire::codec::Reader;
+use rustka_wire::metadata_request::MetadataRequest;
+use rustka_wire::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Bits of the operations Kafka knows for a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+pub const TOPIC_OPERATIONS: i32 =
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+/// Bits of the operations on the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
+pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+/// Operations were not asked for.
+pub const OPERATIONS_UNASKED: i32 = i32::MIN;
+
+/// Answers from the catalog; a topic that is named, unknown and may be created is created first.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match MetadataRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let topic_operations = if asked.include_topic_authorized_operations {
+        TOPIC_OPERATIONS
+    } else {
+        OPERATIONS_UNASKED
+    };
+    let may_create = (version < 4 || asked.allow_auto_topic_creation)
+        && shared.config.settings().auto_create_topics;
+    let topics: Vec<MetadataResponseTopic<'_>> = match &asked.topics {
+        // Version 0 has no null: an empty list means all.
+        None => all(&request, topic_operations),
+        Some(named) if named.is_empty() && version == 0 => all(&request, topic_operations),
+        Some(named) => {
+            let mut topics = Vec::with_capacity(named.len());
+            for topic in named {
+                topics.push(match &topic.name {
+                    Some(name) if topic.topic_id.is_zero() || version < 12 => {
+                        by_name(&request, name, may_create, topic_operations)
+                    }
+                    _ if version < 12 => unknown(ErrorCode::InvalidRequest, None, topic.topic_id),
+                    _ => match shared.topics.by_id(topic.topic_id) {
+                        Some(view) => known(&view, shared.node_id, topic_operations),
+                        None => unknown(ErrorCode::UnknownTopicId, None, topic.topic_id),
+                    },
+                });
+            }
+            topics
+        }
+    };
+    let broker = MetadataResponseBroker {
+        node_id: shared.node_id,
+        host: Cow::Borrowed(&shared.endpoint.0),
+        port: i32::from(shared.endpoint.1),
+        rack: None,
+    };
+    let response = MetadataResponse {
+        brokers: vec![broker],
+        cluster_id: Some(Cow::Borrowed(&shared.cluster_id)),
+        controller_id: shared.node_id,
+        topics,
+        cluster_authorized_operations: if asked.include_cluster_authorized_operations {
+            CLUSTER_OPERATIONS
+        } else {
+            OPERATIONS_UNASKED
+        },
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn all(request: &Request<'_>, operations: i32) -> Vec<MetadataResponseTopic<'static>> {
+    let node_id = request.shared.node_id;
+    request
+        .shared
+        .topics
+        .all()
+        .iter()
+        .map(|view| known(view, node_id, operations))
+        .collect()
+}
+
+fn by_name<'n>(
+    request: &Request<'_>,
+    name: &'n str,
+    may_create: bool,
+    operations: i32,
+) -> MetadataResponseTopic<'n> {
+    let shared = request.shared;
+    if let Some(view) = shared.topics.by_name(name) {
+        return known(&view, shared.node_id, operations);
+    }
+    if let Err(refusal) = rustka_core::names::validate_topic_name(name) {
+        return unknown(refusal.code, Some(name), Default::default());
+    }
+    if may_create {
+        if let Err(refusal) = create_topics::auto_create(shared, name) {
+            return unknown(refusal.code, Some(name), Default::default());
+        }
+        if let (Some(view), false) = (shared.topics.by_name(name), shared.strict) {
+            return known(&view, shared.node_id, operations);
+        }
+    }
+    unknown(
+        ErrorCode::UnknownTopicOrPartition,
+        Some(name),
+        Default::default(),
+    )
+}
+
+fn unknown<'n>(
+    code: ErrorCode,
+    name: Option<&'n str>,
+    topic_id: rustka_wire::codec::Uuid,
+) -> MetadataResponseTopic<'n> {
+    MetadataResponseTopic {
+        error_code: code.code(),
+        name: name.map(Cow::Borrowed),
+        topic_id,
+        topic_authorized_operations: OPERATIONS_UNASKED,
+        ..Default::default()
+    }
+}
+
+fn known(
+    view: &Topic<Arc<Partition>>,
+    node_id: i32,
+    operations: i32,
+) -> MetadataResponseTopic<'static> {
+    let partitions = (0i32..)
+        .take(view.partitions.len())
+        .map(|index| MetadataResponsePartition {
+            error_code: 0,
+            partition_index: index,
+            leader_id: node_id,
+            leader_epoch: 0,
+            replica_nodes: vec![node_id],
+            isr_nodes: vec![node_id],
+            offline_replicas: Vec::new(),
+        });
+    MetadataResponseTopic {
+        error_code: 0,
+        name: Some(Cow::Owned(view.name.to_string())),
+        topic_id: view.id,
+        is_internal: view.internal,
+        partitions: partitions.collect(),
+        topic_authorized_operations: operations,
+    }
+}

@@ -1,0 +1,67 @@
+//! OffsetForLeaderEpoch (key 23): where a leader epoch ended (E49b).
+//! v2 current leader epoch · v3 replica id · v4 flexible
+
+use crate::request::{Outcome, Request};
+use rustka_core::epochs::check_current_leader_epoch;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_wire::codec::Reader;
+use rustka_wire::offset_for_leader_epoch_request::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
+};
+use rustka_wire::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+use std::borrow::Cow;
+
+/// Answers from each partition's leader epochs.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match OffsetForLeaderEpochRequest::decode(&mut Reader::new(request.body()), version)
+    {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let topics = asked.topics.iter().map(|topic| OffsetForLeaderTopicResult {
+        topic: Cow::Borrowed(&topic.topic),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| end_offset(&request, &topic.topic, partition))
+            .collect(),
+    });
+    let response = OffsetForLeaderEpochResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn end_offset(
+    request: &Request<'_>,
+    topic: &str,
+    asked: &OffsetForLeaderPartition,
+) -> EpochEndOffset {
+    let result = || -> Result<(i32, i64), Refusal> {
+        let partition = request
+            .shared
+            .partition(topic, asked.partition)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        partition.with_state(|state| {
+            check_current_leader_epoch(state.leader_epoch, asked.current_leader_epoch)?;
+            let end = state
+                .epochs
+                .end_offset_for(asked.leader_epoch, state.next_offset);
+            Ok((end.epoch, end.end_offset))
+        })
+    };
+    let (error_code, leader_epoch, end_offset) = match result() {
+        Ok((epoch, offset)) => (0, epoch, offset),
+        Err(refusal) => (refusal.code.code(), -1, -1),
+    };
+    EpochEndOffset {
+        error_code,
+        partition: asked.partition,
+        leader_epoch,
+        end_offset,
+    }
+}

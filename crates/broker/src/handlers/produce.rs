@@ -1,0 +1,420 @@
+//! Produce (key 0): appends one record batch to each partition named.
+//! v5 log start offset · v7 zstd · v8 errors of single records · v9 flexible · v10 current leader · v13 topic ids
+
+use crate::broker::Shared;
+use crate::buffer::BufMut;
+use crate::out::Reply;
+use crate::request::{Frame, Outcome, Request, Respond};
+use crate::storage::memory::{Incoming, Partition};
+use crate::topics::TopicRef;
+use rustka_core::batch::BatchHeader;
+use rustka_core::config::TopicConfig;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::log::Origin;
+use rustka_core::validate::{
+    Inflate, Invalid, Rules, needs_inflate, validate_produce, validate_shape,
+};
+use rustka_wire::codec::{Reader, Records, Uuid};
+use rustka_wire::produce_request::ProduceRequest;
+use rustka_wire::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A batch at least this large may stay in the frame it arrived in.
+const KEEP_BYTES_MIN: usize = 16 << 10;
+/// Compressed batches above this size are validated on the work pool instead of the connection's thread.
+const INLINE_INFLATE_BYTES_MAX: usize = 16 << 10;
+/// A compressed batch may inflate to this much while it is validated.
+const INFLATE_BYTES_MAX: usize = 64 << 20;
+/// The client id that may write to internal topics, as in Kafka.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// What a request asks for, as places in its frame.
+struct Plan {
+    acks: i16,
+    has_transactional_id: bool,
+    admin: bool,
+    topics: Vec<TopicPlan>,
+}
+
+struct TopicPlan {
+    name: String,
+    id: Uuid,
+    partitions: Vec<(i32, Option<Range<usize>>)>,
+}
+
+/// Validates and appends. Batches that have to be inflated at length go to the work pool.
+pub fn handle(mut request: Request<'_>) -> Outcome {
+    let plan = match plan(&request) {
+        Ok(plan) => plan,
+        Err(outcome) => return outcome,
+    };
+    let respond = request.respond();
+    if long(&request, &plan) {
+        let shared = request.shared.clone();
+        let mut frame = match request.frame {
+            Frame::Owned(buffer) => buffer,
+            Frame::Borrowed(bytes) => {
+                let mut buffer = shared.pool.take(bytes.len());
+                buffer.push(bytes);
+                buffer
+            }
+        };
+        return Outcome::Park(Box::pin(async move {
+            let work = tokio::task::spawn_blocking(move || {
+                run(&shared, &plan, Bytes::Owned(&mut frame), respond)
+            });
+            work.await.unwrap_or_else(|_| {
+                Outcome::Close("validating a batch failed unexpectedly".to_owned())
+            })
+        }));
+    }
+    match &mut request.frame {
+        Frame::Borrowed(bytes) => run(request.shared, &plan, Bytes::Borrowed(bytes), respond),
+        Frame::Owned(buffer) => run(request.shared, &plan, Bytes::Owned(buffer), respond),
+    }
+}
+
+fn plan(request: &Request<'_>) -> Result<Plan, Outcome> {
+    let frame = request.frame.bytes();
+    let asked = ProduceRequest::decode(&mut Reader::new(request.body()), request.header.version)?;
+    let place = |records: &Records<'_>| {
+        let bytes = records.as_bytes();
+        let from = bytes.as_ptr() as usize - frame.as_ptr() as usize;
+        from..from + bytes.len()
+    };
+    let topics = asked.topic_data.iter().map(|topic| TopicPlan {
+        name: topic.name.to_string(),
+        id: topic.topic_id,
+        partitions: topic
+            .partition_data
+            .iter()
+            .map(|partition| {
+                let records = partition
+                    .records
+                    .as_ref()
+                    .filter(|records| !records.is_empty());
+                (partition.index, records.map(place))
+            })
+            .collect(),
+    });
+    Ok(Plan {
+        acks: asked.acks,
+        has_transactional_id: asked.transactional_id.is_some(),
+        admin: request.client_id() == ADMIN_CLIENT,
+        topics: topics.collect(),
+    })
+}
+
+fn long(request: &Request<'_>, plan: &Plan) -> bool {
+    let frame = request.frame.bytes();
+    let by_id = request.header.version >= 13;
+    plan.topics.iter().any(|topic| {
+        topic.partitions.iter().any(|(index, range)| {
+            let Some(range) = range else { return false };
+            if range.len() <= INLINE_INFLATE_BYTES_MAX {
+                return false;
+            }
+            let Ok(header) = BatchHeader::parse(&frame[range.clone()]) else {
+                return false;
+            };
+            if !header.is_compressed() {
+                return false;
+            }
+            let found = find(request.shared, topic, *index, by_id);
+            found.is_ok_and(|(topic, _)| {
+                needs_inflate(
+                    &header,
+                    &rules(&topic.config, request.header.version, request.shared),
+                )
+            })
+        })
+    })
+}
+
+fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rules {
+    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Rules {
+        produce_version,
+        max_message_bytes: size(config.max_message_bytes),
+        segment_bytes: size(config.segment_bytes),
+        compacted: config.compact,
+        log_append_time: config.log_append_time,
+        before_max_ms: config.timestamp_before_max_ms,
+        after_max_ms: config.timestamp_after_max_ms,
+        inflate: if shared.config.settings().validate_compressed {
+            Inflate::Always
+        } else {
+            Inflate::Never
+        },
+        inflate_bytes_max: INFLATE_BYTES_MAX,
+    }
+}
+
+fn find(
+    shared: &Shared,
+    topic: &TopicPlan,
+    index: i32,
+    by_id: bool,
+) -> Result<(TopicRef, Arc<Partition>), ErrorCode> {
+    let found = shared.topics.named(by_id, &topic.name, topic.id)?;
+    let partition = found
+        .partition(index)
+        .cloned()
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    Ok((found, partition))
+}
+
+/// The request's bytes, in either place.
+enum Bytes<'a> {
+    Borrowed(&'a mut [u8]),
+    Owned(&'a mut BufMut),
+}
+
+impl Bytes<'_> {
+    fn get(&mut self) -> &mut [u8] {
+        match self {
+            Bytes::Borrowed(bytes) => bytes,
+            Bytes::Owned(buffer) => buffer,
+        }
+    }
+
+    /// The one batch that may stay where it is: large, and most of its frame.
+    fn keeps(&self, range: &Range<usize>) -> bool {
+        matches!(self, Bytes::Owned(buffer) if range.len() >= KEEP_BYTES_MIN && range.len() * 2 >= buffer.len())
+    }
+}
+
+type PartitionAnswer = PartitionProduceResponse<'static>;
+
+fn run(shared: &Arc<Shared>, plan: &Plan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
+    let mut answers: Vec<Vec<PartitionAnswer>> = Vec::with_capacity(plan.topics.len());
+    let mut kept = None;
+    let whole = whole_request_error(plan, &mut bytes);
+    for (t, topic) in plan.topics.iter().enumerate() {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (p, (index, range)) in topic.partitions.iter().enumerate() {
+            if whole.is_none()
+                && kept.is_none()
+                && range.as_ref().is_some_and(|range| bytes.keeps(range))
+            {
+                // Its buffer is cut apart when everybody else has been served from it.
+                kept = Some((t, p));
+                partitions.push(PartitionAnswer {
+                    index: *index,
+                    ..Default::default()
+                });
+                continue;
+            }
+            let result = match whole {
+                Some(code) => Err(Refusal::from(code).into()),
+                None => append_copied(
+                    shared,
+                    plan,
+                    topic,
+                    *index,
+                    range.clone(),
+                    &mut bytes,
+                    respond.version(),
+                ),
+            };
+            partitions.push(answer(*index, result));
+        }
+        answers.push(partitions);
+    }
+    if let (Some((t, p)), Bytes::Owned(buffer)) = (kept, &mut bytes) {
+        let topic = &plan.topics[t];
+        let (index, range) = &topic.partitions[p];
+        let range = range.clone().unwrap_or_default();
+        drop(buffer.split_to(range.start));
+        let batch = buffer.split_to(range.len());
+        answers[t][p] = answer(
+            *index,
+            append_kept(shared, plan, topic, *index, batch, respond.version()),
+        );
+    }
+    if plan.acks == 0 {
+        return match answers
+            .iter()
+            .flatten()
+            .find(|partition| partition.error_code != 0)
+        {
+            Some(failed) => Outcome::Close(format!(
+                "a Produce with acks=0 failed with error {}",
+                failed.error_code
+            )),
+            None => Outcome::Nothing,
+        };
+    }
+    Outcome::Reply(encode(plan, answers, respond))
+}
+
+fn encode(plan: &Plan, answers: Vec<Vec<PartitionAnswer>>, respond: Respond) -> Reply {
+    let responses = plan
+        .topics
+        .iter()
+        .zip(answers)
+        .map(|(topic, partition_responses)| TopicProduceResponse {
+            name: Cow::Borrowed(&topic.name),
+            topic_id: topic.id,
+            partition_responses,
+        });
+    let response = ProduceResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    };
+    respond.encode(&[], |w| response.encode(w, respond.version()))
+}
+
+/// Errors that concern every partition: acks (E50), transactional records without an id (E68).
+fn whole_request_error(plan: &Plan, bytes: &mut Bytes<'_>) -> Option<ErrorCode> {
+    if !plan.has_transactional_id {
+        let frame = bytes.get();
+        let ranges = plan
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .filter_map(|(_, range)| range.clone());
+        let transactional = |range: Range<usize>| {
+            BatchHeader::parse(&frame[range]).is_ok_and(|header| header.is_transactional())
+        };
+        if ranges.into_iter().any(transactional) {
+            return Some(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+    }
+    (!(-1..=1).contains(&plan.acks)).then_some(ErrorCode::InvalidRequiredAcks)
+}
+
+struct Accepted {
+    base_offset: i64,
+    log_append_time_ms: i64,
+    log_start: i64,
+}
+
+fn answer(index: i32, result: Result<Accepted, Invalid>) -> PartitionAnswer {
+    match result {
+        Ok(accepted) => PartitionAnswer {
+            index,
+            base_offset: accepted.base_offset,
+            log_append_time_ms: accepted.log_append_time_ms,
+            log_start_offset: accepted.log_start,
+            ..Default::default()
+        },
+        Err(Invalid {
+            refusal,
+            record_errors,
+        }) => PartitionAnswer {
+            index,
+            error_code: refusal.code.code(),
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            record_errors: record_errors
+                .into_iter()
+                .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                    batch_index,
+                    batch_index_error_message: message.map(Cow::Owned),
+                })
+                .collect(),
+            error_message: refusal.message,
+            ..Default::default()
+        },
+    }
+}
+
+fn checked_target(
+    shared: &Shared,
+    plan: &Plan,
+    topic: &TopicPlan,
+    index: i32,
+    records: &[u8],
+    version: i16,
+) -> Result<(TopicRef, Arc<Partition>), Invalid> {
+    let (found, partition) = find(shared, topic, index, version >= 13)
+        .map_err(|code| Invalid::from(Refusal::from(code)))?;
+    validate_shape(records, version)?;
+    if found.internal && !plan.admin {
+        let message = format!("{} is internal and not written to by clients", found.name);
+        return Err(Refusal::new(ErrorCode::InvalidTopicException, message).into());
+    }
+    Ok((found, partition))
+}
+
+fn append_copied(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    topic: &TopicPlan,
+    index: i32,
+    range: Option<Range<usize>>,
+    bytes: &mut Bytes<'_>,
+    version: i16,
+) -> Result<Accepted, Invalid> {
+    let records = &mut bytes.get()[range.unwrap_or_default()];
+    let (found, partition) = checked_target(shared, plan, topic, index, records, version)?;
+    let valid = validate_produce(
+        records,
+        &rules(&found.config, version, shared),
+        shared.clock.now(),
+    )?;
+    append(
+        shared,
+        &partition,
+        Incoming::Copied(records),
+        &valid.header,
+        valid.log_append_time_ms,
+    )
+}
+
+fn append_kept(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    topic: &TopicPlan,
+    index: i32,
+    mut batch: BufMut,
+    version: i16,
+) -> Result<Accepted, Invalid> {
+    let (found, partition) = checked_target(shared, plan, topic, index, &batch, version)?;
+    let valid = validate_produce(
+        &mut batch,
+        &rules(&found.config, version, shared),
+        shared.clock.now(),
+    )?;
+    append(
+        shared,
+        &partition,
+        Incoming::Kept(batch),
+        &valid.header,
+        valid.log_append_time_ms,
+    )
+}
+
+fn append(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    incoming: Incoming<'_>,
+    header: &BatchHeader,
+    log_append_time_ms: i64,
+) -> Result<Accepted, Invalid> {
+    use std::sync::atomic::Ordering::Relaxed;
+    shared.memory.make_room().map_err(Invalid::from)?;
+    let appended = partition
+        .append(incoming, header, Origin::Client, shared.clock.now())
+        .map_err(Invalid::from)?;
+    shared
+        .metrics
+        .bytes_in
+        .fetch_add(header.total_bytes() as u64, Relaxed);
+    shared.metrics.batches_in.fetch_add(1, Relaxed);
+    let log_append_time_ms = match appended.duplicate_timestamp {
+        Some(original) if log_append_time_ms >= 0 => original,
+        _ => log_append_time_ms,
+    };
+    Ok(Accepted {
+        base_offset: appended.base_offset,
+        log_append_time_ms,
+        log_start: appended.log_start,
+    })
+}

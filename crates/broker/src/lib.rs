@@ -1,0 +1,32 @@
+//! A Kafka broker as a library: many per process, in memory, started in milliseconds.
+//!
+//! ```
+//! let broker = rustka::Broker::builder().port(0).http_port(0).start()?;
+//! assert!(broker.bootstrap().starts_with("127.0.0.1:"));
+//! # Ok::<(), rustka::StartError>(())
+//! ```
+//! The library installs no allocator, no signal handler and no log subscriber, and runs inside or outside of a runtime.
+
+pub mod apis;
+pub mod broker;
+pub mod buffer;
+pub mod clock;
+pub mod connection;
+pub mod handlers;
+mod housekeeping;
+#[cfg(feature = "http")]
+mod http;
+pub mod listener;
+pub mod metrics;
+pub mod options;
+pub mod out;
+mod producer_ids;
+mod random;
+pub mod request;
+pub mod storage;
+pub mod topics;
+pub mod transport;
+
+pub use broker::{Broker, StartError};
+pub use clock::Clock;
+pub use options::Options;

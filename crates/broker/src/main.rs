@@ -1,0 +1,88 @@
+//! The `rustka` command: a broker until it is told to stop.
+
+mod flags;
+
+use flags::Parsed;
+use std::io::Write;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let options = match flags::parse(std::env::args_os().skip(1)) {
+        Ok(Parsed::Run(options)) => options,
+        Ok(Parsed::Print(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(sentence) => {
+            eprintln!("rustka: {sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = options.check() {
+        eprintln!("rustka: {error}");
+        return ExitCode::from(2);
+    }
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rustka: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(run(options))
+}
+
+async fn run(options: rustka::Options) -> ExitCode {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        eprintln!("rustka: cannot listen for signals");
+        return ExitCode::FAILURE;
+    };
+    let broker = match options.start() {
+        Ok(broker) => broker,
+        Err(error) => {
+            eprintln!("rustka: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let line = format!(
+        "{{\"ready\":true,\"bootstrap\":\"{}\",\"http\":\"{}\",\"node_id\":{},\"version\":\"{}\"}}\n",
+        broker.bootstrap(),
+        broker
+            .http()
+            .map_or_else(String::new, |address| address.to_string()),
+        broker.node_id(),
+        env!("CARGO_PKG_VERSION"),
+    );
+    let mut stdout = std::io::stdout().lock();
+    // Whoever started us may have closed its end; a broker serves all the same.
+    if let Err(error) = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        tracing::debug!("nobody reads the ready line: {error}");
+    }
+    drop(stdout);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    broker.stop().await;
+    ExitCode::SUCCESS
+}

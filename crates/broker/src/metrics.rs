@@ -1,0 +1,226 @@
+//! Plain counters, summed when somebody asks.
+
+use rustka_wire::api::ApiKey;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Log lines about closed connections within one window of [`LOG_WINDOW_LINES`] are dropped and counted.
+const LOG_WINDOW_LINES: u64 = 10;
+/// Length of that window.
+const LOG_WINDOW_MS: i64 = 1_000;
+/// API keys counted one by one.
+const APIS_MAX: usize = 128;
+
+/// What one broker has done since its start.
+pub struct Metrics {
+    requests: Vec<AtomicU64>,
+    /// Connections accepted.
+    pub connections_accepted: AtomicU64,
+    /// Connections open now.
+    pub connections_open: AtomicI64,
+    /// Bytes of batches appended.
+    pub bytes_in: AtomicU64,
+    /// Bytes of batches sent to fetchers.
+    pub bytes_out: AtomicU64,
+    /// Batches appended.
+    pub batches_in: AtomicU64,
+    /// Chunks dropped because the memory limit was reached.
+    pub chunks_evicted: AtomicU64,
+    closed: Mutex<Closed>,
+}
+
+#[derive(Default)]
+struct Closed {
+    by_reason: BTreeMap<&'static str, u64>,
+    window_start_ms: i64,
+    lines: u64,
+    dropped: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            requests: (0..APIS_MAX).map(|_| AtomicU64::new(0)).collect(),
+            connections_accepted: AtomicU64::new(0),
+            connections_open: AtomicI64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            batches_in: AtomicU64::new(0),
+            chunks_evicted: AtomicU64::new(0),
+            closed: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts one request of this API.
+    pub fn request(&self, api: i16) {
+        if let Some(counter) = usize::try_from(api)
+            .ok()
+            .and_then(|api| self.requests.get(api))
+        {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Requests of one API so far.
+    pub fn requests(&self, api: i16) -> u64 {
+        usize::try_from(api)
+            .ok()
+            .and_then(|api| self.requests.get(api))
+            .map_or(0, |counter| counter.load(Relaxed))
+    }
+
+    /// Counts a connection that the broker closed, and says so in the log at a bounded rate.
+    pub fn connection_closed(&self, peer: SocketAddr, reason: &str, now_ms: i64) {
+        let mut closed = self
+            .closed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *closed.by_reason.entry("refused").or_default() += 1;
+        if now_ms - closed.window_start_ms >= LOG_WINDOW_MS {
+            if closed.dropped > 0 {
+                tracing::warn!("{} more connections were closed", closed.dropped);
+            }
+            (closed.window_start_ms, closed.lines, closed.dropped) = (now_ms, 0, 0);
+        }
+        if closed.lines < LOG_WINDOW_LINES {
+            closed.lines += 1;
+            tracing::warn!("closed the connection from {peer}: {}", printable(reason));
+        } else {
+            closed.dropped += 1;
+        }
+    }
+
+    /// Connections that the broker closed because of what they sent.
+    pub fn connections_refused(&self) -> u64 {
+        self.closed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .by_reason
+            .values()
+            .sum()
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self, pool_in_use: usize, pool_kept: usize) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, kind: &str, help: &str, value: String| {
+            let _infallible = write!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+            );
+        };
+        let count = |counter: &AtomicU64| counter.load(Relaxed).to_string();
+        line(
+            "rustka_connections_accepted_total",
+            "counter",
+            "Connections accepted.",
+            count(&self.connections_accepted),
+        );
+        line(
+            "rustka_connections",
+            "gauge",
+            "Connections open.",
+            self.connections_open.load(Relaxed).to_string(),
+        );
+        line(
+            "rustka_connections_refused_total",
+            "counter",
+            "Connections closed for what they sent.",
+            self.connections_refused().to_string(),
+        );
+        line(
+            "rustka_bytes_in_total",
+            "counter",
+            "Bytes of record batches appended.",
+            count(&self.bytes_in),
+        );
+        line(
+            "rustka_bytes_out_total",
+            "counter",
+            "Bytes of record batches sent to consumers.",
+            count(&self.bytes_out),
+        );
+        line(
+            "rustka_batches_in_total",
+            "counter",
+            "Record batches appended.",
+            count(&self.batches_in),
+        );
+        line(
+            "rustka_chunks_evicted_total",
+            "counter",
+            "Chunks dropped at the memory limit.",
+            count(&self.chunks_evicted),
+        );
+        line(
+            "rustka_memory_bytes",
+            "gauge",
+            "Bytes of frames and log chunks in use.",
+            pool_in_use.to_string(),
+        );
+        line(
+            "rustka_memory_kept_bytes",
+            "gauge",
+            "Bytes of freed chunks kept for reuse.",
+            pool_kept.to_string(),
+        );
+        text.push_str(
+            "# HELP rustka_requests_total Requests by API.\n# TYPE rustka_requests_total counter\n",
+        );
+        for (key, counter) in self.requests.iter().enumerate() {
+            let n = counter.load(Relaxed);
+            if n > 0 {
+                let name = i16::try_from(key)
+                    .ok()
+                    .and_then(ApiKey::find)
+                    .map_or("unknown", |api| api.name);
+                let _infallible = writeln!(text, "rustka_requests_total{{api=\"{name}\"}} {n}");
+            }
+        }
+        text
+    }
+}
+
+/// Text from outside, fit for one line of a log: nothing unprintable, at most 256 characters.
+pub fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars().take(256) {
+        let hidden = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if hidden {
+            line.extend(c.escape_unicode());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_forge_a_log_line() {
+        assert_eq!(
+            printable("a\r\nINFO x\u{1b}[2J\u{202e}"),
+            "a\\u{d}\\u{a}INFO x\\u{1b}[2J\\u{202e}"
+        );
+        assert_eq!(printable(&"x".repeat(1000)).len(), 256);
+    }
+
+    #[test]
+    fn a_flood_of_bad_connections_is_counted_but_not_all_of_it_logged() {
+        let metrics = Metrics::default();
+        for _ in 0..1000 {
+            metrics.connection_closed(([127, 0, 0, 1], 1).into(), "nonsense", 5);
+        }
+        assert_eq!(metrics.connections_refused(), 1000);
+        assert_eq!(metrics.closed.lock().unwrap().lines, LOG_WINDOW_LINES);
+    }
+}

@@ -1,0 +1,177 @@
+//! What a broker can be told before it starts.
+
+use crate::broker::{Broker, StartError};
+use crate::clock::Clock;
+use rustka_core::config::BrokerConfig;
+
+/// Kafka's port.
+const PORT_DEFAULT: u16 = 9092;
+/// The id of a lone node.
+const NODE_ID_DEFAULT: i32 = 1;
+/// Memory for records never defaults to less than this.
+const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
+
+/// Options of a broker; see [`Broker::builder`].
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) http_port: Option<u16>,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) strict: bool,
+    pub(crate) configs: Vec<(String, String)>,
+    pub(crate) clock: Clock,
+    pub(crate) node_id: i32,
+    pub(crate) cluster_id: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            host: "127.0.0.1".to_owned(),
+            port: PORT_DEFAULT,
+            http_port: None,
+            memory_limit: None,
+            strict: false,
+            configs: Vec::new(),
+            clock: Clock::system(),
+            node_id: NODE_ID_DEFAULT,
+            cluster_id: None,
+        }
+    }
+}
+
+impl Options {
+    /// Address to listen on; loopback by default.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    /// Port for Kafka clients, 0 for a free one; 9092 by default.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Port for health and metrics, 0 for a free one; by default 8080 or, if taken, a free one.
+    pub fn http_port(mut self, port: u16) -> Self {
+        self.http_port = Some(port);
+        self
+    }
+
+    /// Bytes that frames and records may take; by default a quarter of what the process may use.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Kafka's own defaults and checks wherever ours differ.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Any Kafka broker config.
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.configs.push((key.into(), value.into()));
+        self
+    }
+
+    /// Where time comes from.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The cluster's id; random per life by default.
+    pub fn cluster_id(mut self, id: impl Into<String>) -> Self {
+        self.cluster_id = Some(id.into());
+        self
+    }
+
+    /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), StartError> {
+        self.broker_config().map(|_| ())
+    }
+
+    /// Starts the broker, in the runtime at hand or else in one of its own.
+    pub fn start(self) -> Result<Broker, StartError> {
+        Broker::start(self)
+    }
+
+    pub(crate) fn broker_config(&self) -> Result<BrokerConfig, StartError> {
+        BrokerConfig::new(
+            self.configs.iter().map(|(key, value)| (&**key, &**value)),
+            self.strict,
+        )
+        .map_err(|refusal| {
+            StartError(refusal.message.map_or_else(
+                || refusal.code.name().to_owned(),
+                |message| message.into_owned(),
+            ))
+        })
+    }
+
+    pub(crate) fn memory_limit_bytes(&self) -> usize {
+        let bytes = self
+            .memory_limit
+            .unwrap_or_else(|| (usable_memory_bytes() / 4).max(MEMORY_DEFAULT_MIN));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// Memory that this process may use: its control group's limit, else the machine's memory.
+fn usable_memory_bytes() -> u64 {
+    let number = |path: &str| {
+        std::fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            line.split_whitespace()
+                .nth(1)?
+                .parse::<u64>()
+                .ok()
+                .map(|kib| kib * 1024)
+        });
+    let group = number("/sys/fs/cgroup/memory.max")
+        .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    match (machine, group) {
+        (Some(machine), Some(group)) => machine.min(group),
+        (Some(bytes), None) | (None, Some(bytes)) => bytes,
+        (None, None) => MEMORY_DEFAULT_MIN * 4,
+    }
+}
+
+/// Reads a size: bytes, or K, M, G as powers of 1024.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (digits, factor) = match text.as_bytes().last()? {
+        b'K' | b'k' => (&text[..text.len() - 1], 1u64 << 10),
+        b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
+        b'G' | b'g' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_powers_of_1024() {
+        assert_eq!(parse_size("123"), Some(123));
+        assert_eq!(parse_size("8G"), Some(8 << 30));
+        assert_eq!(parse_size("64k"), Some(64 << 10));
+        assert_eq!(parse_size("1.5G"), None);
+        assert_eq!(parse_size("99999999999G"), None);
+        assert_eq!(parse_size(""), None);
+        assert_eq!(parse_size("ü"), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! The one place that draws random numbers.
+
+use rustka_wire::codec::Uuid;
+
+fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
+    bytes
+}
+
+/// A random (version 4) id that Kafka would accept: never one of its reserved ids.
+pub fn uuid() -> Uuid {
+    loop {
+        let mut id: [u8; 16] = bytes();
+        id[6] = id[6] & 0x0f | 0x40;
+        id[8] = id[8] & 0x3f | 0x80;
+        let id = Uuid(id);
+        // Kafka's own tools choke on an id whose text looks like an option.
+        if !id.to_string().starts_with('-') {
+            return id;
+        }
+    }
+}
+
+/// A random number.
+pub fn u32() -> u32 {
+    u32::from_be_bytes(bytes())
+}

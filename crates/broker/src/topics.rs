@@ -1,0 +1,60 @@
+//! The broker's topics: the catalog behind a lock, and the ways to a partition.
+
+use crate::storage::memory::Partition;
+use rustka_core::catalog::{Catalog, Topic};
+use rustka_core::error::ErrorCode;
+use rustka_wire::codec::Uuid;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// One topic; never changes, a changed topic is a new one of the same id.
+pub type TopicRef = Arc<Topic<Arc<Partition>>>;
+
+/// All topics.
+pub struct Topics(RwLock<Catalog<Arc<Partition>>>);
+
+impl Default for Topics {
+    fn default() -> Self {
+        Topics(RwLock::new(Catalog::new()))
+    }
+}
+
+impl Topics {
+    /// The catalog, to be read. Never held over an await.
+    pub fn read(&self) -> RwLockReadGuard<'_, Catalog<Arc<Partition>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The catalog, to be changed.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Catalog<Arc<Partition>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A topic by name.
+    pub fn by_name(&self, name: &str) -> Option<TopicRef> {
+        self.read().by_name(name).cloned()
+    }
+
+    /// A topic by id.
+    pub fn by_id(&self, id: Uuid) -> Option<TopicRef> {
+        self.read().by_id(id).cloned()
+    }
+
+    /// A partition by its topic's name.
+    pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.read().by_name(topic)?.partition(index).cloned()
+    }
+
+    /// The topic that a request names by id (`by_id`) or by name, or the error Kafka has for it.
+    pub fn named(&self, by_id: bool, name: &str, id: Uuid) -> Result<TopicRef, ErrorCode> {
+        if by_id {
+            self.by_id(id).ok_or(ErrorCode::UnknownTopicId)
+        } else {
+            self.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+        }
+    }
+
+    /// Every topic, by name.
+    pub fn all(&self) -> Vec<TopicRef> {
+        self.read().topics().cloned().collect()
+    }
+}
