@@ -6,6 +6,7 @@ mod alter;
 mod broker;
 mod describe;
 mod documentation;
+mod group;
 mod overrides;
 #[cfg(test)]
 mod recorded;
@@ -18,10 +19,9 @@ pub use alter::{
     AlterOperation, Alteration, alter_broker, alter_overrides, replace_broker, replace_overrides,
 };
 pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
-pub use describe::{
-    ConfigEntry, ConfigSource, Synonym, describe_broker, describe_group, describe_topic,
-};
+pub use describe::{ConfigEntry, ConfigSource, Synonym, describe_broker, describe_topic};
 pub use documentation::{documentation, is_honoured};
+pub use group::{describe_client_metrics, describe_group, group_value};
 pub use overrides::Overrides;
 pub use suggest::nearest_name;
 pub use table::{ConfigDefault, ConfigKey, ConfigType, Scope, find_key, keys};

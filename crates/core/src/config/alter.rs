@@ -1,5 +1,6 @@
 //! Changing configs: AlterConfigs and IncrementalAlterConfigs on plain maps.
 
+use super::group::validate_group;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, find_key};
 use super::topic::{effective_value, is_behind_a_topic_key, validate_topic};
@@ -163,6 +164,7 @@ fn keep_min_insync_replicas(layer: DynamicLayer, next: Overrides) -> Result<Over
 fn validate(scope: Scope, broker: &BrokerConfig, next: &Overrides) -> Result<(), Refusal> {
     match scope {
         Scope::Topic => validate_topic(broker, next),
+        Scope::Group => validate_group(broker, next),
         _ => Ok(()),
     }
 }

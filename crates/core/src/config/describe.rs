@@ -6,7 +6,7 @@ use super::alter::is_dynamic;
 use super::broker::{BrokerConfig, Resolved};
 use super::documentation::documentation;
 use super::overrides::Overrides;
-use super::table::{ConfigKey, ConfigType, Scope, find_key, keys};
+use super::table::{ConfigKey, ConfigType, Scope, keys};
 use super::topic;
 
 /// Which layer a value comes from.
@@ -77,7 +77,11 @@ impl ConfigEntry {
         self.source == ConfigSource::Default
     }
 
-    fn new(key: &'static ConfigKey, resolved: Resolved<'_>, read_only: bool) -> ConfigEntry {
+    pub(super) fn new(
+        key: &'static ConfigKey,
+        resolved: Resolved<'_>,
+        read_only: bool,
+    ) -> ConfigEntry {
         let sensitive = key.is_sensitive();
         let owned = |value: Option<Cow<'_, str>>| {
             let value = value.filter(|_| !sensitive)?;
@@ -144,33 +148,6 @@ pub fn describe_broker(broker: &BrokerConfig, cluster_default: bool) -> Vec<Conf
     entries
 }
 
-/// Every config of a group with these overrides, by name. A group's keys stand before the broker's `group.` ones.
-pub fn describe_group(broker: &BrokerConfig, overrides: &Overrides) -> Vec<ConfigEntry> {
-    let shown = |key: &&ConfigKey| !key.internal || overrides.get(key.name).is_some();
-    let describe = |key: &'static ConfigKey| {
-        let behind = find_key(Scope::Broker, &format!("group.{}", key.name));
-        let mut synonyms = Vec::new();
-        if let Some(value) = overrides.get(key.name) {
-            synonyms.push((key.name, Some(Cow::Borrowed(value)), ConfigSource::Group));
-        }
-        if let Some(behind) = behind {
-            synonyms.extend(broker.synonyms(behind.name, &[behind.name]));
-        }
-        let value = overrides
-            .get(key.name)
-            .or_else(|| behind.and_then(|behind| broker.value(behind.name)))
-            .or_else(|| key.default_value());
-        let resolved = Resolved {
-            value: value.map(Cow::Borrowed),
-            source: synonyms.first().map_or(ConfigSource::Default, |s| s.2),
-            synonyms,
-        };
-        ConfigEntry::new(key, resolved, false)
-    };
-    let keys = keys(Scope::Group).iter().filter(shown);
-    keys.map(describe).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,21 +179,6 @@ mod tests {
                 .iter()
                 .any(|entry| entry.name == "internal.segment.bytes")
         );
-    }
-
-    #[test]
-    fn a_groups_own_value_stands_before_the_brokers() {
-        let broker =
-            BrokerConfig::new([("group.share.session.timeout.ms", "50000")], false).unwrap();
-        let set = [("consumer.session.timeout.ms", Some("45001"))];
-        let entries = describe_group(&broker, &Overrides::parse(Scope::Group, set).unwrap());
-        let told = |name| {
-            let entry = entry(&entries, name);
-            (entry.value.as_deref().unwrap(), entry.source.code())
-        };
-        assert_eq!(told("consumer.session.timeout.ms"), ("45001", 8));
-        assert_eq!(told("share.session.timeout.ms"), ("50000", 4));
-        assert_eq!(told("consumer.heartbeat.interval.ms"), ("5000", 5));
     }
 
     #[test]

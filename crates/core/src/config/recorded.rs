@@ -14,6 +14,7 @@ fn line(resource: &str, entry: &ConfigEntry) -> String {
         ConfigSource::Topic => "DYNAMIC_TOPIC_CONFIG",
         ConfigSource::DynamicBroker => "DYNAMIC_BROKER_CONFIG",
         ConfigSource::DynamicDefaultBroker => "DYNAMIC_DEFAULT_BROKER_CONFIG",
+        ConfigSource::Group => "DYNAMIC_GROUP_CONFIG",
         ConfigSource::StaticBroker => "STATIC_BROKER_CONFIG",
         _ => "DEFAULT_CONFIG",
     };
@@ -59,7 +60,10 @@ fn every_config_is_described_as_kafka_does() {
     )
     .unwrap();
     let created = TopicConfig::resolve(&broker, &Overrides::default());
+    let group = [("consumer.session.timeout.ms", Some("45001"))];
+    let group = Overrides::parse(Scope::Group, group).unwrap();
     let ours = [
+        ("GROUP", describe_group(&broker, &group)),
         ("TOPIC", describe_topic(&broker, &overrides)),
         ("BROKER", describe_broker(&broker, false)),
         ("CREATED", created.entries(&broker).to_vec()),
