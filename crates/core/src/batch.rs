@@ -323,10 +323,13 @@ pub fn set_max_timestamp(batch: &mut [u8], log_append_time: bool, max_timestamp:
     if before.log_append_time() == log_append_time && before.max_timestamp == max_timestamp {
         return;
     }
+    // Bits without a meaning go when Kafka writes attributes.
+    let kept =
+        before.attributes & (CODEC_BITS | TRANSACTIONAL_BIT | CONTROL_BIT | DELETE_HORIZON_BIT);
     let attributes = if log_append_time {
-        before.attributes | LOG_APPEND_TIME_BIT
+        kept | LOG_APPEND_TIME_BIT
     } else {
-        before.attributes & !LOG_APPEND_TIME_BIT
+        kept
     };
     put(fixed, ATTRIBUTES_AT, attributes.to_be_bytes());
     put(fixed, MAX_TIMESTAMP_AT, max_timestamp.to_be_bytes());

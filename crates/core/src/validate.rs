@@ -108,16 +108,21 @@ fn invalid<T>(code: ErrorCode, message: &'static str) -> Result<T, Invalid> {
 /// The checks that come before the topic is even looked at: one whole batch of format 2 that this version may carry.
 pub fn validate_shape(records: &[u8], produce_version: i16) -> Result<BatchHeader, Invalid> {
     const NO_BATCH: &str = "the request has no complete record batch for the partition";
-    let Some(start) = records.first_chunk::<{ MAGIC_AT + 1 }>() else {
+    let Some([.., a, b, c, d]) = records.first_chunk::<OVERHEAD_BYTES>() else {
         return invalid(ErrorCode::InvalidRecord, NO_BATCH);
     };
-    let [.., a, b, c, d, _, _, _, _, magic] = *start;
-    let length = i32::from_be_bytes([a, b, c, d]);
+    let length = i32::from_be_bytes([*a, *b, *c, *d]);
     if length < LENGTH_MIN {
         return invalid(
             ErrorCode::CorruptMessage,
             "the batch is shorter than any can be",
         );
+    }
+    let Some(magic) = records.get(MAGIC_AT).map(|magic| magic.cast_signed()) else {
+        return invalid(ErrorCode::InvalidRecord, NO_BATCH);
+    };
+    if !(0..=MAGIC).contains(&magic) {
+        return invalid(ErrorCode::CorruptMessage, "no batch has this format");
     }
     let total = usize::try_from(length)
         .unwrap_or(0)
@@ -125,8 +130,8 @@ pub fn validate_shape(records: &[u8], produce_version: i16) -> Result<BatchHeade
     if total > records.len() {
         return invalid(ErrorCode::InvalidRecord, NO_BATCH);
     }
-    if magic.cast_signed() != MAGIC {
-        return Err(BatchError::Magic(magic.cast_signed()).into());
+    if magic != MAGIC {
+        return Err(BatchError::Magic(magic).into());
     }
     if total < HEADER_BYTES {
         return invalid(

@@ -105,6 +105,7 @@ impl<'a> Records<'a> {
         }
     }
 
+    #[inline]
     fn take(&mut self) -> Result<Record<'a>, BatchError> {
         let start = self.bytes.len() - self.rest.len();
         let length = length(varint::take_i32(&mut self.rest)?)?;
@@ -139,6 +140,7 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, BatchError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
@@ -158,6 +160,7 @@ fn length(declared: i32) -> Result<usize, BatchError> {
     usize::try_from(declared).map_err(|_| BatchError::NegativeLength)
 }
 
+#[inline]
 fn take_bytes<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], BatchError> {
     let (taken, rest) = bytes
         .split_at_checked(length)
@@ -166,6 +169,7 @@ fn take_bytes<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Batch
     Ok(taken)
 }
 
+#[inline]
 fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BatchError> {
     // Any negative length is null to Kafka's own reader.
     match usize::try_from(varint::take_i32(bytes)?) {

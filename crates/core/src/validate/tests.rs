@@ -87,10 +87,16 @@ fn one_batch_per_partition() {
 }
 
 #[test]
-fn old_formats_are_refused_and_impossible_lengths_are_corrupt() {
-    let mut batch = plain(&[1]);
-    batch[16] = 1;
-    assert_eq!(code(&batch, &Rules::default()), ErrorCode::InvalidRecord);
+fn old_formats_are_refused_and_impossible_ones_are_corrupt() {
+    let magic = |magic| {
+        let mut batch = plain(&[1]);
+        batch[16] = magic;
+        code(&batch, &Rules::default())
+    };
+    assert_eq!(magic(0), ErrorCode::InvalidRecord);
+    assert_eq!(magic(1), ErrorCode::InvalidRecord);
+    assert_eq!(magic(3), ErrorCode::CorruptMessage);
+    assert_eq!(magic(0xff), ErrorCode::CorruptMessage);
     for length in [i32::MIN, -1, 0, 13, 48] {
         let mut batch = plain(&[1]);
         batch[8..12].copy_from_slice(&length.to_be_bytes());
@@ -405,4 +411,16 @@ fn forged_bytes_never_panic() {
             }
         }
     }
+}
+
+#[test]
+fn bits_without_a_meaning_stay_unless_the_batch_is_rewritten() {
+    let honest = forged(&plain(&[10]), 21, &[0xff, 0x80]);
+    let mut batch = honest.clone();
+    validate_produce(&mut batch, &Rules::default(), NOW).unwrap();
+    assert_eq!(batch, honest);
+    let mut batch = forged(&honest, 35, &77i64.to_be_bytes());
+    let validated = validate_produce(&mut batch, &Rules::default(), NOW).unwrap();
+    assert_eq!(validated.header.attributes, 0);
+    assert_eq!(batch, plain(&[10]));
 }
