@@ -225,6 +225,7 @@ pub struct TopicConfig {
     /// The share of a log that must be dirty before it is compacted.
     pub min_cleanable_dirty_ratio: f64,
     entries: OnceLock<Box<[ConfigEntry]>>,
+    created_entries: OnceLock<Box<[ConfigEntry]>>,
 }
 
 impl fmt::Debug for TopicConfig {
@@ -281,15 +282,21 @@ impl TopicConfig {
             min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
             overrides: overrides.clone(),
             entries: OnceLock::new(),
+            created_entries: OnceLock::new(),
         }
+    }
+
+    /// All of a topic's configs as DescribeConfigs tells them, made at the first call.
+    pub fn entries(&self, broker: &BrokerConfig) -> &[ConfigEntry] {
+        self.entries
+            .get_or_init(|| describe_topic(broker, &self.overrides).into())
     }
 
     /// All of a topic's configs as CreateTopics tells them, made at the first call.
     ///
-    /// DescribeConfigs ([`describe_topic`]) leaves a source out where a value comes from a key in another unit; this
-    /// names the layer.
-    pub fn entries(&self, broker: &BrokerConfig) -> &[ConfigEntry] {
-        self.entries.get_or_init(|| {
+    /// DescribeConfigs leaves the source out where a value comes from a key in another unit; this names the layer.
+    pub fn created_entries(&self, broker: &BrokerConfig) -> &[ConfigEntry] {
+        self.created_entries.get_or_init(|| {
             let mut entries = describe_topic(broker, &self.overrides);
             for entry in &mut entries {
                 if entry.source == ConfigSource::Default {
@@ -416,11 +423,11 @@ mod tests {
         let value = Some(Cow::Borrowed("86400000"));
         let config = TopicConfig::resolve(&broker, &Overrides::default());
         assert_eq!(
-            source(config.entries(&broker)),
+            source(config.created_entries(&broker)),
             Some((value.clone(), ConfigSource::StaticBroker))
         );
         assert_eq!(
-            source(&describe_topic(&broker, &Overrides::default())),
+            source(config.entries(&broker)),
             Some((value, ConfigSource::Default))
         );
     }
