@@ -61,15 +61,12 @@ impl<'a> Peer<'a> {
         clear(&folder)?;
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let path = tools.peers.join(format!("{script}.sh"));
-        let mut command = Command::new(&path);
-        command.arg(port.to_string()).arg(&folder);
-        command.stdin(Stdio::null()).env("KBENCH", &tools.kbench);
-        if let Some(rustka) = &tools.rustka {
-            command.env("RUSTKA_BIN", rustka);
-        }
         let mut started_ns = unix_ns();
-        let child = command
-            .spawn()
+        // the kernel ends the peer when this process dies
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM"]).arg(&path);
+        let child = spawn(tools, command, port, &folder)
+            .or_else(|_| spawn(tools, Command::new(&path), port, &folder))
             .map_err(|e| format!("{}: {e}", path.display()))?;
         let mut peer = Peer {
             name,
@@ -81,7 +78,7 @@ impl<'a> Peer<'a> {
             ready: Figures::new(),
             rows: Vec::new(),
         };
-        let stamps = peer.load(&format!("ready --secs {READY_SECS}"))?;
+        let stamps = peer.first_answers()?;
         // a later zero, e.g. after a format step
         if let Ok(text) = fs::read_to_string(peer.folder.join("t0"))
             && let Ok(seconds) = text.trim().parse::<f64>()
@@ -97,6 +94,32 @@ impl<'a> Peer<'a> {
         .to_vec();
         peer.pid = broker_of(peer.child.id());
         Ok(peer)
+    }
+
+    /// Waits until it is ready, or has ended.
+    fn first_answers(&mut self) -> Result<Figures, String> {
+        let failed = |e| format!("kbench ready: {e}");
+        let mut command = self.command(&format!("ready --secs {READY_SECS}"));
+        let mut ready = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+        while ready.try_wait().map_err(failed)?.is_none() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                ready.kill().map_err(failed)?;
+                ready.wait().map_err(failed)?;
+                return Err(format!("the peer ended by itself: {status}{}", self.said()));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let output = ready.wait_with_output().map_err(failed)?;
+        parse(&String::from_utf8_lossy(&output.stdout))
+            .ok_or_else(|| format!("not ready in {READY_SECS} s{}", self.said()))
+    }
+
+    /// The last line of the peer's log.
+    fn said(&self) -> String {
+        let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+        log.lines()
+            .last()
+            .map_or_else(String::new, |line| format!(": {line}"))
     }
 
     /// Keeps figures under the name of a row.
@@ -220,6 +243,16 @@ impl Drop for Peer<'_> {
             eprintln!("  {}: {e}", self.name);
         }
     }
+}
+
+/// Runs the script, at once or through another program.
+fn spawn(tools: &Tools, mut command: Command, port: u16, folder: &Path) -> std::io::Result<Child> {
+    command.arg(port.to_string()).arg(folder);
+    command.stdin(Stdio::null()).env("KBENCH", &tools.kbench);
+    if let Some(rustka) = &tools.rustka {
+        command.env("RUSTKA_BIN", rustka);
+    }
+    command.spawn()
 }
 
 fn clear(folder: &Path) -> Result<(), String> {
