@@ -5,5 +5,7 @@ mod journal;
 mod limits;
 mod offsets;
 mod rebalance;
+mod simulation;
 mod static_members;
+mod transcripts;
 mod world;
