@@ -51,13 +51,14 @@ struct Run<'a, 'b> {
     target: &'a mut Target<'b>,
     connections: BTreeMap<String, Connection>,
     variables: Map<String, Value>,
+    captured: Map<String, Value>,
     now_ms: i64,
     correlation: i32,
 }
 
 /// Plays one run and returns what each step led to: `{"answer": tree}`, `"closed"`, `"sent"` or null.
 ///
-/// In the answers captured values read `"$name"`, times near the present `{"now": milliseconds}`, and the broker's port `"$port"`.
+/// In the answers ids chosen by the broker read `"another"` and captured values `"$name"`, times near the present `{"now": milliseconds}`, and the broker's port `"$port"`.
 pub fn play(
     schemas: &Schemas,
     name: &str,
@@ -77,6 +78,7 @@ pub fn play(
         target,
         connections: BTreeMap::new(),
         variables: all,
+        captured: Map::new(),
         now_ms,
         correlation: 0,
     };
@@ -295,7 +297,7 @@ impl Run<'_, '_> {
             let slot = outcome
                 .pointer_mut(&pointer)
                 .ok_or_else(|| format!("nothing to capture at {pointer}"))?;
-            self.variables.insert(name.clone(), slot.clone());
+            self.captured.insert(name.clone(), slot.clone());
             *slot = json!(format!("${name}"));
         }
         self.normalise("", &mut outcome);
@@ -310,7 +312,14 @@ impl Run<'_, '_> {
                 .for_each(|(key, value)| self.normalise(key, value)),
             Value::Number(number) => {
                 let number = number.as_i64().unwrap_or(0);
-                if key == "port" && number == i64::from(self.target.address.port()) {
+                let is_id = matches!(key, "sessionId" | "producerId" | "producer_id");
+                if is_id && number > 0 {
+                    let known = self
+                        .captured
+                        .iter()
+                        .find(|(_, known)| known.as_i64() == Some(number));
+                    *value = known.map_or(json!("another"), |(name, _)| json!(format!("${name}")));
+                } else if key == "port" && number == i64::from(self.target.address.port()) {
                     *value = json!("$port");
                 } else if number.saturating_sub(self.now_ms).abs() < NEAR_MS {
                     *value = json!({ "now": number - self.now_ms });
@@ -318,7 +327,7 @@ impl Run<'_, '_> {
             }
             Value::String(text) if text.len() >= 20 => {
                 let known = self
-                    .variables
+                    .captured
                     .iter()
                     .find(|(_, known)| known.as_str() == Some(text));
                 if let Some((name, _)) = known {
@@ -333,8 +342,9 @@ impl Run<'_, '_> {
     fn fill(&self, value: &Value) -> Result<Value, Error> {
         Ok(match value {
             Value::String(text) if text.starts_with('$') && !text.starts_with("$T") => self
-                .variables
+                .captured
                 .get(&text[1..])
+                .or_else(|| self.variables.get(&text[1..]))
                 .cloned()
                 .ok_or_else(|| format!("nothing captured as {text}"))?,
             Value::String(text) => {
