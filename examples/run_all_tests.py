@@ -137,14 +137,13 @@ def built_broker():
 def run_pytest(bootstrap, groups, arguments):
     """(number passed, number failed)"""
     os.environ["RUSTKA_BOOTSTRAP"] = bootstrap
-    # Paths start with the folder of this file; pytest.ini and conftest.py lie there.
-    selection = [] if any(not argument.startswith("-") for argument in arguments) else [str(EXAMPLES)]
+    names_a_test = any(Path(argument.split("::")[0]).exists() for argument in arguments)
+    selection = [] if names_a_test else [str(EXAMPLES)]
     if not groups:
         selection.append(f"--ignore={EXAMPLES / 'groups'}")
     outcome = Outcome()
-    code = pytest.main(
-        ["--rootdir", str(EXAMPLES), "-p", "no:cacheprovider", "-v", *selection, *arguments], plugins=[outcome]
-    )
+    always = ["--config-file", str(EXAMPLES / "pytest.ini"), "-p", "no:cacheprovider", "-v"]
+    code = pytest.main([*always, *selection, *arguments], plugins=[outcome])
     for test, reason in outcome.skipped.items():
         print(f"skipped {test}: {reason}")
     failed = len(outcome.failed)
