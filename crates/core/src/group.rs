@@ -11,6 +11,7 @@ mod join;
 mod members;
 mod offsets;
 mod protocols;
+mod rebalance;
 pub mod records;
 mod release;
 mod requests;
