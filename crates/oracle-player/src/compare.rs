@@ -159,6 +159,13 @@ fn diff(
         (Value::Object(left), Value::Object(right)) => {
             let keys: BTreeSet<_> = left.keys().chain(right.keys()).collect();
             for key in keys {
+                // An ignored field may also be missing.
+                if [left, right]
+                    .iter()
+                    .any(|side| side.get(key).is_some_and(|value| value == "ignored"))
+                {
+                    continue;
+                }
                 let get = |side: &serde_json::Map<String, Value>| {
                     side.get(key).cloned().unwrap_or(json!("absent"))
                 };

@@ -1,0 +1,240 @@
+//! The scenarios of `scenarios/` against our broker, compared with the answers recorded from a real Apache Kafka.
+//!
+//! `cargo xtask oracle record` records. Under `--strict` answers must be equal; in the default mode equal but for the
+//! `differences` a scenario lists. `pending.txt` names the scenarios that do not pass yet: it may only shrink.
+
+use rustka::{Broker, Clock};
+use rustka_oracle_player::compare::{Difference, Rules};
+use rustka_oracle_player::play::Target;
+use rustka_oracle_player::scenario::Scenario;
+use rustka_oracle_player::schema::Schemas;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the manual clock begins: some day in 2025.
+const START_MS: i64 = 1_760_000_000_000;
+/// How much time passes on the broker's clock whenever a client has nothing to read for a moment.
+const IDLE_STEP: Duration = Duration::from_millis(20);
+/// The recorder's cluster.
+const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+/// A broker with the recorder's configuration, and its clock.
+fn start(scenario: &Scenario, strict: bool) -> Result<(Broker, Clock), String> {
+    let clock = Clock::manual(START_MS);
+    let mut options = Broker::builder()
+        .port(0)
+        .http_port(0)
+        .strict(strict)
+        .clock(clock.clone())
+        .cluster_id(CLUSTER_ID);
+    let base = [
+        ("offsets.topic.num.partitions", "4"),
+        ("group.initial.rebalance.delay.ms", "0"),
+    ];
+    for (key, value) in base {
+        options = options.config(key, value);
+    }
+    for (key, value) in scenario.config() {
+        options = options.config(key, value);
+    }
+    Ok((options.start().map_err(|e| e.to_string())?, clock))
+}
+
+/// What differs from Kafka, one line each, and how many fields were compared.
+fn replay(
+    schemas: &Schemas,
+    scenario: &Scenario,
+    strict: bool,
+) -> Result<(Vec<String>, usize), String> {
+    let (broker, clock) = start(scenario, strict)?;
+    let address = broker
+        .bootstrap()
+        .parse()
+        .map_err(|e| format!("{}: {e}", broker.bootstrap()))?;
+    let recorded = scenario.recorded()?;
+    if recorded.len() != scenario.runs().len() {
+        return Err("recorded answers belong to other runs: record again".into());
+    }
+    let mut rules = Rules::of(&scenario.json);
+    let mut expected: Vec<Value> = match strict {
+        true => Vec::new(),
+        false => scenario.json["differences"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default(),
+    };
+    let (mut problems, mut compared) = (Vec::new(), 0);
+    for (run, recorded) in recorded.iter().enumerate() {
+        let mut target = Target {
+            address,
+            now_ms: &mut || clock.now().wall_ms,
+            advance: &mut |by| clock.advance(by),
+            settle: &mut || {},
+            idle: &mut || clock.advance(IDLE_STEP),
+        };
+        let actual = scenario.play(schemas, run, &mut target)?;
+        let (differences, count) = rules.compare(recorded, &actual);
+        compared += count;
+        for difference in differences {
+            let found = expected
+                .iter()
+                .position(|e| is_expected(e, run, &difference));
+            match found {
+                Some(index) => drop(expected.swap_remove(index)),
+                None => problems.push(describe(run, &difference)),
+            }
+        }
+    }
+    problems.extend(
+        expected
+            .iter()
+            .map(|unused| format!("listed difference that is none: {unused}")),
+    );
+    problems.extend(
+        rules
+            .unused()
+            .iter()
+            .map(|rule| format!("rule without use: {rule}")),
+    );
+    Ok((problems, compared))
+}
+
+fn is_expected(expected: &Value, run: usize, difference: &Difference) -> bool {
+    let of = |key: &str| {
+        expected[key]
+            .as_u64()
+            .and_then(|number| usize::try_from(number).ok())
+    };
+    of("run") == Some(run)
+        && of("step") == Some(difference.step)
+        && expected["path"] == json!(difference.path)
+        && expected["value"] == difference.actual
+}
+
+fn describe(run: usize, difference: &Difference) -> String {
+    let Difference {
+        step,
+        path,
+        recorded,
+        actual,
+    } = difference;
+    format!("run {run} step {step} {path}: Kafka {recorded}, we {actual}")
+}
+
+fn pending(strict: bool) -> BTreeSet<String> {
+    let text = include_str!("scenarios/pending.txt");
+    let mode = if strict { "strict" } else { "default" };
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let pairs = lines.map(|line| line.split_once(' ').unwrap_or((line, mode)));
+    pairs
+        .filter(|(_, of)| *of == mode)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn replay_all(strict: bool) {
+    let schemas = Schemas::of_this_repository().expect("schemas");
+    // ORACLE=E29,E30 cargo test --test oracle -- --nocapture: shows what these differ in, pending or not.
+    let only = std::env::var("ORACLE").unwrap_or_default();
+    let only: Vec<&str> = only.split(',').filter(|name| !name.is_empty()).collect();
+    let pending = pending(strict);
+    let (mut failures, mut compared, mut equal) = (BTreeMap::new(), 0, BTreeSet::new());
+    let scenarios = Scenario::all(&folder()).expect("scenarios");
+    for scenario in scenarios.iter().filter(|s| s.name != "api-versions") {
+        if !only.is_empty() && !only.contains(&scenario.name.as_str()) {
+            continue;
+        }
+        match replay(&schemas, scenario, strict) {
+            Ok((problems, count)) if problems.is_empty() => {
+                compared += count;
+                equal.insert(scenario.name.clone());
+            }
+            Ok((problems, _)) => drop(failures.insert(scenario.name.clone(), problems)),
+            Err(why) => drop(failures.insert(scenario.name.clone(), vec![why])),
+        }
+    }
+    println!(
+        "{} scenarios equal, {compared} fields compared, {} not equal",
+        equal.len(),
+        failures.len()
+    );
+    if !only.is_empty() {
+        assert!(failures.is_empty(), "{failures:#?}");
+        return;
+    }
+    let known: BTreeSet<String> = failures
+        .keys()
+        .filter(|name| pending.contains(*name))
+        .cloned()
+        .collect();
+    failures.retain(|name, _| !pending.contains(name));
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert_eq!(
+        known, pending,
+        "these pass, or are gone: take them out of pending.txt"
+    );
+}
+
+#[test]
+fn a_strict_broker_answers_what_kafka_answers() {
+    replay_all(true);
+}
+
+#[test]
+fn a_broker_with_our_defaults_differs_only_where_listed() {
+    replay_all(false);
+}
+
+/// What a stock Kafka serves that we do not yet: may only shrink.
+const MISSING_KEYS: &[i64] = &[
+    8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 24, 25, 26, 27, 28, 29, 30, 31, 33, 34, 35, 36, 38, 39,
+    40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 55, 57, 64, 65, 66, 68, 69, 74, 76, 77, 78, 79,
+    80, 81, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94,
+];
+
+#[test]
+fn api_versions_differ_from_a_stock_kafka_only_by_what_is_missing() {
+    let schemas = Schemas::of_this_repository().expect("schemas");
+    let scenarios = Scenario::all(&folder()).expect("scenarios");
+    let scenario = scenarios
+        .iter()
+        .find(|s| s.name == "api-versions")
+        .expect("scenario");
+    let (broker, clock) = start(scenario, true).expect("broker");
+    let keys = |answer: &Value| -> BTreeMap<i64, Value> {
+        let list = answer["answer"]["apiKeys"].as_array().into_iter().flatten();
+        list.map(|key| (key["apiKey"].as_i64().unwrap_or(-1), key.clone()))
+            .collect()
+    };
+    for (run, recorded) in scenario.recorded().expect("recorded").iter().enumerate() {
+        let mut target = Target {
+            address: broker.bootstrap().parse().expect("address"),
+            now_ms: &mut || clock.now().wall_ms,
+            advance: &mut |by| clock.advance(by),
+            settle: &mut || {},
+            idle: &mut || clock.advance(IDLE_STEP),
+        };
+        let actual = scenario.play(&schemas, run, &mut target).expect("answer");
+        let (mut theirs, ours) = (keys(&recorded[0]), keys(&actual[0]));
+        let served: Vec<_> = MISSING_KEYS
+            .iter()
+            .filter(|key| ours.contains_key(key))
+            .collect();
+        assert_eq!(
+            served,
+            Vec::<&i64>::new(),
+            "these are served: take them out of MISSING_KEYS"
+        );
+        theirs.retain(|key, _| !MISSING_KEYS.contains(key));
+        assert_eq!(theirs, ours, "run {run}");
+    }
+}
