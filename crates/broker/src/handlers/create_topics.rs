@@ -144,7 +144,7 @@ fn accepted(
         _ => Some(
             created
                 .config
-                .entries(&shared.config)
+                .created_entries(&shared.config)
                 .iter()
                 .map(config)
                 .collect(),

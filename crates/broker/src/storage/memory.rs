@@ -314,7 +314,6 @@ impl Partition {
                 Incoming::Kept(mut buffer) => {
                     batch::set_base_offset(&mut buffer, base_offset);
                     batch::set_leader_epoch(&mut buffer, leader_epoch);
-                    inner.open.rest = None;
                     self.push_chunk(&mut inner, buffer.freeze_filled(), header, base_offset, now);
                 }
             }
@@ -344,32 +343,33 @@ impl Partition {
         let next_offset = base_offset
             .saturating_add(i64::from(header.last_offset_delta))
             .saturating_add(1);
-        if let (Some(rest), Some(chunk)) = (&mut inner.open.rest, inner.chunks.back_mut())
-            && rest.room() >= bytes.len()
-            && base_offset - chunk.base_offset <= i64::from(u32::MAX)
-        {
-            rest.push(bytes);
-            let at = chunk.bytes.len();
-            let last_mark = chunk.index.last().map_or(0, |mark| mark.at as usize);
-            if at - last_mark >= INDEX_BYTES {
-                chunk.index.push(Mark {
-                    offset_delta: (base_offset - chunk.base_offset) as u32,
-                    at: at as u32,
-                });
+        let (mut rest, fits) = match inner.open.rest.take() {
+            Some(rest) if rest.room() >= bytes.len() => (rest, true),
+            _ => {
+                let size = CHUNK_BYTES[usize::from(inner.open.next_size)];
+                inner.open.next_size = (inner.open.next_size + 1).min(CHUNK_BYTES.len() as u8 - 1);
+                (self.memory.pool.take(size.max(bytes.len())), false)
             }
-            let joined = chunk.bytes.join(&rest.freeze_filled());
-            assert!(joined, "an open chunk's room follows its bytes");
-            chunk.next_offset = next_offset;
-            chunk.max_timestamp = chunk.max_timestamp.max(header.max_timestamp);
-            return;
+        };
+        rest.push(bytes);
+        let slice = rest.freeze_filled();
+        inner.open.rest = Some(rest);
+        let Some(chunk) = inner.chunks.back_mut() else {
+            return self.push_chunk(inner, slice, header, base_offset, now);
+        };
+        let delta = u32::try_from(base_offset - chunk.base_offset);
+        let at = chunk.bytes.len();
+        // A batch kept in its frame may stand between two that share a block.
+        let (Ok(offset_delta), true) = (delta, fits && chunk.bytes.join(&slice)) else {
+            return self.push_chunk(inner, slice, header, base_offset, now);
+        };
+        let last_mark = chunk.index.last().map_or(0, |mark| mark.at as usize);
+        if at - last_mark >= INDEX_BYTES {
+            let at = at as u32;
+            chunk.index.push(Mark { offset_delta, at });
         }
-        let size = CHUNK_BYTES[usize::from(inner.open.next_size)];
-        let mut room = self.memory.pool.take(size.max(bytes.len()));
-        inner.open.next_size = (inner.open.next_size + 1).min(CHUNK_BYTES.len() as u8 - 1);
-        room.push(bytes);
-        let slice = room.freeze_filled();
-        inner.open.rest = Some(room);
-        self.push_chunk(inner, slice, header, base_offset, now);
+        chunk.next_offset = next_offset;
+        chunk.max_timestamp = chunk.max_timestamp.max(header.max_timestamp);
     }
 
     fn push_chunk(
@@ -614,5 +614,149 @@ impl Inner {
             }
         }
         slices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustka_core::batch::{BatchBuilder, NewRecord};
+
+    const NOW: Now = Now {
+        monotonic_ms: 0,
+        wall_ms: 1_000,
+    };
+
+    fn batch(value_bytes: usize) -> Vec<u8> {
+        let value = vec![b'x'; value_bytes];
+        let record = NewRecord {
+            timestamp: 1_000,
+            value: Some(&value),
+            ..NewRecord::default()
+        };
+        BatchBuilder::new().record(&record).build().unwrap()
+    }
+
+    fn append(partition: &Arc<Partition>, value_bytes: usize, keep: bool) -> i64 {
+        let mut bytes = batch(value_bytes);
+        let header = BatchHeader::parse(&bytes).unwrap();
+        let incoming = if keep {
+            let mut frame = partition.memory.pool.take(bytes.len());
+            frame.push(&bytes);
+            Incoming::Kept(frame)
+        } else {
+            Incoming::Copied(&mut bytes)
+        };
+        partition
+            .append(incoming, &header, Origin::Client, NOW)
+            .unwrap()
+            .base_offset
+    }
+
+    fn partition(limit: usize) -> Arc<Partition> {
+        Partition::new(&Memory::new(limit), Uuid([1; 16]), 0, true)
+    }
+
+    #[test]
+    fn every_offset_is_found_whatever_the_sizes_of_its_neighbours() {
+        let partition = partition(64 << 20);
+        for n in 0..400 {
+            let keep = n % 3 == 0;
+            assert_eq!(append(&partition, 100 + n * 50, keep), n as i64);
+        }
+        for offset in 0..400 {
+            let one = partition.read(offset, i64::MAX, 0, true);
+            assert_eq!(one.len(), 1);
+            let header = BatchHeader::parse(&one[0]).unwrap();
+            assert_eq!(
+                (header.base_offset, header.total_bytes()),
+                (offset, one[0].len())
+            );
+        }
+        let all: usize = partition
+            .read(0, i64::MAX, usize::MAX, true)
+            .iter()
+            .map(|slice| slice.len())
+            .sum();
+        assert_eq!(all as u64, partition.bytes());
+        assert!(
+            partition.read(0, i64::MAX, 10, false).is_empty(),
+            "no part of a batch is ever sent"
+        );
+    }
+
+    #[test]
+    fn mixing_kept_and_copied_batches_wastes_no_blocks() {
+        let partition = partition(1 << 30);
+        for n in 0..200 {
+            append(&partition, 20_000, n % 2 == 0);
+        }
+        let used = partition.memory.pool.bytes_in_use() as u64;
+        assert!(
+            used < partition.bytes() + (2 << 20),
+            "{used} bytes for {}",
+            partition.bytes()
+        );
+    }
+
+    #[test]
+    fn at_the_limit_the_oldest_records_go_and_memory_is_used_again() {
+        let partition = partition(4 << 20);
+        for _ in 0..1_000 {
+            partition.memory.make_room().unwrap();
+            append(&partition, 30_000, true);
+        }
+        let offsets = partition.offsets();
+        assert_eq!(offsets.high_watermark, 1_000);
+        assert!(offsets.log_start > 800, "{offsets:?}");
+        assert!(partition.memory.pool.bytes_in_use() <= (4 << 20) + 40_000);
+        assert!(partition.memory.evicted.load(Relaxed) > 800);
+    }
+
+    #[test]
+    fn at_the_limit_with_nothing_to_drop_a_write_is_refused() {
+        let partition = partition(1 << 20);
+        partition.set_evictable(false);
+        let refused = (0..200).find_map(|_| {
+            let refused = partition.memory.make_room().err();
+            if refused.is_none() {
+                append(&partition, 30_000, true);
+            }
+            refused
+        });
+        assert_eq!(refused.unwrap().code, ErrorCode::KafkaStorageError);
+        assert_eq!(partition.offsets().log_start, 0);
+    }
+
+    #[test]
+    fn retention_drops_whole_chunks_by_size_and_by_age() {
+        let partition = partition(64 << 20);
+        for _ in 0..10 {
+            append(&partition, 20_000, true);
+        }
+        let rules = Rules {
+            retention_ms: -1,
+            retention_bytes: 65_000,
+            segment_ms: i64::MAX,
+            delete: true,
+        };
+        partition.retain(&rules, NOW);
+        assert_eq!(partition.offsets().log_start, 6);
+        let rules = Rules {
+            retention_ms: 500,
+            retention_bytes: -1,
+            segment_ms: i64::MAX,
+            delete: true,
+        };
+        partition.retain(&rules, NOW);
+        assert_eq!(partition.offsets().log_start, 6, "not yet old enough");
+        partition.retain(
+            &rules,
+            Now {
+                monotonic_ms: 0,
+                wall_ms: 1_501,
+            },
+        );
+        assert_eq!((partition.offsets().log_start, partition.bytes()), (10, 0));
     }
 }

@@ -78,28 +78,26 @@ impl Waiter {
 
 /// The waiters of one partition.
 #[derive(Default)]
-pub struct Waiters(Option<Box<Vec<Arc<Waiter>>>>);
+pub struct Waiters(Vec<Arc<Waiter>>);
 
 impl Waiters {
     /// Adds a waiter.
     pub fn add(&mut self, waiter: &Arc<Waiter>) {
-        self.0.get_or_insert_default().push(waiter.clone());
+        self.0.push(waiter.clone());
     }
 
     /// Removes a waiter; an idle partition keeps no memory for waiters.
     pub fn remove(&mut self, waiter: &Arc<Waiter>) {
-        if let Some(list) = &mut self.0 {
-            if let Some(at) = list.iter().position(|other| Arc::ptr_eq(other, waiter)) {
-                list.swap_remove(at);
-            }
-            if list.is_empty() {
-                self.0 = None;
-            }
+        if let Some(at) = self.0.iter().position(|other| Arc::ptr_eq(other, waiter)) {
+            self.0.swap_remove(at);
+        }
+        if self.0.is_empty() {
+            self.0 = Vec::new();
         }
     }
 
     /// The waiters to wake once the partition is unlocked.
     pub fn all(&self) -> Vec<Arc<Waiter>> {
-        self.0.as_deref().cloned().unwrap_or_default()
+        self.0.clone()
     }
 }

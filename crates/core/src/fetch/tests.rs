@@ -134,10 +134,10 @@ fn a_session_tells_all_at_first_and_then_what_changed() {
     assert_ne!(first.session_id, NO_SESSION);
     assert_eq!(told, [0, 1, 2]);
     let s = first.session_id;
-    assert_eq!(b.told(s, 1), []);
+    assert!(b.told(s, 1).is_empty());
     b.high_watermarks[1] = 5;
     assert_eq!(b.told(s, 2), [1]);
-    assert_eq!(b.told(s, 3), []);
+    assert!(b.told(s, 3).is_empty());
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn an_error_is_told_each_time_and_so_is_its_end() {
     assert_eq!(b.told(s, 2), [1]);
     b.failing.clear();
     assert_eq!(b.told(s, 3), [1]);
-    assert_eq!(b.told(s, 4), []);
+    assert!(b.told(s, 4).is_empty());
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn wrong_ids_epochs_and_kinds_of_names_are_refused() {
     );
     assert_eq!(b.refused(by_id), ErrorCode::FetchSessionTopicIdError);
     assert_eq!(b.refused(stranger), ErrorCode::FetchSessionIdNotFound);
-    assert_eq!(b.told(s, 1), []);
+    assert!(b.told(s, 1).is_empty());
     assert_eq!(
         b.refused(request(s, 1)),
         ErrorCode::InvalidFetchSessionEpoch
@@ -234,7 +234,7 @@ fn a_request_overtaken_by_the_next_is_answered_with_an_error() {
     let mut b = Broker::new(10);
     let s = b.open(&[0]);
     let mut slow = b.sessions.begin(request(s, 1), [], []);
-    assert_eq!(b.told(s, 2), []);
+    assert!(b.told(s, 2).is_empty());
     assert!(slow.view().is_err());
     let (responded, told) = b.answer(slow, 0);
     assert_eq!(responded.error, ErrorCode::InvalidFetchSessionEpoch);
@@ -304,7 +304,7 @@ fn who_takes_all_sessions_gives_some_up_to_others() {
     assert_eq!(b.open_as(2, 12, &[0]), NO_SESSION);
     let oldest = request(greedy[0], 1);
     assert_eq!(b.refused(oldest), ErrorCode::FetchSessionIdNotFound);
-    assert_eq!(b.told(greedy[3], 1), []);
+    assert!(b.told(greedy[3], 1).is_empty());
 }
 
 #[test]
