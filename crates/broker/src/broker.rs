@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::connection::Peer;
+use crate::handlers::fetch;
 use crate::http;
 use crate::listener;
 use crate::metrics::Metrics;
@@ -11,6 +12,7 @@ use crate::random;
 use crate::storage::memory::{Memory, Partition};
 use crate::topics::Topics;
 use rustka_core::config::BrokerConfig;
+use rustka_core::fetch::{FetchSessions, SessionLimits};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -59,6 +61,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Topics and their partitions.
     pub topics: Topics,
+    /// Incremental fetch sessions (KIP-227).
+    pub sessions: FetchSessions<fetch::Handle>,
     /// Producer ids.
     pub producer_ids: ProducerIds,
     /// This broker's id.
@@ -175,6 +179,10 @@ impl Broker {
             memory,
             metrics: Metrics::default(),
             topics: Topics::default(),
+            sessions: FetchSessions::new(SessionLimits::new(
+                config.settings().fetch_session_slots,
+                config.settings().fetch_sessions_fair_share,
+            )),
             producer_ids: ProducerIds::new(random::u32()),
             node_id: options.node_id,
             cluster_id,

@@ -57,13 +57,17 @@ fn check(request: &Request<'_>, asked: &ApiVersionsRequest<'_>) -> ErrorCode {
         return ErrorCode::InvalidRequest;
     }
     // KIP-1242: a client that reaches another cluster or node than it meant must begin again.
-    let other_cluster = asked
-        .cluster_id
-        .as_ref()
-        .is_some_and(|id| **id != *request.shared.cluster_id);
-    let other_node = asked.node_id >= 0 && asked.node_id != request.shared.node_id;
-    if version >= 5 && (other_cluster || other_node) {
-        return ErrorCode::RebootstrapRequired;
+    if version >= 5 {
+        match (&asked.cluster_id, asked.node_id) {
+            (None, -1) => {}
+            (Some(cluster), node) if node != -1 => {
+                if **cluster != *request.shared.cluster_id || node != request.shared.node_id {
+                    return ErrorCode::RebootstrapRequired;
+                }
+            }
+            // One without the other says nothing.
+            _ => return ErrorCode::InvalidRequest,
+        }
     }
     ErrorCode::None
 }

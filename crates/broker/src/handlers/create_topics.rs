@@ -156,6 +156,7 @@ fn accepted(
         num_partitions: i32::try_from(created.partitions).unwrap_or(i32::MAX),
         replication_factor: created.replication_factor,
         configs,
+        error_message: None,
         ..Default::default()
     }
 }

@@ -36,7 +36,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Some((code, message)) => DescribeClusterResponse {
             error_code: code.code(),
             error_message: Some(Cow::Owned(message)),
-            endpoint_type: asked.endpoint_type,
+            endpoint_type: BROKERS,
             ..Default::default()
         },
         None => DescribeClusterResponse {

@@ -57,6 +57,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         PagedTopic::Missing { name, code } => DescribeTopicPartitionsResponseTopic {
             error_code: code.code(),
             name: Some(Cow::Borrowed(&**name)),
+            topic_authorized_operations: TOPIC_OPERATIONS,
             ..Default::default()
         },
     });

@@ -5,11 +5,14 @@
 use crate::broker::{Shared, State, reached};
 use crate::buffer::Slice;
 use crate::out::Reply;
+use crate::random;
 use crate::request::{Outcome, Request, Respond};
 use crate::storage::memory::{Offsets, Partition};
 use crate::storage::waiters::Waiter;
+use rustka_core::catalog::Catalog;
 use rustka_core::epochs::check_current_leader_epoch;
-use rustka_core::error::ErrorCode;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, SessionRequest, TopicKey};
 use rustka_wire::codec::{Reader, Records, Uuid};
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::{
@@ -20,22 +23,20 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// One partition that a fetch wants.
-struct Wanted {
-    /// Place in [`Plan::topics`].
-    topic: usize,
-    index: i32,
-    offset: i64,
-    max_bytes: usize,
-    current_leader_epoch: i32,
-    last_fetched_epoch: i32,
-    /// Resolved when the fetch arrives; a topic made later is found by the next fetch.
-    partition: Result<Arc<Partition>, ErrorCode>,
+/// Fetch knows sessions from this version on.
+const SESSIONS_FROM: i16 = 7;
+/// Everybody is one owner of sessions until clients can log in.
+const ANONYMOUS: u64 = 0;
+
+/// A session's partition as it was found last, good as long as the catalog does not change.
+#[derive(Default)]
+pub struct Handle {
+    catalog_version: u64,
+    found: Option<Result<Arc<Partition>, ErrorCode>>,
 }
 
+/// What a fetch wants apart from its partitions.
 struct Plan {
-    topics: Vec<(String, Uuid)>,
-    wanted: Vec<Wanted>,
     min_bytes: usize,
     max_bytes: usize,
     deadline_ms: i64,
@@ -44,78 +45,123 @@ struct Plan {
 }
 
 struct Fetched {
+    position: usize,
+    topic: TopicKey,
+    index: i32,
     error: ErrorCode,
-    offsets: Option<Offsets>,
+    offsets: Offsets,
     diverging: Option<(i32, i64)>,
+    bytes: usize,
     slices: Vec<Slice>,
+}
+
+impl Fetched {
+    fn outcome(&self) -> fetch::Outcome {
+        fetch::Outcome {
+            position: self.position,
+            error: self.error,
+            high_watermark: self.offsets.high_watermark,
+            log_start: self.offsets.log_start,
+            records_bytes: self.bytes,
+            is_forced: self.diverging.is_some(),
+        }
+    }
 }
 
 /// Reads what is there; waits if that is too little and the client has time.
 pub fn handle(request: Request<'_>) -> Outcome {
-    let plan = match plan(&request) {
-        Ok(plan) => plan,
+    let (plan, mut context) = match plan(&request) {
+        Ok(planned) => planned,
         Err(outcome) => return outcome,
     };
     let shared = request.shared;
-    let read = read(&plan);
+    let read = match read(shared, &plan, &mut context) {
+        Ok(read) => read,
+        Err(code) => return failed(&plan.respond, code),
+    };
     if read.is_enough(&plan) || shared.clock.now().monotonic_ms >= plan.deadline_ms {
-        return Outcome::Reply(encode(shared, &plan, read));
+        return Outcome::Reply(answer(shared, &plan, context, read));
     }
-    Outcome::Park(Box::pin(wait(shared.clone(), plan)))
+    Outcome::Park(Box::pin(wait(shared.clone(), plan, context)))
 }
 
-fn plan(request: &Request<'_>) -> Result<Plan, Outcome> {
+/// An answer that concerns the whole session.
+fn failed(respond: &Respond, code: ErrorCode) -> Outcome {
+    let response = FetchResponse {
+        error_code: code.code(),
+        ..Default::default()
+    };
+    Outcome::Reply(respond.encode(&[], |w| response.encode(w, respond.version())))
+}
+
+fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> {
     let version = request.header.version;
     let asked = FetchRequest::decode(&mut Reader::new(request.body()), version)?;
     let shared = request.shared;
-    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
-    let max_bytes = size(asked.max_bytes).min(size(shared.config.settings().fetch_bytes_max));
-    let mut topics = Vec::with_capacity(asked.topics.len());
-    let mut wanted = Vec::with_capacity(asked.topics.len());
-    for (at, topic) in asked.topics.iter().enumerate() {
-        let found = shared
-            .topics
-            .named(version >= 13, &topic.topic, topic.topic_id);
-        for partition in &topic.partitions {
-            let resolved = match &found {
-                Ok(found) => found
-                    .partition(partition.partition)
-                    .cloned()
-                    .ok_or(ErrorCode::UnknownTopicOrPartition),
-                Err(code) => Err(*code),
-            };
-            wanted.push(Wanted {
-                topic: at,
-                index: partition.partition,
-                offset: partition.fetch_offset,
-                max_bytes: size(partition.partition_max_bytes),
-                current_leader_epoch: partition.current_leader_epoch,
-                last_fetched_epoch: partition.last_fetched_epoch,
-                partition: resolved,
-            });
+    let now_ms = shared.clock.now().monotonic_ms;
+    let uses_ids = version >= 13;
+    let key = |name: &str, id: Uuid| {
+        if uses_ids {
+            TopicKey::Id(id)
+        } else {
+            TopicKey::Name(name.into())
         }
-        topics.push((topic.topic.to_string(), topic.topic_id));
-    }
-    let wait_ms = if wanted.is_empty() {
-        0
-    } else {
-        i64::from(asked.max_wait_ms.max(0))
     };
-    Ok(Plan {
-        topics,
-        wanted,
+    let mut partitions = Vec::new();
+    for topic in &asked.topics {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        partitions.extend(topic.partitions.iter().map(|partition| RequestedPartition {
+            topic: topic_key.clone(),
+            partition: partition.partition,
+            fetch_offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            log_start: partition.log_start_offset,
+            leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        }));
+    }
+    let forgotten = asked.forgotten_topics_data.iter().flat_map(|topic| {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        topic
+            .partitions
+            .iter()
+            .map(move |partition| (topic_key.clone(), *partition))
+    });
+    let (session_id, epoch) = match version {
+        SESSIONS_FROM.. => (asked.session_id, asked.session_epoch),
+        _ => (fetch::NO_SESSION, fetch::FINAL_EPOCH),
+    };
+    let session = SessionRequest {
+        session_id,
+        epoch,
+        uses_ids,
+        owner: ANONYMOUS,
+        now_ms,
+    };
+    let context = shared.sessions.begin(session, partitions, forgotten);
+    if let Some(code) = context.error() {
+        return Err(failed(&request.respond(), code));
+    }
+    let max_bytes = size(asked.max_bytes).min(size(shared.config.settings().fetch_bytes_max));
+    let plan = Plan {
         min_bytes: size(asked.min_bytes).min(max_bytes),
         max_bytes,
-        deadline_ms: shared.clock.now().monotonic_ms.saturating_add(wait_ms),
+        deadline_ms: now_ms.saturating_add(i64::from(asked.max_wait_ms.max(0))),
         committed_only: asked.isolation_level == 1,
         respond: request.respond(),
-    })
+    };
+    Ok((plan, context))
 }
 
+fn size(bytes: i32) -> usize {
+    usize::try_from(bytes).unwrap_or(0)
+}
+
+#[derive(Default)]
 struct Read {
     fetched: Vec<Fetched>,
     bytes: usize,
-    /// An error or a diverging epoch: the client should hear of it at once.
+    /// Something the client should hear of at once: an error, a diverging epoch, nothing to wait for.
     urgent: bool,
 }
 
@@ -125,83 +171,157 @@ impl Read {
     }
 }
 
-fn read(plan: &Plan) -> Read {
+/// Reads all partitions in fetch order; of a session's keeps only those that are news.
+fn read(
+    shared: &Shared,
+    plan: &Plan,
+    context: &mut FetchContext<Handle>,
+) -> Result<Read, ErrorCode> {
+    let incremental = context.is_incremental();
+    let catalog = shared.topics.read();
+    let mut view = context.view()?;
     let mut read = Read {
-        fetched: Vec::with_capacity(plan.wanted.len()),
-        bytes: 0,
-        urgent: false,
+        urgent: view.is_empty(),
+        ..Read::default()
     };
-    for wanted in &plan.wanted {
+    view.for_each(|position, entry| {
         let left = plan.max_bytes.saturating_sub(read.bytes);
-        let fetched = read_one(wanted, plan, left, read.bytes == 0);
-        read.bytes += fetched
-            .slices
-            .iter()
-            .map(|slice| slice.len())
-            .sum::<usize>();
+        let fetched = read_one(&catalog, plan, position, entry, left, read.bytes == 0);
+        read.bytes += fetched.bytes;
         read.urgent |= fetched.error != ErrorCode::None || fetched.diverging.is_some();
-        read.fetched.push(fetched);
-    }
-    read
+        if !incremental || entry.is_news(&fetched.outcome()) {
+            read.fetched.push(fetched);
+        }
+    });
+    Ok(read)
 }
 
-fn failed(error: ErrorCode) -> Fetched {
-    Fetched {
-        error,
-        offsets: None,
-        diverging: None,
-        slices: Vec::new(),
+fn found<'e>(
+    catalog: &Catalog<Arc<Partition>>,
+    entry: &'e mut Entry<Handle>,
+) -> &'e Result<Arc<Partition>, ErrorCode> {
+    let version = catalog.version();
+    let Entry {
+        requested, handle, ..
+    } = entry;
+    if handle.catalog_version != version {
+        (handle.catalog_version, handle.found) = (version, None);
     }
+    handle.found.get_or_insert_with(|| {
+        let (topic, unknown) = match &requested.topic {
+            TopicKey::Id(id) => (catalog.by_id(*id), ErrorCode::UnknownTopicId),
+            TopicKey::Name(name) => (catalog.by_name(name), ErrorCode::UnknownTopicOrPartition),
+        };
+        let partition = topic.ok_or(unknown)?.partition(requested.partition);
+        partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+    })
 }
+
+const OFFSETS_UNKNOWN: Offsets = Offsets {
+    log_start: -1,
+    high_watermark: -1,
+    last_stable: -1,
+    leader_epoch: -1,
+};
 
 /// Reads one partition; the first with data always gives at least one whole batch (E73).
-fn read_one(wanted: &Wanted, plan: &Plan, left: usize, first: bool) -> Fetched {
-    let partition = match &wanted.partition {
-        Ok(partition) => partition,
-        Err(code) => return failed(*code),
+fn read_one(
+    catalog: &Catalog<Arc<Partition>>,
+    plan: &Plan,
+    position: usize,
+    entry: &mut Entry<Handle>,
+    left: usize,
+    first: bool,
+) -> Fetched {
+    let mut fetched = Fetched {
+        position,
+        topic: entry.requested.topic.clone(),
+        index: entry.requested.partition,
+        error: ErrorCode::None,
+        offsets: OFFSETS_UNKNOWN,
+        diverging: None,
+        bytes: 0,
+        slices: Vec::new(),
     };
-    if wanted.current_leader_epoch >= 0 || wanted.last_fetched_epoch >= 0 {
-        let checked = partition.with_state(|state| {
-            check_current_leader_epoch(state.leader_epoch, wanted.current_leader_epoch)?;
-            let end = (wanted.last_fetched_epoch >= 0).then(|| {
-                state
-                    .epochs
-                    .end_offset_for(wanted.last_fetched_epoch, state.next_offset)
-            });
-            Ok::<_, rustka_core::error::Refusal>(end)
-        });
-        match checked {
-            Err(refusal) => return failed(refusal.code),
-            Ok(Some(end))
-                if end.epoch < wanted.last_fetched_epoch || end.end_offset < wanted.offset =>
-            {
-                let diverging = Some((end.epoch, end.end_offset));
-                return Fetched {
-                    error: ErrorCode::None,
-                    offsets: Some(partition.offsets()),
-                    diverging,
-                    slices: Vec::new(),
-                };
-            }
-            Ok(_) => {}
+    let partition = match found(catalog, entry) {
+        Ok(partition) => partition.clone(),
+        Err(code) => {
+            fetched.error = *code;
+            return fetched;
         }
+    };
+    let requested = &entry.requested;
+    match check_epochs(&partition, requested) {
+        Err(refusal) => {
+            fetched.error = refusal.code;
+            return fetched;
+        }
+        Ok(Some(diverging)) => {
+            fetched.offsets = partition.offsets();
+            fetched.diverging = Some(diverging);
+            return fetched;
+        }
+        Ok(None) => {}
     }
-    let max_bytes = wanted.max_bytes.min(left);
-    match partition.fetch(wanted.offset, plan.committed_only, max_bytes, first) {
-        (offsets, Some(slices)) => Fetched {
-            error: ErrorCode::None,
-            offsets: Some(offsets),
-            diverging: None,
-            slices,
-        },
-        (_, None) => failed(ErrorCode::OffsetOutOfRange),
+    let max_bytes = size(requested.max_bytes).min(left);
+    match partition.fetch(
+        requested.fetch_offset,
+        plan.committed_only,
+        max_bytes,
+        first,
+    ) {
+        (offsets, Some(slices)) => {
+            fetched.offsets = offsets;
+            fetched.bytes = slices.iter().map(|slice| slice.len()).sum();
+            fetched.slices = slices;
+        }
+        (_, None) => fetched.error = ErrorCode::OffsetOutOfRange,
     }
+    fetched
+}
+
+/// Whether the client's epochs fit the log: E49a, and where the logs part ways (KIP-595) if they do.
+fn check_epochs(
+    partition: &Partition,
+    requested: &RequestedPartition,
+) -> Result<Option<(i32, i64)>, Refusal> {
+    if requested.leader_epoch < 0 && requested.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    partition.with_state(|state| {
+        check_current_leader_epoch(state.leader_epoch, requested.leader_epoch)?;
+        if requested.last_fetched_epoch < 0 {
+            return Ok(None);
+        }
+        let end = state
+            .epochs
+            .end_offset_for(requested.last_fetched_epoch, state.next_offset);
+        let parted =
+            end.epoch < requested.last_fetched_epoch || end.end_offset < requested.fetch_offset;
+        Ok(parted.then_some((end.epoch, end.end_offset)))
+    })
 }
 
 /// A waiting fetch's places on its partitions, given up when it ends in whatever way.
 struct Places {
     waiter: Arc<Waiter>,
     partitions: Vec<Arc<Partition>>,
+}
+
+impl Places {
+    fn take(context: &mut FetchContext<Handle>) -> Result<Places, ErrorCode> {
+        let mut partitions = Vec::new();
+        context.view()?.for_each(|_, entry| {
+            if let Some(Ok(partition)) = &entry.handle.found {
+                partitions.push(partition.clone());
+            }
+        });
+        let waiter = Waiter::new(i64::MAX);
+        for partition in &partitions {
+            partition.register(&waiter);
+        }
+        Ok(Places { waiter, partitions })
+    }
 }
 
 impl Drop for Places {
@@ -212,28 +332,26 @@ impl Drop for Places {
     }
 }
 
-async fn wait(shared: Arc<Shared>, plan: Plan) -> Outcome {
-    let waiter = Waiter::new(i64::MAX);
-    let partitions: Vec<_> = plan
-        .wanted
-        .iter()
-        .filter_map(|wanted| wanted.partition.as_ref().ok().cloned())
-        .collect();
-    for partition in &partitions {
-        partition.register(&waiter);
-    }
-    let places = Places { waiter, partitions };
+async fn wait(shared: Arc<Shared>, plan: Plan, mut context: FetchContext<Handle>) -> Outcome {
+    let places = match Places::take(&mut context) {
+        Ok(places) => places,
+        Err(code) => return failed(&plan.respond, code),
+    };
     let mut state = shared.state.subscribe();
     let mut last = false;
     loop {
         // Armed before the read, so that what is appended in between is not missed.
-        places.waiter.rearm(1);
-        let read = read(&plan);
-        if read.is_enough(&plan) || last {
-            return Outcome::Reply(encode(&shared, &plan, read));
-        }
-        let missing = plan.min_bytes - read.bytes;
-        drop(read);
+        places.waiter.rearm();
+        let missing = {
+            let read = match read(&shared, &plan, &mut context) {
+                Ok(read) => read,
+                Err(code) => return failed(&plan.respond, code),
+            };
+            if read.is_enough(&plan) || last {
+                return Outcome::Reply(answer(&shared, &plan, context, read));
+            }
+            plan.min_bytes - read.bytes
+        };
         places
             .waiter
             .want(i64::try_from(missing).unwrap_or(i64::MAX));
@@ -245,73 +363,88 @@ async fn wait(shared: Arc<Shared>, plan: Plan) -> Outcome {
     }
 }
 
-fn encode(shared: &Shared, plan: &Plan, read: Read) -> Reply {
+fn answer(shared: &Shared, plan: &Plan, context: FetchContext<Handle>, mut read: Read) -> Reply {
     let version = plan.respond.version();
-    let mut slots: Vec<Vec<Slice>> = Vec::new();
-    let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::with_capacity(plan.topics.len());
-    let mut current = usize::MAX;
+    let now_ms = shared.clock.now().monotonic_ms;
+    let responded = shared.sessions.respond(
+        context,
+        &mut read.fetched,
+        Fetched::outcome,
+        now_ms,
+        random::u32,
+    );
     shared
         .metrics
         .bytes_out
         .fetch_add(read.bytes as u64, Relaxed);
-    for (wanted, fetched) in plan.wanted.iter().zip(read.fetched) {
-        if wanted.topic != current {
-            current = wanted.topic;
-            let (name, topic_id) = &plan.topics[current];
-            responses.push(FetchableTopicResponse {
-                topic: Cow::Borrowed(name),
-                topic_id: *topic_id,
-                partitions: Vec::new(),
-            });
+    let mut slots: Vec<Vec<Slice>> = Vec::new();
+    let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
+    let mut current: Option<TopicKey> = None;
+    for mut fetched in read.fetched {
+        if current.as_ref() != Some(&fetched.topic) {
+            responses.push(topic_response(&fetched.topic));
+            current = Some(fetched.topic.clone());
         }
-        let data = partition_data(wanted, fetched, plan.committed_only, &mut slots, version);
+        let slices = std::mem::take(&mut fetched.slices);
+        let records = if fetched.bytes == 0 {
+            Records::from(Vec::new())
+        } else {
+            slots.push(slices);
+            Records::Spliced {
+                slot: (slots.len() - 1) as u32,
+                len: fetched.bytes as u32,
+            }
+        };
         if let Some(topic) = responses.last_mut() {
-            topic.partitions.push(data);
+            topic.partitions.push(partition_data(
+                &fetched,
+                records,
+                plan.committed_only,
+                version,
+            ));
         }
     }
     let response = FetchResponse {
+        error_code: responded.error.code(),
+        session_id: responded.session_id,
         responses,
         ..Default::default()
     };
     plan.respond.encode(&slots, |w| response.encode(w, version))
 }
 
+fn topic_response(topic: &TopicKey) -> FetchableTopicResponse<'static> {
+    match topic {
+        TopicKey::Id(id) => FetchableTopicResponse {
+            topic_id: *id,
+            ..Default::default()
+        },
+        TopicKey::Name(name) => FetchableTopicResponse {
+            topic: Cow::Owned(name.to_string()),
+            ..Default::default()
+        },
+    }
+}
+
 fn partition_data(
-    wanted: &Wanted,
-    fetched: Fetched,
+    fetched: &Fetched,
+    records: Records<'static>,
     committed_only: bool,
-    slots: &mut Vec<Vec<Slice>>,
     version: i16,
 ) -> PartitionData<'static> {
-    let unknown = Offsets {
-        log_start: -1,
-        high_watermark: -1,
-        last_stable: -1,
-        leader_epoch: -1,
-    };
-    let offsets = fetched.offsets.unwrap_or(unknown);
-    let length: usize = fetched.slices.iter().map(|slice| slice.len()).sum();
-    let records = if length == 0 {
-        Records::from(Vec::new())
-    } else {
-        slots.push(fetched.slices);
-        Records::Spliced {
-            slot: (slots.len() - 1) as u32,
-            len: length as u32,
-        }
-    };
     // Before v6 clients do not know KAFKA_STORAGE_ERROR (E83).
     let error = match fetched.error {
         ErrorCode::KafkaStorageError if version <= 5 => ErrorCode::NotLeaderOrFollower,
         other => other,
     };
     let mut data = PartitionData {
-        partition_index: wanted.index,
+        partition_index: fetched.index,
         error_code: error.code(),
-        high_watermark: offsets.high_watermark,
-        last_stable_offset: offsets.last_stable,
-        log_start_offset: offsets.log_start,
-        aborted_transactions: (committed_only && error == ErrorCode::None).then(Vec::new),
+        high_watermark: fetched.offsets.high_watermark,
+        last_stable_offset: fetched.offsets.last_stable,
+        log_start_offset: fetched.offsets.log_start,
+        // A partition with an error keeps the field's default, an empty list (E76).
+        aborted_transactions: (committed_only || error != ErrorCode::None).then(Vec::new),
         preferred_read_replica: -1,
         records: Some(records),
         ..Default::default()

@@ -408,10 +408,8 @@ fn append(
         .bytes_in
         .fetch_add(header.total_bytes() as u64, Relaxed);
     shared.metrics.batches_in.fetch_add(1, Relaxed);
-    let log_append_time_ms = match appended.duplicate_timestamp {
-        Some(original) if log_append_time_ms >= 0 => original,
-        _ => log_append_time_ms,
-    };
+    // A duplicate tells the time of its original, also where the topic keeps the producers' own times (E63).
+    let log_append_time_ms = appended.duplicate_timestamp.unwrap_or(log_append_time_ms);
     Ok(Accepted {
         base_offset: appended.base_offset,
         log_append_time_ms,

@@ -63,8 +63,8 @@ impl Waiter {
     }
 
     /// Waits again, for any byte at all.
-    pub fn rearm(&self, missing: i64) {
-        self.missing.store(missing, Release);
+    pub fn rearm(&self) {
+        self.missing.store(1, Release);
         self.fired.store(false, Release);
     }
 
