@@ -2,6 +2,7 @@
 //! v1 null means all · v4 auto-creation is the client's choice · v8 authorized operations · v9 flexible · v10 topic ids
 //! v12 lookup by topic id · v13 top-level error
 
+use super::metadata_all;
 use crate::handlers::create_topics;
 use crate::request::{Outcome, Request};
 use crate::storage::memory::Partition;
@@ -38,10 +39,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let may_create = (version < 4 || asked.allow_auto_topic_creation)
         && shared.config.settings().auto_create_topics;
-    let topics: Vec<MetadataResponseTopic<'_>> = match &asked.topics {
-        // Version 0 has no null: an empty list means all.
-        None => all(&request, topic_operations),
-        Some(named) if named.is_empty() && version == 0 => all(&request, topic_operations),
+    // Version 0 has no null: an empty list means all.
+    let named = match &asked.topics {
+        Some(named) if !named.is_empty() || version > 0 => Some(named),
+        _ => None,
+    };
+    let topics: Vec<MetadataResponseTopic<'_>> = match named {
+        None => Vec::new(),
         Some(named) => {
             let mut topics = Vec::with_capacity(named.len());
             for topic in named {
@@ -77,18 +81,20 @@ pub fn handle(request: Request<'_>) -> Outcome {
         },
         ..Default::default()
     };
-    request.reply(|w| response.encode(w, version))
-}
-
-fn all(request: &Request<'_>, operations: i32) -> Vec<MetadataResponseTopic<'static>> {
-    let node_id = request.shared.node_id;
-    request
-        .shared
-        .topics
-        .all()
-        .iter()
-        .map(|view| known(view, node_id, operations))
-        .collect()
+    request.reply(|w| match named {
+        Some(_) => response.encode(w, version),
+        None => {
+            let catalog = shared.topics.read();
+            metadata_all::encode(
+                w,
+                version,
+                &response,
+                &catalog,
+                shared.node_id,
+                topic_operations,
+            );
+        }
+    })
 }
 
 fn by_name<'n>(
@@ -133,7 +139,8 @@ fn unknown<'n>(
     }
 }
 
-fn known(
+/// A topic as clients see it, on the one node there is.
+pub fn known(
     view: &Topic<Arc<Partition>>,
     node_id: i32,
     operations: i32,

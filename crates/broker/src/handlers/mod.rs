@@ -13,5 +13,6 @@ pub mod fetch;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+mod metadata_all;
 pub mod offset_for_leader_epoch;
 pub mod produce;
