@@ -1,7 +1,9 @@
 //! A running broker: what its connections share, how it starts and how it stops.
 
 use crate::clock::Clock;
+use crate::config::LiveConfig;
 use crate::connection::Peer;
+use crate::groups::{self, Groups};
 use crate::handlers::fetch;
 use crate::http;
 use crate::listener;
@@ -11,7 +13,6 @@ use crate::producer_ids::ProducerIds;
 use crate::random;
 use crate::storage::memory::{Memory, Partition};
 use crate::topics::Topics;
-use rustka_core::config::BrokerConfig;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -47,8 +48,8 @@ pub async fn reached(state: &mut watch::Receiver<State>, wanted: impl Fn(State) 
 
 /// What all connections of one broker share.
 pub struct Shared {
-    /// Static and dynamic broker configs.
-    pub config: BrokerConfig,
+    /// Configs of the broker, of groups and of client metrics.
+    pub config: LiveConfig,
     /// Whether Kafka's own defaults hold everywhere.
     pub strict: bool,
     /// Time.
@@ -63,6 +64,8 @@ pub struct Shared {
     pub topics: Topics,
     /// Incremental fetch sessions (KIP-227).
     pub sessions: FetchSessions<fetch::Handle>,
+    /// Consumer groups.
+    pub groups: Groups,
     /// Producer ids.
     pub producer_ids: ProducerIds,
     /// This broker's id.
@@ -147,6 +150,7 @@ impl Broker {
             handle.spawn(http::serve(listener, shared.clone()));
         }
         handle.spawn(crate::housekeeping::run(shared.clone()));
+        handle.spawn(groups::run(shared.clone()));
         shared.state.send_replace(State::Serving);
         Ok(Broker {
             shared,
@@ -183,6 +187,7 @@ impl Broker {
                 config.settings().fetch_session_slots,
                 config.settings().fetch_sessions_fair_share,
             )),
+            groups: Groups::new(&config),
             producer_ids: ProducerIds::new(random::u32()),
             node_id: options.node_id,
             cluster_id,
@@ -193,7 +198,7 @@ impl Broker {
             peers: Mutex::default(),
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
-            config,
+            config: LiveConfig::new(config),
         })
     }
 

@@ -11,12 +11,8 @@ const ROUND_MS: i64 = 1_000;
 /// Works until the broker stops.
 pub async fn run(shared: Arc<Shared>) {
     let mut state = shared.state.subscribe();
-    let idle_max_ms = shared.config.settings().connections_idle_ms_max;
-    let retention_ms = shared
-        .config
-        .settings()
-        .log_retention_check_interval_ms
-        .max(1);
+    let idle_max_ms = shared.config.fixed().connections_idle_ms_max;
+    let retention_ms = shared.config.fixed().log_retention_check_interval_ms.max(1);
     let mut next_retention_ms = 0;
     loop {
         let now = shared.clock.now();

@@ -11,7 +11,9 @@ pub mod apis;
 pub mod broker;
 pub mod buffer;
 pub mod clock;
+pub mod config;
 pub mod connection;
+pub mod groups;
 pub mod handlers;
 mod housekeeping;
 #[cfg(feature = "http")]

@@ -32,17 +32,16 @@ pub fn handle(request: Request<'_>) -> Outcome {
         })
         .collect();
     let nodes = [shared.node_id];
+    let mut catalog = shared.topics.write();
+    let config = shared.config.broker();
     let cluster = Cluster {
-        broker: &shared.config,
+        broker: &config,
         nodes: &nodes,
     };
-    let outcomes =
-        shared
-            .topics
-            .write()
-            .create_partitions(&command, asked.validate_only, cluster, |seed| {
-                new_partition(shared, &seed)
-            });
+    let outcomes = catalog.create_partitions(&command, asked.validate_only, cluster, |seed| {
+        new_partition(shared, &seed)
+    });
+    drop(catalog);
     let results = outcomes.into_iter().map(|outcome| {
         let (error_code, error_message) = match outcome.result {
             Ok(_) => (0, None),

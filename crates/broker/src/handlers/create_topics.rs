@@ -81,16 +81,15 @@ type Outcomes = Vec<rustka_core::catalog::Outcome<Created<Arc<Partition>>>>;
 
 fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> {
     let nodes = [shared.node_id];
+    let mut catalog = shared.topics.write();
+    let config = shared.config.broker();
     let cluster = Cluster {
-        broker: &shared.config,
+        broker: &config,
         nodes: &nodes,
     };
-    shared
-        .topics
-        .write()
-        .create_topics(command, cluster, random::uuid, |seed| {
-            new_partition(shared, &seed)
-        })
+    catalog.create_topics(command, cluster, random::uuid, |seed| {
+        new_partition(shared, &seed)
+    })
 }
 
 /// An empty partition for a new place in the catalog.
@@ -144,7 +143,7 @@ fn accepted(
         _ => Some(
             created
                 .config
-                .created_entries(&shared.config)
+                .created_entries(&shared.config.broker())
                 .iter()
                 .map(config)
                 .collect(),

@@ -31,8 +31,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
         by_name.collect()
     };
     let nodes = [shared.node_id];
+    let config = shared.config.broker();
     let cluster = Cluster {
-        broker: &shared.config,
+        broker: &config,
         nodes: &nodes,
     };
     // The catalog is unlocked before partitions are: waiting fetches wake on the way.

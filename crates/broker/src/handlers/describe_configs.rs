@@ -67,9 +67,9 @@ fn describe(
                 .topics
                 .by_name(name)
                 .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-            Ok(topic.config.entries(&shared.config).to_vec())
+            Ok(topic.config.entries(&shared.config.broker()).to_vec())
         }
-        BROKER if name.is_empty() => Ok(describe_broker(&shared.config, true)),
+        BROKER if name.is_empty() => Ok(describe_broker(&shared.config.broker(), true)),
         BROKER | BROKER_LOGGER => {
             if name.parse() != Ok(shared.node_id) {
                 let message = format!(
@@ -80,7 +80,7 @@ fn describe(
             }
             // Loggers are set by RUST_LOG and have no configs of their own.
             Ok(if resource.resource_type == BROKER {
-                describe_broker(&shared.config, false)
+                describe_broker(&shared.config.broker(), false)
             } else {
                 Vec::new()
             })

@@ -28,7 +28,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     });
     let limit = asked
         .response_partition_limit
-        .min(shared.config.settings().partitions_per_describe_max)
+        .min(shared.config.fixed().partitions_per_describe_max)
         .max(1);
     let page = describe_page(
         &shared.topics.read(),

@@ -142,7 +142,7 @@ fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> 
     if let Some(code) = context.error() {
         return Err(failed(&request.respond(), code));
     }
-    let max_bytes = size(asked.max_bytes).min(size(shared.config.settings().fetch_bytes_max));
+    let max_bytes = size(asked.max_bytes).min(size(shared.config.fixed().fetch_bytes_max));
     let plan = Plan {
         min_bytes: size(asked.min_bytes).min(max_bytes),
         max_bytes,

@@ -38,7 +38,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         OPERATIONS_UNASKED
     };
     let may_create = (version < 4 || asked.allow_auto_topic_creation)
-        && shared.config.settings().auto_create_topics;
+        && shared.config.fixed().auto_create_topics;
     // Version 0 has no null: an empty list means all.
     let named = match &asked.topics {
         Some(named) if !named.is_empty() || version > 0 => Some(named),

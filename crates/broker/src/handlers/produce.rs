@@ -145,7 +145,7 @@ fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rules {
         log_append_time: config.log_append_time,
         before_max_ms: config.timestamp_before_max_ms,
         after_max_ms: config.timestamp_after_max_ms,
-        inflate: if shared.config.settings().validate_compressed {
+        inflate: if shared.config.fixed().validate_compressed {
             Inflate::Always
         } else {
             Inflate::Never

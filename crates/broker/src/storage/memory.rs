@@ -416,6 +416,12 @@ impl Partition {
         true
     }
 
+    /// What is appended from here on lies in chunks of its own, small ones first.
+    pub fn restart_chunks(&self) {
+        let mut inner = self.lock();
+        inner.open = Open::default();
+    }
+
     /// Batches from the one that holds `offset`, at most `max_bytes` of them but at least one if asked for, none
     /// that begins at or after `upper`.
     pub fn read(

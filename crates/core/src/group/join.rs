@@ -94,11 +94,11 @@ impl Group {
         if wants_pending_id(join) {
             // Retried by clients without another look-up, so that the honest ones get in once the flood is over.
             if self.pending.len() >= options.pending_per_group_max {
-                let limit = "rustka.group.pending.max";
+                let limit = "rustka.groups.pending.ids.max";
                 return Err(limited(ErrorCode::CoordinatorLoadInProgress, limit));
             }
             if pending_of_host >= options.pending_per_address_max {
-                let limit = "rustka.group.pending.per.address.max";
+                let limit = "rustka.groups.pending.ids.per.address.max";
                 return Err(limited(ErrorCode::CoordinatorLoadInProgress, limit));
             }
         }

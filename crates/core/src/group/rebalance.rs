@@ -10,9 +10,6 @@ use super::protocols;
 use super::state::{InitialDelay, State};
 use super::timers::Timer;
 
-/// How long a pending member id holds up a rebalance that everybody else has joined.
-const PENDING_HOLD_MS: i64 = 1_000;
-
 /// A join phase that is under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JoinPhase {
@@ -128,8 +125,8 @@ impl Group {
             None => return self.complete(d),
             Some(_) if d.options.strict => deadline_ms,
             Some(youngest_ms) => deadline_ms
-                .min(youngest_ms.saturating_add(PENDING_HOLD_MS))
-                .min(since_ms.saturating_add(PENDING_HOLD_MS)),
+                .min(youngest_ms.saturating_add(d.options.pending_rebalance_wait_ms))
+                .min(since_ms.saturating_add(d.options.pending_rebalance_wait_ms)),
         };
         if hold_ms <= now_ms {
             return self.complete(d);

@@ -35,6 +35,10 @@ pub struct Options {
     pub strict: bool,
     /// `group.initial.rebalance.delay.ms` if it was set, else `None`.
     pub initial_rebalance_delay_ms: Option<i32>,
+    /// `rustka.groups.initial.rebalance.delay.max.ms`: the longest wait counted from the first member.
+    pub initial_rebalance_delay_max_ms: i64,
+    /// `rustka.groups.pending.rebalance.wait.ms`: how long a member id given out holds up a rebalance.
+    pub pending_rebalance_wait_ms: i64,
     /// `group.min.session.timeout.ms`.
     pub session_timeout_ms_min: i32,
     /// `group.max.session.timeout.ms`.
@@ -64,6 +68,8 @@ impl Default for Options {
         Options {
             strict: false,
             initial_rebalance_delay_ms: None,
+            initial_rebalance_delay_max_ms: 500,
+            pending_rebalance_wait_ms: 1_000,
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
             group_size_max: i32::MAX as usize,
@@ -90,7 +96,6 @@ pub(super) enum InitialDelay {
 
 const KAFKA_INITIAL_DELAY_MS: i64 = 3_000;
 const QUIET_MS: i64 = 100;
-const QUIET_TOTAL_MS: i64 = 500;
 
 impl Options {
     pub(super) fn initial_delay(&self) -> InitialDelay {
@@ -103,7 +108,7 @@ impl Options {
             },
             (None, false) => InitialDelay::Quiet {
                 quiet_ms: QUIET_MS,
-                total_ms: QUIET_TOTAL_MS,
+                total_ms: self.initial_rebalance_delay_max_ms.max(0),
             },
         }
     }

@@ -67,7 +67,7 @@ fn ids_per_group_and_per_address_are_limited() {
     assert_eq!(ask("other", "/127.0.0.1"), load);
     assert_eq!(ask("other", "/10.0.0.1"), ErrorCode::MemberIdRequired);
     assert!(matches!(w.events.last(), Some(Event::Refused { limit, .. })
-        if *limit == "rustka.group.pending.per.address.max"));
+        if *limit == "rustka.groups.pending.ids.per.address.max"));
     w.advance(10_000);
     w.enter("patient");
 }

@@ -1,0 +1,215 @@
+//! Consumer groups: one shard per partition of `__consumer_offsets`, and the task that drives their deadlines.
+//!
+//! The machines of `rustka_core::group` decide. Here are their locks, their journals, the requests that wait for them
+//! and the time. The topic is created with the first request that needs a shard.
+
+mod journal;
+mod shard;
+
+use crate::broker::{Shared, State, reached};
+use crate::handlers::create_topics::new_partition;
+use crate::random;
+use crate::storage::memory::Partition;
+use crate::topics::TopicRef;
+use rustka_core::config::{BrokerConfig, Overrides, Scope};
+use rustka_core::group::command::{Command, NO_TOPIC_ID, Name};
+use rustka_core::group::effects::Reply;
+use rustka_core::group::{Options, partition_for};
+use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_wire::codec::Uuid;
+use shard::Shard;
+pub use shard::{Answer, Waiting};
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
+
+/// No deadline.
+const NEVER_MS: i64 = i64::MAX;
+
+/// All groups of one broker.
+pub struct Groups {
+    options: Options,
+    shards: OnceLock<Box<[Shard]>>,
+    /// What the task below sleeps until.
+    armed_ms: AtomicI64,
+    earlier: Notify,
+}
+
+impl Groups {
+    /// No groups yet.
+    pub fn new(config: &BrokerConfig) -> Groups {
+        Groups {
+            options: options(config),
+            shards: OnceLock::new(),
+            armed_ms: AtomicI64::new(NEVER_MS),
+            earlier: Notify::new(),
+        }
+    }
+
+    /// Hands a command to the group's shard.
+    pub fn call(shared: &Arc<Shared>, group: &str, command: Command) -> Answer {
+        let (shards, at) = Groups::of(shared, group);
+        shards[at].call(shared, at, command)
+    }
+
+    /// Makes sure that the group's shard has its journal, before the caller locks the catalog.
+    pub fn prepare(shared: &Arc<Shared>, group: &str) {
+        let (shards, at) = Groups::of(shared, group);
+        shards[at].attach(shared, at);
+    }
+
+    /// A heartbeat is answered at once and copies nothing.
+    pub fn heartbeat(
+        shared: &Arc<Shared>,
+        group: &str,
+        member: (&str, Option<&str>, i32),
+    ) -> Option<Reply> {
+        let (shards, at) = Groups::of(shared, group);
+        shards[at].heartbeat(shared, at, group, member)
+    }
+
+    /// Asks every shard there is and collects their answers, in the order of the shards.
+    pub fn call_all(shared: &Arc<Shared>, command: &Command) -> Vec<Reply> {
+        let Some(shards) = shared.groups.shards.get() else {
+            return Vec::new();
+        };
+        let answers = shards.iter().enumerate().map(|(at, shard)| {
+            match shard.call(shared, at, command.clone()) {
+                Answer::Now(reply) => Some(reply),
+                Answer::Later(_) | Answer::Never => None,
+            }
+        });
+        answers.flatten().collect()
+    }
+
+    /// A topic is gone, and with it what groups have committed for it (E35). Not to be called with the catalog locked.
+    pub fn topic_deleted(shared: &Arc<Shared>, topic: &TopicRef) {
+        if &*topic.name == CONSUMER_OFFSETS {
+            for shard in shared.groups.shards.get().into_iter().flatten() {
+                shard.detach(&shared.groups.options);
+            }
+            return;
+        }
+        let topic_id = topic.id.0;
+        let topic = topic.name.clone();
+        Groups::call_all(shared, &Command::TopicDeleted { topic, topic_id });
+    }
+
+    /// Number of groups, and of member ids given out whose owners have not joined.
+    pub fn counts(&self) -> (usize, usize) {
+        let shards = self.shards.get().into_iter().flatten();
+        shards
+            .map(Shard::counts)
+            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    }
+
+    fn of<'a>(shared: &'a Arc<Shared>, group: &str) -> (&'a [Shard], usize) {
+        let groups = &shared.groups;
+        let shards = groups.shards.get_or_init(|| {
+            let count = offsets_topic(shared).partitions.len();
+            (0..count).map(|_| Shard::new(&groups.options)).collect()
+        });
+        let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+        (shards, partition_for(group, count) as usize)
+    }
+
+    /// A shard's next deadline changed.
+    fn arm(&self, deadline_ms: Option<i64>) {
+        if deadline_ms.is_some_and(|at_ms| at_ms < self.armed_ms.load(SeqCst)) {
+            self.earlier.notify_one();
+        }
+    }
+}
+
+/// `__consumer_offsets`, created if need be.
+pub fn offsets_topic(shared: &Shared) -> TopicRef {
+    if let Some(topic) = shared.topics.by_name(CONSUMER_OFFSETS) {
+        return topic;
+    }
+    let mut catalog = shared.topics.write();
+    if let Some(topic) = catalog.by_name(CONSUMER_OFFSETS) {
+        return topic.clone();
+    }
+    let config = shared.config.broker();
+    let partitions = u32::try_from(config.settings().offsets_partitions).unwrap_or(1);
+    let segment_bytes = config.value("offsets.topic.segment.bytes");
+    let pairs = [
+        ("cleanup.policy", Some("compact")),
+        ("compression.type", Some("producer")),
+        ("segment.bytes", segment_bytes.as_deref()),
+    ];
+    let overrides = Overrides::parse(Scope::Topic, pairs).unwrap_or_default();
+    let make = |seed: rustka_core::catalog::PartitionSeed<'_>| new_partition(shared, &seed);
+    let id = random::uuid();
+    catalog.restore_topic(CONSUMER_OFFSETS, id, partitions, overrides, &config, make)
+}
+
+fn journal_partition(shared: &Shared, at: usize) -> Option<Arc<Partition>> {
+    offsets_topic(shared).partitions.get(at).cloned()
+}
+
+fn options(config: &BrokerConfig) -> Options {
+    let settings = config.settings();
+    let size = |value: i32| usize::try_from(value).unwrap_or(0);
+    let initial_delay = "group.initial.rebalance.delay.ms";
+    Options {
+        strict: config.is_strict(),
+        initial_rebalance_delay_ms: config
+            .is_set(initial_delay)
+            .then_some(settings.group_initial_rebalance_delay_ms),
+        initial_rebalance_delay_max_ms: settings.group_initial_rebalance_delay_max_ms.into(),
+        pending_rebalance_wait_ms: settings.group_pending_rebalance_wait_ms.into(),
+        session_timeout_ms_min: settings.group_session_timeout_min_ms,
+        session_timeout_ms_max: settings.group_session_timeout_max_ms,
+        group_size_max: size(settings.group_size_max),
+        pending_per_group_max: size(settings.group_pending_ids_max),
+        pending_per_address_max: size(settings.group_pending_ids_per_address_max),
+        offset_metadata_bytes_max: size(settings.offset_metadata_bytes_max),
+        offsets_retention_ms: i64::from(settings.offsets_retention_minutes) * 60_000,
+        offsets_retention_check_interval_ms: settings.offsets_retention_check_interval_ms,
+        ..Options::default()
+    }
+}
+
+/// Calls every shard when something in it is due, until the broker stops; then refuses what still waits.
+pub async fn run(shared: Arc<Shared>) {
+    let groups = &shared.groups;
+    let mut state = shared.state.subscribe();
+    loop {
+        // Until the scan is over every new deadline wakes this task again: none is lost.
+        groups.armed_ms.store(NEVER_MS, SeqCst);
+        let now = shared.clock.now();
+        let mut next_ms = NEVER_MS;
+        for shard in groups.shards.get().into_iter().flatten() {
+            if shard.deadline_ms() <= now.monotonic_ms {
+                shard.expire(&shared, now);
+            }
+            next_ms = next_ms.min(shard.deadline_ms());
+        }
+        groups.armed_ms.store(next_ms, SeqCst);
+        let due = async {
+            match next_ms {
+                NEVER_MS => std::future::pending().await,
+                at_ms => shared.clock.sleep_until(at_ms).await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = groups.earlier.notified() => {}
+            () = reached(&mut state, |state| state >= State::Stopping) => break,
+        }
+    }
+    for shard in groups.shards.get().into_iter().flatten() {
+        shard.close();
+    }
+}
+
+/// A name that a command may keep.
+pub fn name(text: &str) -> Name {
+    Name::from(text)
+}
+
+/// An id as the machine has it; zeros when there is none.
+pub fn topic_id(id: Uuid) -> [u8; 16] {
+    if id.is_zero() { NO_TOPIC_ID } else { id.0 }
+}
