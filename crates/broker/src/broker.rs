@@ -13,9 +13,10 @@ use crate::producer_ids::ProducerIds;
 use crate::random;
 use crate::storage::memory::{Memory, Partition};
 use crate::topics::Topics;
+use crate::transport::{self, MemoryStream};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +27,9 @@ use crate::buffer::Pool;
 
 /// How long an ordered shutdown waits for parked requests to be answered.
 const SHUTDOWN_MS: u64 = 5_000;
+
+/// Unread bytes that a connection in memory holds in each direction, about what a socket on loopback does.
+const MEMORY_STREAM_BYTES: usize = 256 << 10;
 
 /// Where a broker stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,11 +138,20 @@ impl Broker {
             .as_ref()
             .map_or_else(Handle::current, |runtime| runtime.handle().clone());
         let _entered = handle.enter();
-        let listeners = listener::bind(&options.host, options.port)?;
-        let http_listener = listener::bind_http(&options.host, options.http_port)?;
-        let bootstrap = listeners[0]
-            .local_addr()
-            .map_err(|error| StartError(error.to_string()))?;
+        let (listeners, http_listener) = if options.sockets {
+            (
+                listener::bind(&options.host, options.port)?,
+                listener::bind_http(&options.host, options.http_port)?,
+            )
+        } else {
+            (Vec::new(), None)
+        };
+        let bootstrap = match listeners.first() {
+            Some(listener) => listener
+                .local_addr()
+                .map_err(|error| StartError(error.to_string()))?,
+            None => (Ipv4Addr::LOCALHOST, options.port).into(),
+        };
         let http_address = http_listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
@@ -220,6 +233,19 @@ impl Broker {
     /// What its connections share; for tests of parts.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// A connection to this broker that needs no socket, as if from the loopback address.
+    /// Must be called within a runtime that goes on running: the broker's end is served there.
+    pub fn connect(&self) -> MemoryStream {
+        self.connect_from((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same, as if from this address. A refused connection is closed at once.
+    pub fn connect_from(&self, address: SocketAddr) -> MemoryStream {
+        let (near, far) = transport::pair(MEMORY_STREAM_BYTES);
+        listener::serve(far, address, &self.shared);
+        near
     }
 
     /// Stops in order: accepts no more, answers what waits, then closes the connections.

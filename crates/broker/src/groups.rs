@@ -136,7 +136,7 @@ pub fn offsets_topic(shared: &Shared) -> TopicRef {
     let pairs = [
         ("cleanup.policy", Some("compact")),
         ("compression.type", Some("producer")),
-        ("segment.bytes", segment_bytes.as_deref()),
+        ("segment.bytes", segment_bytes),
     ];
     let overrides = Overrides::parse(Scope::Topic, pairs).unwrap_or_default();
     let make = |seed: rustka_core::catalog::PartitionSeed<'_>| new_partition(shared, &seed);

@@ -2,6 +2,7 @@
 
 use crate::broker::{Shared, StartError, State, reached};
 use crate::connection::{Connection, Peer};
+use crate::transport::Transport;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -136,6 +137,11 @@ fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
         tracing::debug!("connection from {address} is gone already: {error}");
         return;
     }
+    serve(stream, address, shared);
+}
+
+/// Serves a connection in a task of its own.
+pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>) {
     let peer = Peer::new(
         shared.next_peer.fetch_add(1, Relaxed),
         address,

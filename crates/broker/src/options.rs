@@ -17,6 +17,7 @@ pub struct Options {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) http_port: Option<u16>,
+    pub(crate) sockets: bool,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) strict: bool,
     pub(crate) configs: Vec<(String, String)>,
@@ -31,6 +32,7 @@ impl Default for Options {
             host: "127.0.0.1".to_owned(),
             port: PORT_DEFAULT,
             http_port: None,
+            sockets: true,
             memory_limit: None,
             strict: false,
             configs: Vec::new(),
@@ -57,6 +59,12 @@ impl Options {
     /// Port for health and metrics, 0 for a free one; by default 8080 or, if taken, a free one.
     pub fn http_port(mut self, port: u16) -> Self {
         self.http_port = Some(port);
+        self
+    }
+
+    /// Whether to listen at all; without, the broker is reached by [`Broker::connect`] alone. On by default.
+    pub fn sockets(mut self, sockets: bool) -> Self {
+        self.sockets = sockets;
         self
     }
 

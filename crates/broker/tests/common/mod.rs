@@ -1,0 +1,287 @@
+//! A broker without sockets on a clock that stands still, and a small client of it. Any test of behaviour can use this:
+//!
+//! ```ignore
+//! let world = World::start();
+//! let mut client = world.connect();
+//! let answer = client.ask(MetadataRequest::KEY, 12, &MetadataRequest::default()).await;
+//! let metadata: MetadataResponse<'_> = answer.body();
+//! ```
+//! Tests run on one thread (`#[tokio::test]`), so that [`World::settle`] can let everything run that can.
+#![allow(
+    dead_code,
+    reason = "each test file includes this one and uses its own part of it"
+)]
+
+use rustka::transport::MemoryStream;
+use rustka::{Broker, Clock, Options};
+use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_wire::api::{request_header_version, response_header_version};
+use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use rustka_wire::request_header::RequestHeader;
+use rustka_wire::response_header::ResponseHeader;
+use rustka_wire::{Decode, Encode, Reader, Records, Uuid, Writer};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Where the clock begins: some day in 2025.
+pub const START_MS: i64 = 1_760_000_000_000;
+/// An answer that takes longer will not come. Real time; reached only by tests that fail.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Turns that every task gets in [`World::settle`]; a request takes a handful.
+const SETTLE_TURNS: usize = 64;
+
+/// A broker and its clock.
+pub struct World {
+    pub broker: Broker,
+    pub clock: Clock,
+}
+
+impl World {
+    /// A broker with the defaults.
+    pub fn start() -> World {
+        World::with(|options| options)
+    }
+
+    /// A broker with other options.
+    pub fn with(change: impl FnOnce(Options) -> Options) -> World {
+        let clock = Clock::manual(START_MS);
+        let options = Broker::builder().sockets(false).clock(clock.clone());
+        let broker = change(options).start().expect("a broker");
+        World { broker, clock }
+    }
+
+    /// A client on the loopback address.
+    pub fn connect(&self) -> Client {
+        Client::over(self.broker.connect())
+    }
+
+    /// A client with another address.
+    pub fn connect_from(&self, address: SocketAddr) -> Client {
+        Client::over(self.broker.connect_from(address))
+    }
+
+    /// Lets everything run that can without time passing.
+    pub async fn settle(&self) {
+        for _ in 0..SETTLE_TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets time pass on the broker's clock, and what has become due happen.
+    pub async fn advance_ms(&self, ms: u64) {
+        self.settle().await;
+        self.clock.advance(Duration::from_millis(ms));
+        self.settle().await;
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.broker.shared().peers.lock().expect("peers").len()
+    }
+}
+
+/// One connection to a broker.
+pub struct Client {
+    pub stream: MemoryStream,
+    correlation: i32,
+    /// Sent with every request.
+    pub client_id: String,
+}
+
+/// The answer of one request.
+pub struct Answer {
+    version: i16,
+    bytes: Vec<u8>,
+    body: usize,
+}
+
+impl Answer {
+    /// The decoded body; all of it is understood.
+    pub fn body<'a, T: Decode<'a>>(&'a self) -> T {
+        let mut reader = Reader::new(&self.bytes[self.body..]);
+        let body = T::decode(&mut reader, self.version).expect("a well-formed answer");
+        assert!(reader.is_empty(), "{} bytes left over", reader.remaining());
+        body
+    }
+}
+
+/// A request's bytes without their length.
+pub fn frame(
+    key: i16,
+    version: i16,
+    correlation: i32,
+    client_id: &str,
+    body: &impl Encode,
+) -> Vec<u8> {
+    let mut w = Writer::new();
+    let header = RequestHeader {
+        request_api_key: key,
+        request_api_version: version,
+        correlation_id: correlation,
+        client_id: Some(client_id.into()),
+    };
+    header.encode(&mut w, request_header_version(key, version));
+    body.encode(&mut w, version);
+    w.buf
+}
+
+impl Client {
+    /// A client at this end of a connection.
+    pub fn over(stream: MemoryStream) -> Client {
+        let client_id = "test".to_owned();
+        Client {
+            stream,
+            correlation: 0,
+            client_id,
+        }
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn ask(&mut self, key: i16, version: i16, body: &impl Encode) -> Answer {
+        self.send(key, version, body).await;
+        self.answer(key, version).await
+    }
+
+    /// Sends a request only.
+    pub async fn send(&mut self, key: i16, version: i16, body: &impl Encode) {
+        self.correlation += 1;
+        let bytes = frame(key, version, self.correlation, &self.client_id, body);
+        self.send_frame(&bytes).await;
+    }
+
+    /// Reads the answer of a request of this kind.
+    pub async fn answer(&mut self, key: i16, version: i16) -> Answer {
+        let bytes = self.receive().await.expect("an answer, not a hang-up");
+        let mut reader = Reader::new(&bytes);
+        ResponseHeader::decode(&mut reader, response_header_version(key, version)).expect("header");
+        let body = bytes.len() - reader.remaining();
+        Answer {
+            version,
+            bytes,
+            body,
+        }
+    }
+
+    /// Sends bytes with their length in front.
+    pub async fn send_frame(&mut self, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).expect("a short frame");
+        self.send_raw(&length.to_be_bytes()).await;
+        self.send_raw(bytes).await;
+    }
+
+    /// Sends bytes as they are. A broker that hangs up meanwhile is not an error here.
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        let sent = tokio::time::timeout(PATIENCE, self.stream.write_all(bytes));
+        let _closed = sent.await.expect("the broker reads");
+    }
+
+    /// The next frame without its length; none when the broker has hung up.
+    pub async fn receive(&mut self) -> Option<Vec<u8>> {
+        let read = async {
+            let length = self.stream.read_u32().await.ok()?;
+            let mut bytes = vec![0; length as usize];
+            self.stream.read_exact(&mut bytes).await.ok()?;
+            Some(bytes)
+        };
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("the broker answers or hangs up")
+    }
+
+    /// Whether the broker hangs up without a further answer.
+    pub async fn is_closed(&mut self) -> bool {
+        self.receive().await.is_none()
+    }
+
+    /// Creates a topic with one replica and returns its id.
+    pub async fn create_topic(&mut self, name: &str, partitions: i32) -> Uuid {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest {
+            topics: vec![topic],
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let answer = self.ask(CreateTopicsRequest::KEY, 7, &request).await;
+        let created: CreateTopicsResponse<'_> = answer.body();
+        assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+        created.topics[0].topic_id
+    }
+
+    /// Produces one batch with `acks=all`, by topic name.
+    pub async fn produce(&mut self, topic: &str, partition: i32, batch: Vec<u8>) -> Answer {
+        self.ask(
+            ProduceRequest::KEY,
+            11,
+            &produce_request(topic, partition, batch),
+        )
+        .await
+    }
+}
+
+/// A Produce of one batch, for versions before 13.
+pub fn produce_request(topic: &str, partition: i32, batch: Vec<u8>) -> ProduceRequest<'static> {
+    let partition = PartitionProduceData {
+        index: partition,
+        records: Some(Records::from(batch)),
+    };
+    ProduceRequest {
+        acks: -1,
+        timeout_ms: 10_000,
+        topic_data: vec![TopicProduceData {
+            name: topic.to_owned().into(),
+            partition_data: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// A Fetch of one partition without a session, for versions before 13.
+pub fn fetch_request(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    max_wait_ms: i32,
+) -> FetchRequest<'static> {
+    let partition = FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: 64 << 20,
+        ..Default::default()
+    };
+    FetchRequest {
+        max_wait_ms,
+        min_bytes: 1,
+        max_bytes: 64 << 20,
+        session_epoch: -1,
+        topics: vec![FetchTopic {
+            topic: topic.to_owned().into(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// A batch of one record with a value of this size, dated at the clock's start.
+pub fn batch(value_bytes: usize) -> Vec<u8> {
+    let value = vec![b'x'; value_bytes];
+    let record = NewRecord {
+        timestamp: START_MS,
+        value: Some(&value),
+        ..NewRecord::default()
+    };
+    BatchBuilder::new()
+        .record(&record)
+        .build()
+        .expect("a batch")
+}
