@@ -3,7 +3,11 @@
 mod bench;
 mod codegen;
 mod oracle;
+mod started;
+mod suites;
+mod tally;
 mod test;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -27,11 +31,21 @@ const CHORES: &[(&str, &str, Chore)] = &[
         oracle::run,
     ),
     (
+        "suites",
+        "test suites that others wrote, each against a fresh broker: kafka-python, arroyo, kgo, cli",
+        suites::run,
+    ),
+    (
         "test",
         "check and test everything: what a change has to pass",
         test::run,
     ),
 ];
+
+/// The repository's root, from where xtask was built.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -13,8 +13,3 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         _ => Err("usage: cargo xtask oracle golden | record [SCENARIO...]".into()),
     }
 }
-
-/// The repository's root, from where xtask was built.
-fn root() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}

@@ -2,45 +2,21 @@
 //! (formatting, lints, generated code, build) counts as one test; the numbers of `cargo test` and of the examples
 //! are added. What cannot run for want of a toolchain is named, not hidden. The last line is `N passed, N failed`.
 
+use crate::suites::Suite;
+use crate::tally::{self, Tally};
+use crate::toolchain::{self, PYTHON};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// What an example of Rustka runs on, and what is left out without it.
-const PYTHON: &str = "python3";
-
-/// Passed and failed tests so far.
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-}
-
-impl Tally {
-    fn add(&mut self, other: Tally) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
-
-    /// A stage that ended badly has at least one failure, also if it died before it could count one.
-    fn unless_ended_well(mut self, ended_well: bool) -> Tally {
-        if !ended_well && self.failed == 0 {
-            self.failed = 1;
-        }
-        self
-    }
-}
-
 /// Runs all stages, also after a failure; ends the process with 1 if anything failed.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     if !arguments.is_empty() {
         return Err(format!("takes no arguments, got {arguments:?}"));
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .ok_or("xtask lies in no repository")?;
+    let root = &*crate::root();
     let mut total = Tally::default();
     let mut skipped = Vec::new();
 
@@ -64,41 +40,31 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
 
     let mut broker = None;
     total.add(check("the broker builds", || {
-        broker = Some(build_broker(root)?);
+        broker = Some(build_broker(root, &[])?);
         Ok(())
     }));
-    match (python(), broker) {
-        (Err(lack), _) => skipped.push(format!("examples: {lack}")),
-        (Ok(()), Some(broker)) => total.add(examples(root, &broker)),
+    match (toolchain::python(), broker) {
+        (Err(lack), _) => skipped.push(format!("examples and the suite of kafka-python: {lack}")),
+        (Ok(()), Some(broker)) => {
+            total.add(examples(root, &broker, &mut skipped));
+            if let Some(suite) = Suite::named("kafka-python") {
+                total.add(suite.run(root, &broker));
+            }
+        }
         // Already counted as a build that failed.
         (Ok(()), None) => println!("== examples: no broker to run them on"),
     }
-
-    for what in &skipped {
-        println!("skipped {what}");
-    }
-    println!("{} passed, {} failed", total.passed, total.failed);
-    if total.failed > 0 {
-        // Not an Err: the closing line has to be the last one.
-        std::process::exit(1);
-    }
-    Ok(())
+    tally::close(total, &skipped)
 }
 
 /// One check that either holds or does not.
 fn check(name: &str, holds: impl FnOnce() -> Result<(), String>) -> Tally {
     println!("== {name}");
     match holds() {
-        Ok(()) => Tally {
-            passed: 1,
-            failed: 0,
-        },
+        Ok(()) => Tally::success(),
         Err(why) => {
             println!("FAILED {name}: {why}");
-            Tally {
-                passed: 0,
-                failed: 1,
-            }
+            Tally::failure()
         }
     }
 }
@@ -120,16 +86,19 @@ fn rust_tests(root: &Path) -> Tally {
 }
 
 /// Builds the broker as the tests were built, so that nothing below it is compiled twice, and says where it lies.
-fn build_broker(root: &Path) -> Result<PathBuf, String> {
+/// `profile` holds cargo's arguments for another one than that of the tests.
+pub fn build_broker(root: &Path, profile: &[&str]) -> Result<PathBuf, String> {
     let mut executable = None;
     let built = each_line(
-        cargo(root).args([
-            "build",
-            "--workspace",
-            "--bins",
-            "--message-format",
-            "json-render-diagnostics",
-        ]),
+        cargo(root)
+            .args([
+                "build",
+                "--workspace",
+                "--bins",
+                "--message-format",
+                "json-render-diagnostics",
+            ])
+            .args(profile),
         |line| executable = broker_executable(line).or(executable.take()),
     )?;
     if !built {
@@ -148,7 +117,7 @@ fn broker_executable(line: &str) -> Option<PathBuf> {
 }
 
 /// Runs examples/run_all_tests.py against a fresh broker, in a Python environment of its own.
-fn examples(root: &Path, broker: &Path) -> Tally {
+fn examples(root: &Path, broker: &Path, skipped: &mut Vec<String>) -> Tally {
     println!("== examples");
     let mut tally = Tally::default();
     let ended = python_environment(root).and_then(|interpreter| {
@@ -160,6 +129,10 @@ fn examples(root: &Path, broker: &Path) -> Tally {
             .arg("--broker")
             .arg(broker);
         each_line(&mut command, |line| {
+            if let Some(what) = line.strip_prefix("skipped ") {
+                skipped.push(what.to_owned());
+                return;
+            }
             println!("{line}");
             // The last such line is the closing one; pytest's own has more words.
             if let Some(closing) = closing_line(line) {
@@ -168,27 +141,6 @@ fn examples(root: &Path, broker: &Path) -> Tally {
         })
     });
     report(ended, "examples", tally)
-}
-
-/// Why the Python examples cannot run here, if they cannot.
-fn python() -> Result<(), String> {
-    let answers = |arguments: &[&str]| {
-        let mut command = Command::new(PYTHON);
-        command
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    if !answers(&["-c", "import sys; sys.exit(sys.version_info < (3, 10))"]) {
-        return Err(format!("no {PYTHON}, or one older than 3.10"));
-    }
-    if !answers(&["-c", "import venv, ensurepip"]) {
-        return Err(format!(
-            "{PYTHON} comes without the modules venv and ensurepip"
-        ));
-    }
-    Ok(())
 }
 
 /// A virtual environment under target/ with clients/requirements.txt installed; made anew when that file changes.
@@ -333,22 +285,6 @@ mod tests {
         );
         assert!(closing_line("=== 2 failed, 57 passed in 3.2s ===").is_none());
         assert!(closing_line("many passed, some failed").is_none());
-    }
-
-    #[test]
-    fn a_stage_that_died_without_counting_has_failed_once() {
-        let died = Tally {
-            passed: 4,
-            failed: 0,
-        }
-        .unless_ended_well(false);
-        assert_eq!(counts(died), (4, 1));
-        let counted = Tally {
-            passed: 4,
-            failed: 3,
-        }
-        .unless_ended_well(false);
-        assert_eq!(counts(counted), (4, 3));
     }
 
     #[test]

@@ -174,7 +174,12 @@ impl Broker {
     }
 
     fn share(options: Options, bootstrap: SocketAddr) -> Result<Shared, StartError> {
-        let config = options.broker_config()?;
+        let advertised = if options.host.is_empty() {
+            "127.0.0.1".to_owned()
+        } else {
+            advertised(&options.host)
+        };
+        let config = options.broker_config_at(&advertised, bootstrap.port())?;
         let memory = Memory::new(options.memory_limit_bytes());
         tracing::info!(
             "records and frames may take {} MiB of memory",
@@ -184,11 +189,6 @@ impl Broker {
             .cluster_id
             .clone()
             .unwrap_or_else(|| random::uuid().to_string());
-        let advertised = if options.host.is_empty() {
-            "127.0.0.1".to_owned()
-        } else {
-            advertised(&options.host)
-        };
         Ok(Shared {
             strict: options.strict,
             clock: options.clock.clone(),

@@ -100,7 +100,7 @@ impl Options {
 
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
-        self.broker_config().map(|_| ())
+        self.broker_config(&[]).map(|_| ())
     }
 
     /// Starts the broker, in the runtime at hand or else in one of its own.
@@ -108,17 +108,32 @@ impl Options {
         Broker::start(self)
     }
 
-    pub(crate) fn broker_config(&self) -> Result<BrokerConfig, StartError> {
-        BrokerConfig::new(
-            self.configs.iter().map(|(key, value)| (&**key, &**value)),
-            self.strict,
-        )
-        .map_err(|refusal| {
+    fn broker_config(&self, addresses: &[(&str, &str)]) -> Result<BrokerConfig, StartError> {
+        let given = self.configs.iter().map(|(key, value)| (&**key, &**value));
+        let pairs = given.chain(addresses.iter().copied());
+        BrokerConfig::new(pairs, self.strict).map_err(|refusal| {
             StartError(refusal.message.map_or_else(
                 || refusal.code.name().to_owned(),
                 |message| message.into_owned(),
             ))
         })
+    }
+
+    /// The configs of a broker that is reached at this address: it says so itself, whatever else was set.
+    pub(crate) fn broker_config_at(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<BrokerConfig, StartError> {
+        // An IPv6 address needs brackets before a port.
+        let address = match host.contains(':') {
+            true => format!("PLAINTEXT://[{host}]:{port}"),
+            false => format!("PLAINTEXT://{host}:{port}"),
+        };
+        self.broker_config(&[
+            ("listeners", &*address),
+            ("advertised.listeners", &*address),
+        ])
     }
 
     pub(crate) fn memory_limit_bytes(&self) -> usize {
@@ -181,5 +196,13 @@ mod tests {
         assert_eq!(parse_size("99999999999G"), None);
         assert_eq!(parse_size(""), None);
         assert_eq!(parse_size("ü"), None);
+    }
+
+    #[test]
+    fn a_broker_says_where_it_is_reached_whatever_was_set() {
+        let options = Options::default().config("advertised.listeners", "PLAINTEXT://elsewhere:1");
+        let config = options.broker_config_at("::1", 4711).unwrap();
+        let said = config.static_values().get("advertised.listeners");
+        assert_eq!(said, Some("PLAINTEXT://[::1]:4711"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::root;
+use crate::root;
 
 /// Writes `crates/wire/testdata/golden.jsonl.gz`.
 pub fn write() -> Result<(), String> {

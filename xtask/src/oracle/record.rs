@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::root;
+use crate::root;
 
 const START_MAX: Duration = Duration::from_secs(90);
 /// How long Kafka may take until all its parts know of a changed topic.
