@@ -6,6 +6,8 @@ import uuid
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from helpers import until
+
 
 @pytest.fixture(scope="session")
 def bootstrap():
@@ -30,6 +32,8 @@ def make_topic(admin, request):
         futures = admin.create_topics([NewTopic(name, partitions, 1, config=config)])
         futures[name].result(timeout=30)
         created.append(name)
+        # Kafka may answer before its brokers know the topic, Rustka does not.
+        until("the topic", lambda topic: topic.error is None, lambda: admin.list_topics(name, timeout=30).topics[name])
         return name
 
     yield make

@@ -25,8 +25,8 @@ EXAMPLES = Path(__file__).resolve().parent
 READY_SECONDS = 30
 STOP_SECONDS = 30
 
-# What the lessons expect beyond the defaults: retention that can be watched.
-BROKER_CONFIG = ["log.retention.check.interval.ms=500"]
+# What the lessons expect beyond the defaults: retention and compaction that can be watched.
+BROKER_CONFIG = ["log.retention.check.interval.ms=500", "log.cleaner.backoff.ms=500"]
 
 
 class BrokerFailed(Exception):

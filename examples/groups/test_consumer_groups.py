@@ -1,4 +1,4 @@
-"""Lesson 10: consumers share partitions; they come, go, crash and return."""
+"""Lesson 13: consumers share partitions; they come, go, crash and return."""
 
 import subprocess
 import sys

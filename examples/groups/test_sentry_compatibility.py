@@ -1,4 +1,4 @@
-"""Lesson 11: what a self-hosted Sentry asks of its Kafka, with the topics and configs of its own schema package.
+"""Lesson 14: what a self-hosted Sentry asks of its Kafka, with the topics and configs of its own schema package.
 
 Sentry's consumers are built on confluent-kafka: they look up offsets inside the assign callback, commit inside the
 revoke callback, pause and seek all the time, and share one group id between services that read different topics.
