@@ -24,15 +24,27 @@ macro_rules! apis {
 }
 
 use rustka_wire::{
+    alter_configs_request::AlterConfigsRequest,
+    alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
+    alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
     api_versions_request::ApiVersionsRequest, create_partitions_request::CreatePartitionsRequest,
     create_topics_request::CreateTopicsRequest, delete_records_request::DeleteRecordsRequest,
     delete_topics_request::DeleteTopicsRequest, describe_cluster_request::DescribeClusterRequest,
     describe_configs_request::DescribeConfigsRequest,
+    describe_log_dirs_request::DescribeLogDirsRequest,
     describe_producers_request::DescribeProducersRequest,
-    describe_topic_partitions_request::DescribeTopicPartitionsRequest, fetch_request::FetchRequest,
-    init_producer_id_request::InitProducerIdRequest, list_offsets_request::ListOffsetsRequest,
+    describe_quorum_request::DescribeQuorumRequest,
+    describe_topic_partitions_request::DescribeTopicPartitionsRequest,
+    elect_leaders_request::ElectLeadersRequest, fetch_request::FetchRequest,
+    incremental_alter_configs_request::IncrementalAlterConfigsRequest,
+    init_producer_id_request::InitProducerIdRequest,
+    list_config_resources_request::ListConfigResourcesRequest,
+    list_offsets_request::ListOffsetsRequest,
+    list_partition_reassignments_request::ListPartitionReassignmentsRequest,
     metadata_request::MetadataRequest,
     offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
+    unregister_broker_request::UnregisterBrokerRequest,
+    update_features_request::UpdateFeaturesRequest,
 };
 
 apis! {
@@ -48,9 +60,20 @@ apis! {
     InitProducerIdRequest<'_>, 0 => init_producer_id::handle;
     OffsetForLeaderEpochRequest<'_>, 2 => offset_for_leader_epoch::handle;
     DescribeConfigsRequest<'_>, 1 => describe_configs::handle;
+    AlterConfigsRequest<'_>, 0 => alter_configs::replace;
+    AlterReplicaLogDirsRequest<'_>, 1 => alter_replica_log_dirs::handle;
+    DescribeLogDirsRequest<'_>, 1 => describe_log_dirs::handle;
     CreatePartitionsRequest<'_>, 0 => create_partitions::handle;
+    ElectLeadersRequest<'_>, 0 => elect_leaders::handle;
+    IncrementalAlterConfigsRequest<'_>, 0 => alter_configs::incremental;
+    AlterPartitionReassignmentsRequest<'_>, 0 => reassignments::alter;
+    ListPartitionReassignmentsRequest<'_>, 0 => reassignments::list;
+    DescribeQuorumRequest<'_>, 0 => describe_quorum::handle;
+    UpdateFeaturesRequest<'_>, 0 => update_features::handle;
     DescribeClusterRequest, 0 => describe_cluster::handle;
     DescribeProducersRequest<'_>, 0 => describe_producers::handle;
+    UnregisterBrokerRequest, 0 => unregister_broker::handle;
+    ListConfigResourcesRequest, 0 => list_config_resources::handle;
     DescribeTopicPartitionsRequest<'_>, 0 => describe_topic_partitions::handle;
 }
 

@@ -7,6 +7,7 @@ use crate::groups::{self, Groups};
 use crate::handlers::fetch;
 use crate::http;
 use crate::listener;
+use crate::loggers::Loggers;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::producer_ids::ProducerIds;
@@ -54,6 +55,8 @@ pub async fn reached(state: &mut watch::Receiver<State>, wanted: impl Fn(State) 
 pub struct Shared {
     /// Configs of the broker, of groups and of client metrics.
     pub config: LiveConfig,
+    /// Log levels.
+    pub loggers: Loggers,
     /// Whether Kafka's own defaults hold everywhere.
     pub strict: bool,
     /// Time.
@@ -180,6 +183,8 @@ impl Broker {
             advertised(&options.host)
         };
         let config = options.broker_config_at(&advertised, bootstrap.port())?;
+        let node_id = config.value("node.id").and_then(|id| id.parse().ok());
+        let node_id = node_id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
         let memory = Memory::new(options.memory_limit_bytes());
         tracing::info!(
             "records and frames may take {} MiB of memory",
@@ -190,6 +195,7 @@ impl Broker {
             .clone()
             .unwrap_or_else(|| random::uuid().to_string());
         Ok(Shared {
+            loggers: Loggers::new(options.log_control.clone()),
             strict: options.strict,
             clock: options.clock.clone(),
             pool: memory.pool.clone(),
@@ -202,7 +208,7 @@ impl Broker {
             )),
             groups: Groups::new(&config),
             producer_ids: ProducerIds::new(random::u32()),
-            node_id: options.node_id,
+            node_id,
             cluster_id,
             endpoint: (advertised, bootstrap.port()),
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)

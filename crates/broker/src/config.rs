@@ -3,7 +3,9 @@
 //! Changes are made while the catalog is locked for writing, so that a topic created at the same time has either the
 //! old values and is configured again, or the new ones.
 
-use rustka_core::config::{BrokerConfig, BrokerSettings, DynamicLayer, Overrides, group_value};
+use rustka_core::config::{
+    BrokerConfig, BrokerSettings, DynamicLayer, Overrides, Scope, group_value,
+};
 use rustka_core::error::{ErrorCode, Refusal};
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -29,6 +31,16 @@ pub enum NamedResource {
     Group,
     /// A subscription to client metrics (KIP-714).
     ClientMetrics,
+}
+
+impl NamedResource {
+    /// Which keys it has.
+    pub fn scope(self) -> Scope {
+        match self {
+            NamedResource::Group => Scope::Group,
+            NamedResource::ClientMetrics => Scope::ClientMetrics,
+        }
+    }
 }
 
 /// The broker's typed configs at one moment.

@@ -7,6 +7,7 @@
 //! ```
 //! The library installs no allocator, no signal handler and no log subscriber, and runs inside or outside of a runtime.
 
+pub mod alter;
 pub mod apis;
 pub mod broker;
 pub mod buffer;
@@ -19,6 +20,7 @@ mod housekeeping;
 #[cfg(feature = "http")]
 mod http;
 pub mod listener;
+pub mod loggers;
 pub mod metrics;
 pub mod options;
 pub mod out;
@@ -31,4 +33,5 @@ pub mod transport;
 
 pub use broker::{Broker, StartError};
 pub use clock::Clock;
+pub use loggers::LogControl;
 pub use options::Options;

@@ -1,11 +1,13 @@
 //! The `rustka` command: a broker until it is told to stop.
 
 mod flags;
+mod log_filter;
 
 use flags::Parsed;
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
 
 // glibc's allocator packs frames tightly and does not ask for huge pages, whose clearing costs more than they save.
 #[cfg(target_env = "musl")]
@@ -28,12 +30,7 @@ fn main() -> ExitCode {
         eprintln!("rustka: {error}");
         return ExitCode::from(2);
     }
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    let options = options.log_control(log_filter::install(LevelFilter::INFO));
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -2,12 +2,14 @@
 
 use crate::broker::{Broker, StartError};
 use crate::clock::Clock;
+use crate::loggers::LogControl;
 use rustka_core::config::BrokerConfig;
+use std::sync::Arc;
 
 /// Kafka's port.
 const PORT_DEFAULT: u16 = 9092;
 /// The id of a lone node.
-const NODE_ID_DEFAULT: i32 = 1;
+const NODE_ID_DEFAULT: &str = "1";
 /// Memory for records never defaults to less than this.
 const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
 
@@ -22,8 +24,8 @@ pub struct Options {
     pub(crate) strict: bool,
     pub(crate) configs: Vec<(String, String)>,
     pub(crate) clock: Clock,
-    pub(crate) node_id: i32,
     pub(crate) cluster_id: Option<String>,
+    pub(crate) log_control: Option<Arc<dyn LogControl>>,
 }
 
 impl Default for Options {
@@ -37,8 +39,8 @@ impl Default for Options {
             strict: false,
             configs: Vec::new(),
             clock: Clock::system(),
-            node_id: NODE_ID_DEFAULT,
             cluster_id: None,
+            log_control: None,
         }
     }
 }
@@ -98,6 +100,12 @@ impl Options {
         self
     }
 
+    /// Who sets log levels when a client alters those of the broker; by default nobody can.
+    pub fn log_control(mut self, control: Arc<dyn LogControl>) -> Self {
+        self.log_control = Some(control);
+        self
+    }
+
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
         self.broker_config(&[]).map(|_| ())
@@ -109,8 +117,14 @@ impl Options {
     }
 
     fn broker_config(&self, addresses: &[(&str, &str)]) -> Result<BrokerConfig, StartError> {
-        let given = self.configs.iter().map(|(key, value)| (&**key, &**value));
-        let pairs = given.chain(addresses.iter().copied());
+        let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(self.configs.len() + 4);
+        pairs.extend(self.configs.iter().map(|(key, value)| (&**key, &**value)));
+        // Either name sets both, as in Kafka.
+        let given = |name: &str| pairs.iter().rev().find(|(key, _)| *key == name);
+        let node_id = given("node.id").or_else(|| given("broker.id"));
+        let node_id = node_id.map_or(NODE_ID_DEFAULT, |(_, value)| *value);
+        pairs.extend(["node.id", "broker.id"].map(|key| (key, node_id)));
+        pairs.extend_from_slice(addresses);
         BrokerConfig::new(pairs, self.strict).map_err(|refusal| {
             StartError(refusal.message.map_or_else(
                 || refusal.code.name().to_owned(),

@@ -4,6 +4,7 @@
 //! value from start-up, or the default, each under the topic key's broker synonyms.
 mod alter;
 mod broker;
+mod client_metrics;
 mod describe;
 mod documentation;
 mod group;
@@ -16,12 +17,14 @@ mod topic;
 mod value;
 
 pub use alter::{
-    AlterOperation, Alteration, alter_broker, alter_overrides, replace_broker, replace_overrides,
+    AlterOperation, Alteration, alter_broker, alter_overrides, check_alterations,
+    check_replacements, replace_broker, replace_overrides,
 };
 pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
+pub use client_metrics::{ClientMatch, describe_client_metrics};
 pub use describe::{ConfigEntry, ConfigSource, Synonym, describe_broker, describe_topic};
 pub use documentation::{documentation, is_honoured};
-pub use group::{describe_client_metrics, describe_group, group_value};
+pub use group::{describe_group, group_value};
 pub use overrides::Overrides;
 pub use suggest::nearest_name;
 pub use table::{ConfigDefault, ConfigKey, ConfigType, Scope, find_key, keys};

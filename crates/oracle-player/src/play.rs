@@ -287,7 +287,13 @@ impl Run<'_, '_> {
     fn finish(&mut self, step: &Value, mut outcome: Value) -> Result<Value, Error> {
         if matches!(
             step["api"].as_str(),
-            Some("CreateTopics" | "DeleteTopics" | "CreatePartitions")
+            Some(
+                "CreateTopics"
+                    | "DeleteTopics"
+                    | "CreatePartitions"
+                    | "AlterConfigs"
+                    | "IncrementalAlterConfigs"
+            )
         ) {
             (self.target.settle)();
         }

@@ -1,8 +1,13 @@
 //! DescribeConfigs (key 32): configs with where their values come from (E39, E39a).
 //! v1 synonyms · v3 types and documentation · v4 flexible
 
+use crate::alter::{Resource, kind};
+use crate::config::NamedResource;
 use crate::request::{Outcome, Request};
-use rustka_core::config::{ConfigEntry, describe_broker};
+use rustka_core::config::{
+    ConfigEntry, ConfigSource, DynamicLayer, describe_broker, describe_client_metrics,
+    describe_group,
+};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::validate_topic_name;
 use rustka_wire::codec::Reader;
@@ -13,11 +18,6 @@ use rustka_wire::describe_configs_response::{
 };
 use std::borrow::Cow;
 
-/// Kafka's numbers of resource types.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-
 /// Answers per resource.
 pub fn handle(request: Request<'_>) -> Outcome {
     let version = request.header.version;
@@ -25,8 +25,19 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let is_known =
+        |resource: &DescribeConfigsResource<'_>| kind::ALL.contains(&resource.resource_type);
+    let all_known = asked.resources.iter().all(is_known);
     let results = asked.resources.iter().map(|resource| {
-        let (error_code, error_message, configs) = match describe(&request, resource) {
+        // Kafka refuses the whole request for one type that it does not know.
+        let described = match all_known {
+            true => describe(&request, resource),
+            false => Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                "The request names a resource type that has no configs.",
+            )),
+        };
+        let (error_code, error_message, configs) = match described {
             Ok(entries) => {
                 let wanted = |entry: &ConfigEntry| match &resource.configuration_keys {
                     Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == entry.name),
@@ -36,13 +47,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
                     .into_iter()
                     .filter(wanted)
                     .map(|entry| row(entry, &asked));
-                (0, None, rows.collect())
+                (0, None, rows.collect::<Vec<_>>())
             }
             Err(refusal) => (refusal.code.code(), refusal.message, Vec::new()),
         };
         DescribeConfigsResult {
             error_code,
-            error_message,
+            error_message: Some(error_message.unwrap_or_default()),
             resource_type: resource.resource_type,
             resource_name: Cow::Borrowed(&*resource.resource_name),
             configs,
@@ -60,36 +71,35 @@ fn describe(
     resource: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<ConfigEntry>, Refusal> {
     let (shared, name) = (request.shared, &*resource.resource_name);
-    match resource.resource_type {
-        TOPIC => {
-            validate_topic_name(name)?;
-            let topic = shared
-                .topics
-                .by_name(name)
-                .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-            Ok(topic.config.entries(&shared.config.broker()).to_vec())
-        }
-        BROKER if name.is_empty() => Ok(describe_broker(&shared.config.broker(), true)),
-        BROKER | BROKER_LOGGER => {
-            if name.parse() != Ok(shared.node_id) {
-                let message = format!(
-                    "Unexpected broker id, expected {}, but received {name}",
-                    shared.node_id
-                );
+    let config = &shared.config;
+    Ok(
+        match Resource::named(resource.resource_type, name, shared.node_id)? {
+            Resource::Topic(name) => {
+                validate_topic_name(name)?;
+                let topic = shared.topics.by_name(name);
+                let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                topic.config.entries(&config.broker()).to_vec()
+            }
+            Resource::Broker(layer) => {
+                describe_broker(&config.broker(), layer == DynamicLayer::Default)
+            }
+            Resource::Loggers => {
+                let levels = shared.loggers.levels().into_iter();
+                let entry = |(name, level)| ConfigEntry::of_logger(name, level);
+                levels.map(entry).collect()
+            }
+            Resource::Named(_, "") => {
+                let message = "The name must not be empty: there are no defaults of this type.";
                 return Err(Refusal::new(ErrorCode::InvalidRequest, message));
             }
-            // Loggers are set by RUST_LOG and have no configs of their own.
-            Ok(if resource.resource_type == BROKER {
-                describe_broker(&shared.config.broker(), false)
-            } else {
-                Vec::new()
-            })
-        }
-        other => Err(Refusal::new(
-            ErrorCode::InvalidRequest,
-            format!("resource type {other} has no configs here"),
-        )),
-    }
+            Resource::Named(kind @ NamedResource::Group, name) => {
+                describe_group(&config.broker(), &config.overrides(kind, name))
+            }
+            Resource::Named(kind @ NamedResource::ClientMetrics, name) => {
+                describe_client_metrics(&config.overrides(kind, name))
+            }
+        },
+    )
 }
 
 fn row(
@@ -104,6 +114,10 @@ fn row(
             value: synonym.value,
             source: synonym.source.code(),
         });
+    // Kafka knows neither type nor documentation of a logger.
+    let is_logger = entry.source == ConfigSource::BrokerLogger;
+    let documentation = asked.include_documentation;
+    let documentation = documentation.then_some(Cow::Borrowed(entry.documentation));
     DescribeConfigsResourceResult {
         name: Cow::Borrowed(entry.name),
         value: entry.value,
@@ -115,9 +129,13 @@ fn row(
         } else {
             Vec::new()
         },
-        config_type: entry.config_type.code(),
-        documentation: asked
-            .include_documentation
-            .then_some(Cow::Borrowed(entry.documentation)),
+        config_type: match is_logger {
+            true => 0,
+            false => entry.config_type.code(),
+        },
+        documentation: match is_logger {
+            true => Some(Cow::Borrowed("")),
+            false => documentation,
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! Changing configs: AlterConfigs and IncrementalAlterConfigs on plain maps.
 
+use super::client_metrics::validate_client_metrics;
 use super::group::validate_group;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, find_key};
@@ -57,25 +58,21 @@ pub fn alter_overrides(
     current: &Overrides,
     changes: &[Alteration],
 ) -> Result<Overrides, Refusal> {
-    refuse_duplicates(changes.iter().map(|change| change.name.as_str()))?;
+    check_alterations(changes)?;
     let mut next = current.clone();
     for change in changes {
-        let needs_value = change.operation != AlterOperation::Delete;
-        let value = match (&change.value, needs_value) {
-            (Some(value), true) => value.as_str(),
-            (None, true) => return Err(null_value(&change.name)),
-            (_, false) => "",
-        };
+        let value = change.value.as_deref().unwrap_or("");
         if change.operation == AlterOperation::Delete && find_key(scope, &change.name).is_none() {
             // What nobody knows is not set, so it is already as asked for.
             continue;
         }
         let key = alterable_key(scope, &change.name)?;
         match change.operation {
-            AlterOperation::Set => next.set(scope, key.name, value)?,
+            AlterOperation::Set => set(&mut next, key, value)?,
             AlterOperation::Delete => next.remove(key.name),
             AlterOperation::Append | AlterOperation::Subtract => {
-                if key.kind != ConfigType::List {
+                // Kafka does not know that two keys of client metrics are lists.
+                if key.kind != ConfigType::List || scope == Scope::ClientMetrics {
                     return Err(Refusal::new(
                         ErrorCode::InvalidConfig,
                         format!(
@@ -85,7 +82,7 @@ pub fn alter_overrides(
                     ));
                 }
                 let items = list_after(scope, broker, &next, key, change.operation, value);
-                next.set(scope, key.name, &items)?;
+                set(&mut next, key, &items)?;
             }
         }
     }
@@ -100,12 +97,12 @@ pub fn replace_overrides<'a>(
     pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
 ) -> Result<Overrides, Refusal> {
     let pairs: Vec<_> = pairs.into_iter().collect();
-    refuse_duplicates(pairs.iter().map(|(name, _)| *name))?;
+    check_replacements(&pairs)?;
     let mut next = Overrides::default();
     for (name, value) in pairs {
-        let value = value.ok_or_else(|| null_value(name))?;
+        let value = value.unwrap_or("");
         let key = alterable_key(scope, name)?;
-        next.set(scope, key.name, value)?;
+        set(&mut next, key, value)?;
     }
     validate(scope, broker, &next)?;
     Ok(next)
@@ -119,7 +116,7 @@ pub fn alter_broker(
 ) -> Result<Overrides, Refusal> {
     let current = broker.dynamic_values(layer);
     let next = alter_overrides(Scope::Broker, broker, current, changes);
-    keep_min_insync_replicas(layer, next.map_err(as_broker_refusal)?)
+    keep_min_insync_replicas(layer, next?)
 }
 
 /// The dynamic values of one layer of a broker after legacy AlterConfigs.
@@ -129,22 +126,21 @@ pub fn replace_broker<'a>(
     pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
 ) -> Result<Overrides, Refusal> {
     let next = replace_overrides(Scope::Broker, broker, pairs);
-    keep_min_insync_replicas(layer, next.map_err(as_broker_refusal)?)
+    keep_min_insync_replicas(layer, next?)
 }
 
-/// Kafka answers INVALID_REQUEST to values that a broker refuses, INVALID_CONFIG to those that a topic does.
-fn as_broker_refusal(refusal: Refusal) -> Refusal {
-    let is_unknown_key = refusal
-        .message
-        .as_deref()
-        .is_some_and(|message| message.starts_with("Unknown"));
-    match refusal.code {
-        ErrorCode::InvalidConfig if !is_unknown_key => Refusal {
-            code: ErrorCode::InvalidRequest,
-            ..refusal
-        },
-        _ => refusal,
-    }
+/// Sets a value. Kafka answers INVALID_REQUEST to values that a broker refuses and to intervals of client metrics that
+/// are out of range, INVALID_CONFIG to all others.
+fn set(next: &mut Overrides, key: &ConfigKey, value: &str) -> Result<(), Refusal> {
+    next.set(key.scope, key.name, value).map_err(|refusal| {
+        let is_number = || value.trim().parse::<i32>().is_ok();
+        let code = match key.scope {
+            Scope::Broker => ErrorCode::InvalidRequest,
+            Scope::ClientMetrics if is_number() => ErrorCode::InvalidRequest,
+            _ => refusal.code,
+        };
+        Refusal { code, ..refusal }
+    })
 }
 
 /// With eligible leader replicas (KIP-966) this key stands for all brokers, and for no single one.
@@ -165,7 +161,28 @@ fn validate(scope: Scope, broker: &BrokerConfig, next: &Overrides) -> Result<(),
     match scope {
         Scope::Topic => validate_topic(broker, next),
         Scope::Group => validate_group(broker, next),
-        _ => Ok(()),
+        Scope::ClientMetrics => validate_client_metrics(next),
+        Scope::Broker => Ok(()),
+    }
+}
+
+/// Refuses a key that comes twice and a null where a value is needed, before anything else is looked at.
+pub fn check_alterations(changes: &[Alteration]) -> Result<(), Refusal> {
+    refuse_duplicates(changes.iter().map(|change| change.name.as_str()))?;
+    let needs_value = |change: &&Alteration| change.operation != AlterOperation::Delete;
+    let mut setting = changes.iter().filter(needs_value);
+    match setting.find(|change| change.value.is_none()) {
+        Some(change) => Err(null_value(&change.name)),
+        None => Ok(()),
+    }
+}
+
+/// The same for what legacy AlterConfigs sets.
+pub fn check_replacements(pairs: &[(&str, Option<&str>)]) -> Result<(), Refusal> {
+    refuse_duplicates(pairs.iter().map(|(name, _)| *name))?;
+    match pairs.iter().find(|(_, value)| value.is_none()) {
+        Some((name, _)) => Err(null_value(name)),
+        None => Ok(()),
     }
 }
 
@@ -190,7 +207,16 @@ fn refuse_duplicates<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Ref
 }
 
 fn alterable_key(scope: Scope, name: &str) -> Result<&'static ConfigKey, Refusal> {
-    let key = find_key(scope, name).ok_or_else(|| unknown_key(scope, name))?;
+    let key = find_key(scope, name).ok_or_else(|| {
+        let refusal = unknown_key(scope, name);
+        match scope {
+            Scope::ClientMetrics => Refusal {
+                code: ErrorCode::InvalidRequest,
+                ..refusal
+            },
+            _ => refusal,
+        }
+    })?;
     if scope == Scope::Broker && !is_dynamic(key.name) {
         return Err(Refusal::new(
             ErrorCode::InvalidRequest,

@@ -77,6 +77,20 @@ impl ConfigEntry {
         self.source == ConfigSource::Default
     }
 
+    /// A logger and its level.
+    pub fn of_logger(name: &'static str, level: &'static str) -> ConfigEntry {
+        ConfigEntry {
+            name,
+            value: Some(Cow::Borrowed(level)),
+            read_only: false,
+            source: ConfigSource::BrokerLogger,
+            sensitive: false,
+            synonyms: Vec::new(),
+            config_type: ConfigType::String,
+            documentation: "How much this part of the broker logs.",
+        }
+    }
+
     pub(super) fn new(
         key: &'static ConfigKey,
         resolved: Resolved<'_>,

@@ -8,8 +8,8 @@ const INERT: &str = "Accepted, checked and shown; changes nothing in Rustka.";
 /// The sentence that DescribeConfigs tells about a key.
 pub fn documentation(key: &ConfigKey) -> &'static str {
     let table: &[(&str, &'static str)] = match key.scope {
-        Scope::Topic => &TOPIC,
-        Scope::Broker => &BROKER,
+        Scope::Topic => TOPIC,
+        Scope::Broker => BROKER,
         Scope::Group | Scope::ClientMetrics => &[],
     };
     match table.iter().find(|(name, _)| *name == key.name) {
@@ -23,7 +23,7 @@ pub fn is_honoured(key: &ConfigKey) -> bool {
     documentation(key) != INERT
 }
 
-const TOPIC: [(&str, &str); 9] = [
+const TOPIC: &[(&str, &str)] = &[
     (
         "cleanup.policy",
         "Whether old records are deleted (delete), only the newest of each key are kept (compact), or both.",
@@ -62,11 +62,12 @@ const TOPIC: [(&str, &str); 9] = [
     ),
 ];
 
-const BROKER: [(&str, &str); 30] = [
+const BROKER: &[(&str, &str)] = &[
     (
         "auto.create.topics.enable",
         "Whether Metadata requests create topics that do not exist.",
     ),
+    ("broker.id", "The same as node.id, by its older name."),
     ("broker.rack", "The rack told to clients."),
     (
         "connections.max.idle.ms",
@@ -147,6 +148,7 @@ const BROKER: [(&str, &str); 30] = [
         "message.max.bytes",
         "The max.message.bytes of topics that set none.",
     ),
+    ("node.id", "This broker's id, told to clients."),
     (
         "num.partitions",
         "The partitions of topics that name no number.",

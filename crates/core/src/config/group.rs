@@ -1,4 +1,4 @@
-//! Configs of groups, behind which stand the broker's `group.` keys, and of client metrics.
+//! Configs of groups, behind which stand the broker's `group.` keys.
 
 use std::borrow::Cow;
 
@@ -30,25 +30,6 @@ pub fn group_value<'a>(
         .get(name)
         .or_else(|| broker.value(broker_key(name)?.name))
         .or_else(|| key.default_value())
-}
-
-/// Every config of a subscription to client metrics, by name.
-pub fn describe_client_metrics(overrides: &Overrides) -> Vec<ConfigEntry> {
-    let describe = |key: &'static ConfigKey| {
-        let set = overrides.get(key.name).map(Cow::Borrowed);
-        let source = match set {
-            Some(_) => ConfigSource::ClientMetrics,
-            None => ConfigSource::Default,
-        };
-        let synonyms = set.iter().map(|set| (key.name, Some(set.clone()), source));
-        let resolved = Resolved {
-            synonyms: synonyms.collect(),
-            value: set.or_else(|| key.default_value().map(Cow::Borrowed)),
-            source,
-        };
-        ConfigEntry::new(key, resolved, false)
-    };
-    keys(Scope::ClientMetrics).iter().map(describe).collect()
 }
 
 fn broker_key(name: &str) -> Option<&'static ConfigKey> {
@@ -172,24 +153,5 @@ mod tests {
         let loose = BrokerConfig::new([("group.consumer.min.session.timeout.ms", "1")], false);
         let low = overrides(&[("consumer.session.timeout.ms", "5000")]);
         assert!(validate_group(&loose.unwrap(), &low).is_err());
-    }
-
-    #[test]
-    fn client_metrics_tell_what_was_set() {
-        let set = [("interval.ms", Some("5000"))];
-        let set = Overrides::parse(Scope::ClientMetrics, set).unwrap();
-        let entries = describe_client_metrics(&set);
-        let told: Vec<_> = entries
-            .iter()
-            .map(|e| (e.name, e.value.as_deref().unwrap(), e.source.code()))
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("interval.ms", "5000", 7),
-                ("match", "", 5),
-                ("metrics", "", 5)
-            ]
-        );
     }
 }

@@ -1,0 +1,208 @@
+//! How much is logged, as Kafka's tools see and set it: one level for each of our modules that log, and `root`.
+//!
+//! A library must not change what its program logs, so whoever owns the log subscriber hands in a [`LogControl`].
+
+use rustka_core::config::{AlterOperation, Alteration};
+use rustka_core::error::{ErrorCode, Refusal};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing::level_filters::LevelFilter;
+
+/// The logger that stands behind all others.
+pub const ROOT: &str = "root";
+
+/// Where our log lines come from.
+const LOGGERS: &[&str] = &[
+    "rustka",
+    "rustka::broker",
+    "rustka::groups",
+    "rustka::housekeeping",
+    "rustka::http",
+    "rustka::listener",
+    "rustka::metrics",
+    "rustka::storage",
+];
+
+/// The program's log filter.
+pub trait LogControl: Send + Sync {
+    /// The level up to which lines of this module are logged; of `root` those of all other modules.
+    fn level(&self, logger: &str) -> LevelFilter;
+    /// Sets levels; a logger without one follows the logger that its name begins with, or `root`.
+    fn set(&self, levels: &BTreeMap<String, Option<LevelFilter>>) -> Result<(), String>;
+}
+
+/// The loggers of one broker.
+#[derive(Default)]
+pub struct Loggers {
+    control: Option<Arc<dyn LogControl>>,
+    changing: Mutex<()>,
+}
+
+impl Loggers {
+    /// Loggers whose levels `control` knows; without it they are read from the subscriber and cannot be set.
+    pub fn new(control: Option<Arc<dyn LogControl>>) -> Loggers {
+        Loggers {
+            control,
+            changing: Mutex::default(),
+        }
+    }
+
+    /// Every logger and its level in Kafka's words, by name.
+    pub fn levels(&self) -> Vec<(&'static str, &'static str)> {
+        let names = std::iter::once(ROOT).chain(LOGGERS.iter().copied());
+        names.map(|name| (name, word(self.level(name)))).collect()
+    }
+
+    fn level(&self, name: &str) -> LevelFilter {
+        match &self.control {
+            Some(control) => control.level(name),
+            None => LevelFilter::current(),
+        }
+    }
+
+    /// Sets and unsets levels, all or none (IncrementalAlterConfigs of a broker logger).
+    pub fn alter(&self, changes: &[Alteration], validate_only: bool) -> Result<(), Refusal> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut levels = BTreeMap::new();
+        for change in changes {
+            levels.insert(change.name.clone(), checked(change)?);
+        }
+        if validate_only || levels.is_empty() {
+            return Ok(());
+        }
+        let set = match &self.control {
+            Some(control) => control.set(&levels),
+            None => Err("the program around this broker decides what is logged".to_owned()),
+        };
+        set.map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why))
+    }
+}
+
+fn checked(change: &Alteration) -> Result<Option<LevelFilter>, Refusal> {
+    let name = change.name.as_str();
+    if name != ROOT && !LOGGERS.contains(&name) {
+        let known = [&[ROOT], LOGGERS].concat().join(", ");
+        return Err(Refusal::new(
+            ErrorCode::InvalidConfig,
+            format!(
+                "Logger {} does not exist; there are {known}.",
+                name.escape_debug().take(200).collect::<String>()
+            ),
+        ));
+    }
+    match change.operation {
+        AlterOperation::Set => {
+            let value = change.value.as_deref().unwrap_or("");
+            let level = from_word(value).ok_or_else(|| {
+                Refusal::new(
+                    ErrorCode::InvalidConfig,
+                    format!(
+                        "Cannot set the log level of {name} to '{}', expected one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL.",
+                        value.escape_debug().take(200).collect::<String>()
+                    ),
+                )
+            })?;
+            Ok(Some(level))
+        }
+        AlterOperation::Delete if name == ROOT => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "The level of the root logger cannot be deleted.",
+        )),
+        AlterOperation::Delete => Ok(None),
+        AlterOperation::Append | AlterOperation::Subtract => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "Log levels can be set and deleted, not appended to or subtracted from.",
+        )),
+    }
+}
+
+/// Nothing is logged as fatal, so it means what ERROR does.
+fn from_word(word: &str) -> Option<LevelFilter> {
+    Some(match word {
+        "TRACE" => LevelFilter::TRACE,
+        "DEBUG" => LevelFilter::DEBUG,
+        "INFO" => LevelFilter::INFO,
+        "WARN" => LevelFilter::WARN,
+        "ERROR" | "FATAL" => LevelFilter::ERROR,
+        _ => return None,
+    })
+}
+
+fn word(level: LevelFilter) -> &'static str {
+    match level.into_level() {
+        Some(level) => level.as_str(),
+        None => "OFF",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// The module of each file below this folder that logs.
+    fn that_log(folder: &Path, module: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("sources") {
+            let path = entry.expect("entry").path();
+            let stem = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .expect("name");
+            let module = format!("{module}::{stem}");
+            if path.is_dir() {
+                that_log(&path, &module, found);
+            } else if std::fs::read_to_string(&path)
+                .expect("source")
+                .contains("tracing::")
+            {
+                found.push(module);
+            }
+        }
+    }
+
+    #[test]
+    fn every_module_that_logs_has_a_logger_and_every_logger_such_a_module() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut modules = Vec::new();
+        that_log(&sources, "rustka", &mut modules);
+        modules.retain(|module| {
+            let own = ["rustka::main", "rustka::loggers", "rustka::log_filter"];
+            !own.contains(&module.as_str())
+        });
+        let stands_for = |logger: &str, module: &str| {
+            module == logger || module.starts_with(&format!("{logger}::"))
+        };
+        for module in &modules {
+            let mut specific = LOGGERS.iter().skip(1);
+            assert!(
+                specific.any(|logger| stands_for(logger, module)),
+                "{module}"
+            );
+        }
+        for logger in LOGGERS {
+            assert!(
+                modules.iter().any(|module| stands_for(logger, module)),
+                "{logger}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_control_levels_are_told_but_cannot_be_set() {
+        let loggers = Loggers::default();
+        let change = |name: &str| Alteration {
+            name: name.to_owned(),
+            operation: AlterOperation::Set,
+            value: Some("DEBUG".to_owned()),
+        };
+        assert!(
+            loggers
+                .levels()
+                .iter()
+                .any(|(name, _)| *name == "rustka::http")
+        );
+        let code = |name| loggers.alter(&[change(name)], false).unwrap_err().code;
+        assert_eq!(code("rustka"), ErrorCode::InvalidRequest);
+        assert_eq!(code("kafka.server"), ErrorCode::InvalidConfig);
+    }
+}
