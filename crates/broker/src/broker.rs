@@ -1,5 +1,6 @@
 //! A running broker: what its connections share, how it starts and how it stops.
 
+use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::config::LiveConfig;
 use crate::connection::Peer;
@@ -115,6 +116,7 @@ impl std::error::Error for StartError {}
 /// A running broker. Dropping it stops it.
 pub struct Broker {
     shared: Arc<Shared>,
+    host: String,
     bootstrap: SocketAddr,
     http: Option<SocketAddr>,
     runtime: Option<Runtime>,
@@ -141,10 +143,11 @@ impl Broker {
             .as_ref()
             .map_or_else(Handle::current, |runtime| runtime.handle().clone());
         let _entered = handle.enter();
+        let addresses = options.addresses()?;
         let (listeners, http_listener) = if options.sockets {
             (
-                listener::bind(&options.host, options.port)?,
-                listener::bind_http(&options.host, options.http_port)?,
+                listener::bind(&addresses.host, addresses.port)?,
+                listener::bind_http(&addresses.host, options.http_port)?,
             )
         } else {
             (Vec::new(), None)
@@ -153,12 +156,12 @@ impl Broker {
             Some(listener) => listener
                 .local_addr()
                 .map_err(|error| StartError(error.to_string()))?,
-            None => (Ipv4Addr::LOCALHOST, options.port).into(),
+            None => (Ipv4Addr::LOCALHOST, addresses.port).into(),
         };
         let http_address = http_listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let shared = Arc::new(Self::share(options, bootstrap)?);
+        let shared = Arc::new(Self::share(options, &addresses, bootstrap)?);
         for listener in listeners {
             handle.spawn(listener::accept(listener, shared.clone()));
         }
@@ -169,6 +172,7 @@ impl Broker {
         handle.spawn(groups::run(shared.clone()));
         shared.state.send_replace(State::Serving);
         Ok(Broker {
+            host: advertised(&addresses.host),
             shared,
             bootstrap,
             http: http_address,
@@ -176,16 +180,21 @@ impl Broker {
         })
     }
 
-    fn share(options: Options, bootstrap: SocketAddr) -> Result<Shared, StartError> {
-        let advertised = if options.host.is_empty() {
-            "127.0.0.1".to_owned()
-        } else {
-            advertised(&options.host)
-        };
-        let config = options.broker_config_at(&advertised, bootstrap.port())?;
+    fn share(
+        options: Options,
+        addresses: &Addresses,
+        bootstrap: SocketAddr,
+    ) -> Result<Shared, StartError> {
+        let here = (advertised(&addresses.host), bootstrap.port());
+        let endpoint = addresses.advertised.clone().unwrap_or(here);
+        if !addresses.not_served.is_empty() {
+            let names = addresses.not_served.join(", ");
+            tracing::warn!("only one listener is served, not these: {names}");
+        }
+        let config = options.broker_config_at(&endpoint.0, endpoint.1)?;
         let node_id = config.value("node.id").and_then(|id| id.parse().ok());
         let node_id = node_id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
-        let memory = Memory::new(options.memory_limit_bytes());
+        let memory = Memory::new(options.memory_limit_bytes(&config));
         tracing::info!(
             "records and frames may take {} MiB of memory",
             memory.limit() >> 20
@@ -210,7 +219,7 @@ impl Broker {
             producer_ids: ProducerIds::new(random::u32()),
             node_id,
             cluster_id,
-            endpoint: (advertised, bootstrap.port()),
+            endpoint,
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
@@ -221,9 +230,9 @@ impl Broker {
         })
     }
 
-    /// Where clients connect, as `host:port`.
+    /// Where clients on this machine connect, as `host:port`.
     pub fn bootstrap(&self) -> String {
-        format!("{}:{}", self.shared.endpoint.0, self.bootstrap.port())
+        format!("{}:{}", self.host, self.bootstrap.port())
     }
 
     /// Where health and metrics are served, if they are.
@@ -301,7 +310,7 @@ impl Drop for Broker {
 /// A wildcard address is no use to a client; it is told the loopback address instead.
 fn advertised(host: &str) -> String {
     match host {
-        "0.0.0.0" | "::" | "localhost" => "127.0.0.1".to_owned(),
+        "" | "0.0.0.0" | "::" | "localhost" => "127.0.0.1".to_owned(),
         other => other.to_owned(),
     }
 }

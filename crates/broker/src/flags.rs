@@ -1,23 +1,26 @@
 //! The command line. Every mistake is one sentence that names it and, where one is near, what was meant.
 
+use rustka::Options;
 use rustka::options::parse_size;
-use rustka::{Broker, Options};
 use std::ffi::OsString;
 
 const HELP: &str = "\
 rustka: a Kafka broker that starts in milliseconds
 
-Usage: rustka [FLAGS]
+Usage: rustka [FLAGS] [FILE]
+
+  FILE, --config FILE  a properties file of configs, such as server.properties
 
   --port N             port for Kafka clients, 0 for a free one [9092]
   --host ADDRESS       address to listen on [127.0.0.1 and ::1]
   --http-port N        port for health and metrics, 0 for a free one [8080, or a free one if taken]
   --memory-limit SIZE  memory for records and requests: bytes, or K, M, G [a quarter of what is there]
   --strict             Kafka's own defaults and checks wherever Rustka's differ
-  -c KEY=VALUE         any Kafka broker config; may be given many times
+  -c KEY=VALUE         any Kafka broker config; may be given many times; also --override
   --version            print the version
   --help               print this
 
+Flags stand before RUSTKA_* variables, these before KAFKA_* (KAFKA_NUM_PARTITIONS=3), these before the file.
 Logs go to stderr; RUST_LOG sets what is logged.";
 
 const FLAGS: &[&str] = &[
@@ -26,7 +29,9 @@ const FLAGS: &[&str] = &[
     "--http-port",
     "--memory-limit",
     "--strict",
+    "--config",
     "-c",
+    "--override",
     "--version",
     "--help",
 ];
@@ -34,14 +39,52 @@ const FLAGS: &[&str] = &[
 /// What the command line asks for.
 pub enum Parsed {
     /// To run a broker.
-    Run(Options),
+    Run(Flags),
     /// To print this and end.
     Print(String),
 }
 
+/// What the flags say about a broker.
+#[derive(Default)]
+pub struct Flags {
+    /// A properties file.
+    pub file: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    http_port: Option<u16>,
+    memory_limit: Option<u64>,
+    strict: bool,
+    configs: Vec<(String, String)>,
+}
+
+impl Flags {
+    /// Puts the flags over what was set elsewhere.
+    pub fn over(self, mut options: Options) -> Options {
+        if let Some(host) = self.host {
+            options = options.host(host);
+        }
+        if let Some(port) = self.port {
+            options = options.port(port);
+        }
+        if let Some(port) = self.http_port {
+            options = options.http_port(port);
+        }
+        if let Some(bytes) = self.memory_limit {
+            options = options.memory_limit(bytes);
+        }
+        if self.strict {
+            options = options.strict(true);
+        }
+        for (key, value) in self.configs {
+            options = options.config(key, value);
+        }
+        options
+    }
+}
+
 /// Reads the arguments after the program's name.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
-    let mut options = Broker::builder();
+    let mut flags = Flags::default();
     let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     while let Some(argument) = arguments.next() {
         let (flag, mut attached) = match argument.split_once('=') {
@@ -56,24 +99,28 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
                 .or_else(|| arguments.next())
                 .ok_or(format!("{flag} needs {what}"))
         };
-        options = match flag.as_str() {
-            "--port" => options.port(port(&flag, &value("a port number")?)?),
-            "--http-port" => options.http_port(port(&flag, &value("a port number")?)?),
-            "--host" => options.host(value("an address")?),
+        match flag.as_str() {
+            "--port" => flags.port = Some(port(&flag, &value("a port number")?)?),
+            "--http-port" => flags.http_port = Some(port(&flag, &value("a port number")?)?),
+            "--host" => flags.host = Some(value("an address")?),
+            "--config" => flags.file = Some(value("the name of a properties file")?),
+            file if !file.starts_with('-') && flags.file.is_none() => {
+                flags.file = Some(file.to_owned());
+            }
             "--memory-limit" => {
                 let text = value("a size, such as 512M")?;
                 let size = parse_size(&text).ok_or_else(|| {
                     format!("--memory-limit {text} is not a size: give bytes, or a whole number with K, M or G, such as 512M")
                 })?;
-                options.memory_limit(size)
+                flags.memory_limit = Some(size);
             }
-            "--strict" => options.strict(true),
-            "-c" => {
+            "--strict" => flags.strict = true,
+            "-c" | "--override" => {
                 let pair = value("a config as key=value")?;
                 let (key, value) = pair
                     .split_once('=')
-                    .ok_or(format!("-c {pair} is not of the form key=value"))?;
-                options.config(key, value)
+                    .ok_or(format!("{flag} {pair} is not of the form key=value"))?;
+                flags.configs.push((key.to_owned(), value.to_owned()));
             }
             "--version" | "-V" => {
                 return Ok(Parsed::Print(format!(
@@ -83,12 +130,12 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
             }
             "--help" | "-h" => return Ok(Parsed::Print(HELP.to_owned())),
             unknown => return Err(unknown_flag(unknown)),
-        };
+        }
         if let Some(extra) = attached {
             return Err(format!("{flag} takes no value, but was given {extra}"));
         }
     }
-    Ok(Parsed::Run(options))
+    Ok(Parsed::Run(flags))
 }
 
 fn port(flag: &str, text: &str) -> Result<u16, String> {

@@ -7,6 +7,7 @@
 //! ```
 //! The library installs no allocator, no signal handler and no log subscriber, and runs inside or outside of a runtime.
 
+mod addresses;
 pub mod alter;
 pub mod apis;
 pub mod broker;

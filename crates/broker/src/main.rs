@@ -2,8 +2,11 @@
 
 mod flags;
 mod log_filter;
+mod outside;
+mod properties;
 
 use flags::Parsed;
+use outside::Outside;
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,9 +18,22 @@ use tracing::level_filters::LevelFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let options = match flags::parse(std::env::args_os().skip(1)) {
-        Ok(Parsed::Run(options)) => options,
-        Ok(Parsed::Print(text)) => {
+    let asked = flags::parse(std::env::args_os().skip(1)).and_then(|parsed| match parsed {
+        Parsed::Run(flags) => {
+            let environment = std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            });
+            let options = rustka::Broker::builder();
+            let mut outside = outside::read(options, flags.file.as_deref(), environment)?;
+            outside.options = flags.over(outside.options);
+            outside.options.check().map_err(|error| error.to_string())?;
+            Ok(Ok(outside))
+        }
+        Parsed::Print(text) => Ok(Err(text)),
+    });
+    let Outside { options, notes } = match asked {
+        Ok(Ok(outside)) => outside,
+        Ok(Err(text)) => {
             println!("{text}");
             return ExitCode::SUCCESS;
         }
@@ -26,11 +42,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if let Err(error) = options.check() {
-        eprintln!("rustka: {error}");
-        return ExitCode::from(2);
-    }
     let options = options.log_control(log_filter::install(LevelFilter::INFO));
+    for note in notes {
+        tracing::info!("{note}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,13 +1,12 @@
 //! What a broker can be told before it starts.
 
+use crate::addresses::Addresses;
 use crate::broker::{Broker, StartError};
 use crate::clock::Clock;
 use crate::loggers::LogControl;
 use rustka_core::config::BrokerConfig;
 use std::sync::Arc;
 
-/// Kafka's port.
-const PORT_DEFAULT: u16 = 9092;
 /// The id of a lone node.
 const NODE_ID_DEFAULT: &str = "1";
 /// Memory for records never defaults to less than this.
@@ -16,8 +15,8 @@ const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
 /// Options of a broker; see [`Broker::builder`].
 #[derive(Clone)]
 pub struct Options {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    host: Option<String>,
+    port: Option<u16>,
     pub(crate) http_port: Option<u16>,
     pub(crate) sockets: bool,
     pub(crate) memory_limit: Option<u64>,
@@ -31,8 +30,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            host: "127.0.0.1".to_owned(),
-            port: PORT_DEFAULT,
+            host: None,
+            port: None,
             http_port: None,
             sockets: true,
             memory_limit: None,
@@ -46,15 +45,15 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Address to listen on; loopback by default.
+    /// Address to listen on; by default that of the config `listeners`, or loopback.
     pub fn host(mut self, host: impl Into<String>) -> Self {
-        self.host = host.into();
+        self.host = Some(host.into());
         self
     }
 
-    /// Port for Kafka clients, 0 for a free one; 9092 by default.
+    /// Port for Kafka clients, 0 for a free one; by default that of the config `listeners`, or 9092.
     pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
+        self.port = Some(port);
         self
     }
 
@@ -108,7 +107,17 @@ impl Options {
 
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
-        self.broker_config(&[]).map(|_| ())
+        self.addresses().map(|_| ())
+    }
+
+    /// Where to listen and what to tell clients.
+    pub(crate) fn addresses(&self) -> Result<Addresses, StartError> {
+        Addresses::of(&self.broker_config()?, self.host.as_deref(), self.port)
+    }
+
+    /// The configs as they were given.
+    pub fn broker_config(&self) -> Result<BrokerConfig, StartError> {
+        self.config_with(&[])
     }
 
     /// Starts the broker, in the runtime at hand or else in one of its own.
@@ -116,7 +125,7 @@ impl Options {
         Broker::start(self)
     }
 
-    fn broker_config(&self, addresses: &[(&str, &str)]) -> Result<BrokerConfig, StartError> {
+    fn config_with(&self, addresses: &[(&str, &str)]) -> Result<BrokerConfig, StartError> {
         let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(self.configs.len() + 4);
         pairs.extend(self.configs.iter().map(|(key, value)| (&**key, &**value)));
         // Either name sets both, as in Kafka.
@@ -144,15 +153,18 @@ impl Options {
             true => format!("PLAINTEXT://[{host}]:{port}"),
             false => format!("PLAINTEXT://{host}:{port}"),
         };
-        self.broker_config(&[
+        self.config_with(&[
             ("listeners", &*address),
             ("advertised.listeners", &*address),
         ])
     }
 
-    pub(crate) fn memory_limit_bytes(&self) -> usize {
+    /// What was asked for, else the config `rustka.memory.limit`, else a share of what there is.
+    pub(crate) fn memory_limit_bytes(&self, config: &BrokerConfig) -> usize {
+        let set = u64::try_from(config.settings().memory_limit_bytes).unwrap_or(0);
         let bytes = self
             .memory_limit
+            .or((set > 0).then_some(set))
             .unwrap_or_else(|| (usable_memory_bytes() / 4).max(MEMORY_DEFAULT_MIN));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }

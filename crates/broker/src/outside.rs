@@ -1,0 +1,328 @@
+//! Settings from outside the command line: a properties file and, stronger, the environment.
+//!
+//! Variables are named as Kafka's container images do it: `KAFKA_` (or `KAFKA_CFG_`, weaker), then the key in capitals
+//! with `_` for `.`, `__` for `_` and `___` for `-`. `RUSTKA_` stands before the keys that begin with `rustka.`.
+
+use crate::properties;
+use rustka::Options;
+use rustka::options::parse_size;
+use rustka_core::config::{Scope, check_value, find_key, keys, nearest_name};
+use std::collections::BTreeMap;
+
+/// A properties file is read up to this size.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// So many names are told of what has no meaning here.
+const NAMES_TOLD_MAX: usize = 20;
+/// The variables that name the cluster, strongest first.
+const CLUSTER_ID: [&str; 3] = ["CLUSTER_ID", "KAFKA_CLUSTER_ID", "KAFKA_KRAFT_CLUSTER_ID"];
+
+/// What came from outside.
+pub struct Outside {
+    /// The options so far.
+    pub options: Options,
+    /// Sentences for the log, once there is one.
+    pub notes: Vec<String>,
+}
+
+/// Reads the file, if there is one, and the environment. A value that makes no sense is an error that names its place.
+pub fn read(
+    options: Options,
+    file: Option<&str>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Outside, String> {
+    let environment: BTreeMap<String, String> = environment.collect();
+    let mut outside = Outside {
+        options,
+        notes: Vec::new(),
+    };
+    let file = file.or(environment.get("RUSTKA_CONFIG").map(String::as_str));
+    if let Some(path) = file {
+        outside.read_file(path)?;
+    }
+    outside.read_environment(&environment)?;
+    Ok(outside)
+}
+
+impl Outside {
+    fn read_file(&mut self, path: &str) -> Result<(), String> {
+        let cannot = |why: String| format!("cannot read the config file {path}: {why}");
+        let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
+        if size.len() > FILE_BYTES_MAX {
+            return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+        let mut unknown = Vec::new();
+        for property in properties::parse(&text).map_err(cannot)? {
+            let known = self.set(&property.key, &property.value);
+            match known.map_err(|why| format!("{path}, line {}: {why}", property.line))? {
+                true => {}
+                false => unknown.push((property.key.clone(), property.key)),
+            }
+        }
+        self.note(&format!("the config file {path}"), unknown);
+        Ok(())
+    }
+
+    fn read_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), String> {
+        let mut unknown = Vec::new();
+        let mut weaker = Vec::new();
+        let mut plain = Vec::new();
+        let mut own = Vec::new();
+        for (variable, value) in environment {
+            if CLUSTER_ID.contains(&variable.as_str()) {
+                continue;
+            }
+            if let Some(rest) = variable.strip_prefix("KAFKA_CFG_") {
+                weaker.push((variable, key_of(rest), value));
+            } else if let Some(rest) = variable.strip_prefix("KAFKA_") {
+                plain.push((variable, key_of(rest), value));
+            } else if variable.starts_with("RUSTKA_") && variable != "RUSTKA_CONFIG" {
+                own.push((variable, key_of(variable), value));
+            }
+        }
+        for (variable, key, value) in weaker.into_iter().chain(plain).chain(own) {
+            let known = self.set(&key, value);
+            match known.map_err(|why| format!("{variable}: {why}"))? {
+                true => {}
+                false => unknown.push((variable.clone(), key)),
+            }
+        }
+        self.note("the environment", unknown);
+        let cluster = CLUSTER_ID.iter().find_map(|name| environment.get(*name));
+        if let Some(id) = cluster.filter(|id| !id.is_empty()) {
+            self.options = self.options.clone().cluster_id(id);
+        }
+        Ok(())
+    }
+
+    /// Sets one key; false where nothing knows it.
+    fn set(&mut self, key: &str, value: &str) -> Result<bool, String> {
+        if let Some(flag) = self.set_flag(key, value) {
+            return flag.map(|()| true);
+        }
+        let Some(known) = find_key(Scope::Broker, key) else {
+            return Ok(false);
+        };
+        let value = match key {
+            "rustka.memory.limit" => match parse_size(value.trim()) {
+                Some(bytes) => bytes.to_string(),
+                None => value.to_owned(),
+            },
+            _ => value.to_owned(),
+        };
+        check_value(known, &value).map_err(|refusal| {
+            let message = refusal.message.unwrap_or_default();
+            message.into_owned()
+        })?;
+        self.options = self.options.clone().config(key, value);
+        Ok(true)
+    }
+
+    /// What is a flag on the command line and no config of Kafka's goes by a name of ours; none for other keys.
+    fn set_flag(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
+        let wrong = |expected: &str| {
+            let value = value.escape_debug();
+            format!("Invalid value '{value}' for config '{key}': expected {expected}.")
+        };
+        let options = self.options.clone();
+        let port = || {
+            let port = value.trim().parse::<u16>();
+            port.map_err(|_| wrong("a port from 0 to 65535"))
+        };
+        let changed = match key {
+            "rustka.host" => Ok(options.host(value.trim())),
+            "rustka.port" => port().map(|port| options.port(port)),
+            "rustka.http.port" => port().map(|port| options.http_port(port)),
+            "rustka.strict" => match value.trim() {
+                "true" => Ok(options.strict(true)),
+                "false" => Ok(options.strict(false)),
+                _ => Err(wrong("true or false")),
+            },
+            _ => return None,
+        };
+        Some(changed.map(|options| self.options = options))
+    }
+
+    /// One sentence for all that has no meaning, with what may have been meant.
+    fn note(&mut self, place: &str, unknown: Vec<(String, String)>) {
+        if unknown.is_empty() {
+            return;
+        }
+        let count = unknown.len();
+        let known = || keys(Scope::Broker).iter().map(|key| key.name);
+        let mut told: Vec<String> = Vec::new();
+        for (name, key) in unknown.into_iter().take(NAMES_TOLD_MAX) {
+            let name: String = name.escape_debug().take(100).collect();
+            told.push(match nearest_name(&key, known()) {
+                Some(nearest) => format!("{name} (did you mean {nearest}?)"),
+                None => name,
+            });
+        }
+        if count > NAMES_TOLD_MAX {
+            told.push("…".to_owned());
+        }
+        self.notes.push(format!(
+            "{count} settings of {place} have no meaning here: {}",
+            told.join(", ")
+        ));
+    }
+}
+
+/// The key that the rest of a variable's name stands for.
+fn key_of(rest: &str) -> String {
+    let lower = rest.to_ascii_lowercase();
+    lower
+        .replace("___", "-")
+        .replace("__", "\0")
+        .replace('_', ".")
+        .replace('\0', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustka::Broker;
+
+    fn from(pairs: &[(&str, &str)], file: Option<&str>) -> Result<Outside, String> {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
+        read(Broker::builder(), file, pairs)
+    }
+
+    fn effective(outside: &Outside, key: &str) -> Option<String> {
+        let config = outside.options.broker_config().expect("config");
+        config.value(key).map(str::to_owned)
+    }
+
+    #[test]
+    fn variables_are_named_as_in_kafkas_images() {
+        assert_eq!(key_of("LOG_RETENTION_HOURS"), "log.retention.hours");
+        assert_eq!(key_of("A__B___C_D"), "a_b-c.d");
+    }
+
+    #[test]
+    fn what_sentry_sets_is_taken_and_the_rest_told_in_one_note() {
+        let outside = from(
+            &[
+                ("KAFKA_PROCESS_ROLES", "broker,controller"),
+                ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1001@127.0.0.1:29093"),
+                ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+                ("KAFKA_NODE_ID", "1001"),
+                ("CLUSTER_ID", "MkU3OEVBNTcwNTJENDM2Qk"),
+                ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1"),
+                ("KAFKA_LOG_RETENTION_HOURS", "3"),
+                ("KAFKA_MESSAGE_MAX_BYTES", "50000000"),
+                ("KAFKA_MAX_REQUEST_SIZE", "50000000"),
+                ("CONFLUENT_SUPPORT_METRICS_ENABLE", "false"),
+                ("KAFKA_LOG4J_LOGGERS", "kafka.cluster=WARN"),
+                ("KAFKA_LOG4J_ROOT_LOGLEVEL", "WARN"),
+                ("KAFKA_TOOLS_LOG4J_LOGLEVEL", "WARN"),
+                ("PATH", "/bin"),
+            ],
+            None,
+        )
+        .unwrap();
+        assert_eq!(effective(&outside, "node.id").as_deref(), Some("1001"));
+        assert_eq!(
+            effective(&outside, "log.retention.hours").as_deref(),
+            Some("3")
+        );
+        assert_eq!(
+            effective(&outside, "message.max.bytes").as_deref(),
+            Some("50000000")
+        );
+        assert_eq!(outside.notes.len(), 1, "{:?}", outside.notes);
+        assert!(outside.notes[0].starts_with("4 settings of the environment"));
+        assert!(outside.notes[0].contains("KAFKA_MAX_REQUEST_SIZE"));
+    }
+
+    #[test]
+    fn flags_have_variables_of_their_own() {
+        let good = [
+            ("RUSTKA_PORT", "0"),
+            ("RUSTKA_HOST", "::1"),
+            ("RUSTKA_HTTP_PORT", "0"),
+        ];
+        let outside = from(&[&good[..], &[("RUSTKA_STRICT", "true")]].concat(), None).unwrap();
+        assert!(outside.notes.is_empty(), "{:?}", outside.notes);
+        assert!(outside.options.broker_config().unwrap().is_strict());
+        for bad in [("RUSTKA_PORT", "65536"), ("RUSTKA_STRICT", "yes")] {
+            let error = from(&[bad], None).err().unwrap();
+            assert!(
+                error.starts_with(bad.0) && error.contains("expected"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_typo_is_told_with_what_was_meant_and_a_bad_value_with_what_is_valid() {
+        let outside = from(&[("KAFKA_NUM_PARTITION", "3")], None).unwrap();
+        assert!(
+            outside.notes[0].contains("did you mean num.partitions?"),
+            "{:?}",
+            outside.notes
+        );
+        let error = from(&[("KAFKA_NUM_PARTITIONS", "many")], None)
+            .err()
+            .unwrap();
+        assert_eq!(
+            error,
+            "KAFKA_NUM_PARTITIONS: Invalid value 'many' for config 'num.partitions': expected an integer of 32 bits of at least 1."
+        );
+        assert!(
+            from(&[], Some("/no/such/file"))
+                .err()
+                .unwrap()
+                .contains("/no/such/file")
+        );
+    }
+
+    #[test]
+    fn the_environment_stands_before_the_file_and_our_own_names_before_kafkas() {
+        let path = std::env::temp_dir().join(format!("rustka-{}.properties", std::process::id()));
+        std::fs::write(
+            &path,
+            "num.partitions=2\nlog.segment.bytes=2000000\nrustka.memory.limit=64M\nno.such=1\n",
+        )
+        .unwrap();
+        let file = path.to_str().unwrap();
+        let outside = from(
+            &[
+                ("KAFKA_CFG_NUM_PARTITIONS", "3"),
+                ("KAFKA_NUM_PARTITIONS", "4"),
+                ("KAFKA_CFG_LOG_RETENTION_MS", "5"),
+                ("KAFKA_RUSTKA_VALIDATE_COMPRESSED", "false"),
+                ("RUSTKA_VALIDATE_COMPRESSED", "true"),
+            ],
+            Some(file),
+        )
+        .unwrap();
+        assert_eq!(effective(&outside, "num.partitions").as_deref(), Some("4"));
+        assert_eq!(
+            effective(&outside, "log.segment.bytes").as_deref(),
+            Some("2000000")
+        );
+        assert_eq!(
+            effective(&outside, "log.retention.ms").as_deref(),
+            Some("5")
+        );
+        assert_eq!(
+            effective(&outside, "rustka.memory.limit").as_deref(),
+            Some("67108864")
+        );
+        assert_eq!(
+            effective(&outside, "rustka.validate.compressed").as_deref(),
+            Some("true")
+        );
+        assert!(outside.notes[0].contains("no.such"));
+        std::fs::write(&path, "a=b\nnum.partitions = 0\n").unwrap();
+        let error = from(&[], Some(file)).err().unwrap();
+        assert!(
+            error.starts_with(&format!("{file}, line 2: Invalid value '0'")),
+            "{error}"
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+}
