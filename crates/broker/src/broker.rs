@@ -13,7 +13,8 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::producer_ids::ProducerIds;
 use crate::random;
-use crate::storage::memory::{Memory, Partition};
+use crate::storage::memory::{Memory, MemoryEngine};
+use crate::storage::{Engine, Partition};
 use crate::topics::Topics;
 use crate::transport::{self, MemoryStream};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub pool: Arc<Pool>,
     /// Memory, its limit and eviction.
     pub memory: Arc<Memory>,
+    /// Keeps the partitions' batches.
+    pub engine: Arc<dyn Engine>,
     /// Counters.
     pub metrics: Metrics,
     /// Topics and their partitions.
@@ -194,7 +197,11 @@ impl Broker {
         let config = options.broker_config_at(&endpoint.0, endpoint.1)?;
         let node_id = config.value("node.id").and_then(|id| id.parse().ok());
         let node_id = node_id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
-        let memory = Memory::new(options.memory_limit_bytes(&config));
+        let engine = options.engine.clone().unwrap_or_else(|| {
+            let limit = options.memory_limit_bytes(&config);
+            Arc::new(MemoryEngine::new(Memory::new(limit)))
+        });
+        let memory = engine.memory().clone();
         tracing::info!(
             "records and frames may take {} MiB of memory",
             memory.limit() >> 20
@@ -209,6 +216,7 @@ impl Broker {
             clock: options.clock.clone(),
             pool: memory.pool.clone(),
             memory,
+            engine,
             metrics: Metrics::default(),
             topics: Topics::default(),
             sessions: FetchSessions::new(SessionLimits::new(

@@ -9,7 +9,7 @@ mod shard;
 use crate::broker::{Shared, State, reached};
 use crate::handlers::create_topics::new_partition;
 use crate::random;
-use crate::storage::memory::Partition;
+use crate::storage::Partition;
 use crate::topics::TopicRef;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::{Command, NO_TOPIC_ID, Name};

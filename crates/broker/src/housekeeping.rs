@@ -1,7 +1,7 @@
 //! What has to be done now and then: retention, idle connections.
 
 use crate::broker::{Shared, State, reached};
-use crate::storage::memory::Rules;
+use crate::storage::Rules;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -4,6 +4,7 @@ use crate::addresses::Addresses;
 use crate::broker::{Broker, StartError};
 use crate::clock::Clock;
 use crate::loggers::LogControl;
+use crate::storage::Engine;
 use rustka_core::config::BrokerConfig;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub struct Options {
     pub(crate) clock: Clock,
     pub(crate) cluster_id: Option<String>,
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
+    pub(crate) engine: Option<Arc<dyn Engine>>,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             clock: Clock::system(),
             cluster_id: None,
             log_control: None,
+            engine: None,
         }
     }
 }
@@ -102,6 +105,12 @@ impl Options {
     /// Who sets log levels when a client alters those of the broker; by default nobody can.
     pub fn log_control(mut self, control: Arc<dyn LogControl>) -> Self {
         self.log_control = Some(control);
+        self
+    }
+
+    /// What keeps the records, with its own memory and limit; memory of [`Options::memory_limit`] by default.
+    pub fn engine(mut self, engine: Arc<dyn Engine>) -> Self {
+        self.engine = Some(engine);
         self
     }
 

@@ -1,6 +1,6 @@
 //! The broker's topics: the catalog behind a lock, and the ways to a partition.
 
-use crate::storage::memory::Partition;
+use crate::storage::Partition;
 use rustka_core::catalog::{Catalog, Topic};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Uuid;

@@ -49,8 +49,8 @@ pub struct PartitionState {
     pub next_offset: i64,
     /// The leader's epoch, written into batches.
     pub leader_epoch: i32,
-    /// After a failed write nothing may be appended.
-    pub read_only: bool,
+    /// Where the first write that failed began: it and what came after it are lost, and nothing may be appended.
+    pub failed_from: Option<i64>,
     /// Leader epochs and where they begin.
     pub epochs: Epochs,
     // Most partitions never see an idempotent producer.
@@ -136,9 +136,10 @@ impl PartitionState {
         self.next_offset
     }
 
-    /// Up to where consumers may read; on one node that is all there is.
+    /// Up to where consumers may read; on one node that is all there is, but for what could not be written.
     pub fn high_watermark(&self) -> i64 {
-        self.next_offset
+        self.failed_from
+            .map_or(self.next_offset, |failed| failed.max(self.log_start))
     }
 
     /// Up to where consumers of committed data may read: the first record of an open transaction, or the high watermark.
@@ -146,7 +147,22 @@ impl PartitionState {
         self.producers
             .as_ref()
             .and_then(|producers| producers.first_open_offset())
-            .map_or(self.next_offset, |first| first.max(self.log_start))
+            .map_or(self.high_watermark(), |first| {
+                first.max(self.log_start).min(self.high_watermark())
+            })
+    }
+
+    /// A write of these offsets and all behind them failed: they are not read, and the log takes no more.
+    pub fn fail_from(&mut self, offset: i64) {
+        let offset = offset.clamp(self.log_start, self.next_offset);
+        self.failed_from = Some(self.failed_from.map_or(offset, |failed| failed.min(offset)));
+    }
+
+    /// Panics unless log start ≤ last stable offset ≤ high watermark ≤ log end and `durable` ≤ log end.
+    pub fn assert_watch(&self, durable: i64) {
+        let (stable, high) = (self.last_stable_offset(), self.high_watermark());
+        let holds = self.log_start <= stable && stable <= high && high <= self.next_offset;
+        assert!(holds && durable <= self.next_offset, "{durable} {self:?}");
     }
 
     /// Whether a client's batch would begin a transaction here, which its coordinator has to confirm before `admit`.
@@ -183,7 +199,7 @@ impl PartitionState {
 
     /// Moves the log start up (never down, never past the end) and forgets what lay below; says whether it moved.
     pub fn advance_log_start(&mut self, offset: i64) -> bool {
-        let target = offset.min(self.next_offset);
+        let target = offset.min(self.high_watermark());
         if target <= self.log_start {
             return false;
         }
@@ -221,7 +237,7 @@ impl PartitionState {
     }
 
     fn refuse_if_read_only(&self) -> Result<(), Refusal> {
-        if self.read_only {
+        if self.failed_from.is_some() {
             return Err(Refusal::new(
                 ErrorCode::KafkaStorageError,
                 "the partition is read-only since a write failed",

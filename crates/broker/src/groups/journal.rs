@@ -1,6 +1,7 @@
 //! A shard's journal: real batches in its partition of `__consumer_offsets`, compacted by live state.
 
-use crate::storage::memory::{Incoming, Memory, Partition};
+use crate::storage::memory::Memory;
+use crate::storage::{Incoming, Partition};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::records::Record;
@@ -61,7 +62,7 @@ impl Journal {
     ) -> Result<(), ErrorCode> {
         let before = self.bytes;
         // What is written from here on lies in chunks of its own, so that the rest can go as a whole.
-        self.partition.restart_chunks();
+        self.partition.roll();
         let mut first_offset = self.partition.offsets().high_watermark;
         let mut written = 0;
         let mut batch = BatchBuilder::new();

@@ -4,7 +4,7 @@
 use crate::broker::Shared;
 use crate::random;
 use crate::request::{Outcome, Request};
-use crate::storage::memory::Partition;
+use crate::storage::Partition;
 use rustka_core::catalog::{
     Assignment, Cluster, CreateTopic, CreateTopics, Created, PartitionSeed,
 };
@@ -95,7 +95,7 @@ fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> 
 /// An empty partition for a new place in the catalog.
 pub fn new_partition(shared: &Shared, seed: &PartitionSeed<'_>) -> Arc<Partition> {
     Partition::new(
-        &shared.memory,
+        &*shared.engine,
         seed.id,
         i32::try_from(seed.partition).unwrap_or(i32::MAX),
         seed.config.delete,

@@ -64,8 +64,13 @@ fn describe(
         });
         states.collect()
     });
+    let (error_code, active_producers) = match active_producers {
+        Ok(states) => (0, states),
+        Err(code) => (code.code(), Vec::new()),
+    };
     PartitionResponse {
         partition_index,
+        error_code,
         active_producers,
         ..Default::default()
     }

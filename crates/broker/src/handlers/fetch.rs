@@ -7,8 +7,8 @@ use crate::buffer::Slice;
 use crate::out::Reply;
 use crate::random;
 use crate::request::{Outcome, Request, Respond};
-use crate::storage::memory::{Offsets, Partition};
 use crate::storage::waiters::Waiter;
+use crate::storage::{Offsets, Partition};
 use rustka_core::catalog::Catalog;
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -270,12 +270,12 @@ fn read_one(
         max_bytes,
         first,
     ) {
-        (offsets, Some(slices)) => {
+        (offsets, Ok(slices)) => {
             fetched.offsets = offsets;
             fetched.bytes = slices.iter().map(|slice| slice.len()).sum();
             fetched.slices = slices;
         }
-        (_, None) => fetched.error = ErrorCode::OffsetOutOfRange,
+        (_, Err(code)) => fetched.error = code,
     }
     fetched
 }
@@ -299,7 +299,7 @@ fn check_epochs(
         let parted =
             end.epoch < requested.last_fetched_epoch || end.end_offset < requested.fetch_offset;
         Ok(parted.then_some((end.epoch, end.end_offset)))
-    })
+    })?
 }
 
 /// A waiting fetch's places on its partitions, given up when it ends in whatever way.

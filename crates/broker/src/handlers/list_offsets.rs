@@ -3,7 +3,7 @@
 
 use crate::broker::Shared;
 use crate::request::{Outcome, Request};
-use crate::storage::memory::Partition;
+use crate::storage::Partition;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::timestamps;
 use rustka_wire::codec::Reader;
@@ -135,7 +135,7 @@ fn lookup(
     let partition = shared
         .partition(topic, asked.partition_index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let offsets = partition.offsets();
+    let offsets = partition.usable_offsets()?;
     rustka_core::epochs::check_current_leader_epoch(
         offsets.leader_epoch,
         asked.current_leader_epoch,
@@ -148,6 +148,8 @@ fn lookup(
     let at = |offset, timestamp| {
         let leader_epoch = partition
             .with_state(|state| state.epochs.epoch_at(offset))
+            .ok()
+            .flatten()
             .unwrap_or(offsets.leader_epoch);
         Found {
             offset,
@@ -192,7 +194,7 @@ fn first_at_or_after(
             Err(error) => found = Err(error.into()),
         }
         false
-    });
+    })?;
     found
 }
 
@@ -214,7 +216,7 @@ fn latest(partition: &Partition, end: i64) -> Result<Option<(i64, i64)>, Refusal
             }
         }
         failed.is_none()
-    });
+    })?;
     match failed {
         Some(error) => Err(error.into()),
         None => Ok(best),

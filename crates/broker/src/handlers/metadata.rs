@@ -5,7 +5,7 @@
 use super::metadata_all;
 use crate::handlers::create_topics;
 use crate::request::{Outcome, Request};
-use crate::storage::memory::Partition;
+use crate::storage::Partition;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;

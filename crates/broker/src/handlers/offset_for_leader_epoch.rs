@@ -52,7 +52,7 @@ fn end_offset(
                 .epochs
                 .end_offset_for(asked.leader_epoch, state.next_offset);
             Ok((end.epoch, end.end_offset))
-        })
+        })?
     };
     let (error_code, leader_epoch, end_offset) = match result() {
         Ok((epoch, offset)) => (0, epoch, offset),

@@ -5,7 +5,7 @@ use crate::broker::Shared;
 use crate::buffer::BufMut;
 use crate::out::Reply;
 use crate::request::{Frame, Outcome, Request, Respond};
-use crate::storage::memory::{Incoming, Partition};
+use crate::storage::{Incoming, Partition};
 use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::config::TopicConfig;
@@ -399,7 +399,7 @@ fn append(
     log_append_time_ms: i64,
 ) -> Result<Accepted, Invalid> {
     use std::sync::atomic::Ordering::Relaxed;
-    shared.memory.make_room().map_err(Invalid::from)?;
+    shared.engine.make_room().map_err(Invalid::from)?;
     let appended = partition
         .append(incoming, header, Origin::Client, shared.clock.now())
         .map_err(Invalid::from)?;

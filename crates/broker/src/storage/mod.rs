@@ -1,4 +1,14 @@
-//! Where partitions keep their batches. Callers see partitions and offsets, never chunks.
+//! Where partitions keep their batches. Callers see partitions and offsets, never chunks or files.
+//!
+//! - [`partition`] is what handlers and journals use: who may append, which offsets exist, who waits. It is the same
+//!   for every engine.
+//! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
+//! - [`memory`] is the engine that keeps everything in chunks of memory.
 
+pub mod engine;
 pub mod memory;
+pub mod partition;
 pub mod waiters;
+
+pub use engine::{Engine, Incoming, Log};
+pub use partition::{Appended, Durability, Offsets, Partition, Rules};

@@ -66,7 +66,7 @@ fn a_repeat_changes_nothing() {
 #[test]
 fn a_read_only_partition_refuses() {
     let mut log = PartitionState::new(0);
-    log.read_only = true;
+    log.fail_from(0);
     assert_eq!(
         appended(&mut log, &plain(1)),
         Err(ErrorCode::KafkaStorageError)

@@ -1,0 +1,133 @@
+//! One chunk: batches one after the other in shared memory, with a sparse index.
+
+use crate::buffer::Slice;
+use crate::storage::engine::ChunkInfo;
+use rustka_core::batch::BatchHeader;
+
+/// Bytes between two entries of a chunk's index.
+const INDEX_BYTES: usize = 4 << 10;
+
+/// One place in a chunk: a batch that begins `at` bytes into it.
+#[derive(Clone, Copy)]
+struct Mark {
+    offset_delta: u32,
+    at: u32,
+}
+
+pub(super) struct Chunk {
+    pub sequence: u64,
+    pub base_offset: i64,
+    /// Offset after the last record.
+    pub next_offset: i64,
+    pub max_timestamp: i64,
+    pub opened_ms: i64,
+    pub bytes: Slice,
+    /// Sparse: one mark in [`INDEX_BYTES`]; batches between marks are found by their headers.
+    index: Vec<Mark>,
+}
+
+impl Chunk {
+    /// A chunk of one batch.
+    pub fn new(info: ChunkInfo, bytes: Slice) -> Chunk {
+        Chunk {
+            sequence: info.sequence,
+            base_offset: info.base_offset,
+            next_offset: info.next_offset,
+            max_timestamp: info.max_timestamp,
+            opened_ms: info.opened_ms,
+            bytes,
+            index: Vec::new(),
+        }
+    }
+
+    /// A chunk that comes whole.
+    pub fn of_many(info: ChunkInfo, bytes: Slice) -> Chunk {
+        let mut chunk = Chunk::new(info, bytes);
+        let mut at = 0;
+        while let Ok(header) = BatchHeader::parse(&chunk.bytes[at..]) {
+            if at > 0 {
+                chunk.mark(header.base_offset, at);
+            }
+            at += header.total_bytes();
+        }
+        chunk
+    }
+
+    pub fn info(&self) -> ChunkInfo {
+        ChunkInfo {
+            sequence: self.sequence,
+            base_offset: self.base_offset,
+            next_offset: self.next_offset,
+            max_timestamp: self.max_timestamp,
+            opened_ms: self.opened_ms,
+            bytes: self.bytes.len() as u64,
+        }
+    }
+
+    /// Notes that a batch begins `at`, if the last note is far enough away.
+    fn mark(&mut self, base_offset: i64, at: usize) {
+        let last_mark = self.index.last().map_or(0, |mark| mark.at as usize);
+        let delta = u32::try_from(base_offset.saturating_sub(self.base_offset));
+        if let (Ok(offset_delta), true) = (delta, at - last_mark >= INDEX_BYTES) {
+            let at = at as u32;
+            self.index.push(Mark { offset_delta, at });
+        }
+    }
+
+    /// Takes a batch that lies right behind the others in their block; whether it does.
+    pub fn join(&mut self, slice: &Slice, base_offset: i64, header: &BatchHeader) -> bool {
+        let delta = base_offset.saturating_sub(self.base_offset);
+        let at = self.bytes.len();
+        if u32::try_from(delta).is_err() || !self.bytes.join(slice) {
+            return false;
+        }
+        self.mark(base_offset, at);
+        self.next_offset = base_offset
+            .saturating_add(i64::from(header.last_offset_delta))
+            .saturating_add(1);
+        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+        true
+    }
+
+    /// Where the batch that holds `offset` begins.
+    pub fn position(&self, offset: i64) -> usize {
+        let delta = offset.saturating_sub(self.base_offset).max(0);
+        let mark = self
+            .index
+            .partition_point(|mark| i64::from(mark.offset_delta) <= delta);
+        let mut at = if mark == 0 {
+            0
+        } else {
+            self.index[mark - 1].at as usize
+        };
+        while let Ok(header) = BatchHeader::parse(&self.bytes[at..]) {
+            if header.last_offset().is_none_or(|last| last >= offset) {
+                break;
+            }
+            at += header.total_bytes();
+        }
+        at
+    }
+
+    /// The end of the last whole batch within `max` bytes after `from`; with `at_least_one`, of the first batch anyway.
+    pub fn end(&self, from: usize, max: usize, at_least_one: bool) -> usize {
+        if self.bytes.len() - from <= max {
+            return self.bytes.len();
+        }
+        let limit = from.saturating_add(max);
+        let mark = self.index.partition_point(|mark| mark.at as usize <= limit);
+        let mut at = if mark == 0 {
+            from
+        } else {
+            (self.index[mark - 1].at as usize).max(from)
+        };
+        while let Ok(header) = BatchHeader::parse(&self.bytes[at..]) {
+            let next = at + header.total_bytes();
+            if next > limit && !(at_least_one && at == from) {
+                break;
+            }
+            at = next;
+        }
+        at
+    }
+}

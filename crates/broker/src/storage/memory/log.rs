@@ -1,0 +1,227 @@
+//! One partition's batches in memory: a row of chunks, the newest of which may take further batches.
+
+use super::chunk::Chunk;
+use super::{CHUNK_BYTES, Memory};
+use crate::buffer::{BufMut, Slice};
+use crate::storage::engine::{
+    Batch, ChunkInfo, Closed, Garbage, Incoming, Log, ReadFailed, Replacement, Span, Stale, Stored,
+    WriteFailed,
+};
+use crate::storage::partition::Partition;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+#[derive(Default)]
+struct Open {
+    /// Room behind the newest chunk's bytes, when that chunk takes further batches.
+    rest: Option<BufMut>,
+    /// Which of [`CHUNK_BYTES`] comes next.
+    next_size: u8,
+}
+
+pub(super) struct MemoryLog {
+    memory: Arc<Memory>,
+    home: Weak<Partition>,
+    chunks: VecDeque<Chunk>,
+    open: Open,
+    bytes: u64,
+}
+
+impl MemoryLog {
+    pub fn new(memory: Arc<Memory>, home: Weak<Partition>) -> MemoryLog {
+        MemoryLog {
+            memory,
+            home,
+            chunks: VecDeque::new(),
+            open: Open::default(),
+            bytes: 0,
+        }
+    }
+
+    fn copy_in(&mut self, batch: &Batch<'_>) {
+        let bytes = &*batch.bytes;
+        let (mut rest, fits) = match self.open.rest.take() {
+            Some(rest) if rest.room() >= bytes.len() => (rest, true),
+            _ => {
+                let size = CHUNK_BYTES[usize::from(self.open.next_size)];
+                self.open.next_size = (self.open.next_size + 1).min(CHUNK_BYTES.len() as u8 - 1);
+                (self.memory.pool.take(size.max(bytes.len())), false)
+            }
+        };
+        rest.push(bytes);
+        let slice = rest.freeze_filled();
+        self.open.rest = Some(rest);
+        // A batch kept in its frame may stand between two that share a block.
+        let joined = fits
+            && self
+                .chunks
+                .back_mut()
+                .is_some_and(|chunk| chunk.join(&slice, batch.base_offset, batch.header));
+        if !joined {
+            self.push_chunk(batch, slice);
+        }
+    }
+
+    fn push_chunk(&mut self, batch: &Batch<'_>, bytes: Slice) {
+        let info = ChunkInfo {
+            sequence: self.memory.begin_chunk(&self.home),
+            base_offset: batch.base_offset,
+            next_offset: batch.next_offset,
+            max_timestamp: batch.header.max_timestamp,
+            opened_ms: batch.now_ms,
+            bytes: bytes.len() as u64,
+        };
+        self.chunks.push_back(Chunk::new(info, bytes));
+    }
+
+    /// Whether the newest chunk takes further batches.
+    fn is_open(&self) -> bool {
+        self.open.rest.is_some()
+    }
+}
+
+impl Log for MemoryLog {
+    fn append(&mut self, mut batch: Batch<'_>) -> Result<Stored, WriteFailed> {
+        self.bytes += batch.bytes.len() as u64;
+        let kept = match &mut batch.bytes {
+            Incoming::Copied(_) => None,
+            Incoming::Kept(buffer) => Some(buffer.freeze_filled()),
+        };
+        match kept {
+            None => self.copy_in(&batch),
+            Some(slice) => self.push_chunk(&batch, slice),
+        }
+        Ok(Stored::Durable)
+    }
+
+    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
+        let Span { offset, upper, .. } = span;
+        let mut slices: Vec<Slice> = Vec::new();
+        if offset >= upper {
+            return Ok(slices);
+        }
+        let (mut left, mut first) = (span.max_bytes, span.at_least_one);
+        let from = self
+            .chunks
+            .partition_point(|chunk| chunk.next_offset <= offset);
+        for chunk in self.chunks.range(from..) {
+            if chunk.base_offset >= upper {
+                break;
+            }
+            let begin = if chunk.base_offset >= offset {
+                0
+            } else {
+                chunk.position(offset)
+            };
+            let whole = if chunk.next_offset > upper {
+                chunk.position(upper)
+            } else {
+                chunk.bytes.len()
+            };
+            let end = chunk.end(begin, left, first).min(whole);
+            if end <= begin {
+                break;
+            }
+            first = false;
+            left = left.saturating_sub(end - begin);
+            let slice = chunk.bytes.slice(begin, end);
+            if !slices.last_mut().is_some_and(|last| last.join(&slice)) {
+                slices.push(slice);
+            }
+            if end < chunk.bytes.len() {
+                break;
+            }
+        }
+        Ok(slices)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn oldest(&self) -> Option<ChunkInfo> {
+        self.chunks.front().map(Chunk::info)
+    }
+
+    fn newest(&self) -> Option<ChunkInfo> {
+        self.chunks.back().map(Chunk::info)
+    }
+
+    fn drop_oldest(&mut self) -> Option<Garbage> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.bytes.len() as u64;
+        if self.chunks.is_empty() {
+            self.open.rest = None;
+        }
+        Some(Garbage::One(chunk.bytes))
+    }
+
+    fn roll(&mut self) {
+        self.open = Open::default();
+    }
+
+    fn closed(&self) -> Vec<Closed> {
+        let closed = self.chunks.len() - usize::from(self.is_open());
+        self.chunks
+            .range(..closed)
+            .map(|chunk| Closed {
+                info: chunk.info(),
+                bytes: chunk.bytes.clone(),
+            })
+            .collect()
+    }
+
+    fn swap(
+        &mut self,
+        base_offset: i64,
+        next_offset: i64,
+        with: Vec<Replacement>,
+    ) -> Result<Garbage, Stale> {
+        let at = |found: Result<usize, usize>| found.map_err(|_| Stale);
+        let from = at(self
+            .chunks
+            .binary_search_by_key(&base_offset, |chunk| chunk.base_offset))?;
+        let last = at(self
+            .chunks
+            .binary_search_by_key(&next_offset, |chunk| chunk.next_offset))?;
+        let closed = self.chunks.len() - usize::from(self.is_open());
+        if last < from || last >= closed || with.len() > last + 1 - from {
+            return Err(Stale);
+        }
+        // Each new chunk takes over the place of an old one in the order of eviction.
+        let infos: Vec<_> = self.chunks.range(from..=last).map(Chunk::info).collect();
+        let new: Vec<_> = infos
+            .iter()
+            .zip(with)
+            .map(|(old, new)| {
+                let info = ChunkInfo {
+                    base_offset: new.base_offset,
+                    next_offset: new.next_offset,
+                    max_timestamp: new.max_timestamp,
+                    bytes: new.bytes.len() as u64,
+                    ..*old
+                };
+                Chunk::of_many(info, new.bytes)
+            })
+            .collect();
+        let tail = self.chunks.split_off(last + 1);
+        let old = self.chunks.split_off(from);
+        self.bytes += new
+            .iter()
+            .map(|chunk| chunk.bytes.len() as u64)
+            .sum::<u64>();
+        self.bytes -= infos.iter().map(|info| info.bytes).sum::<u64>();
+        self.chunks.extend(new);
+        self.chunks.extend(tail);
+        Ok(Garbage::Many(
+            old.into_iter().map(|chunk| chunk.bytes).collect(),
+        ))
+    }
+
+    fn clear(&mut self) -> Garbage {
+        self.open = Open::default();
+        self.bytes = 0;
+        let chunks = std::mem::take(&mut self.chunks);
+        Garbage::Many(chunks.into_iter().map(|chunk| chunk.bytes).collect())
+    }
+}

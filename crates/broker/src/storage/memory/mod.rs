@@ -1,0 +1,124 @@
+//! Batches in memory, in chunks that are closed and dropped as a whole.
+//!
+//! A small batch is copied into its partition's open chunk; a large one stays in the frame it arrived in, which then
+//! is a chunk of its own. Chunks grow while a partition fills them and their memory is used again after retention.
+
+mod chunk;
+mod log;
+#[cfg(test)]
+mod tests;
+
+use super::engine::{Engine, Log};
+use super::partition::Partition;
+use crate::buffer::Pool;
+use log::MemoryLog;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_wire::codec::Uuid;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Sizes of the chunks that small batches are copied into, each used once the one before it was filled.
+const CHUNK_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// A pool never keeps more freed memory than this.
+const KEPT_BYTES_MAX: usize = 256 << 20;
+
+/// What all partitions of one broker share: memory, its limit, and the order in which chunks are dropped.
+pub struct Memory {
+    /// Blocks for frames and chunks.
+    pub pool: Arc<Pool>,
+    limit: usize,
+    oldest: Mutex<VecDeque<(u64, Weak<Partition>)>>,
+    sequence: AtomicU64,
+    warned: AtomicBool,
+    /// Chunks dropped at the limit.
+    pub evicted: AtomicU64,
+}
+
+impl Memory {
+    /// Memory for frames and chunks, at most `limit` bytes of it.
+    pub fn new(limit: usize) -> Arc<Memory> {
+        // Freed blocks wait for their next use, but a broker that has become idle should not hold on to much.
+        let pool = Pool::new((limit / 4).min(KEPT_BYTES_MAX));
+        let (oldest, sequence) = (Mutex::default(), AtomicU64::new(0));
+        let (warned, evicted) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Memory {
+            pool,
+            limit,
+            oldest,
+            sequence,
+            warned,
+            evicted,
+        })
+    }
+
+    /// The configured limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn over_limit(&self) -> bool {
+        let (used, kept) = (self.pool.bytes_in_use(), self.pool.bytes_kept());
+        if used <= self.limit && used + kept > self.limit {
+            self.pool.trim();
+        }
+        used > self.limit
+    }
+
+    /// Drops the globally oldest chunks until the limit holds; refused when nothing may be dropped any more.
+    pub fn make_room(&self) -> Result<(), Refusal> {
+        while self.over_limit() {
+            let Some((sequence, partition)) = self.oldest().pop_front() else {
+                let message = format!(
+                    "the memory limit of {} bytes is reached and nothing may be dropped",
+                    self.limit
+                );
+                return Err(Refusal::new(ErrorCode::KafkaStorageError, message));
+            };
+            let Some(partition) = partition.upgrade() else {
+                continue;
+            };
+            if partition.evict(sequence) {
+                self.evicted.fetch_add(1, Relaxed);
+                if !self.warned.swap(true, Relaxed) {
+                    tracing::warn!(
+                        "the memory limit of {} bytes is reached: the oldest records are dropped; raise it with --memory-limit",
+                        self.limit
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a new chunk of `home` behind all others in the order of eviction; its number.
+    fn begin_chunk(&self, home: &Weak<Partition>) -> u64 {
+        let sequence = self.sequence.fetch_add(1, Relaxed);
+        self.oldest().push_back((sequence, home.clone()));
+        sequence
+    }
+
+    fn oldest(&self) -> MutexGuard<'_, VecDeque<(u64, Weak<Partition>)>> {
+        self.oldest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The engine that keeps everything in memory; what is appended is as durable as it gets.
+pub struct MemoryEngine(Arc<Memory>);
+
+impl MemoryEngine {
+    /// An engine in this memory.
+    pub fn new(memory: Arc<Memory>) -> MemoryEngine {
+        MemoryEngine(memory)
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn open(&self, home: &Weak<Partition>, _topic_id: Uuid, _index: i32) -> Box<dyn Log> {
+        Box::new(MemoryLog::new(self.0.clone(), home.clone()))
+    }
+
+    fn memory(&self) -> &Arc<Memory> {
+        &self.0
+    }
+}

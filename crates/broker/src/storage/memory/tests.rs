@@ -1,0 +1,163 @@
+//! What only the memory engine promises: few wasted blocks, and a limit.
+
+use super::*;
+use crate::storage::{Incoming, Rules};
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::log::Origin;
+use rustka_core::time::Now;
+
+const NOW: Now = Now {
+    monotonic_ms: 0,
+    wall_ms: 1_000,
+};
+
+fn batch(value_bytes: usize) -> Vec<u8> {
+    let value = vec![b'x'; value_bytes];
+    let record = NewRecord {
+        timestamp: 1_000,
+        value: Some(&value),
+        ..NewRecord::default()
+    };
+    BatchBuilder::new().record(&record).build().unwrap()
+}
+
+struct World {
+    memory: Arc<Memory>,
+    partition: Arc<Partition>,
+}
+
+fn append(world: &World, value_bytes: usize, keep: bool) -> i64 {
+    let mut bytes = batch(value_bytes);
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let incoming = if keep {
+        let mut frame = world.memory.pool.take(bytes.len());
+        frame.push(&bytes);
+        Incoming::Kept(frame)
+    } else {
+        Incoming::Copied(&mut bytes)
+    };
+    world
+        .partition
+        .append(incoming, &header, Origin::Client, NOW)
+        .unwrap()
+        .base_offset
+}
+
+fn world(limit: usize) -> World {
+    let memory = Memory::new(limit);
+    let engine = MemoryEngine::new(memory.clone());
+    let partition = Partition::new(&engine, Uuid([1; 16]), 0, true);
+    World { memory, partition }
+}
+
+#[test]
+fn every_offset_is_found_whatever_the_sizes_of_its_neighbours() {
+    let world = world(64 << 20);
+    for n in 0..400 {
+        let keep = n % 3 == 0;
+        assert_eq!(append(&world, 100 + n * 50, keep), n as i64);
+    }
+    for offset in 0..400 {
+        let one = world.partition.read(offset, i64::MAX, 0, true).unwrap();
+        assert_eq!(one.len(), 1);
+        let header = BatchHeader::parse(&one[0]).unwrap();
+        assert_eq!(
+            (header.base_offset, header.total_bytes()),
+            (offset, one[0].len())
+        );
+    }
+    let all: usize = world
+        .partition
+        .read(0, i64::MAX, usize::MAX, true)
+        .unwrap()
+        .iter()
+        .map(|slice| slice.len())
+        .sum();
+    assert_eq!(all as u64, world.partition.bytes());
+    assert!(
+        world
+            .partition
+            .read(0, i64::MAX, 10, false)
+            .unwrap()
+            .is_empty(),
+        "no part of a batch is ever sent"
+    );
+}
+
+#[test]
+fn mixing_kept_and_copied_batches_wastes_no_blocks() {
+    let world = world(1 << 30);
+    for n in 0..200 {
+        append(&world, 20_000, n % 2 == 0);
+    }
+    let used = world.memory.pool.bytes_in_use() as u64;
+    assert!(
+        used < world.partition.bytes() + (2 << 20),
+        "{used} bytes for {}",
+        world.partition.bytes()
+    );
+}
+
+#[test]
+fn at_the_limit_the_oldest_records_go_and_memory_is_used_again() {
+    let world = world(4 << 20);
+    for _ in 0..1_000 {
+        world.memory.make_room().unwrap();
+        append(&world, 30_000, true);
+    }
+    let offsets = world.partition.offsets();
+    assert_eq!(offsets.high_watermark, 1_000);
+    assert!(offsets.log_start > 800, "{offsets:?}");
+    assert!(world.memory.pool.bytes_in_use() <= (4 << 20) + 40_000);
+    assert!(world.memory.evicted.load(Relaxed) > 800);
+}
+
+#[test]
+fn at_the_limit_with_nothing_to_drop_a_write_is_refused() {
+    let world = world(1 << 20);
+    world.partition.set_evictable(false);
+    let refused = (0..200).find_map(|_| {
+        let refused = world.memory.make_room().err();
+        if refused.is_none() {
+            append(&world, 30_000, true);
+        }
+        refused
+    });
+    assert_eq!(refused.unwrap().code, ErrorCode::KafkaStorageError);
+    assert_eq!(world.partition.offsets().log_start, 0);
+}
+
+#[test]
+fn retention_drops_whole_chunks_by_size_and_by_age() {
+    let world = world(64 << 20);
+    for _ in 0..10 {
+        append(&world, 20_000, true);
+    }
+    let rules = Rules {
+        retention_ms: -1,
+        retention_bytes: 65_000,
+        segment_ms: i64::MAX,
+        delete: true,
+    };
+    world.partition.retain(&rules, NOW);
+    assert_eq!(world.partition.offsets().log_start, 6);
+    let rules = Rules {
+        retention_ms: 500,
+        retention_bytes: -1,
+        segment_ms: i64::MAX,
+        delete: true,
+    };
+    world.partition.retain(&rules, NOW);
+    assert_eq!(world.partition.offsets().log_start, 6, "not yet old enough");
+    world.partition.retain(
+        &rules,
+        Now {
+            monotonic_ms: 0,
+            wall_ms: 1_501,
+        },
+    );
+    assert_eq!(
+        (world.partition.offsets().log_start, world.partition.bytes()),
+        (10, 0)
+    );
+}

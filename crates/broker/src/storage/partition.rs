@@ -1,0 +1,203 @@
+//! One partition of one topic, whatever engine keeps its bytes: who may append, which offsets exist, who waits.
+//!
+//! Its lock is short and never held over an await; waiters and observers are called after the unlock. A panic under
+//! the lock takes the partition offline: every request is refused from then on, other partitions go on.
+
+mod append;
+mod durability;
+mod read;
+mod retention;
+#[cfg(test)]
+mod tests;
+
+pub use append::{Appended, Durability};
+pub use durability::{Fate, Observer};
+pub use retention::Rules;
+
+use super::engine::{Engine, Log};
+use super::waiters::{Waiter, Waiters};
+use durability::Awaited;
+use rustka_core::error::ErrorCode;
+use rustka_core::log::PartitionState;
+use rustka_wire::codec::Uuid;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One partition.
+pub struct Partition {
+    /// The topic's id.
+    pub topic_id: Uuid,
+    /// Number within the topic.
+    pub index: i32,
+    evictable: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: PartitionState,
+    log: Box<dyn Log>,
+    /// Everything below is as durable as it gets.
+    durable: i64,
+    waiters: Waiters,
+    awaited: Option<Box<Awaited>>,
+    deleted: bool,
+    offline: bool,
+}
+
+/// A partition's offsets at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// First offset.
+    pub log_start: i64,
+    /// Offset up to which consumers see records.
+    pub high_watermark: i64,
+    /// Offset up to which read_committed consumers see records.
+    pub last_stable: i64,
+    /// The leader's epoch.
+    pub leader_epoch: i32,
+}
+
+impl Partition {
+    /// An empty partition. Small on purpose: memory for records is taken with the first of them.
+    /// `evictable` says whether the memory limit may drop its records.
+    pub fn new(engine: &dyn Engine, topic_id: Uuid, index: i32, evictable: bool) -> Arc<Partition> {
+        Arc::new_cyclic(|home| Partition {
+            topic_id,
+            index,
+            evictable: AtomicBool::new(evictable),
+            inner: Mutex::new(Inner {
+                state: PartitionState::new(0),
+                log: engine.open(home, topic_id, index),
+                durable: 0,
+                waiters: Waiters::default(),
+                awaited: None,
+                deleted: false,
+                offline: false,
+            }),
+        })
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        Locked {
+            panicking: std::thread::panicking(),
+            inner: Some(self.inner.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Whether the memory limit may drop this partition's records.
+    pub fn set_evictable(&self, evictable: bool) {
+        self.evictable.store(evictable, Relaxed);
+    }
+
+    /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.
+    pub fn with_state<R>(&self, f: impl FnOnce(&mut PartitionState) -> R) -> Result<R, ErrorCode> {
+        let mut inner = self.lock();
+        inner.check_readable()?;
+        Ok(f(&mut inner.state))
+    }
+
+    /// The offsets now, whatever the partition's condition.
+    pub fn offsets(&self) -> Offsets {
+        self.lock().offsets()
+    }
+
+    /// The offsets now; refused when the partition is offline or deleted.
+    pub fn usable_offsets(&self) -> Result<Offsets, ErrorCode> {
+        let inner = self.lock();
+        inner.check_readable()?;
+        Ok(inner.offsets())
+    }
+
+    /// Bytes of all batches.
+    pub fn bytes(&self) -> u64 {
+        self.lock().log.bytes()
+    }
+
+    /// Registers a waiting fetch. The caller reads once more afterwards, so that nothing is missed in between.
+    pub fn register(&self, waiter: &Arc<Waiter>) {
+        let mut inner = self.lock();
+        if inner.check_readable().is_err() {
+            waiter.fire();
+        }
+        inner.waiters.add(waiter);
+    }
+
+    /// Takes a waiting fetch off.
+    pub fn unregister(&self, waiter: &Arc<Waiter>) {
+        self.lock().waiters.remove(waiter);
+    }
+
+    /// Ends the partition: later requests are refused, whoever waits wakes, memory is given back.
+    pub fn delete(&self) {
+        let (garbage, woken, told) = {
+            let mut inner = self.lock();
+            inner.deleted = true;
+            let garbage = inner.log.clear();
+            (garbage, inner.waiters.all(), inner.take_awaited())
+        };
+        woken.iter().for_each(|waiter| waiter.fire());
+        told.call();
+        drop(garbage);
+    }
+}
+
+impl Inner {
+    fn offsets(&self) -> Offsets {
+        Offsets {
+            log_start: self.state.log_start,
+            high_watermark: self.state.high_watermark(),
+            last_stable: self.state.last_stable_offset(),
+            leader_epoch: self.state.leader_epoch,
+        }
+    }
+
+    fn check_readable(&self) -> Result<(), ErrorCode> {
+        if self.offline {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        if self.deleted {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        Ok(())
+    }
+}
+
+/// A partition under its lock. A panic in this section takes the partition offline and wakes whoever waits for it.
+struct Locked<'a> {
+    panicking: bool,
+    // Taken in drop only.
+    inner: Option<MutexGuard<'a, Inner>>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        self.inner.as_ref().expect("taken in drop only")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        self.inner.as_mut().expect("taken in drop only")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.panicking || !std::thread::panicking() {
+            return;
+        }
+        let (woken, told) = {
+            let Some(mut inner) = self.inner.take() else {
+                return;
+            };
+            inner.offline = true;
+            (inner.waiters.all(), inner.take_awaited())
+        };
+        tracing::error!("a partition is offline since a request failed unexpectedly in it");
+        woken.iter().for_each(|waiter| waiter.fire());
+        told.call();
+    }
+}

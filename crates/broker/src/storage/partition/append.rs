@@ -1,0 +1,110 @@
+//! Appending: decided by core, kept by the engine, never waiting.
+
+use super::{Inner, Partition};
+use crate::storage::engine::{Batch, Incoming, Stored, WriteFailed};
+use rustka_core::batch::BatchHeader;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::log::{Admitted, Duplicate, Origin, admit};
+use rustka_core::time::Now;
+
+/// When a write is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Already.
+    Done,
+    /// Once the partition is durable up to this position, see [`Partition::fate`].
+    At(i64),
+}
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the batch's first record; a duplicate's original one.
+    pub base_offset: i64,
+    /// The log's first offset.
+    pub log_start: i64,
+    /// Set when the batch was there already: the timestamp it got then.
+    pub duplicate_timestamp: Option<i64>,
+    /// When acks=all may be answered; a duplicate waits for its original.
+    pub durability: Durability,
+}
+
+impl Partition {
+    /// Appends one validated batch: decides on it, assigns its offset and epoch, and keeps it.
+    pub fn append(
+        &self,
+        mut incoming: Incoming<'_>,
+        header: &BatchHeader,
+        origin: Origin,
+        now: Now,
+    ) -> Result<Appended, Refusal> {
+        let length = header.total_bytes();
+        let (appended, woken) = {
+            let mut inner = self.lock();
+            inner.check_readable()?;
+            let (base_offset, last_offset, leader_epoch) =
+                match admit(&mut inner.state, header, origin, now)? {
+                    Admitted::Append {
+                        base_offset,
+                        last_offset,
+                        leader_epoch,
+                    } => (base_offset, last_offset, leader_epoch),
+                    Admitted::Duplicate(original) => return Ok(inner.duplicate(&original)),
+                };
+            incoming.place(base_offset, leader_epoch);
+            let next_offset = last_offset.saturating_add(1);
+            let batch = Batch {
+                bytes: incoming,
+                header,
+                base_offset,
+                next_offset,
+                now_ms: now.wall_ms,
+            };
+            let stored = match inner.log.append(batch) {
+                Ok(stored) => stored,
+                Err(WriteFailed) => {
+                    drop(inner);
+                    self.write_failed(base_offset);
+                    return Err(Refusal::new(
+                        ErrorCode::KafkaStorageError,
+                        "the batch could not be written",
+                    ));
+                }
+            };
+            if stored == Stored::Durable {
+                inner.durable = next_offset;
+            }
+            inner.state.assert_watch(inner.durable);
+            let appended = Appended {
+                base_offset,
+                log_start: inner.state.log_start,
+                duplicate_timestamp: None,
+                durability: inner.durability(next_offset),
+            };
+            (appended, inner.waiters.all())
+        };
+        for waiter in woken {
+            waiter.appended(length as i64);
+        }
+        Ok(appended)
+    }
+}
+
+impl Inner {
+    fn durability(&self, position: i64) -> Durability {
+        if position <= self.durable {
+            Durability::Done
+        } else {
+            Durability::At(position)
+        }
+    }
+
+    fn duplicate(&self, original: &Duplicate) -> Appended {
+        Appended {
+            base_offset: original.base_offset,
+            log_start: self.state.log_start,
+            duplicate_timestamp: Some(original.timestamp),
+            durability: self.durability(original.last_offset.saturating_add(1)),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What makes a log shorter: time, size, DeleteRecords, the memory limit; and what replaces parts of it.
+
+use super::{Inner, Partition};
+use crate::storage::engine::{Closed, Garbage, Replacement, Stale};
+use rustka_core::error::Refusal;
+use rustka_core::time::Now;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What may happen to a partition's chunks.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Records older than this go; negative: never.
+    pub retention_ms: i64,
+    /// Chunks beyond this size go; negative: never.
+    pub retention_bytes: i64,
+    /// An open chunk older than this is closed.
+    pub segment_ms: i64,
+    /// Whether retention and the memory limit may drop records at all.
+    pub delete: bool,
+}
+
+impl Partition {
+    /// Drops the chunk with this number if it is still the oldest; whether it did.
+    pub fn evict(&self, sequence: u64) -> bool {
+        let (garbage, woken) = {
+            let mut inner = self.lock();
+            let oldest = inner.log.oldest();
+            if !self.evictable.load(Relaxed)
+                || inner.check_readable().is_err()
+                || oldest.is_none_or(|chunk| chunk.sequence != sequence)
+            {
+                return false;
+            }
+            (inner.drop_oldest(), inner.waiters.all())
+        };
+        woken.iter().for_each(|waiter| waiter.fire());
+        drop(garbage);
+        true
+    }
+
+    /// What is appended from here on lies in chunks of its own, small ones first.
+    pub fn roll(&self) {
+        self.lock().log.roll();
+    }
+
+    /// The chunks that no append touches any more, oldest first. Compaction reads them without the lock and gives its
+    /// result to [`Partition::swap`].
+    pub fn closed(&self) -> Vec<Closed> {
+        let inner = self.lock();
+        match inner.check_readable() {
+            Ok(()) => inner.log.closed(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Puts compacted chunks in the place of the closed ones that hold `base_offset..next_offset`, unless these have
+    /// changed meanwhile. Offsets, the log start included, stay as they are.
+    pub fn swap(
+        &self,
+        base_offset: i64,
+        next_offset: i64,
+        with: Vec<Replacement>,
+    ) -> Result<(), Stale> {
+        let garbage = {
+            let mut inner = self.lock();
+            inner.check_readable().map_err(|_| Stale)?;
+            inner.log.swap(base_offset, next_offset, with)?
+        };
+        drop(garbage);
+        Ok(())
+    }
+
+    /// Moves the log's start (DeleteRecords) and drops what lies wholly before it.
+    pub fn delete_records(&self, before: i64) -> Result<i64, Refusal> {
+        let (low_watermark, garbage, woken) = {
+            let mut inner = self.lock();
+            inner.check_readable()?;
+            let low_watermark = inner.state.delete_records(before)?;
+            let mut garbage = Vec::new();
+            while inner
+                .log
+                .oldest()
+                .is_some_and(|chunk| chunk.next_offset <= low_watermark)
+            {
+                garbage.push(inner.log.drop_oldest());
+            }
+            (low_watermark, garbage, inner.waiters.all())
+        };
+        woken.iter().for_each(|waiter| waiter.fire());
+        drop(garbage);
+        Ok(low_watermark)
+    }
+
+    /// Applies retention: closes an open chunk that is too old and drops what is past its time or size.
+    pub fn retain(&self, rules: &Rules, now: Now) {
+        let (garbage, woken) = {
+            let mut inner = self.lock();
+            if inner.check_readable().is_err() {
+                return;
+            }
+            let close = inner.log.newest().is_some_and(|chunk| {
+                now.wall_ms.saturating_sub(chunk.opened_ms) >= rules.segment_ms
+            });
+            if close {
+                inner.log.roll();
+            }
+            if !rules.delete {
+                return;
+            }
+            let mut garbage = Vec::new();
+            while let Some(chunk) = inner.log.oldest() {
+                let too_old = rules.retention_ms >= 0
+                    && now.wall_ms.saturating_sub(chunk.max_timestamp) > rules.retention_ms;
+                let without = inner.log.bytes().saturating_sub(chunk.bytes);
+                let too_large =
+                    u64::try_from(rules.retention_bytes).is_ok_and(|limit| without >= limit);
+                if !too_old && !too_large {
+                    break;
+                }
+                garbage.push(inner.drop_oldest());
+            }
+            if garbage.is_empty() {
+                return;
+            }
+            (garbage, inner.waiters.all())
+        };
+        woken.iter().for_each(|waiter| waiter.fire());
+        drop(garbage);
+    }
+}
+
+impl Inner {
+    /// Drops the oldest chunk and moves the log's start behind it.
+    fn drop_oldest(&mut self) -> Garbage {
+        if let Some(chunk) = self.log.oldest() {
+            self.state.advance_log_start(chunk.next_offset);
+        }
+        self.log.drop_oldest().unwrap_or_default()
+    }
+}

@@ -1,0 +1,115 @@
+//! A partition whose engine misbehaves. What every engine has to do stands in `tests/storage.rs`.
+
+use super::*;
+use crate::buffer::Slice;
+use crate::storage::engine::{
+    Batch, ChunkInfo, Closed, Garbage, Incoming, ReadFailed, Replacement, Span, Stale, Stored,
+    WriteFailed,
+};
+use crate::storage::memory::{Memory, MemoryEngine};
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::log::Origin;
+use rustka_core::time::Now;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Weak;
+use std::task::{Context, Poll, Waker};
+
+/// Panics at the second batch of partition 0.
+struct Clumsy(MemoryEngine);
+
+struct ClumsyLog {
+    log: Box<dyn Log>,
+    clumsy: bool,
+}
+
+impl Engine for Clumsy {
+    fn open(&self, home: &Weak<Partition>, topic_id: Uuid, index: i32) -> Box<dyn Log> {
+        let log = self.0.open(home, topic_id, index);
+        let clumsy = index == 0;
+        Box::new(ClumsyLog { log, clumsy })
+    }
+
+    fn memory(&self) -> &Arc<Memory> {
+        self.0.memory()
+    }
+}
+
+impl Log for ClumsyLog {
+    fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
+        assert!(
+            !(self.clumsy && batch.base_offset == 1),
+            "clumsy on purpose"
+        );
+        self.log.append(batch)
+    }
+    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
+        self.log.read(span)
+    }
+    fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+    fn oldest(&self) -> Option<ChunkInfo> {
+        self.log.oldest()
+    }
+    fn newest(&self) -> Option<ChunkInfo> {
+        self.log.newest()
+    }
+    fn drop_oldest(&mut self) -> Option<Garbage> {
+        self.log.drop_oldest()
+    }
+    fn roll(&mut self) {
+        self.log.roll();
+    }
+    fn closed(&self) -> Vec<Closed> {
+        self.log.closed()
+    }
+    fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, Stale> {
+        self.log.swap(from, to, with)
+    }
+    fn clear(&mut self) -> Garbage {
+        self.log.clear()
+    }
+}
+
+fn append(partition: &Partition) -> Result<i64, ErrorCode> {
+    let record = NewRecord {
+        value: Some(b"v"),
+        ..NewRecord::default()
+    };
+    let mut bytes = BatchBuilder::new().record(&record).build().unwrap();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let now = Now {
+        monotonic_ms: 0,
+        wall_ms: 0,
+    };
+    partition
+        .append(Incoming::Copied(&mut bytes), &header, Origin::Client, now)
+        .map(|appended| appended.base_offset)
+        .map_err(|refusal| refusal.code)
+}
+
+#[test]
+fn a_panic_under_the_lock_takes_the_partition_offline_and_no_other() {
+    let engine = Clumsy(MemoryEngine::new(Memory::new(1 << 20)));
+    let (bad, good) = (
+        Partition::new(&engine, Uuid([1; 16]), 0, true),
+        Partition::new(&engine, Uuid([1; 16]), 1, true),
+    );
+    assert_eq!((append(&bad), append(&good)), (Ok(0), Ok(0)));
+    let waiter = Waiter::new(i64::MAX);
+    bad.register(&waiter);
+    assert!(catch_unwind(AssertUnwindSafe(|| append(&bad))).is_err());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert_eq!(waiter.poll_fired(&mut cx), Poll::Ready(()));
+    assert_eq!(append(&bad), Err(ErrorCode::KafkaStorageError));
+    let (_, read) = bad.fetch(0, false, 1_000, true);
+    assert_eq!(read.err(), Some(ErrorCode::KafkaStorageError));
+    assert_eq!(
+        bad.with_state(|state| state.next_offset),
+        Err(ErrorCode::KafkaStorageError)
+    );
+    assert_eq!(append(&good), Ok(1));
+    // Its memory still comes back when its topic goes.
+    bad.delete();
+    assert_eq!(bad.bytes(), 0);
+}
