@@ -3,22 +3,30 @@
 //! `cargo xtask oracle record` records. Under `--strict` answers must be equal; in the default mode equal but for the
 //! `differences` a scenario lists. `pending.txt` names the scenarios that do not pass yet: it may only shrink.
 
-use rustka::{Broker, Clock, LogControl};
+mod common;
+
+use common::World;
+use rustka::LogControl;
+use rustka::transport::MemoryStream;
 use rustka_oracle_player::compare::{Difference, Rules};
-use rustka_oracle_player::play::Target;
+use rustka_oracle_player::play::{Line, Target};
 use rustka_oracle_player::scenario::Scenario;
 use rustka_oracle_player::schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
-/// Where the manual clock begins: some day in 2025.
-const START_MS: i64 = 1_760_000_000_000;
-/// How much time passes on the broker's clock whenever a client has nothing to read for a moment.
-const IDLE_STEP: Duration = Duration::from_millis(20);
+/// Time passes on the broker's clock in steps of this, also whenever a client has nothing to read for a moment.
+const STEP_MS: u64 = 20;
 /// The recorder's cluster.
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
 
@@ -49,27 +57,116 @@ impl LogControl for Levels {
     }
 }
 
-/// A broker with the recorder's configuration, and its clock.
-fn start(scenario: &Scenario, strict: bool) -> Result<(Broker, Clock), String> {
-    let clock = Clock::manual(START_MS);
-    let mut options = Broker::builder()
-        .port(0)
-        .http_port(0)
-        .strict(strict)
-        .clock(clock.clone())
-        .cluster_id(CLUSTER_ID)
-        .log_control(Arc::new(Levels::default()));
-    let base = [
-        ("offsets.topic.num.partitions", "4"),
-        ("group.initial.rebalance.delay.ms", "0"),
-    ];
-    for (key, value) in base {
-        options = options.config(key, value);
+/// A broker with the recorder's configuration on one thread, so that nothing is left to chance.
+struct Stage {
+    world: World,
+    runtime: Runtime,
+}
+
+impl Stage {
+    fn start(scenario: &Scenario, strict: bool) -> Result<Rc<Stage>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .map_err(|e| e.to_string())?;
+        let world = {
+            let _entered = runtime.enter();
+            World::with(|mut options| {
+                options = options
+                    .strict(strict)
+                    .cluster_id(CLUSTER_ID)
+                    .log_control(Arc::new(Levels::default()));
+                let base = [
+                    ("offsets.topic.num.partitions", "4"),
+                    ("group.initial.rebalance.delay.ms", "0"),
+                ];
+                for (key, value) in base {
+                    options = options.config(key, value);
+                }
+                for (key, value) in scenario.config() {
+                    options = options.config(key, value);
+                }
+                options
+            })
+        };
+        Ok(Rc::new(Stage { world, runtime }))
     }
-    for (key, value) in scenario.config() {
-        options = options.config(key, value);
+
+    fn settle(&self) {
+        self.runtime.block_on(self.world.settle());
     }
-    Ok((options.start().map_err(|e| e.to_string())?, clock))
+
+    fn advance(&self, by: Duration) {
+        let mut left_ms = u64::try_from(by.as_millis()).expect("not so long");
+        while left_ms > 0 {
+            let step_ms = left_ms.min(STEP_MS);
+            self.runtime.block_on(self.world.advance_ms(step_ms));
+            left_ms -= step_ms;
+        }
+    }
+
+    fn play(
+        self: &Rc<Self>,
+        schemas: &Schemas,
+        scenario: &Scenario,
+        run: usize,
+    ) -> Result<Vec<Value>, String> {
+        let (_, port) = self.world.broker.shared().endpoint;
+        let mut target = Target {
+            connect: &mut || {
+                let _entered = self.runtime.enter();
+                Ok(Box::new(Near {
+                    stream: self.world.broker.connect(),
+                    stage: self.clone(),
+                }) as Box<dyn Line>)
+            },
+            port,
+            now_ms: &mut || self.world.clock.now().wall_ms,
+            advance: &mut |by| self.advance(by),
+            settle: &mut || self.settle(),
+            idle: &mut || self.advance(Duration::from_millis(STEP_MS)),
+        };
+        scenario.play(schemas, run, &mut target)
+    }
+}
+
+/// The client's end of a connection. Whoever reads lets the broker run until it has nothing to do.
+struct Near {
+    stream: MemoryStream,
+    stage: Rc<Stage>,
+}
+
+impl io::Read for Near {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let world = &self.stage.world;
+        let stream = &mut self.stream;
+        let found = self.stage.runtime.block_on(async {
+            world.settle().await;
+            // There is one thread for long work, and it does one thing after the other: this is behind all of it.
+            let _done = tokio::task::spawn_blocking(|| ()).await;
+            world.settle().await;
+            std::future::poll_fn(|cx| {
+                let mut buffer = ReadBuf::new(into);
+                Poll::Ready(match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                    Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
+                    Poll::Pending => None,
+                })
+            })
+            .await
+        });
+        found.unwrap_or(Err(io::ErrorKind::WouldBlock.into()))
+    }
+}
+
+impl io::Write for Near {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stage.runtime.block_on(self.stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What differs from Kafka, one line each, and how many fields were compared.
@@ -78,11 +175,7 @@ fn replay(
     scenario: &Scenario,
     strict: bool,
 ) -> Result<(Vec<String>, usize), String> {
-    let (broker, clock) = start(scenario, strict)?;
-    let address = broker
-        .bootstrap()
-        .parse()
-        .map_err(|e| format!("{}: {e}", broker.bootstrap()))?;
+    let stage = Stage::start(scenario, strict)?;
     let recorded = scenario.recorded()?;
     if recorded.len() != scenario.runs().len() {
         return Err("recorded answers belong to other runs: record again".into());
@@ -97,14 +190,7 @@ fn replay(
     };
     let (mut problems, mut compared) = (Vec::new(), 0);
     for (run, recorded) in recorded.iter().enumerate() {
-        let mut target = Target {
-            address,
-            now_ms: &mut || clock.now().wall_ms,
-            advance: &mut |by| clock.advance(by),
-            settle: &mut || {},
-            idle: &mut || clock.advance(IDLE_STEP),
-        };
-        let actual = scenario.play(schemas, run, &mut target)?;
+        let actual = stage.play(schemas, scenario, run)?;
         let (differences, count) = rules.compare(recorded, &actual);
         compared += count;
         for difference in differences {
@@ -235,21 +321,14 @@ fn api_versions_differ_from_a_stock_kafka_only_by_what_is_missing() {
         .iter()
         .find(|s| s.name == "api-versions")
         .expect("scenario");
-    let (broker, clock) = start(scenario, true).expect("broker");
+    let stage = Stage::start(scenario, true).expect("broker");
     let keys = |answer: &Value| -> BTreeMap<i64, Value> {
         let list = answer["answer"]["apiKeys"].as_array().into_iter().flatten();
         list.map(|key| (key["apiKey"].as_i64().unwrap_or(-1), key.clone()))
             .collect()
     };
     for (run, recorded) in scenario.recorded().expect("recorded").iter().enumerate() {
-        let mut target = Target {
-            address: broker.bootstrap().parse().expect("address"),
-            now_ms: &mut || clock.now().wall_ms,
-            advance: &mut |by| clock.advance(by),
-            settle: &mut || {},
-            idle: &mut || clock.advance(IDLE_STEP),
-        };
-        let actual = scenario.play(&schemas, run, &mut target).expect("answer");
+        let actual = stage.play(&schemas, scenario, run).expect("answer");
         let (mut theirs, ours) = (keys(&recorded[0]), keys(&actual[0]));
         let served: Vec<_> = MISSING_KEYS
             .iter()

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,31 +11,39 @@ use base64::engine::general_purpose::STANDARD;
 use crate::batch;
 use crate::schema::{Error, Schemas};
 
-/// How long a read waits before the target hears that nothing happens.
-const IDLE: Duration = Duration::from_millis(10);
-/// How often that may be before the answer counts as missing.
+/// How often a read may find nothing before the answer counts as missing.
 const IDLE_MAX: usize = 1500;
 /// How often `until_not` asks again.
 const TRIES_MAX: usize = 50;
 /// Numbers this close to the start of the run are times, and are written relative to it.
 const NEAR_MS: i64 = 8 * 86_400_000;
 
+/// One connection to the broker. A read that finds nothing for a moment fails with `WouldBlock` or `TimedOut`.
+pub trait Line: Read + Write {}
+
+impl<T: Read + Write> Line for T {}
+
 /// The broker a scenario is played against.
 pub struct Target<'a> {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Opens a connection to it.
+    pub connect: &'a mut dyn FnMut() -> std::io::Result<Box<dyn Line>>,
+    /// The port it names in its answers.
+    pub port: u16,
     /// Its idea of the time, in milliseconds since 1970.
     pub now_ms: &'a mut dyn FnMut() -> i64,
     /// Lets that much time pass.
     pub advance: &'a mut dyn FnMut(Duration),
-    /// Called after a change to topics; a real Kafka needs a moment until every part of it has seen the change.
+    /// Called after a change to topics and after a request whose answer is read later; a real Kafka needs a moment until
+    /// every part of it has seen the one or the other.
     pub settle: &'a mut dyn FnMut(),
     /// Called while an answer is awaited; a broker with a manual clock needs time to pass then.
     pub idle: &'a mut dyn FnMut(),
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Line>,
+    /// What came in while there was a look whether anything does.
+    early: Vec<u8>,
     pending: VecDeque<Pending>,
 }
 
@@ -56,9 +63,10 @@ struct Run<'a, 'b> {
     correlation: i32,
 }
 
-/// Plays one run and returns what each step led to: `{"answer": tree}`, `"closed"`, `"sent"` or null.
+/// Plays one run and returns what each step led to: `{"answer": tree}`, `"closed"`, `"sent"`, `"waits"`, `"answered"` or null.
 ///
-/// In the answers ids chosen by the broker read `"another"` and captured values `"$name"`, times near the present `{"now": milliseconds}`, and the broker's port `"$port"`.
+/// In the answers ids chosen by the broker read `"another"` or end in `$uuid`, captured values read `"$name"`, times near the
+/// present `{"now": milliseconds}`, and the broker's port `"$port"`.
 pub fn play(
     schemas: &Schemas,
     name: &str,
@@ -126,6 +134,9 @@ impl Run<'_, '_> {
             self.connections.remove(connection);
             return Ok(Value::Null);
         }
+        if step["waits"] == true {
+            return self.look(connection);
+        }
         if step["receive"] == true {
             let outcome = self.receive(connection)?;
             return self.finish(step, outcome);
@@ -140,6 +151,7 @@ impl Run<'_, '_> {
             let frame = self.frame(step, connection)?;
             self.send(connection, &frame, step)?;
             if step["send"] == true || step["one_way"] == true {
+                (self.target.settle)();
                 return Ok(json!("sent"));
             }
             let outcome = self.receive(connection)?;
@@ -228,22 +240,35 @@ impl Run<'_, '_> {
 
     fn connect(&mut self, name: &str) -> Result<&mut Connection, Error> {
         if !self.connections.contains_key(name) {
-            let stream = TcpStream::connect(self.target.address).map_err(|e| e.to_string())?;
-            stream.set_nodelay(true).map_err(|e| e.to_string())?;
-            stream
-                .set_read_timeout(Some(IDLE))
-                .map_err(|e| e.to_string())?;
-            self.connections.insert(
-                name.to_owned(),
-                Connection {
-                    stream,
-                    pending: VecDeque::new(),
-                },
-            );
+            let stream = (self.target.connect)().map_err(|e| e.to_string())?;
+            let connection = Connection {
+                stream,
+                early: Vec::new(),
+                pending: VecDeque::new(),
+            };
+            self.connections.insert(name.to_owned(), connection);
         }
         self.connections
             .get_mut(name)
             .ok_or_else(|| "no connection".into())
+    }
+
+    /// Whether the answer that the connection owes us is still owed.
+    fn look(&mut self, name: &str) -> Result<Value, Error> {
+        (self.target.settle)();
+        let connection = self.connections.get_mut(name).ok_or("no connection")?;
+        let mut part = [0; 4096];
+        let read = connection.stream.read(&mut part);
+        Ok(match read {
+            Ok(0) => json!("closed"),
+            Ok(length) => {
+                connection.early.extend_from_slice(&part[..length]);
+                json!("answered")
+            }
+            Err(e) if is_silence(&e) && connection.early.is_empty() => json!("waits"),
+            Err(e) if is_silence(&e) => json!("answered"),
+            Err(e) => return Err(format!("{name}: {e}")),
+        })
     }
 
     fn send(&mut self, connection: &str, frame: &[u8], step: &Value) -> Result<(), Error> {
@@ -260,7 +285,7 @@ impl Run<'_, '_> {
         self.connect(name)?;
         let connection = self.connections.get_mut(name).ok_or("no connection")?;
         let pending = connection.pending.pop_front();
-        let Some(frame) = read_frame(&mut connection.stream, self.target.idle)? else {
+        let Some(frame) = read_frame(connection, self.target.idle)? else {
             self.connections.remove(name);
             return Ok(json!("closed"));
         };
@@ -325,7 +350,7 @@ impl Run<'_, '_> {
                         .iter()
                         .find(|(_, known)| known.as_i64() == Some(number));
                     *value = known.map_or(json!("another"), |(name, _)| json!(format!("${name}")));
-                } else if key == "port" && number == i64::from(self.target.address.port()) {
+                } else if key == "port" && number == i64::from(self.target.port) {
                     *value = json!("$port");
                 } else if number.saturating_sub(self.now_ms).abs() < NEAR_MS {
                     *value = json!({ "now": number - self.now_ms });
@@ -338,6 +363,8 @@ impl Run<'_, '_> {
                     .find(|(_, known)| known.as_str() == Some(text));
                 if let Some((name, _)) = known {
                     *value = json!(format!("${name}"));
+                } else if let Some(chosen) = without_uuid(text) {
+                    *value = json!(format!("{chosen}$uuid"));
                 }
             }
             _ => {}
@@ -370,6 +397,14 @@ impl Run<'_, '_> {
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("now") => {
                 json!(self.now_ms + fields["now"].as_i64().ok_or("now needs a number")?)
             }
+            Value::Object(fields) if fields.len() == 1 && fields.contains_key("subscription") => {
+                let topics = self.fill(&fields["subscription"])?;
+                let tree = json!({ "topics": topics, "userData": null });
+                let mut bytes = vec![0, 0];
+                let message = "ConsumerProtocolSubscription";
+                bytes.extend(self.schemas.encode(message, 0, &tree)?);
+                json!(STANDARD.encode(bytes))
+            }
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("long") => {
                 json!("x".repeat(fields["long"].as_u64().ok_or("long needs a number")? as usize))
             }
@@ -396,39 +431,54 @@ impl Run<'_, '_> {
     }
 }
 
+/// A text without the UUID it ends in.
+fn without_uuid(text: &str) -> Option<&str> {
+    let (chosen, uuid) = text.split_at_checked(text.len().checked_sub(36)?)?;
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    uuid.bytes().enumerate().all(fits).then_some(chosen)
+}
+
+fn is_silence(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 /// A frame without its length; None when the broker closed the connection instead.
-fn read_frame(stream: &mut TcpStream, idle: &mut dyn FnMut()) -> Result<Option<Vec<u8>>, Error> {
-    let Some(length) = read_bytes(stream, 4, idle)? else {
+fn read_frame(
+    connection: &mut Connection,
+    idle: &mut dyn FnMut(),
+) -> Result<Option<Vec<u8>>, Error> {
+    let Some(length) = read_bytes(connection, 4, idle)? else {
         return Ok(None);
     };
     let length = length
         .try_into()
         .map(u32::from_be_bytes)
         .map_err(|_| "half a length")?;
-    let frame = read_bytes(stream, length as usize, idle)?;
+    let frame = read_bytes(connection, length as usize, idle)?;
     frame.map(Some).ok_or_else(|| "half an answer".into())
 }
 
 fn read_bytes(
-    stream: &mut TcpStream,
+    connection: &mut Connection,
     wanted: usize,
     idle: &mut dyn FnMut(),
 ) -> Result<Option<Vec<u8>>, Error> {
-    let mut out = Vec::new();
+    let early = connection.early.len().min(wanted);
+    let mut out: Vec<u8> = connection.early.drain(..early).collect();
     let mut part = vec![0; wanted.min(65_536)];
     let mut waits = 0;
     while out.len() < wanted {
         let room = part.len().min(wanted - out.len());
-        match stream.read(&mut part[..room]) {
+        match connection.stream.read(&mut part[..room]) {
             Ok(0) => return Ok(None),
             Ok(length) => out.extend_from_slice(&part[..length]),
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 return Ok(None);
             }
-            Err(e)
-                if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-                    && waits < IDLE_MAX =>
-            {
+            Err(e) if is_silence(&e) && waits < IDLE_MAX => {
                 waits += 1;
                 idle();
             }

@@ -2,11 +2,12 @@
 //!
 //! Scenarios with the same broker configs share a broker, but for those that ask for a fresh one.
 
-use rustka_oracle_player::play::Target;
+use rustka_oracle_player::play::{Line, Target, play};
 use rustka_oracle_player::scenario::Scenario;
 use rustka_oracle_player::schema::Schemas;
+use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,8 +15,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::root;
 
 const START_MAX: Duration = Duration::from_secs(90);
-/// How long Kafka may take until all its parts know of a changed topic.
+/// How long Kafka may take until all its parts know of a changed topic, or have begun with a request.
 const SETTLE: Duration = Duration::from_millis(400);
+/// How long a read waits before it finds nothing.
+const SILENCE: Duration = Duration::from_millis(10);
 
 /// Records the named scenarios, or all.
 pub fn record(names: &[String]) -> Result<(), String> {
@@ -57,27 +60,61 @@ pub fn record(names: &[String]) -> Result<(), String> {
     }
 }
 
+fn connect(address: SocketAddr) -> std::io::Result<Box<dyn Line>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    Ok(Box::new(stream))
+}
+
 fn record_one(
     schemas: &Schemas,
     scenario: &Scenario,
     address: SocketAddr,
 ) -> Result<usize, String> {
-    let mut runs = Vec::new();
-    for index in 0..scenario.runs().len() {
-        let mut target = Target {
-            address,
-            now_ms: &mut || {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-                since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-            },
-            advance: &mut std::thread::sleep,
-            settle: &mut || std::thread::sleep(SETTLE),
-            idle: &mut || {},
-        };
-        runs.push(scenario.play(schemas, index, &mut target)?);
-    }
+    let runs = with_target(address, |target| {
+        if has_groups(scenario) {
+            wait_for_coordinators(schemas, target)?;
+        }
+        let runs = 0..scenario.runs().len();
+        runs.map(|run| scenario.play(schemas, run, target))
+            .collect::<Result<Vec<_>, _>>()
+    })?;
     scenario.store(&runs)?;
     Ok(runs.iter().map(Vec::len).sum())
+}
+
+fn with_target<T>(address: SocketAddr, run: impl FnOnce(&mut Target) -> T) -> T {
+    run(&mut Target {
+        connect: &mut || connect(address),
+        port: address.port(),
+        now_ms: &mut || {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+        },
+        advance: &mut std::thread::sleep,
+        settle: &mut || std::thread::sleep(SETTLE),
+        idle: &mut || {},
+    })
+}
+
+fn has_groups(scenario: &Scenario) -> bool {
+    let steps = scenario.json["steps"].as_array();
+    steps
+        .into_iter()
+        .flatten()
+        .any(|step| step["api"] == "FindCoordinator")
+}
+
+/// Kafka names a coordinator before that has begun to work. These four groups are of the four partitions there are.
+fn wait_for_coordinators(schemas: &Schemas, target: &mut Target) -> Result<(), String> {
+    let loading = json!([14, 15, 16]);
+    let steps = [
+        json!({"api": "FindCoordinator", "version": 3, "until_not": loading, "request": {"key": "a"}}),
+        json!({"api": "DescribeGroups", "version": 5, "until_not": loading, "request": {"groups": ["a", "b", "c", "d"]}}),
+    ];
+    play(schemas, "waiting", &steps, 0, &json!({}), target)?;
+    Ok(())
 }
 
 /// A real broker on a free port with an empty directory.

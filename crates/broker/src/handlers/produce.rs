@@ -294,7 +294,53 @@ struct Accepted {
     log_start: i64,
 }
 
-fn answer(index: i32, result: Result<Accepted, Invalid>) -> PartitionAnswer {
+/// A batch that was refused.
+struct Refused {
+    invalid: Invalid,
+    /// Where the partition's log starts, told with some errors.
+    log_start: i64,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Refused {
+            invalid: refusal.into(),
+            log_start: -1,
+        }
+    }
+}
+
+impl Refused {
+    /// Before the partition was looked at. A batch that cannot be delimited is the one error told in words.
+    fn early(mut invalid: Invalid) -> Self {
+        if invalid.refusal.code != ErrorCode::CorruptMessage {
+            invalid.refusal.message = None;
+        }
+        Refused {
+            invalid,
+            log_start: -1,
+        }
+    }
+
+    /// By the partition's rules or its log. Only errors of single records come with words, and some tell no log start.
+    fn late(mut invalid: Invalid, partition: &Partition) -> Self {
+        if invalid.record_errors.is_empty() {
+            invalid.refusal.message = None;
+        }
+        let log_start = match invalid.refusal.code {
+            ErrorCode::CorruptMessage
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::KafkaStorageError => -1,
+            _ => partition.offsets().log_start,
+        };
+        Refused { invalid, log_start }
+    }
+}
+
+fn answer(index: i32, result: Result<Accepted, Refused>) -> PartitionAnswer {
     match result {
         Ok(accepted) => PartitionAnswer {
             index,
@@ -303,15 +349,18 @@ fn answer(index: i32, result: Result<Accepted, Invalid>) -> PartitionAnswer {
             log_start_offset: accepted.log_start,
             ..Default::default()
         },
-        Err(Invalid {
-            refusal,
-            record_errors,
+        Err(Refused {
+            invalid: Invalid {
+                refusal,
+                record_errors,
+            },
+            log_start,
         }) => PartitionAnswer {
             index,
             error_code: refusal.code.code(),
             base_offset: -1,
             log_append_time_ms: -1,
-            log_start_offset: -1,
+            log_start_offset: log_start,
             record_errors: record_errors
                 .into_iter()
                 .map(|(batch_index, message)| BatchIndexAndErrorMessage {
@@ -332,13 +381,11 @@ fn checked_target(
     index: i32,
     records: &[u8],
     version: i16,
-) -> Result<(TopicRef, Arc<Partition>), Invalid> {
-    let (found, partition) = find(shared, topic, index, version >= 13)
-        .map_err(|code| Invalid::from(Refusal::from(code)))?;
-    validate_shape(records, version)?;
+) -> Result<(TopicRef, Arc<Partition>), Refused> {
+    let (found, partition) = find(shared, topic, index, version >= 13).map_err(Refusal::from)?;
+    validate_shape(records, version).map_err(Refused::early)?;
     if found.internal && !plan.admin {
-        let message = format!("{} is internal and not written to by clients", found.name);
-        return Err(Refusal::new(ErrorCode::InvalidTopicException, message).into());
+        return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }
     Ok((found, partition))
 }
@@ -351,14 +398,15 @@ fn append_copied(
     range: Option<Range<usize>>,
     bytes: &mut Bytes<'_>,
     version: i16,
-) -> Result<Accepted, Invalid> {
+) -> Result<Accepted, Refused> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
     let (found, partition) = checked_target(shared, plan, topic, index, records, version)?;
     let valid = validate_produce(
         records,
         &rules(&found.config, version, shared),
         shared.clock.now(),
-    )?;
+    )
+    .map_err(|invalid| Refused::late(invalid, &partition))?;
     append(
         shared,
         &partition,
@@ -375,13 +423,14 @@ fn append_kept(
     index: i32,
     mut batch: BufMut,
     version: i16,
-) -> Result<Accepted, Invalid> {
+) -> Result<Accepted, Refused> {
     let (found, partition) = checked_target(shared, plan, topic, index, &batch, version)?;
     let valid = validate_produce(
         &mut batch,
         &rules(&found.config, version, shared),
         shared.clock.now(),
-    )?;
+    )
+    .map_err(|invalid| Refused::late(invalid, &partition))?;
     append(
         shared,
         &partition,
@@ -397,12 +446,12 @@ fn append(
     incoming: Incoming<'_>,
     header: &BatchHeader,
     log_append_time_ms: i64,
-) -> Result<Accepted, Invalid> {
+) -> Result<Accepted, Refused> {
     use std::sync::atomic::Ordering::Relaxed;
-    shared.engine.make_room().map_err(Invalid::from)?;
+    shared.engine.make_room()?;
     let appended = partition
         .append(incoming, header, Origin::Client, shared.clock.now())
-        .map_err(Invalid::from)?;
+        .map_err(|refusal| Refused::late(refusal.into(), partition))?;
     shared
         .metrics
         .bytes_in
