@@ -28,22 +28,27 @@ use rustka_wire::{
     alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
     alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
     api_versions_request::ApiVersionsRequest, create_partitions_request::CreatePartitionsRequest,
-    create_topics_request::CreateTopicsRequest, delete_records_request::DeleteRecordsRequest,
-    delete_topics_request::DeleteTopicsRequest, describe_cluster_request::DescribeClusterRequest,
+    create_topics_request::CreateTopicsRequest, delete_groups_request::DeleteGroupsRequest,
+    delete_records_request::DeleteRecordsRequest, delete_topics_request::DeleteTopicsRequest,
+    describe_cluster_request::DescribeClusterRequest,
     describe_configs_request::DescribeConfigsRequest,
+    describe_groups_request::DescribeGroupsRequest,
     describe_log_dirs_request::DescribeLogDirsRequest,
     describe_producers_request::DescribeProducersRequest,
     describe_quorum_request::DescribeQuorumRequest,
     describe_topic_partitions_request::DescribeTopicPartitionsRequest,
     elect_leaders_request::ElectLeadersRequest, fetch_request::FetchRequest,
+    find_coordinator_request::FindCoordinatorRequest, heartbeat_request::HeartbeatRequest,
     incremental_alter_configs_request::IncrementalAlterConfigsRequest,
-    init_producer_id_request::InitProducerIdRequest,
+    init_producer_id_request::InitProducerIdRequest, join_group_request::JoinGroupRequest,
+    leave_group_request::LeaveGroupRequest,
     list_config_resources_request::ListConfigResourcesRequest,
-    list_offsets_request::ListOffsetsRequest,
+    list_groups_request::ListGroupsRequest, list_offsets_request::ListOffsetsRequest,
     list_partition_reassignments_request::ListPartitionReassignmentsRequest,
-    metadata_request::MetadataRequest,
+    metadata_request::MetadataRequest, offset_commit_request::OffsetCommitRequest,
+    offset_delete_request::OffsetDeleteRequest, offset_fetch_request::OffsetFetchRequest,
     offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
-    unregister_broker_request::UnregisterBrokerRequest,
+    sync_group_request::SyncGroupRequest, unregister_broker_request::UnregisterBrokerRequest,
     update_features_request::UpdateFeaturesRequest,
 };
 
@@ -53,6 +58,15 @@ apis! {
     FetchRequest<'_>, 4 => fetch::handle;
     ListOffsetsRequest<'_>, 1 => list_offsets::handle;
     MetadataRequest<'_>, 0 => metadata::handle;
+    OffsetCommitRequest<'_>, 2 => offset_commit::handle;
+    OffsetFetchRequest<'_>, 1 => offset_fetch::handle;
+    FindCoordinatorRequest<'_>, 0 => find_coordinator::handle;
+    JoinGroupRequest<'_>, 0 => join_group::handle;
+    HeartbeatRequest<'_>, 0 => heartbeat::handle;
+    LeaveGroupRequest<'_>, 0 => leave_group::handle;
+    SyncGroupRequest<'_>, 0 => sync_group::handle;
+    DescribeGroupsRequest<'_>, 0 => describe_groups::handle;
+    ListGroupsRequest<'_>, 0 => list_groups::handle;
     ApiVersionsRequest<'_>, 0 => api_versions::handle;
     CreateTopicsRequest<'_>, 2 => create_topics::handle;
     DeleteTopicsRequest<'_>, 1 => delete_topics::handle;
@@ -64,10 +78,12 @@ apis! {
     AlterReplicaLogDirsRequest<'_>, 1 => alter_replica_log_dirs::handle;
     DescribeLogDirsRequest<'_>, 1 => describe_log_dirs::handle;
     CreatePartitionsRequest<'_>, 0 => create_partitions::handle;
+    DeleteGroupsRequest<'_>, 0 => delete_groups::handle;
     ElectLeadersRequest<'_>, 0 => elect_leaders::handle;
     IncrementalAlterConfigsRequest<'_>, 0 => alter_configs::incremental;
     AlterPartitionReassignmentsRequest<'_>, 0 => reassignments::alter;
     ListPartitionReassignmentsRequest<'_>, 0 => reassignments::list;
+    OffsetDeleteRequest<'_>, 0 => offset_delete::handle;
     DescribeQuorumRequest<'_>, 0 => describe_quorum::handle;
     UpdateFeaturesRequest<'_>, 0 => update_features::handle;
     DescribeClusterRequest, 0 => describe_cluster::handle;

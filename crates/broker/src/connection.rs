@@ -60,6 +60,11 @@ impl Peer {
         })
     }
 
+    /// The far end's address as Kafka's tools show it.
+    pub fn host(&self) -> Arc<str> {
+        format!("/{}", self.address.ip()).into()
+    }
+
     /// Whether a request waits for its answer, or a frame or an answer for its rest.
     pub fn is_busy(&self) -> bool {
         self.busy.load(Relaxed)

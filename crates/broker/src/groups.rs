@@ -12,13 +12,11 @@ use crate::random;
 use crate::storage::Partition;
 use crate::topics::TopicRef;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
-use rustka_core::group::command::{Command, NO_TOPIC_ID, Name};
-use rustka_core::group::effects::Reply;
+use rustka_core::group::command::Command;
 use rustka_core::group::{Options, partition_for};
 use rustka_core::names::CONSUMER_OFFSETS;
-use rustka_wire::codec::Uuid;
 use shard::Shard;
-pub use shard::{Answer, Waiting};
+pub use shard::{Answer, Waiting, respond, respond_all};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -52,34 +50,23 @@ impl Groups {
         shards[at].call(shared, at, command)
     }
 
-    /// Makes sure that the group's shard has its journal, before the caller locks the catalog.
-    pub fn prepare(shared: &Arc<Shared>, group: &str) {
-        let (shards, at) = Groups::of(shared, group);
-        shards[at].attach(shared, at);
-    }
-
-    /// A heartbeat is answered at once and copies nothing.
+    /// A heartbeat copies nothing.
     pub fn heartbeat(
         shared: &Arc<Shared>,
         group: &str,
         member: (&str, Option<&str>, i32),
-    ) -> Option<Reply> {
+    ) -> Answer {
         let (shards, at) = Groups::of(shared, group);
         shards[at].heartbeat(shared, at, group, member)
     }
 
-    /// Asks every shard there is and collects their answers, in the order of the shards.
-    pub fn call_all(shared: &Arc<Shared>, command: &Command) -> Vec<Reply> {
-        let Some(shards) = shared.groups.shards.get() else {
-            return Vec::new();
-        };
-        let answers = shards.iter().enumerate().map(|(at, shard)| {
-            match shard.call(shared, at, command.clone()) {
-                Answer::Now(reply) => Some(reply),
-                Answer::Later(_) | Answer::Never => None,
-            }
-        });
-        answers.flatten().collect()
+    /// Asks every shard there is, in their order.
+    pub fn call_all(shared: &Arc<Shared>, command: &Command) -> Vec<Answer> {
+        let shards = shared.groups.shards.get().into_iter().flatten();
+        shards
+            .enumerate()
+            .map(|(at, shard)| shard.call(shared, at, command.clone()))
+            .collect()
     }
 
     /// A topic is gone, and with it what groups have committed for it (E35). Not to be called with the catalog locked.
@@ -92,7 +79,11 @@ impl Groups {
         }
         let topic_id = topic.id.0;
         let topic = topic.name.clone();
-        Groups::call_all(shared, &Command::TopicDeleted { topic, topic_id });
+        // It is forgotten from here on; nobody waits for the records that say so.
+        drop(Groups::call_all(
+            shared,
+            &Command::TopicDeleted { topic, topic_id },
+        ));
     }
 
     /// Number of groups, and of member ids given out whose owners have not joined.
@@ -202,14 +193,4 @@ pub async fn run(shared: Arc<Shared>) {
     for shard in groups.shards.get().into_iter().flatten() {
         shard.close();
     }
-}
-
-/// A name that a command may keep.
-pub fn name(text: &str) -> Name {
-    Name::from(text)
-}
-
-/// An id as the machine has it; zeros when there is none.
-pub fn topic_id(id: Uuid) -> [u8; 16] {
-    if id.is_zero() { NO_TOPIC_ID } else { id.0 }
 }

@@ -3,10 +3,12 @@
 use super::journal::Journal;
 use super::{NEVER_MS, journal_partition};
 use crate::broker::Shared;
+use crate::request::{Outcome, Respond};
 use rustka_core::group::command::{Command, Ticket};
 use rustka_core::group::effects::{Effects, Event, Reply};
 use rustka_core::group::{Options, Release, Shard as Machine};
 use rustka_core::time::Now;
+use rustka_wire::codec::Writer;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +25,57 @@ pub enum Answer {
     Later(Waiting),
     /// Not here: the shard has no journal or the broker stops. The client looks for its coordinator again.
     Never,
+}
+
+impl Answer {
+    async fn get(self) -> Option<Reply> {
+        match self {
+            Answer::Now(reply) => Some(reply),
+            Answer::Later(waiting) => waiting.await,
+            Answer::Never => None,
+        }
+    }
+}
+
+/// Answers a request of one part. `None` is for NOT_COORDINATOR.
+pub fn respond(
+    respond: Respond,
+    answer: Answer,
+    encode: impl FnOnce(Option<Reply>, &mut Writer, i16) + Send + 'static,
+) -> Outcome {
+    let version = respond.version();
+    let finish = move |reply| Outcome::Reply(respond.encode(&[], |w| encode(reply, w, version)));
+    match answer {
+        Answer::Now(reply) => finish(Some(reply)),
+        Answer::Never => finish(None),
+        Answer::Later(waiting) => Outcome::Park(Box::pin(async move { finish(waiting.await) })),
+    }
+}
+
+/// Answers a request of many parts once all are here, in the order of `answers`.
+pub fn respond_all(
+    respond: Respond,
+    answers: Vec<Answer>,
+    encode: impl FnOnce(Vec<Option<Reply>>, &mut Writer, i16) + Send + 'static,
+) -> Outcome {
+    let version = respond.version();
+    let finish =
+        move |replies| Outcome::Reply(respond.encode(&[], |w| encode(replies, w, version)));
+    let is_later = |answer: &Answer| matches!(answer, Answer::Later(_));
+    if answers.iter().any(is_later) {
+        return Outcome::Park(Box::pin(async move {
+            let mut replies = Vec::with_capacity(answers.len());
+            for answer in answers {
+                replies.push(answer.get().await);
+            }
+            finish(replies)
+        }));
+    }
+    let replies = answers.into_iter().map(|answer| match answer {
+        Answer::Now(reply) => Some(reply),
+        Answer::Later(_) | Answer::Never => None,
+    });
+    finish(replies.collect())
 }
 
 /// A request that waits in its group. Resolves to `None` when the coordinator goes away; dropping it tells the group
@@ -162,6 +215,17 @@ impl Shard {
         let ticket = inner.next_ticket();
         let Inner { machine, out, .. } = &mut *inner;
         machine.handle(now, ticket, command, out);
+        self.answer(shared, at, inner, now, ticket)
+    }
+
+    fn answer(
+        &self,
+        shared: &Arc<Shared>,
+        at: usize,
+        mut inner: MutexGuard<'_, Inner>,
+        now: Now,
+        ticket: Ticket,
+    ) -> Answer {
         let (own, ready) = inner.settle(now, Some(ticket));
         let answer = match own {
             Some(reply) => Answer::Now(reply),
@@ -188,16 +252,14 @@ impl Shard {
         at: usize,
         group: &str,
         member: (&str, Option<&str>, i32),
-    ) -> Option<Reply> {
+    ) -> Answer {
         self.attach(shared, at);
         let now = shared.clock.now();
         let mut inner = self.lock();
         let ticket = inner.next_ticket();
         let Inner { machine, out, .. } = &mut *inner;
         machine.heartbeat(now, ticket, group, member, out);
-        let (own, ready) = inner.settle(now, Some(ticket));
-        self.unlock(shared, inner, ready);
-        own
+        self.answer(shared, at, inner, now, ticket)
     }
 
     /// Does what is due.

@@ -1,6 +1,7 @@
 //! DeleteTopics (key 20): topics with everything in them (E34, E34a).
 //! v4 flexible · v5 error messages · v6 topic ids
 
+use crate::groups::Groups;
 use crate::request::{Outcome, Request};
 use rustka_core::catalog::{Cluster, DeleteTopic};
 use rustka_core::error::{ErrorCode, Refusal};
@@ -47,6 +48,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                         gone.partitions
                             .iter()
                             .for_each(|partition| partition.delete());
+                        Groups::topic_deleted(shared, &gone);
                         None
                     }
                     Err(refusal) => Some(refusal),

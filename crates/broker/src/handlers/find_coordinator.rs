@@ -1,0 +1,73 @@
+//! FindCoordinator (key 10): who coordinates a group or a transactional id (E42).
+//! v1 key types, message · v3 flexible · v4 batches (KIP-699) · v6 share groups (KIP-932)
+
+use crate::groups;
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_wire::codec::Reader;
+use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
+use rustka_wire::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+use std::borrow::Cow;
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+
+/// Answers with this node. Asking for a group creates `__consumer_offsets`, as in Kafka.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match FindCoordinatorRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let code = match asked.key_type {
+        GROUP => {
+            groups::offsets_topic(shared);
+            ErrorCode::None
+        }
+        TRANSACTION => ErrorCode::None,
+        // Share groups have no coordinator here.
+        SHARE => ErrorCode::InvalidRequest,
+        _ => ErrorCode::UnknownServerError,
+    };
+    let (node_id, host, port) = if code == ErrorCode::None {
+        let (host, port) = &shared.endpoint;
+        (shared.node_id, host.as_str(), i32::from(*port))
+    } else {
+        (-1, "", -1)
+    };
+    let response = if version < 4 {
+        FindCoordinatorResponse {
+            error_code: code.code(),
+            error_message: Some(Cow::Borrowed(message(code))),
+            node_id,
+            host: Cow::Borrowed(host),
+            port,
+            ..Default::default()
+        }
+    } else {
+        let coordinators = asked.coordinator_keys.iter().map(|key| Coordinator {
+            key: Cow::Borrowed(&**key),
+            node_id,
+            host: Cow::Borrowed(host),
+            port,
+            error_code: code.code(),
+            ..Default::default()
+        });
+        FindCoordinatorResponse {
+            coordinators: coordinators.collect(),
+            ..Default::default()
+        }
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+/// Up to v3 Kafka puts a text there even when all is well.
+fn message(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::None => "NONE",
+        ErrorCode::InvalidRequest => "share groups are not served",
+        _ => "unknown type of coordinator",
+    }
+}

@@ -1,0 +1,33 @@
+//! Heartbeat (key 12): keeps a member alive and tells it to join again (E100).
+//! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible
+
+use crate::groups::{self, Groups};
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_core::group::effects::Reply;
+use rustka_wire::codec::Reader;
+use rustka_wire::heartbeat_request::HeartbeatRequest;
+use rustka_wire::heartbeat_response::HeartbeatResponse;
+
+/// Answers from the member's state.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match HeartbeatRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let instance_id = asked.group_instance_id.as_deref();
+    let member = (&*asked.member_id, instance_id, asked.generation_id);
+    let answer = Groups::heartbeat(request.shared, &asked.group_id, member);
+    groups::respond(request.respond(), answer, |reply, w, version| {
+        let code = match reply {
+            Some(Reply::Heartbeat(code)) => code,
+            _ => ErrorCode::NotCoordinator,
+        };
+        let response = HeartbeatResponse {
+            error_code: code.code(),
+            ..Default::default()
+        };
+        response.encode(w, version);
+    })
+}

@@ -1,0 +1,160 @@
+//! OffsetCommit (key 8): how far a group has read (E101, E105, E106).
+//! v3 throttle time · v5 no retention time · v6 leader epochs · v7 group_instance_id · v8 flexible
+//! v9 GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids
+
+use crate::groups::{self, Answer, Groups};
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};
+use rustka_core::group::effects::{Reply, TopicResults};
+use rustka_wire::codec::{Reader, Uuid, Writer};
+use rustka_wire::offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestTopic};
+use rustka_wire::offset_commit_response::{
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use std::borrow::Cow;
+
+/// Topic ids instead of names from this version on.
+const IDS_FROM: i16 = 10;
+
+/// Commits what exists. What does not is answered first, as in Kafka.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match OffsetCommitRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let mut unknown: Vec<TopicResults> = Vec::new();
+    let mut topics = Vec::with_capacity(asked.topics.len());
+    {
+        let catalog = request.shared.topics.read();
+        for topic in &asked.topics {
+            let found = if version >= IDS_FROM {
+                catalog.by_id(topic.topic_id)
+            } else {
+                catalog.by_name(&topic.name)
+            };
+            let Some(found) = found else {
+                unknown.push(refused(topic, version));
+                continue;
+            };
+            let mut known = CommitTopic {
+                topic: found.name.clone(),
+                topic_id: found.id.0,
+                partitions: Vec::with_capacity(topic.partitions.len()),
+            };
+            let mut missing = Vec::new();
+            for partition in &topic.partitions {
+                let index = partition.partition_index;
+                if found.partition(index).is_none() {
+                    missing.push((index, ErrorCode::UnknownTopicOrPartition));
+                    continue;
+                }
+                known.partitions.push(CommitPartition {
+                    partition: index,
+                    offset: partition.committed_offset,
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: partition.committed_metadata.as_deref().unwrap_or("").into(),
+                });
+            }
+            if !missing.is_empty() {
+                unknown.push(TopicResults {
+                    topic: found.name.clone(),
+                    topic_id: found.id.0,
+                    partitions: missing,
+                });
+            }
+            if !known.partitions.is_empty() {
+                topics.push(known);
+            }
+        }
+    }
+    if topics.is_empty() {
+        return request.reply(|w| encode(w, version, unknown, Vec::new()));
+    }
+    let commit = OffsetCommit {
+        group: (&*asked.group_id).into(),
+        member_id: (&*asked.member_id).into(),
+        instance_id: asked.group_instance_id.as_deref().map(Into::into),
+        generation: asked.generation_id_or_member_epoch,
+        retention_ms: Some(asked.retention_time_ms).filter(|retention_ms| *retention_ms >= 0),
+        group_id_not_found: version >= 9,
+        topics,
+    };
+    match Groups::call(
+        request.shared,
+        &asked.group_id,
+        Command::OffsetCommit(commit),
+    ) {
+        Answer::Now(Reply::OffsetCommit(results)) => {
+            request.reply(|w| encode(w, version, unknown, results))
+        }
+        answer => {
+            // Only who has to wait keeps a copy of what was asked.
+            let asked = asked.into_owned();
+            groups::respond(request.respond(), answer, move |reply, w, version| {
+                let results = match reply {
+                    Some(Reply::OffsetCommit(results)) => results,
+                    _ => {
+                        unknown.clear();
+                        let not_here = asked.topics.iter().map(|topic| TopicResults {
+                            partitions: codes(topic, ErrorCode::NotCoordinator),
+                            ..refused(topic, version)
+                        });
+                        not_here.collect()
+                    }
+                };
+                encode(w, version, unknown, results);
+            })
+        }
+    }
+}
+
+fn codes(topic: &OffsetCommitRequestTopic<'_>, code: ErrorCode) -> Vec<(i32, ErrorCode)> {
+    let partitions = topic.partitions.iter();
+    partitions.map(|at| (at.partition_index, code)).collect()
+}
+
+fn refused(topic: &OffsetCommitRequestTopic<'_>, version: i16) -> TopicResults {
+    let code = if version >= IDS_FROM {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    };
+    TopicResults {
+        topic: (&*topic.name).into(),
+        topic_id: topic.topic_id.0,
+        partitions: codes(topic, code),
+    }
+}
+
+/// Partitions of one topic stand together, whatever became of them.
+fn encode(w: &mut Writer, version: i16, mut first: Vec<TopicResults>, rest: Vec<TopicResults>) {
+    let is_same = |one: &TopicResults, other: &TopicResults| {
+        one.topic_id == other.topic_id && one.topic == other.topic
+    };
+    let refused = first.len();
+    for topic in rest {
+        match first[..refused].iter_mut().find(|one| is_same(one, &topic)) {
+            Some(one) => one.partitions.extend(topic.partitions),
+            None => first.push(topic),
+        }
+    }
+    let topics = first.iter().map(|topic| OffsetCommitResponseTopic {
+        name: Cow::Borrowed(&*topic.topic),
+        topic_id: Uuid(topic.topic_id),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|(index, code)| OffsetCommitResponsePartition {
+                partition_index: *index,
+                error_code: code.code(),
+            })
+            .collect(),
+    });
+    let response = OffsetCommitResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    };
+    response.encode(w, version);
+}

@@ -1,0 +1,99 @@
+//! OffsetDelete (key 47): forgets committed offsets that no member uses (KIP-496, E111).
+
+use crate::groups::{self, Groups};
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_core::group::command::{Command, OffsetDelete, TopicPartitions};
+use rustka_core::group::effects::{Reply, TopicResults};
+use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::offset_delete_request::OffsetDeleteRequest;
+use rustka_wire::offset_delete_response::{
+    OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use std::borrow::Cow;
+
+/// Deletes offsets of partitions that exist. Those that do not are answered first, as in Kafka.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match OffsetDeleteRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let mut unknown: Vec<TopicResults> = Vec::new();
+    let mut topics: Vec<TopicPartitions> = Vec::new();
+    {
+        let catalog = request.shared.topics.read();
+        for topic in &asked.topics {
+            let found = catalog.by_name(&topic.name);
+            let asked = topic.partitions.iter().map(|at| at.partition_index);
+            let (known, missing): (Vec<i32>, Vec<i32>) =
+                asked.partition(|at| found.is_some_and(|found| found.partition(*at).is_some()));
+            let name = found.map_or_else(|| (&*topic.name).into(), |found| found.name.clone());
+            let topic_id = found.map_or(Default::default(), |found| found.id.0);
+            if !missing.is_empty() {
+                let code = ErrorCode::UnknownTopicOrPartition;
+                unknown.push(TopicResults {
+                    topic: std::sync::Arc::clone(&name),
+                    topic_id,
+                    partitions: missing.into_iter().map(|at| (at, code)).collect(),
+                });
+            }
+            if !known.is_empty() {
+                topics.push(TopicPartitions {
+                    topic: name,
+                    topic_id,
+                    partitions: known,
+                });
+            }
+        }
+    }
+    if topics.is_empty() {
+        return request.reply(|w| encode(w, version, Ok(unknown)));
+    }
+    let group = (&*asked.group_id).into();
+    let command = Command::OffsetDelete(OffsetDelete { group, topics });
+    let answer = Groups::call(request.shared, &asked.group_id, command);
+    groups::respond(request.respond(), answer, move |reply, w, version| {
+        let results = match reply {
+            Some(Reply::OffsetDelete(result)) => result,
+            _ => Err(ErrorCode::NotCoordinator),
+        };
+        let results = results.map(|deleted| {
+            let mut all = unknown;
+            let refused = all.len();
+            for topic in deleted {
+                let mut before = all[..refused].iter_mut();
+                match before.find(|one| one.topic == topic.topic) {
+                    Some(one) => one.partitions.extend(topic.partitions),
+                    None => all.push(topic),
+                }
+            }
+            all
+        });
+        encode(w, version, results);
+    })
+}
+
+fn encode(w: &mut Writer, version: i16, results: Result<Vec<TopicResults>, ErrorCode>) {
+    let (error_code, results) = match results {
+        Ok(results) => (0, results),
+        Err(code) => (code.code(), Vec::new()),
+    };
+    let topics = results.iter().map(|topic| OffsetDeleteResponseTopic {
+        name: Cow::Borrowed(&*topic.topic),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|(index, code)| OffsetDeleteResponsePartition {
+                partition_index: *index,
+                error_code: code.code(),
+            })
+            .collect(),
+    });
+    let response = OffsetDeleteResponse {
+        error_code,
+        topics: topics.collect(),
+        ..Default::default()
+    };
+    response.encode(w, version);
+}
