@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Starts a fresh broker, runs every example against it with pytest, and stops the broker again.
 
-    run_all_tests.py [--broker PATH] [--groups] [--bootstrap HOST:PORT] [pytest arguments...]
+    run_all_tests.py [--broker PATH] [--bootstrap HOST:PORT] [pytest arguments...]
 
 The broker is PATH, else $RUSTKA_BIN, else what `cargo build` makes. With --bootstrap a broker that is running already
 is used and left alone. Everything not listed above goes to pytest as it is. Ends with one line `N passed, N failed`;
@@ -134,13 +134,11 @@ def built_broker():
     raise BrokerFailed("cargo built no executable named rustka")
 
 
-def run_pytest(bootstrap, groups, arguments):
+def run_pytest(bootstrap, arguments):
     """(number passed, number failed)"""
     os.environ["RUSTKA_BOOTSTRAP"] = bootstrap
     names_a_test = any(Path(argument.split("::")[0]).exists() for argument in arguments)
     selection = [] if names_a_test else [str(EXAMPLES)]
-    if not groups:
-        selection.append(f"--ignore={EXAMPLES / 'groups'}")
     outcome = Outcome()
     always = ["--config-file", str(EXAMPLES / "pytest.ini"), "-p", "no:cacheprovider", "-v"]
     code = pytest.main([*always, *selection, *arguments], plugins=[outcome])
@@ -158,12 +156,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", metavar="PATH", default=os.environ.get("RUSTKA_BIN"))
     parser.add_argument("--bootstrap", metavar="HOST:PORT")
-    parser.add_argument("--groups", action="store_true", help="also the tests of consumer groups")
     options, pytest_arguments = parser.parse_known_args()
 
     passed, failed, complaints = 0, 0, []
     if options.bootstrap:
-        passed, failed = run_pytest(options.bootstrap, options.groups, pytest_arguments)
+        passed, failed = run_pytest(options.bootstrap, pytest_arguments)
     else:
         try:
             broker = Broker(options.broker or built_broker())
@@ -171,7 +168,7 @@ def main():
                 ready = broker.wait_until_ready()
                 print(f"broker {ready['version']} at {ready['bootstrap']}, pid {broker.process.pid}", flush=True)
                 complaints.append(check_health(ready["http"]))
-                passed, failed = run_pytest(ready["bootstrap"], options.groups, pytest_arguments)
+                passed, failed = run_pytest(ready["bootstrap"], pytest_arguments)
                 complaints.append(broker.stop())
             finally:
                 broker.kill()

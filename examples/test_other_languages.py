@@ -1,4 +1,4 @@
-"""Lesson 9: the first lesson again, with the clients of Go (franz-go) and Java (Kafka's own)."""
+"""Lesson 9: the first lesson and the one on groups again, in Go (franz-go), Java (Kafka's own) and Node (KafkaJS)."""
 
 import shutil
 import subprocess
@@ -26,17 +26,45 @@ def run(*command, folder):
     return ended.stdout
 
 
+def new_topic(language):
+    return f"{language}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def java(bootstrap):
+    """Runs one Java program."""
+    needs("java", "mvn")
+    run("mvn", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}", folder=EXAMPLES / "java")
+
+    def program(source):
+        classpath = ["-cp", f"{LIBRARIES}/*"]
+        return run("java", *classpath, source, bootstrap, new_topic("java"), folder=EXAMPLES / "java").strip()
+
+    return program
+
+
 def test_franz_go_writes_and_reads(bootstrap):
     needs("go")
-    printed = run("go", "run", ".", bootstrap, f"go-{uuid.uuid4().hex[:8]}", folder=EXAMPLES / "go")
+    printed = run("go", "run", ".", bootstrap, new_topic("go"), folder=EXAMPLES / "go")
     assert printed.strip() == "1000 records written and read"
 
 
-def test_kafkas_own_client_writes_and_reads(bootstrap):
-    needs("java", "mvn")
-    run(
-        "mvn", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}", folder=EXAMPLES / "java"
-    )
-    topic = f"java-{uuid.uuid4().hex[:8]}"
-    printed = run("java", "-cp", f"{LIBRARIES}/*", "Minimal.java", bootstrap, topic, folder=EXAMPLES / "java")
+def test_franz_go_shares_a_topic_in_a_group(bootstrap):
+    needs("go")
+    printed = run("go", "run", "./group", bootstrap, new_topic("go"), folder=EXAMPLES / "go")
+    assert printed.strip() == "440 records shared by 3 members"
+
+
+def test_kafkas_own_client_writes_and_reads(java):
+    assert java("Minimal.java") == "1000 records written and read"
+
+
+def test_kafkas_own_client_shares_a_topic_in_a_group(java):
+    assert java("Group.java") == "440 records shared by 3 members"
+
+
+def test_kafkajs_writes_and_reads_in_a_group(bootstrap):
+    needs("node", "npm")
+    run("npm", "ci", "--silent", "--no-audit", "--no-fund", folder=EXAMPLES / "node")
+    printed = run("node", "minimal.js", bootstrap, new_topic("node"), folder=EXAMPLES / "node")
     assert printed.strip() == "1000 records written and read"
