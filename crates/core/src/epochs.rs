@@ -93,7 +93,7 @@ impl Epochs {
 
     /// Where the newest epoch not after `epoch` ends: at the log's end or where the next one begins.
     pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> EpochEnd {
-        if epoch < 0 {
+        if epoch == -1 {
             return EpochEnd::UNKNOWN;
         }
         if self.latest().is_some_and(|last| last.epoch == epoch) {
@@ -117,7 +117,7 @@ impl Epochs {
 
 /// Compares the epoch a client believes in (-1: none) with the leader's.
 pub fn check_current_leader_epoch(leader_epoch: i32, claimed: i32) -> Result<(), Refusal> {
-    if claimed < 0 || claimed == leader_epoch {
+    if claimed == -1 || claimed == leader_epoch {
         return Ok(());
     }
     if claimed < leader_epoch {
@@ -152,6 +152,7 @@ mod tests {
         assert_eq!(epochs.end_offset_for(1, 50), end(1, 0));
         assert_eq!(epochs.end_offset_for(8, 50), EpochEnd::UNKNOWN);
         assert_eq!(epochs.end_offset_for(-1, 50), EpochEnd::UNKNOWN);
+        assert_eq!(epochs.end_offset_for(-2, 50), end(-2, 0));
         assert_eq!(Epochs::default().end_offset_for(0, 50), EpochEnd::UNKNOWN);
     }
 

@@ -3,7 +3,7 @@
 pub mod timestamps;
 
 use crate::batch::BatchHeader;
-use crate::epochs::Epochs;
+use crate::epochs::{EpochEnd, Epochs};
 use crate::error::{ErrorCode, Refusal};
 use crate::producers::{AbortedTransaction, Attempt, Check, Marker, ProducerInfo, Producers};
 use crate::time::Now;
@@ -123,6 +123,18 @@ pub fn admit_marker(
 }
 
 impl PartitionState {
+    /// Where a leader epoch ended (E49b). The leader's own epoch counts also while nothing was written in it.
+    pub fn end_offset_for(&self, epoch: i32) -> EpochEnd {
+        if !self.epochs.entries().is_empty() || epoch == -1 || epoch > self.leader_epoch {
+            return self.epochs.end_offset_for(epoch, self.next_offset);
+        }
+        let end_offset = match epoch == self.leader_epoch {
+            true => self.next_offset,
+            false => self.log_start,
+        };
+        EpochEnd { epoch, end_offset }
+    }
+
     /// An empty log that begins at 0 under this leader epoch.
     pub fn new(leader_epoch: i32) -> PartitionState {
         PartitionState {

@@ -57,15 +57,16 @@ pub fn handle(request: Request<'_>) -> Outcome {
             })
             .collect(),
         Err(refusal) => {
-            let refusal = if version < 3 {
-                Refusal::from(ErrorCode::InvalidRequest)
-            } else {
-                refusal
+            // Kafka says this one without words.
+            let error_code = match version {
+                ..3 => ErrorCode::InvalidRequest.code(),
+                _ => refusal.code.code(),
             };
-            command
-                .iter()
-                .map(|topic| result(topic.name.as_deref(), topic.id, Some(refusal.clone())))
-                .collect()
+            let refused = |topic: &DeleteTopic| DeletableTopicResult {
+                error_code,
+                ..result(topic.name.as_deref(), topic.id, None)
+            };
+            command.iter().map(refused).collect()
         }
     };
     let response = DeleteTopicsResponse {
@@ -80,8 +81,15 @@ fn result(
     topic_id: Uuid,
     refusal: Option<Refusal>,
 ) -> DeletableTopicResult<'static> {
-    let (error_code, error_message) =
-        refusal.map_or((0, None), |refusal| (refusal.code.code(), refusal.message));
+    let (error_code, error_message) = refusal.map_or((0, None), |refusal| {
+        let why = match refusal.code {
+            ErrorCode::UnknownTopicOrPartition => "There is no topic of this name.",
+            ErrorCode::UnknownTopicId => "There is no topic with this id.",
+            _ => "The topic cannot be deleted.",
+        };
+        let message = refusal.message.unwrap_or(Cow::Borrowed(why));
+        (refusal.code.code(), Some(message))
+    });
     DeletableTopicResult {
         name: name.map(|name| Cow::Owned(name.to_owned())),
         topic_id,

@@ -11,8 +11,8 @@ use rustka_wire::describe_topic_partitions_response::{
 };
 use std::borrow::Cow;
 
-/// Answers with one page and where the next begins. A cursor that fits nothing ends the connection with an error
-/// for the whole request, for which this API has no field; Kafka closes as well.
+/// Answers with one page and where the next begins. A cursor that fits nothing is an error of every topic named, as the
+/// API has no field for one of the request.
 pub fn handle(request: Request<'_>) -> Outcome {
     let version = request.header.version;
     let asked =
@@ -39,7 +39,19 @@ pub fn handle(request: Request<'_>) -> Outcome {
     );
     let page = match page {
         Ok(page) => page,
-        Err(refusal) => return Outcome::Close(refusal.to_string()),
+        Err(refusal) => {
+            let topics = asked.topics.iter();
+            let topics = topics.map(|topic| DescribeTopicPartitionsResponseTopic {
+                error_code: refusal.code.code(),
+                name: Some(Cow::Borrowed(&*topic.name)),
+                ..Default::default()
+            });
+            let response = DescribeTopicPartitionsResponse {
+                topics: topics.collect(),
+                ..Default::default()
+            };
+            return request.reply(|w| response.encode(w, version));
+        }
     };
     let node = shared.node_id;
     let topics = page.topics.iter().map(|topic| match topic {

@@ -52,6 +52,8 @@ struct Fetched {
     offsets: Offsets,
     diverging: Option<(i32, i64)>,
     bytes: usize,
+    /// What counts towards the client's minimum: `bytes`, or the limit that kept more from being read.
+    counted: usize,
     slices: Vec<Slice>,
 }
 
@@ -161,13 +163,16 @@ fn size(bytes: i32) -> usize {
 struct Read {
     fetched: Vec<Fetched>,
     bytes: usize,
+    counted: usize,
     /// Something the client should hear of at once: an error, a diverging epoch, nothing to wait for.
     urgent: bool,
+    /// The request has waited.
+    waited: bool,
 }
 
 impl Read {
     fn is_enough(&self, plan: &Plan) -> bool {
-        self.urgent || self.bytes >= plan.min_bytes
+        self.urgent || self.counted >= plan.min_bytes
     }
 }
 
@@ -188,6 +193,7 @@ fn read(
         let left = plan.max_bytes.saturating_sub(read.bytes);
         let fetched = read_one(&catalog, plan, position, entry, left, read.bytes == 0);
         read.bytes += fetched.bytes;
+        read.counted += fetched.counted;
         read.urgent |= fetched.error != ErrorCode::None || fetched.diverging.is_some();
         if !incremental || entry.is_news(&fetched.outcome()) {
             read.fetched.push(fetched);
@@ -241,6 +247,7 @@ fn read_one(
         offsets: OFFSETS_UNKNOWN,
         diverging: None,
         bytes: 0,
+        counted: 0,
         slices: Vec::new(),
     };
     let partition = match found(catalog, entry) {
@@ -272,12 +279,23 @@ fn read_one(
     ) {
         (offsets, Ok(slices)) => {
             fetched.offsets = offsets;
-            fetched.bytes = slices.iter().map(|slice| slice.len()).sum();
+            fetched.bytes = length(&slices);
+            fetched.counted = fetched.bytes;
             fetched.slices = slices;
+            // Kafka reads up to the limit whether or not a batch ends there, so that a limit never makes a client wait.
+            if (1..plan.min_bytes.min(max_bytes)).contains(&fetched.bytes) {
+                let (offset, committed) = (requested.fetch_offset, plan.committed_only);
+                let (_, all) = partition.fetch(offset, committed, usize::MAX, true);
+                fetched.counted = all.map_or(0, |all| length(&all)).min(max_bytes);
+            }
         }
         (_, Err(code)) => fetched.error = code,
     }
     fetched
+}
+
+fn length(slices: &[Slice]) -> usize {
+    slices.iter().map(|slice| slice.len()).sum()
 }
 
 /// Whether the client's epochs fit the log: E49a, and where the logs part ways (KIP-595) if they do.
@@ -289,13 +307,11 @@ fn check_epochs(
         return Ok(None);
     }
     partition.with_state(|state| {
-        check_current_leader_epoch(state.leader_epoch, requested.leader_epoch)?;
+        check_current_leader_epoch(state.leader_epoch, requested.leader_epoch.max(-1))?;
         if requested.last_fetched_epoch < 0 {
             return Ok(None);
         }
-        let end = state
-            .epochs
-            .end_offset_for(requested.last_fetched_epoch, state.next_offset);
+        let end = state.end_offset_for(requested.last_fetched_epoch);
         let parted =
             end.epoch < requested.last_fetched_epoch || end.end_offset < requested.fetch_offset;
         Ok(parted.then_some((end.epoch, end.end_offset)))
@@ -343,14 +359,15 @@ async fn wait(shared: Arc<Shared>, plan: Plan, mut context: FetchContext<Handle>
         // Armed before the read, so that what is appended in between is not missed.
         places.waiter.rearm();
         let missing = {
-            let read = match read(&shared, &plan, &mut context) {
+            let mut read = match read(&shared, &plan, &mut context) {
                 Ok(read) => read,
                 Err(code) => return failed(&plan.respond, code),
             };
+            read.waited = true;
             if read.is_enough(&plan) || last {
                 return Outcome::Reply(answer(&shared, &plan, context, read));
             }
-            plan.min_bytes - read.bytes
+            plan.min_bytes - read.counted
         };
         places
             .waiter
@@ -380,6 +397,7 @@ fn answer(shared: &Shared, plan: &Plan, context: FetchContext<Handle>, mut read:
     let mut slots: Vec<Vec<Slice>> = Vec::new();
     let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
     let mut current: Option<TopicKey> = None;
+    let waited = read.waited;
     for mut fetched in read.fetched {
         if current.as_ref() != Some(&fetched.topic) {
             responses.push(topic_response(&fetched.topic));
@@ -400,6 +418,7 @@ fn answer(shared: &Shared, plan: &Plan, context: FetchContext<Handle>, mut read:
                 &fetched,
                 records,
                 plan.committed_only,
+                waited,
                 version,
             ));
         }
@@ -430,6 +449,7 @@ fn partition_data(
     fetched: &Fetched,
     records: Records<'static>,
     committed_only: bool,
+    waited: bool,
     version: i16,
 ) -> PartitionData<'static> {
     // Before v6 clients do not know KAFKA_STORAGE_ERROR (E83).
@@ -443,8 +463,14 @@ fn partition_data(
         high_watermark: fetched.offsets.high_watermark,
         last_stable_offset: fetched.offsets.last_stable,
         log_start_offset: fetched.offsets.log_start,
-        // A partition with an error keeps the field's default, an empty list (E76).
-        aborted_transactions: (committed_only || error != ErrorCode::None).then(Vec::new),
+        aborted_transactions: match error {
+            ErrorCode::None => committed_only.then(Vec::new),
+            // A partition that was not there to begin with keeps the field's default, an empty list (E76).
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
+                (!waited).then(Vec::new)
+            }
+            _ => None,
+        },
         preferred_read_replica: -1,
         records: Some(records),
         ..Default::default()

@@ -9,11 +9,12 @@ use crate::storage::Partition;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
-use rustka_wire::metadata_request::MetadataRequest;
+use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Bits of the operations Kafka knows for a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
@@ -47,18 +48,24 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let topics: Vec<MetadataResponseTopic<'_>> = match named {
         None => Vec::new(),
         Some(named) => {
+            if let Some(code) = misnamed(named, version) {
+                return refused(&request, named, code);
+            }
+            // Each is answered once (E21); where ids are given, names beside them are not looked at (E26).
+            let by_id = named.iter().any(|topic| !topic.topic_id.is_zero());
+            let mut seen = BTreeSet::new();
             let mut topics = Vec::with_capacity(named.len());
             for topic in named {
-                topics.push(match &topic.name {
-                    Some(name) if topic.topic_id.is_zero() || version < 12 => {
+                let name = topic.name.as_deref().unwrap_or_default();
+                if by_id != topic.topic_id.is_zero() && seen.insert((topic.topic_id, name)) {
+                    topics.push(if !by_id {
                         by_name(&request, name, may_create, topic_operations)
-                    }
-                    _ if version < 12 => unknown(ErrorCode::InvalidRequest, None, topic.topic_id),
-                    _ => match shared.topics.by_id(topic.topic_id) {
-                        Some(view) => known(&view, shared.node_id, topic_operations),
-                        None => unknown(ErrorCode::UnknownTopicId, None, topic.topic_id),
-                    },
-                });
+                    } else if let Some(view) = shared.topics.by_id(topic.topic_id) {
+                        known(&view, shared.node_id, topic_operations)
+                    } else {
+                        unknown(ErrorCode::UnknownTopicId, None, topic.topic_id)
+                    });
+                }
             }
             topics
         }
@@ -95,6 +102,32 @@ pub fn handle(request: Request<'_>) -> Outcome {
             );
         }
     })
+}
+
+/// Why the topics of a request make no sense: ids or no name before version 12, neither a name nor an id (E26).
+fn misnamed(named: &[MetadataRequestTopic<'_>], version: i16) -> Option<ErrorCode> {
+    let nameless = |topic: &MetadataRequestTopic<'_>| topic.name.is_none();
+    let with_id = |topic: &MetadataRequestTopic<'_>| !topic.topic_id.is_zero();
+    if version < 12 {
+        let wrong = named.iter().any(|topic| nameless(topic) || with_id(topic));
+        return wrong.then_some(ErrorCode::InvalidRequest);
+    }
+    let lost = !named.iter().any(with_id) && named.iter().any(nameless);
+    lost.then_some(ErrorCode::UnknownServerError)
+}
+
+/// An error of the whole request, told with every topic.
+fn refused(request: &Request<'_>, named: &[MetadataRequestTopic<'_>], code: ErrorCode) -> Outcome {
+    let topics = named.iter().map(|topic| MetadataResponseTopic {
+        name: Some(Cow::Borrowed(topic.name.as_deref().unwrap_or_default())),
+        ..unknown(code, None, topic.topic_id)
+    });
+    let response = MetadataResponse {
+        topics: topics.collect(),
+        error_code: code.code(),
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, request.header.version))
 }
 
 fn by_name<'n>(

@@ -48,9 +48,7 @@ fn end_offset(
             .ok_or(ErrorCode::UnknownTopicOrPartition)?;
         partition.with_state(|state| {
             check_current_leader_epoch(state.leader_epoch, asked.current_leader_epoch)?;
-            let end = state
-                .epochs
-                .end_offset_for(asked.leader_epoch, state.next_offset);
+            let end = state.end_offset_for(asked.leader_epoch);
             Ok((end.epoch, end.end_offset))
         })?
     };

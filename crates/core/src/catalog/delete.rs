@@ -42,16 +42,21 @@ impl<P: Clone> Catalog<P> {
             ));
         }
         let none = Uuid([0; 16]);
-        let mut given: BTreeMap<Target, usize> = BTreeMap::new();
+        let mut given: BTreeMap<Target, Times> = BTreeMap::new();
         for topic in topics {
-            *given.entry(self.target(topic)).or_default() += 1;
+            let times = given.entry(self.target(topic)).or_default();
+            match topic.name {
+                Some(_) => times.by_name += 1,
+                None => times.by_id += 1,
+            }
         }
         let mut refused_twice = BTreeSet::new();
         let mut deleted = Vec::with_capacity(topics.len());
         for topic in topics {
             let refuse = |why| Err(Refusal::new(ErrorCode::InvalidRequest, why));
             let target = self.target(topic);
-            let twice = given.get(&target).is_some_and(|times| *times > 1);
+            let times = given.get(&target).copied().unwrap_or_default();
+            let twice = times.by_name + times.by_id > 1;
             let result = match (&target, twice) {
                 (Target::Both, _) => refuse("A topic is named by its name or its id, not both."),
                 (Target::Neither, _) => refuse("Neither a name nor an id is given."),
@@ -64,13 +69,17 @@ impl<P: Clone> Catalog<P> {
                 (Target::UnknownId(_), false) => Err(ErrorCode::UnknownTopicId.into()),
                 (Target::UnknownName(_), false) => Err(ErrorCode::UnknownTopicOrPartition.into()),
             };
-            let (name, id) = match &result {
-                Ok(topic) => (Some(Arc::clone(&topic.name)), topic.id),
-                Err(_) => (topic.name.as_deref().map(Arc::from), topic.id),
-            };
-            let id = match (&result, &topic.name) {
-                (Err(_), Some(_)) if target != Target::Both => none,
-                _ => id,
+            let (name, id) = match (&result, &target) {
+                (Ok(topic), _) => (Some(Arc::clone(&topic.name)), topic.id),
+                // Named once either way: the answer says both.
+                (Err(_), Target::Topic(id)) if times.by_name > 0 && times.by_id > 0 => {
+                    (self.by_id(*id).map(|topic| Arc::clone(&topic.name)), *id)
+                }
+                (Err(_), Target::Both) => (topic.name.as_deref().map(Arc::from), topic.id),
+                (Err(_), _) => match &topic.name {
+                    Some(name) => (Some(Arc::from(name.as_str())), none),
+                    None => (None, topic.id),
+                },
             };
             deleted.push(Deleted { name, id, result });
         }
@@ -90,6 +99,13 @@ impl<P: Clone> Catalog<P> {
             None => Target::UnknownId(topic.id),
         }
     }
+}
+
+/// How often a request names one topic.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    by_name: usize,
+    by_id: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
