@@ -306,6 +306,31 @@ fn a_broker_with_our_defaults_differs_only_where_listed() {
     replay_all(false);
 }
 
+#[test]
+fn the_readme_has_a_row_for_every_difference_and_no_row_without_one() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).expect("README.md");
+    let (_, table) = readme
+        .split_once("## How Rustka differs from Kafka")
+        .expect("the table");
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---"));
+    // Rows with a star hold under --strict too, so no scenario can show them.
+    let said: BTreeSet<&str> = rows
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .filter(|line| !line.ends_with("* |"))
+        .filter_map(|line| line.split('|').nth(1))
+        .map(str::trim)
+        .collect();
+    let scenarios = Scenario::all(&folder()).expect("scenarios");
+    let shown: BTreeSet<&str> = scenarios
+        .iter()
+        .filter(|scenario| scenario.json["differences"].is_array())
+        .map(|scenario| scenario.json["row"].as_str().expect(&scenario.name))
+        .collect();
+    assert_eq!(said, shown);
+}
+
 /// What a stock Kafka serves that we do not yet: may only shrink.
 const MISSING_KEYS: &[i64] = &[
     17, 24, 25, 26, 27, 28, 29, 30, 31, 36, 38, 39, 40, 41, 48, 49, 50, 51, 65, 66, 68, 69, 76, 77,

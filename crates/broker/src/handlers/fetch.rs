@@ -33,6 +33,8 @@ const ANONYMOUS: u64 = 0;
 pub struct Handle {
     catalog_version: u64,
     found: Option<Result<Arc<Partition>, ErrorCode>>,
+    /// The topic's name, once it was found.
+    name: Option<Arc<str>>,
 }
 
 /// What a fetch wants apart from its partitions.
@@ -214,11 +216,21 @@ fn found<'e>(
         (handle.catalog_version, handle.found) = (version, None);
     }
     handle.found.get_or_insert_with(|| {
-        let (topic, unknown) = match &requested.topic {
-            TopicKey::Id(id) => (catalog.by_id(*id), ErrorCode::UnknownTopicId),
-            TopicKey::Name(name) => (catalog.by_name(name), ErrorCode::UnknownTopicOrPartition),
+        let topic = match &requested.topic {
+            TopicKey::Id(id) => catalog.by_id(*id).ok_or_else(|| match &handle.name {
+                // What was found by its id is missed by its name (E82).
+                Some(name) if catalog.by_name(name).is_some() => ErrorCode::InconsistentTopicId,
+                Some(_) => ErrorCode::UnknownTopicOrPartition,
+                None => ErrorCode::UnknownTopicId,
+            })?,
+            TopicKey::Name(name) => catalog
+                .by_name(name)
+                .ok_or(ErrorCode::UnknownTopicOrPartition)?,
         };
-        let partition = topic.ok_or(unknown)?.partition(requested.partition);
+        if handle.name.is_none() {
+            handle.name = Some(topic.name.clone());
+        }
+        let partition = topic.partition(requested.partition);
         partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
     })
 }

@@ -27,9 +27,16 @@ pub fn handle(request: Request<'_>) -> Outcome {
             ErrorCode::None
         }
         TRANSACTION => ErrorCode::None,
-        // Share groups have no coordinator here.
-        SHARE => ErrorCode::InvalidRequest,
-        _ => ErrorCode::UnknownServerError,
+        // Share groups have no coordinator here, and other types are none at all.
+        _ => ErrorCode::InvalidRequest,
+    };
+    let message = match (code, asked.key_type) {
+        // Up to v3 Kafka puts a text there even when all is well.
+        (ErrorCode::None, _) if version < 4 => "NONE",
+        (ErrorCode::None, _) => "",
+        (_, SHARE) if version < 4 => "share groups are not served",
+        (_, SHARE) => "",
+        _ => "unknown type of coordinator",
     };
     let (node_id, host, port) = if code == ErrorCode::None {
         let (host, port) = &shared.endpoint;
@@ -40,7 +47,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = if version < 4 {
         FindCoordinatorResponse {
             error_code: code.code(),
-            error_message: Some(Cow::Borrowed(message(code))),
+            error_message: Some(Cow::Borrowed(message)),
             node_id,
             host: Cow::Borrowed(host),
             port,
@@ -53,7 +60,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             host: Cow::Borrowed(host),
             port,
             error_code: code.code(),
-            ..Default::default()
+            error_message: Some(Cow::Borrowed(message)),
         });
         FindCoordinatorResponse {
             coordinators: coordinators.collect(),
@@ -61,13 +68,4 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
     };
     request.reply(|w| response.encode(w, version))
-}
-
-/// Up to v3 Kafka puts a text there even when all is well.
-fn message(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::None => "NONE",
-        ErrorCode::InvalidRequest => "share groups are not served",
-        _ => "unknown type of coordinator",
-    }
 }

@@ -210,7 +210,11 @@ impl Group {
 
     pub(super) fn answer_waiting(&self, d: &mut Desk, member: &Member, code: ErrorCode) {
         if let Some(parked) = member.joining {
-            let member_id = member.id.clone();
+            // Who is no member any more is told so without its id.
+            let member_id = match code {
+                ErrorCode::UnknownMemberId => Name::default(),
+                _ => member.id.clone(),
+            };
             self.answer(d, parked, Reply::Join(Err(JoinRefused { code, member_id })));
         }
         if let Some(parked) = member.syncing {

@@ -144,10 +144,10 @@ impl Group {
         let code = refused.code;
         let reply = Reply::Join(Err(JoinRefused { code, member_id }));
         d.reply(ticket, Some(&self.id), reply);
-        // A rejoining member for whom there is no room any more is out.
+        // A rejoining member for whom there is no room any more is out. The rebalance it came to ends when its time is
+        // over or when the next one joins.
         if full && self.members.contains(&join.member_id) {
             self.remove(d, &join.member_id, Cause::TooLarge);
-            self.after_removal(d, Cause::TooLarge);
         }
     }
 

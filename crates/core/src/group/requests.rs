@@ -117,12 +117,13 @@ impl Group {
     }
 
     pub(super) fn leave(&mut self, d: &mut Desk, leavers: Vec<Leaver>) -> Vec<Left> {
-        let mut gone = false;
+        let (mut gone, mut freed) = (false, false);
         let mut left = Vec::with_capacity(leavers.len());
         for leaver in leavers {
             let code = match self.leave_one(d, &leaver) {
                 Ok(was_member) => {
                     gone |= was_member;
+                    freed |= !was_member;
                     ErrorCode::None
                 }
                 Err(code) => code,
@@ -135,7 +136,7 @@ impl Group {
         }
         if gone {
             self.after_removal(d, Cause::Left);
-        } else {
+        } else if freed {
             self.complete_if_ready(d);
         }
         left
@@ -172,11 +173,8 @@ impl Group {
                 .filter(|_| is_stable)
                 .cloned()
                 .unwrap_or_default(),
-            assignment: if is_stable {
-                member.assignment.clone()
-            } else {
-                Bytes::default()
-            },
+            // The last one, until there is another.
+            assignment: member.assignment.clone(),
         });
         Described {
             state: self.state,
