@@ -47,10 +47,10 @@ pub fn encode(values: &[Vec<u8>], codec: Codec, txn: Option<&Txn>) -> Vec<u8> {
     encode_keyed(values, None, codec, txn)
 }
 
-/// The same; with keys when `keys` says how many different ones there are and which comes first.
+/// The same; with keys when there is a number for each.
 pub fn encode_keyed(
     values: &[Vec<u8>],
-    keys: Option<(usize, usize)>,
+    keys: Option<&[usize]>,
     codec: Codec,
     txn: Option<&Txn>,
 ) -> Vec<u8> {
@@ -60,8 +60,8 @@ pub fn encode_keyed(
         let mut r = W::default();
         r.i8(0).varint(0).varint(i as i64);
         match keys {
-            Some((count, first)) => {
-                let key = format!("key-{:08}", (first + i) % count);
+            Some(keys) => {
+                let key = format!("key-{:08}", keys[i]);
                 r.varint(key.len() as i64).0.extend(key.as_bytes());
             }
             None => {

@@ -107,9 +107,27 @@ fn fresh(src: &[u8], advice: i32) -> (f64, f64) {
     }
 }
 
+/// lz4 frames of the produce cases' batches, 64 values of 1 KiB: CPU seconds per GB.
+fn lz4_frames() -> f64 {
+    let events: Vec<u8> = (0..64)
+        .flat_map(|i| crate::batch::payload(1024, i + 7))
+        .collect();
+    1.0 / gbps(8_000.0 * events.len() as f64, || {
+        for _ in 0..8_000 {
+            let mut e = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            e.write_all(black_box(&events)).unwrap();
+            black_box(e.finish().unwrap());
+        }
+    })
+}
+
+/// Everything, or `--only lz4`.
 pub fn run(a: &Args) {
     let dir = a.str("dir", ".");
-    let mut out = Vec::new();
+    let mut out = vec![("lz4_frame_64k_s_per_gb", lz4_frames())];
+    if a.str("only", "") == "lz4" {
+        return stat::print(&out);
+    }
     // memory
     let n = 64 << 20;
     let (src, mut dst) = (vec![7u8; n], vec![0u8; n]);

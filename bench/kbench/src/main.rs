@@ -1,6 +1,7 @@
 //! kbench COMMAND --key value ...   One JSON object per run on standard output.
 mod args;
 mod batch;
+mod compact;
 mod consume;
 mod floor;
 mod group;
@@ -51,6 +52,7 @@ fn main() {
         "pending" => offsets::pending(&a),
         "commit" => offsets::commit(&a),
         "small" => small::run(&a),
+        "compact" => compact::run(&a),
         "search" => small::search(&a),
         "stall" => small::stall(&a),
         "txn" => txn::run(&a),
@@ -58,7 +60,7 @@ fn main() {
         "limits" => limits::run(&a),
         _ => {
             eprintln!(
-                "commands: ready create metadata conns produce consume latency idle-fetch small search stall \
+                "commands: ready create metadata conns produce consume latency idle-fetch small search stall compact \
                  rebalance idle-group pending commit txn limits floor"
             );
             std::process::exit(2);

@@ -58,7 +58,7 @@ fn create_topics(
 
 fn produce_one(c: &mut Conn, topic: &str, p: i32) -> std::io::Result<i16> {
     // with a key, as a compacted topic takes no record without
-    let b = batch::encode_keyed(&[b"hello".to_vec()], Some((1, 0)), Codec::None, None);
+    let b = batch::encode_keyed(&[b"hello".to_vec()], Some(&[0]), Codec::None, None);
     c.s.write_all(&batch::produce_frame(topic, p, 1, None, &b))?;
     c.recv()?;
     Ok(batch::produce_result(&c.buf[4..c.last]).0)

@@ -101,8 +101,9 @@ pub fn run(a: &Args) {
     let different = keys.div_ceil(per_batch).clamp(1, 4096);
     let batches: Vec<Vec<u8>> = (0..different)
         .map(|i| {
-            let keys = (keys > 0).then_some((keys, i * per_batch));
-            batch::encode_keyed(&values, keys, codec, None)
+            let own: Option<Vec<usize>> =
+                (keys > 0).then(|| (0..per_batch).map(|k| (i * per_batch + k) % keys).collect());
+            batch::encode_keyed(&values, own.as_deref(), codec, None)
         })
         .collect();
     let all: Vec<i32> = (0..parts).collect();

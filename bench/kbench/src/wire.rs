@@ -26,6 +26,7 @@ pub const CREATE_TOPICS: i16 = 19;
 pub const INIT_PRODUCER_ID: i16 = 22;
 pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
 pub const END_TXN: i16 = 26;
+pub const DESCRIBE_LOG_DIRS: i16 = 35;
 pub const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 
 static JOIN_GROUP_V: AtomicI16 = AtomicI16::new(2);

@@ -191,6 +191,10 @@ fn alter_this_broker(
 /// Tells a topic's partitions what its configs are now.
 fn configure(topic: &TopicRef) {
     for partition in &topic.partitions {
-        partition.set_evictable(topic.config.delete);
+        if topic.internal {
+            partition.set_evictable(topic.config.delete);
+        } else {
+            partition.obey(&topic.config);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::addresses::Addresses;
 use crate::clock::Clock;
+use crate::compaction::Compactor;
 use crate::config::LiveConfig;
 use crate::connection::Peer;
 use crate::groups::{self, Groups};
@@ -69,6 +70,8 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// Keeps the partitions' batches.
     pub engine: Arc<dyn Engine>,
+    /// Logs to be compacted.
+    pub compactor: Compactor,
     /// Counters.
     pub metrics: Metrics,
     /// Topics and their partitions.
@@ -172,6 +175,7 @@ impl Broker {
             handle.spawn(http::serve(listener, shared.clone()));
         }
         handle.spawn(crate::housekeeping::run(shared.clone()));
+        handle.spawn(crate::compaction::run(shared.clone()));
         handle.spawn(groups::run(shared.clone()));
         shared.state.send_replace(State::Serving);
         Ok(Broker {
@@ -217,6 +221,7 @@ impl Broker {
             pool: memory.pool.clone(),
             memory,
             engine,
+            compactor: Compactor::default(),
             metrics: Metrics::default(),
             topics: Topics::default(),
             sessions: FetchSessions::new(SessionLimits::new(

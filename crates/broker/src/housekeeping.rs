@@ -8,23 +8,32 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Between two rounds, in milliseconds.
 const ROUND_MS: i64 = 1_000;
 
+/// Retention is looked at at least this often.
+const RETENTION_MS_MAX: i64 = 10_000;
+
 /// Works until the broker stops.
 pub async fn run(shared: Arc<Shared>) {
     let mut state = shared.state.subscribe();
     let idle_max_ms = shared.config.fixed().connections_idle_ms_max;
-    let retention_ms = shared.config.fixed().log_retention_check_interval_ms.max(1);
+    let retention_ms = shared.config.fixed().log_retention_check_interval_ms;
+    // More often than Kafka does by default: chunks are small, and memory is dear.
+    let retention_ms = retention_ms.clamp(1, RETENTION_MS_MAX);
     let mut next_retention_ms = 0;
     loop {
         let now = shared.clock.now();
         if now.monotonic_ms >= next_retention_ms {
             retain(&shared);
-            next_retention_ms = now.monotonic_ms.saturating_add(retention_ms.min(10_000));
+            next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
         if idle_max_ms >= 0 {
             close_idle(&shared, now.monotonic_ms.saturating_sub(idle_max_ms));
         }
+        let next_round_ms = now
+            .monotonic_ms
+            .saturating_add(ROUND_MS)
+            .min(next_retention_ms);
         tokio::select! {
-            () = shared.clock.sleep_until(now.monotonic_ms.saturating_add(ROUND_MS)) => {}
+            () = shared.clock.sleep_until(next_round_ms) => {}
             () = reached(&mut state, |state| state == State::Stopped) => return,
         }
     }

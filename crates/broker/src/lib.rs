@@ -13,6 +13,7 @@ pub mod apis;
 pub mod broker;
 pub mod buffer;
 pub mod clock;
+pub mod compaction;
 pub mod config;
 pub mod connection;
 pub mod groups;

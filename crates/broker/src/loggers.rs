@@ -15,6 +15,7 @@ pub const ROOT: &str = "root";
 const LOGGERS: &[&str] = &[
     "rustka",
     "rustka::broker",
+    "rustka::compaction",
     "rustka::groups",
     "rustka::housekeeping",
     "rustka::http",

@@ -29,6 +29,14 @@ pub struct Metrics {
     pub batches_in: AtomicU64,
     /// Chunks dropped because the memory limit was reached.
     pub chunks_evicted: AtomicU64,
+    /// Rounds of compaction.
+    pub compactions: AtomicU64,
+    /// Bytes of batches that compaction went over.
+    pub compaction_bytes_read: AtomicU64,
+    /// Bytes of batches that it left.
+    pub compaction_bytes_kept: AtomicU64,
+    /// Records that it dropped.
+    pub compaction_records_dropped: AtomicU64,
     closed: Mutex<Closed>,
 }
 
@@ -50,6 +58,10 @@ impl Default for Metrics {
             bytes_out: AtomicU64::new(0),
             batches_in: AtomicU64::new(0),
             chunks_evicted: AtomicU64::new(0),
+            compactions: AtomicU64::new(0),
+            compaction_bytes_read: AtomicU64::new(0),
+            compaction_bytes_kept: AtomicU64::new(0),
+            compaction_records_dropped: AtomicU64::new(0),
             closed: Mutex::default(),
         }
     }
@@ -156,6 +168,30 @@ impl Metrics {
             "counter",
             "Chunks dropped at the memory limit.",
             count(&self.chunks_evicted),
+        );
+        line(
+            "rustka_compactions_total",
+            "counter",
+            "Rounds of compaction over one partition.",
+            count(&self.compactions),
+        );
+        line(
+            "rustka_compaction_bytes_read_total",
+            "counter",
+            "Bytes of record batches that compaction went over.",
+            count(&self.compaction_bytes_read),
+        );
+        line(
+            "rustka_compaction_bytes_kept_total",
+            "counter",
+            "Bytes of record batches that compaction left.",
+            count(&self.compaction_bytes_kept),
+        );
+        line(
+            "rustka_compaction_records_dropped_total",
+            "counter",
+            "Records that compaction dropped.",
+            count(&self.compaction_records_dropped),
         );
         line(
             "rustka_memory_bytes",

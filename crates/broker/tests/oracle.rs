@@ -102,6 +102,7 @@ impl Stage {
         while left_ms > 0 {
             let step_ms = left_ms.min(STEP_MS);
             self.runtime.block_on(self.world.advance_ms(step_ms));
+            self.runtime.block_on(self.world.compacted());
             left_ms -= step_ms;
         }
     }

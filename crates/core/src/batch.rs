@@ -10,7 +10,8 @@ use std::fmt;
 
 pub use builder::{BatchBuilder, NewRecord, end_transaction_marker};
 pub use records::{HeaderIter, Headers, Record, Records};
-pub use rewrite::{EndTransaction, read_marker, recompress};
+pub use rewrite::{EndTransaction, Storage, read_marker, rebuild};
+pub(crate) use rewrite::{finish, put_record};
 
 use crate::compression::{Codec, CompressionError, decompress};
 use crate::error::{ErrorCode, Refusal};
@@ -252,6 +253,19 @@ impl BatchHeader {
     /// Whether `base_timestamp` says when tombstones may go (set by compaction).
     pub fn has_delete_horizon(&self) -> bool {
         self.attributes & DELETE_HORIZON_BIT != 0
+    }
+
+    /// Names another codec.
+    pub(crate) fn set_codec(&mut self, codec: Codec) {
+        self.attributes = self.attributes & !CODEC_BITS | i16::from(codec.id());
+    }
+
+    /// Says whether `base_timestamp` is when tombstones may go.
+    pub(crate) fn set_delete_horizon(&mut self, has: bool) {
+        self.attributes &= !DELETE_HORIZON_BIT;
+        if has {
+            self.attributes |= DELETE_HORIZON_BIT;
+        }
     }
 
     /// Whether an idempotent or transactional producer wrote it.

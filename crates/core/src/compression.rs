@@ -127,42 +127,56 @@ pub fn compress(
     level: Option<i32>,
     bytes: &[u8],
 ) -> Result<Vec<u8>, CompressionError> {
+    let mut out = Vec::new();
+    compress_onto(codec, level, bytes, &mut out)?;
+    Ok(out)
+}
+
+/// The same, added to what `out` holds already.
+pub fn compress_onto(
+    codec: Codec,
+    level: Option<i32>,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
     match codec {
-        Codec::None => Ok(bytes.to_vec()),
+        Codec::None => out.extend_from_slice(bytes),
         Codec::Gzip => {
             let level = match level {
                 None | Some(-1) => flate2::Compression::default(),
                 Some(level @ 0..=9) => flate2::Compression::new(level.unsigned_abs()),
                 Some(level) => return Err(CompressionError::Level(level)),
             };
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            let mut encoder = flate2::write::GzEncoder::new(out, level);
             encoder
                 .write_all(bytes)
-                .and_then(|()| encoder.finish())
-                .map_err(|_| CompressionError::Corrupt("gzip"))
+                .and_then(|()| encoder.finish().map(|_| ()))
+                .map_err(|_| CompressionError::Corrupt("gzip"))?;
         }
-        Codec::Snappy => compress_snappy(bytes),
+        Codec::Snappy => compress_snappy(bytes, out)?,
         Codec::Lz4 => {
             // Kafka's Java reader refuses blocks that depend on each other.
             let frame = lz4_flex::frame::FrameInfo::new()
                 .block_mode(lz4_flex::frame::BlockMode::Independent)
                 .block_size(lz4_flex::frame::BlockSize::Max64KB);
-            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::new());
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, out);
             encoder
                 .write_all(bytes)
                 .map_err(|_| CompressionError::Corrupt("lz4"))?;
             encoder
                 .finish()
-                .map_err(|_| CompressionError::Corrupt("lz4"))
+                .map_err(|_| CompressionError::Corrupt("lz4"))?;
         }
         Codec::Zstd => {
             let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
             if !zstd::compression_level_range().contains(&level) {
                 return Err(CompressionError::Level(level));
             }
-            zstd::stream::encode_all(bytes, level).map_err(|_| CompressionError::Corrupt("zstd"))
+            zstd::stream::copy_encode(bytes, out, level)
+                .map_err(|_| CompressionError::Corrupt("zstd"))?;
         }
     }
+    Ok(())
 }
 
 fn read_bounded(
@@ -239,9 +253,9 @@ fn append_snappy_block(
     }
 }
 
-fn compress_snappy(bytes: &[u8]) -> Result<Vec<u8>, CompressionError> {
+fn compress_snappy(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     const CORRUPT: CompressionError = CompressionError::Corrupt("snappy");
-    let mut out = Vec::with_capacity(XERIAL_HEADER_BYTES + bytes.len() / 2);
+    out.reserve(XERIAL_HEADER_BYTES + bytes.len() / 2);
     out.extend_from_slice(&XERIAL_MAGIC);
     out.extend_from_slice(&1i32.to_be_bytes());
     out.extend_from_slice(&1i32.to_be_bytes());
@@ -252,7 +266,7 @@ fn compress_snappy(bytes: &[u8]) -> Result<Vec<u8>, CompressionError> {
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&packed);
     }
-    Ok(out)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! One partition's log: which offsets exist and who may append. Holds no bytes; engines do.
 
+pub mod compaction;
 pub mod timestamps;
 
 use crate::batch::BatchHeader;
 use crate::epochs::{EpochEnd, Epochs};
 use crate::error::{ErrorCode, Refusal};
+use crate::log::compaction::History;
 use crate::producers::{AbortedTransaction, Attempt, Check, Marker, ProducerInfo, Producers};
 use crate::time::Now;
 
@@ -245,6 +247,21 @@ impl PartitionState {
         match &self.producers {
             Some(producers) => producers.aborted_between(start, end).collect(),
             None => Vec::new(),
+        }
+    }
+
+    /// What compaction has to know about what was written so far.
+    pub fn history(&self) -> History {
+        match &self.producers {
+            Some(producers) => producers.history(),
+            None => History::default(),
+        }
+    }
+
+    /// Forgets aborted transactions of which compaction left no record.
+    pub fn forget_aborted(&mut self, emptied: &[AbortedTransaction]) {
+        if let Some(producers) = &mut self.producers {
+            producers.forget_aborted(emptied);
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::batch::BatchHeader;
 use crate::error::{ErrorCode, Refusal};
 use crate::log::Origin;
+use crate::log::compaction::{History, LastWrite};
 
 /// How many batches of a producer are remembered; Kafka's clients have no more in flight.
 const WINDOW: usize = 5;
@@ -331,6 +332,24 @@ impl Producers {
             .aborted
             .partition_point(|txn| txn.last_offset < log_start);
         self.aborted.drain(..gone);
+    }
+
+    /// What compaction has to know: aborted transactions and everybody's last write.
+    pub fn history(&self) -> History {
+        let last_writes = self.by_id.iter().map(|(id, producer)| LastWrite {
+            producer_id: *id,
+            epoch: producer.epoch,
+            last_offset: producer.batches().last().map(|last| last.last_offset),
+        });
+        History {
+            aborted: self.aborted.clone(),
+            last_writes: last_writes.collect(),
+        }
+    }
+
+    /// Forgets aborted transactions of which no record is left.
+    pub fn forget_aborted(&mut self, emptied: &[AbortedTransaction]) {
+        self.aborted.retain(|txn| !emptied.contains(txn));
     }
 
     /// Forgets producers without an open transaction that have been silent for `expiration_ms`; says how many.

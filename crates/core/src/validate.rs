@@ -2,7 +2,7 @@
 
 use crate::batch::{
     self, BatchError, BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, OVERHEAD_BYTES, Record, Records,
-    record_bytes,
+    Storage, rebuild, record_bytes,
 };
 use crate::compression::Codec;
 use crate::error::{ErrorCode, Refusal};
@@ -39,6 +39,8 @@ pub struct Rules {
     pub before_max_ms: i64,
     /// `message.timestamp.after.max.ms`.
     pub after_max_ms: i64,
+    /// How batches are stored (`compression.type`); nothing: as their producer compressed them.
+    pub storage: Option<Storage>,
     /// Whether to look into compressed batches.
     pub inflate: Inflate,
     /// More than this is never inflated.
@@ -56,6 +58,7 @@ impl Default for Rules {
             log_append_time: false,
             before_max_ms: i64::MAX,
             after_max_ms: 3_600_000,
+            storage: None,
             inflate: Inflate::Never,
             inflate_bytes_max: 64 << 20,
         }
@@ -75,6 +78,8 @@ pub struct Validated {
     pub log_append_time_ms: i64,
     /// Whether the header was trusted instead of walking the records.
     pub shallow: bool,
+    /// The batch in the topic's codec, to be appended in the place of what the producer sent.
+    pub rebuilt: Option<Vec<u8>>,
 }
 
 /// A batch that is refused, and which of its records are to blame.
@@ -157,39 +162,90 @@ pub fn validate_shape(records: &[u8], produce_version: i16) -> Result<BatchHeade
 
 /// Whether `validate_produce` will have to inflate the batch, which may take long.
 pub fn needs_inflate(header: &BatchHeader, rules: &Rules) -> bool {
-    header.is_compressed() && (rules.compacted || rules.inflate == Inflate::Always)
+    header.is_compressed()
+        && (rules.compacted
+            || rules.inflate == Inflate::Always
+            || new_storage(header, rules).is_some())
+}
+
+/// Whether `validate_produce` will have to compress the batch anew, which takes long.
+pub fn needs_rebuild(header: &BatchHeader, rules: &Rules) -> bool {
+    new_storage(header, rules).is_some()
+}
+
+/// What the records have to be stored in, if it is not what they are in. As in Kafka, the level alone is no reason.
+fn new_storage(header: &BatchHeader, rules: &Rules) -> Option<Storage> {
+    let sent = header.compression().ok()?;
+    rules.storage.filter(|storage| storage.codec != sent)
 }
 
 /// Checks a client's records for one partition and sets their max timestamp in place.
 pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<Validated, Invalid> {
     let header = validate_shape(records, rules.produce_version)?;
     validate_header(records, &header, rules)?;
-    let walked = if header.is_compressed() && !needs_inflate(&header, rules) {
+    if header.is_compressed() && !needs_inflate(&header, rules) {
         check_header_time(&header, rules, now)?;
-        None
-    } else {
-        let bytes = record_bytes(records, &header, rules.inflate_bytes_max)?;
-        Some(walk(&bytes, &header, rules, now)?)
-    };
-    if header.total_bytes() > rules.segment_bytes {
-        return Err(Refusal::new(
-            ErrorCode::RecordListTooLarge,
-            format!(
-                "the batch of {} bytes is larger than a segment of {}",
-                header.total_bytes(),
-                rules.segment_bytes
-            ),
-        )
-        .into());
+        check_segment(header.total_bytes(), rules)?;
+        let max_timestamp = if rules.log_append_time {
+            now.wall_ms
+        } else {
+            header.max_timestamp
+        };
+        let offset_of_max = rules.log_append_time.then_some(0);
+        let valid = as_sent(records, rules, max_timestamp, offset_of_max, now)?;
+        return Ok(Validated {
+            shallow: true,
+            ..valid
+        });
     }
-    let (max_timestamp, offset_of_max_timestamp) = match (rules.log_append_time, walked) {
-        (true, _) => (now.wall_ms, Some(0)),
-        (false, Some(walked)) => (walked.max_timestamp, Some(walked.offset_delta)),
-        (false, None) => (header.max_timestamp, None),
+    let bytes = record_bytes(records, &header, rules.inflate_bytes_max)?;
+    let walked = walk(&bytes, &header, rules, now)?;
+    let (max_timestamp, offset_of_max) = if rules.log_append_time {
+        (now.wall_ms, 0)
+    } else {
+        (walked.max_timestamp, walked.offset_delta)
     };
-    batch::set_max_timestamp(records, rules.log_append_time, max_timestamp);
+    let Some(storage) = new_storage(&header, rules) else {
+        check_segment(header.total_bytes(), rules)?;
+        drop(bytes);
+        return as_sent(records, rules, max_timestamp, Some(offset_of_max), now);
+    };
+    let rebuilt = rebuild(
+        &header,
+        &bytes,
+        storage,
+        rules.log_append_time,
+        max_timestamp,
+    )?;
+    check_size(rebuilt.len(), rules)?;
+    check_segment(rebuilt.len(), rules)?;
+    let valid = validated(&rebuilt, rules, max_timestamp, Some(offset_of_max), now)?;
     Ok(Validated {
-        header: BatchHeader::parse(records)?,
+        rebuilt: Some(rebuilt),
+        ..valid
+    })
+}
+
+fn as_sent(
+    records: &mut [u8],
+    rules: &Rules,
+    max_timestamp: i64,
+    offset_of_max_timestamp: Option<i32>,
+    now: Now,
+) -> Result<Validated, Invalid> {
+    batch::set_max_timestamp(records, rules.log_append_time, max_timestamp);
+    validated(records, rules, max_timestamp, offset_of_max_timestamp, now)
+}
+
+fn validated(
+    batch: &[u8],
+    rules: &Rules,
+    max_timestamp: i64,
+    offset_of_max_timestamp: Option<i32>,
+    now: Now,
+) -> Result<Validated, Invalid> {
+    Ok(Validated {
+        header: BatchHeader::parse(batch)?,
         max_timestamp,
         offset_of_max_timestamp,
         log_append_time_ms: if rules.log_append_time {
@@ -197,8 +253,27 @@ pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<V
         } else {
             -1
         },
-        shallow: walked.is_none(),
+        shallow: false,
+        rebuilt: None,
     })
+}
+
+fn check_size(bytes: usize, rules: &Rules) -> Result<(), Refusal> {
+    if bytes <= rules.max_message_bytes {
+        return Ok(());
+    }
+    let max = rules.max_message_bytes;
+    let message = format!("the batch has {bytes} bytes and max.message.bytes is {max}");
+    Err(Refusal::new(ErrorCode::MessageTooLarge, message))
+}
+
+fn check_segment(bytes: usize, rules: &Rules) -> Result<(), Refusal> {
+    if bytes <= rules.segment_bytes {
+        return Ok(());
+    }
+    let max = rules.segment_bytes;
+    let message = format!("the batch of {bytes} bytes is larger than a segment of {max}");
+    Err(Refusal::new(ErrorCode::RecordListTooLarge, message))
 }
 
 fn validate_header(records: &[u8], header: &BatchHeader, rules: &Rules) -> Result<(), Invalid> {
@@ -208,17 +283,7 @@ fn validate_header(records: &[u8], header: &BatchHeader, rules: &Rules) -> Resul
             "the offsets of a produced batch begin at 0",
         );
     }
-    if header.total_bytes() > rules.max_message_bytes {
-        return Err(Refusal::new(
-            ErrorCode::MessageTooLarge,
-            format!(
-                "the batch has {} bytes and max.message.bytes is {}",
-                header.total_bytes(),
-                rules.max_message_bytes
-            ),
-        )
-        .into());
-    }
+    check_size(header.total_bytes(), rules)?;
     if !batch::crc_matches(records) {
         return invalid(ErrorCode::CorruptMessage, "the CRC does not match");
     }

@@ -5,9 +5,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
+use rustka_core::compression::{Codec, compress, decompress};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
 
 use crate::schema::Error;
 
@@ -48,11 +47,8 @@ pub fn encode(description: &Value) -> Result<Vec<u8>, Error> {
         .iter()
         .position(|c| *c == codec)
         .ok_or("no such codec")? as i64;
-    if codec == "gzip" {
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
-        packer.write_all(&body).map_err(|e| e.to_string())?;
-        body = packer.finish().map_err(|e| e.to_string())?;
-    }
+    let packer = Codec::from_id(codec_bits as u8).ok_or("no such codec")?;
+    body = compress(packer, None, &body).map_err(|e| e.to_string())?;
     let count = records.len() as i64;
     let attributes =
         codec_bits | flag("log_append_time", 8) | flag("transactional", 16) | flag("control", 32);
@@ -141,29 +137,24 @@ fn decode_batch(batch: &[u8]) -> Option<Value> {
     let attributes = field::<2>(batch, 21).map(i16::from_be_bytes)?;
     let packed = batch.get(HEADER_BYTES..)?;
     let codec = *CODECS.get(usize::try_from(attributes & 7).ok()?)?;
-    let body = match codec {
-        "none" => Some(packed.to_vec()),
-        "gzip" => {
-            let mut body = Vec::new();
-            flate2::read::GzDecoder::new(packed)
-                .read_to_end(&mut body)
-                .ok()
-                .map(|_| body)
-        }
-        _ => None,
-    };
+    let body = decompress(Codec::from_id((attributes & 7) as u8)?, packed, usize::MAX);
     let records = match body {
-        Some(body) => decode_records(&body).unwrap_or(json!("malformed")),
-        None => json!(STANDARD.encode(packed)),
+        Ok(body) => decode_records(&body).unwrap_or(json!("malformed")),
+        Err(_) => json!(STANDARD.encode(packed)),
     };
-    Some(json!({
+    let mut described = json!({
         "base_offset": long(0)?, "partition_leader_epoch": int(12)?, "magic": batch.get(16)?,
         "crc_matches": u32::from_be_bytes(field(batch, 17)?) == crc32c::crc32c(batch.get(21..)?),
         "codec": codec, "log_append_time": attributes & 8 != 0, "transactional": attributes & 16 != 0, "control": attributes & 32 != 0,
         "last_offset_delta": int(23)?, "base_timestamp": long(27)?, "max_timestamp": long(35)?,
         "producer_id": long(43)?, "producer_epoch": field::<2>(batch, 51).map(i16::from_be_bytes)?, "base_sequence": int(53)?,
         "count": int(57)?, "records": records,
-    }))
+    });
+    // Only compacted batches have one.
+    if attributes & 64 != 0 {
+        described["delete_horizon"] = json!(true);
+    }
+    Some(described)
 }
 
 fn decode_records(mut bytes: &[u8]) -> Option<Value> {

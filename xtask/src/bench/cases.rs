@@ -93,6 +93,16 @@ pub const GOALS: &[Goal] = &[
     goal("idle-group", "cpu_us_per_heartbeat", Limit::Ratio(1.3)),
     goal("idle-group", "rss_kib_per_member", Limit::Most(4.0)),
     goal("commit", "cpu_us_per_req", Limit::Ratio(4.0)),
+    goal("compact-0.1", "largest_over_live", Limit::Most(1.3)),
+    goal("compact-0.1", "cpu_s_per_gb_read", Limit::Most(1.0)),
+    goal("compact-0.1", "small_p99_ms", Limit::Most(20.0)),
+    goal("compact-0.1", "produce_p99_ratio", Limit::Most(3.0)),
+    goal("compact-0.5", "largest_over_live", Limit::Most(2.2)),
+    goal("compact-0.5", "cpu_s_per_gb_read", Limit::Most(1.0)),
+    goal("compact-0.5", "small_p99_ms", Limit::Most(20.0)),
+    goal("compact-0.5", "produce_p99_ratio", Limit::Most(3.0)),
+    goal("store-lz4", "cpu_over_codec", Limit::Most(1.3)),
+    goal("small-under-lz4", "p99_ms", Limit::Most(20.0)),
 ];
 
 const BASE: Case = Case {
@@ -261,6 +271,41 @@ pub const CASES: &[Case] = &[
             "stall",
             "200 readers that never read, and a producer",
             Load::One(1, "stall --readers 200 --secs 20"),
+        )
+    },
+    Case {
+        without: &["floor"],
+        scripts: &[("rustka", "rustka-metrics")],
+        ..figures(
+            "compact-0.1",
+            "10^5 keys of 1 KiB overwritten at random, min.cleanable.dirty.ratio 0.1",
+            Load::Own(|p| compact(p, "0.1")),
+        )
+    },
+    Case {
+        without: &["floor"],
+        scripts: &[("rustka", "rustka-metrics")],
+        ..figures(
+            "compact-0.5",
+            "the same at the default ratio",
+            Load::Own(|p| compact(p, "0.5")),
+        )
+    },
+    Case {
+        without: &["floor"],
+        ..figures(
+            "store-lz4",
+            "1 KiB values in batches of 64 that the broker stores as lz4, against the codec alone",
+            Load::Own(store_lz4),
+        )
+    },
+    Case {
+        scripts: &[("rustka", "rustka-50m"), ("kafka", "kafka-50m")],
+        without: &["floor"],
+        ..figures(
+            "small-under-lz4",
+            "small requests while 50 MB batches come that the broker stores as lz4",
+            Load::Own(small_under_lz4),
         )
     },
     Case {
@@ -526,6 +571,61 @@ fn small_under_zstd(p: &mut Peer) -> Result<(), String> {
         }
     }
     p.row("small-under-zstd", figures?);
+    Ok(())
+}
+
+/// The same load on a topic that deletes at the size of the live data: what is more than that is compaction's.
+fn compact(p: &mut Peer, ratio: &str) -> Result<(), String> {
+    let metrics = p.port() + 1;
+    let load = format!("--keys 100000 --secs 20 --rate-mb 40 --metrics {metrics}");
+    p.load("create --name deletes --config retention.bytes=110000000")?;
+    let without = p.load(&format!("compact --topic deletes {load}"))?;
+    p.load(&format!(
+        "create --name t --config cleanup.policy=compact,min.cleanable.dirty.ratio={ratio}"
+    ))?;
+    let mut figures = p.load(&format!("compact --topic t {load}"))?;
+    let more = |name| figure(&figures, name) - figure(&without, name);
+    let read = figure(&figures, "compaction_read_bytes");
+    let per_gb_read = more("broker_cpu_s") / read * 1e9;
+    let per_gb_written = more("cpu_s_per_written_gb");
+    let slower = figure(&figures, "produce_p99_ms") / figure(&without, "produce_p99_ms");
+    figures.push(("cpu_s_per_gb_read".to_owned(), per_gb_read));
+    figures.push(("cpu_s_more_per_gb_written".to_owned(), per_gb_written));
+    figures.push(("produce_p99_ratio".to_owned(), slower));
+    p.row(&format!("compact-{ratio}"), figures);
+    Ok(())
+}
+
+/// What storing costs beyond taking the same batches as they are, as a ratio to the codec on one thread.
+fn store_lz4(p: &mut Peer) -> Result<(), String> {
+    let load = "produce --msgs 1200000";
+    p.load("create --name plain")?;
+    p.load("create --name t --config compression.type=lz4")?;
+    p.load(&format!("{load} --topic plain --secs 2"))?;
+    let plain = p.load(&format!("{load} --topic plain"))?;
+    let mut figures = p.load(&format!("{load} --topic t"))?;
+    let limits = p.load("limits --only lz4")?;
+    let codec = figure(&limits, "lz4_frame_64k_s_per_gb");
+    let more = figure(&figures, "cpu_s_per_gb") - figure(&plain, "cpu_s_per_gb");
+    figures.push(("codec_s_per_gb".to_owned(), codec));
+    figures.push(("cpu_over_codec".to_owned(), more / codec));
+    p.row("store-lz4", figures);
+    Ok(())
+}
+
+/// Batches of 500 × 100 kB that come as they are and are stored in lz4.
+fn small_under_lz4(p: &mut Peer) -> Result<(), String> {
+    p.load("create --name t --config max.message.bytes=52428800,compression.type=lz4")?;
+    let batches = "produce --topic t --size 100000 --batch 500 --inflight 2";
+    p.load(&format!("{batches} --msgs 1000"))?;
+    let mut other = p.beside(&format!("{batches} --msgs 50000000 --secs 14"))?;
+    settle();
+    let figures = p.load("small --conns 10 --rate 200 --secs 10");
+    let ended = other.wait().map_err(|e| format!("kbench: {e}"))?;
+    if !ended.success() {
+        return Err(format!("the load beside it failed: {ended}"));
+    }
+    p.row("small-under-lz4", figures?);
     Ok(())
 }
 

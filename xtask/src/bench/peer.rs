@@ -122,6 +122,12 @@ impl<'a> Peer<'a> {
             .map_or_else(String::new, |line| format!(": {line}"))
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        let port = self.address.rsplit(':').next();
+        port.and_then(|port| port.parse().ok()).unwrap_or(0)
+    }
+
     /// Keeps figures under the name of a row.
     pub fn row(&mut self, case: &str, figures: Figures) {
         self.rows.push((case.to_owned(), figures));

@@ -10,6 +10,7 @@ use rustka_core::catalog::{
 };
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::Refusal;
+use rustka_core::names::is_internal;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{
@@ -94,12 +95,13 @@ fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> 
 
 /// An empty partition for a new place in the catalog.
 pub fn new_partition(shared: &Shared, seed: &PartitionSeed<'_>) -> Arc<Partition> {
-    Partition::new(
-        &*shared.engine,
-        seed.id,
-        i32::try_from(seed.partition).unwrap_or(i32::MAX),
-        seed.config.delete,
-    )
+    let index = i32::try_from(seed.partition).unwrap_or(i32::MAX);
+    let partition = Partition::new(&*shared.engine, seed.id, index, seed.config.delete);
+    // Journals are compacted by those who write them.
+    if !is_internal(seed.name) {
+        partition.obey(seed.config);
+    }
+    partition
 }
 
 /// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22).

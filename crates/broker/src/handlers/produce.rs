@@ -8,11 +8,13 @@ use crate::request::{Frame, Outcome, Request, Respond};
 use crate::storage::{Incoming, Partition};
 use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
+use rustka_core::compression::Codec;
 use rustka_core::config::TopicConfig;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
 use rustka_core::validate::{
-    Inflate, Invalid, Rules, needs_inflate, validate_produce, validate_shape,
+    Inflate, Invalid, Rules, Validated, needs_inflate, needs_rebuild, validate_produce,
+    validate_shape,
 };
 use rustka_wire::codec::{Reader, Records, Uuid};
 use rustka_wire::produce_request::ProduceRequest;
@@ -27,6 +29,10 @@ use std::sync::Arc;
 const KEEP_BYTES_MIN: usize = 16 << 10;
 /// Compressed batches above this size are validated on the work pool instead of the connection's thread.
 const INLINE_INFLATE_BYTES_MAX: usize = 16 << 10;
+/// Batches that have to be compressed go to the work pool above this size, with a codec that takes its time.
+const INLINE_SLOW_DEFLATE_BYTES_MAX: usize = 16 << 10;
+/// The same for a codec that is about as fast as memory.
+const INLINE_FAST_DEFLATE_BYTES_MAX: usize = 256 << 10;
 /// A compressed batch may inflate to this much while it is validated.
 const INFLATE_BYTES_MAX: usize = 64 << 20;
 /// The client id that may write to internal topics, as in Kafka.
@@ -115,24 +121,28 @@ fn long(request: &Request<'_>, plan: &Plan) -> bool {
     plan.topics.iter().any(|topic| {
         topic.partitions.iter().any(|(index, range)| {
             let Some(range) = range else { return false };
-            if range.len() <= INLINE_INFLATE_BYTES_MAX {
+            if range.len() <= INLINE_INFLATE_BYTES_MAX.min(INLINE_SLOW_DEFLATE_BYTES_MAX) {
                 return false;
             }
             let Ok(header) = BatchHeader::parse(&frame[range.clone()]) else {
                 return false;
             };
-            if !header.is_compressed() {
-                return false;
-            }
-            let found = find(request.shared, topic, *index, by_id);
-            found.is_ok_and(|(topic, _)| {
-                needs_inflate(
-                    &header,
-                    &rules(&topic.config, request.header.version, request.shared),
-                )
+            find(request.shared, topic, *index, by_id).is_ok_and(|(topic, _)| {
+                let rules = rules(&topic.config, request.header.version, request.shared);
+                takes_long(&header, &rules, range.len())
             })
         })
     })
+}
+
+fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
+    let inflates = needs_inflate(header, rules) && bytes > INLINE_INFLATE_BYTES_MAX;
+    let codec = rules.storage.map_or(Codec::None, |storage| storage.codec);
+    let deflate_bytes_max = match codec {
+        Codec::Gzip | Codec::Zstd => INLINE_SLOW_DEFLATE_BYTES_MAX,
+        Codec::None | Codec::Snappy | Codec::Lz4 => INLINE_FAST_DEFLATE_BYTES_MAX,
+    };
+    inflates || needs_rebuild(header, rules) && bytes > deflate_bytes_max
 }
 
 fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rules {
@@ -145,6 +155,7 @@ fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rules {
         log_append_time: config.log_append_time,
         before_max_ms: config.timestamp_before_max_ms,
         after_max_ms: config.timestamp_after_max_ms,
+        storage: config.storage(),
         inflate: if shared.config.fixed().validate_compressed {
             Inflate::Always
         } else {
@@ -407,13 +418,7 @@ fn append_copied(
         shared.clock.now(),
     )
     .map_err(|invalid| Refused::late(invalid, &partition))?;
-    append(
-        shared,
-        &partition,
-        Incoming::Copied(records),
-        &valid.header,
-        valid.log_append_time_ms,
-    )
+    append(shared, &partition, Incoming::Copied(records), valid)
 }
 
 fn append_kept(
@@ -431,34 +436,39 @@ fn append_kept(
         shared.clock.now(),
     )
     .map_err(|invalid| Refused::late(invalid, &partition))?;
-    append(
-        shared,
-        &partition,
-        Incoming::Kept(batch),
-        &valid.header,
-        valid.log_append_time_ms,
-    )
+    append(shared, &partition, Incoming::Kept(batch), valid)
 }
 
 fn append(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-    incoming: Incoming<'_>,
-    header: &BatchHeader,
-    log_append_time_ms: i64,
+    sent: Incoming<'_>,
+    mut valid: Validated,
 ) -> Result<Accepted, Refused> {
     use std::sync::atomic::Ordering::Relaxed;
     shared.engine.make_room()?;
+    let incoming = match &mut valid.rebuilt {
+        Some(rebuilt) => Incoming::Copied(rebuilt),
+        None => sent,
+    };
+    let header = &valid.header;
     let appended = partition
         .append(incoming, header, Origin::Client, shared.clock.now())
         .map_err(|refusal| Refused::late(refusal.into(), partition))?;
+    if appended.compaction_due {
+        shared.compactor.submit(partition);
+    }
     shared
         .metrics
         .bytes_in
         .fetch_add(header.total_bytes() as u64, Relaxed);
     shared.metrics.batches_in.fetch_add(1, Relaxed);
     // A duplicate tells the time of its original, also where the topic keeps the producers' own times (E63).
-    let log_append_time_ms = appended.duplicate_timestamp.unwrap_or(log_append_time_ms);
+    let log_append_time_ms = match (appended.duplicate_timestamp, appended.append_time_ms) {
+        (Some(original), _) => original,
+        (None, Some(stamped)) => stamped,
+        (None, None) => valid.log_append_time_ms,
+    };
     Ok(Accepted {
         base_offset: appended.base_offset,
         log_append_time_ms,

@@ -82,6 +82,15 @@ pub enum Incoming<'a> {
 }
 
 impl Incoming<'_> {
+    /// Gives all records this time, and the batch the checksum that goes with it.
+    pub(super) fn stamp(&mut self, append_time_ms: i64) {
+        let bytes = match self {
+            Incoming::Copied(bytes) => &mut **bytes,
+            Incoming::Kept(buffer) => &mut **buffer,
+        };
+        batch::set_max_timestamp(bytes, true, append_time_ms);
+    }
+
     /// Writes what is only known now into the batch; both lie outside of its checksum.
     pub(super) fn place(&mut self, base_offset: i64, leader_epoch: i32) {
         let bytes = match self {

@@ -4,19 +4,25 @@
 //! the lock takes the partition offline: every request is refused from then on, other partitions go on.
 
 mod append;
+mod compaction;
 mod durability;
 mod read;
 mod retention;
 #[cfg(test)]
+mod retention_tests;
+#[cfg(test)]
 mod tests;
 
 pub use append::{Appended, Durability};
+pub use compaction::Cleaned;
 pub use durability::{Fate, Observer};
 pub use retention::Rules;
 
 use super::engine::{Engine, Log};
 use super::waiters::{Waiter, Waiters};
+use compaction::Cleaning;
 use durability::Awaited;
+use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
 use rustka_wire::codec::Uuid;
@@ -41,6 +47,11 @@ struct Inner {
     durable: i64,
     waiters: Waiters,
     awaited: Option<Box<Awaited>>,
+    /// What its topic demands; journals have rules of their own.
+    config: Option<Arc<TopicConfig>>,
+    cleaning: Cleaning,
+    /// The latest time that records got from the broker, which never goes back.
+    last_append_ms: i64,
     deleted: bool,
     offline: bool,
 }
@@ -72,6 +83,9 @@ impl Partition {
                 durable: 0,
                 waiters: Waiters::default(),
                 awaited: None,
+                config: None,
+                cleaning: Cleaning::default(),
+                last_append_ms: -1,
                 deleted: false,
                 offline: false,
             }),
@@ -88,6 +102,14 @@ impl Partition {
     /// Whether the memory limit may drop this partition's records.
     pub fn set_evictable(&self, evictable: bool) {
         self.evictable.store(evictable, Relaxed);
+    }
+
+    /// Has the partition follow these configs of its topic from now on.
+    pub fn obey(&self, config: &Arc<TopicConfig>) {
+        self.set_evictable(config.delete);
+        let mut inner = self.lock();
+        inner.config = Some(config.clone());
+        inner.recount_dirty();
     }
 
     /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.

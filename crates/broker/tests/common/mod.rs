@@ -78,6 +78,18 @@ impl World {
         self.settle().await;
     }
 
+    /// Lets compaction do all that is due now.
+    pub async fn compacted(&self) {
+        let compactor = &self.broker.shared().compactor;
+        let waiting = async {
+            while !compactor.is_settled(self.clock.now().monotonic_ms) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let done = tokio::time::timeout(PATIENCE, waiting);
+        done.await.expect("compaction ends");
+    }
+
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.broker.shared().peers.lock().expect("peers").len()

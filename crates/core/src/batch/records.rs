@@ -19,6 +19,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers in order, with repeated keys kept.
     pub headers: Headers<'a>,
+    /// Key, value and headers as encoded: what stays the same when the record moves to another batch.
+    pub content: &'a [u8],
     /// Where the record lies among the record bytes, its length prefix included.
     pub range: Range<usize>,
 }
@@ -118,6 +120,7 @@ impl<'a> Records<'a> {
         body = after;
         let timestamp_delta = varint::take_i64(&mut body)?;
         let offset_delta = varint::take_i32(&mut body)?;
+        let content = body;
         let key = take_nullable(&mut body)?;
         let value = take_nullable(&mut body)?;
         let headers = self::length(varint::take_i32(&mut body)?)?;
@@ -132,6 +135,7 @@ impl<'a> Records<'a> {
             key,
             value,
             headers,
+            content,
             range: start..self.bytes.len() - rest.len(),
         })
     }

@@ -67,6 +67,19 @@ pub(super) fn put(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
+/// Writes `value` to the front of `out`, which has room for it; how many bytes it took.
+pub(super) fn put_at(out: &mut [u8], value: i64) -> usize {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    let mut at = 0;
+    while rest >= 0x80 {
+        out[at] = (rest & 0x7f) as u8 | 0x80;
+        rest >>= 7;
+        at += 1;
+    }
+    out[at] = rest as u8;
+    at + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -286,6 +286,10 @@ settings! {
     group_consumer_session_timeout_ms: i32 = "group.consumer.session.timeout.ms";
     /// Members of one group of the new protocol.
     group_consumer_size_max: i32 = "group.consumer.max.size";
+    /// How often every compacted log is looked at; a log that has just grown is looked at at once.
+    log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms";
+    /// Whether logs are compacted at all.
+    log_cleaner: bool = "log.cleaner.enable";
     /// How often retention is looked at.
     log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms";
     /// The cap on memory; 0: chosen from what the process may use.

@@ -29,6 +29,26 @@ const TOPIC: &[(&str, &str)] = &[
         "Whether old records are deleted (delete), only the newest of each key are kept (compact), or both.",
     ),
     (
+        "compression.gzip.level",
+        "The level with which the broker compresses in gzip.",
+    ),
+    (
+        "compression.type",
+        "The codec batches are stored in, whatever the producer used; producer keeps them as they come.",
+    ),
+    (
+        "compression.zstd.level",
+        "The level with which the broker compresses in zstd.",
+    ),
+    (
+        "delete.retention.ms",
+        "How long tombstones stay readable after they were first compacted.",
+    ),
+    (
+        "max.compaction.lag.ms",
+        "After how long a closed part of a log is compacted even if little of the log is dirty.",
+    ),
+    (
         "max.message.bytes",
         "The largest record batch, compressed, with its header.",
     ),
@@ -43,6 +63,14 @@ const TOPIC: &[(&str, &str)] = &[
     (
         "message.timestamp.type",
         "Whether records keep the producer's time (CreateTime) or get the broker's (LogAppendTime).",
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        "Which share of a log has to be dirty before it is compacted.",
+    ),
+    (
+        "min.compaction.lag.ms",
+        "How long a record is safe from compaction.",
     ),
     (
         "retention.bytes",
@@ -70,6 +98,18 @@ const BROKER: &[(&str, &str)] = &[
     ("broker.id", "The same as node.id, by its older name."),
     ("broker.rack", "The rack told to clients."),
     (
+        "compression.gzip.level",
+        "The compression.gzip.level of topics that set none.",
+    ),
+    (
+        "compression.type",
+        "The compression.type of topics that set none.",
+    ),
+    (
+        "compression.zstd.level",
+        "The compression.zstd.level of topics that set none.",
+    ),
+    (
         "connections.max.idle.ms",
         "After how long a silent connection is closed.",
     ),
@@ -85,6 +125,27 @@ const BROKER: &[(&str, &str)] = &[
     (
         "group.initial.rebalance.delay.ms",
         "How long the first rebalance of an empty group waits for further members.",
+    ),
+    (
+        "log.cleaner.backoff.ms",
+        "How often every compacted log is looked at; a log that grows is looked at more often.",
+    ),
+    (
+        "log.cleaner.delete.retention.ms",
+        "The delete.retention.ms of topics that set none.",
+    ),
+    ("log.cleaner.enable", "Whether logs are compacted at all."),
+    (
+        "log.cleaner.max.compaction.lag.ms",
+        "The max.compaction.lag.ms of topics that set none.",
+    ),
+    (
+        "log.cleaner.min.cleanable.ratio",
+        "The min.cleanable.dirty.ratio of topics that set none.",
+    ),
+    (
+        "log.cleaner.min.compaction.lag.ms",
+        "The min.compaction.lag.ms of topics that set none.",
     ),
     (
         "log.cleanup.policy",

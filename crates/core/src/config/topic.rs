@@ -8,6 +8,8 @@ use super::broker::{BrokerConfig, Resolved};
 use super::describe::{ConfigEntry, ConfigSource, describe_topic};
 use super::overrides::Overrides;
 use super::table::{ConfigKey, Scope, find_key};
+use crate::batch::Storage;
+use crate::compression::Codec;
 use crate::error::{ErrorCode, Refusal};
 
 const MS_PER_MINUTE: i64 = 60_000;
@@ -237,6 +239,19 @@ impl fmt::Debug for TopicConfig {
 }
 
 impl TopicConfig {
+    /// The codec and level in which batches are stored; nothing: as their producers sent them.
+    pub fn storage(&self) -> Option<Storage> {
+        let (codec, level) = match self.compression_type {
+            CompressionType::Producer => return None,
+            CompressionType::Uncompressed => (Codec::None, None),
+            CompressionType::Gzip => (Codec::Gzip, Some(self.gzip_level)),
+            CompressionType::Snappy => (Codec::Snappy, None),
+            CompressionType::Lz4 => (Codec::Lz4, Some(self.lz4_level)),
+            CompressionType::Zstd => (Codec::Zstd, Some(self.zstd_level)),
+        };
+        Some(Storage { codec, level })
+    }
+
     /// What holds for a topic with these overrides on this broker.
     pub fn resolve(broker: &BrokerConfig, overrides: &Overrides) -> TopicConfig {
         let text = |name: &str| {

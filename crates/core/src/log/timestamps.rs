@@ -18,6 +18,11 @@ pub fn first_at_or_after(
     offset_min: i64,
     inflate_bytes_max: usize,
 ) -> Result<Option<TimestampedOffset>, BatchError> {
+    // A batch is only inflated if what is looked for may be in it.
+    let header = BatchHeader::parse(batch)?;
+    if header.max_timestamp < target || header.last_offset().is_some_and(|last| last < offset_min) {
+        return Ok(None);
+    }
     let mut found = None;
     walk(batch, inflate_bytes_max, |record| {
         if record.timestamp >= target && record.offset >= offset_min {

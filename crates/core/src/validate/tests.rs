@@ -436,3 +436,114 @@ fn bits_without_a_meaning_stay_unless_the_batch_is_rewritten() {
     assert_eq!(validated.header.attributes, 0);
     assert_eq!(batch, plain(&[10]));
 }
+
+fn stored_as(codec: Codec) -> Rules {
+    Rules {
+        storage: Some(Storage { codec, level: None }),
+        ..Rules::default()
+    }
+}
+
+#[test]
+fn batches_are_stored_in_the_topics_codec_whatever_the_producer_used() {
+    let times = [999_999_900, 999_999_990, 999_999_950];
+    for sent in Codec::ALL {
+        for stored in Codec::ALL {
+            let builder = BatchBuilder::new()
+                .producer(7, 2, 9)
+                .compression(sent, None);
+            let original = batch_of(builder, &times);
+            let mut batch = original.clone();
+            let valid = validate_produce(&mut batch, &stored_as(stored), NOW).unwrap();
+            assert_eq!(valid.rebuilt.is_none(), sent == stored);
+            assert_eq!(valid.max_timestamp, times[1]);
+            let result = valid.rebuilt.as_deref().unwrap_or(&batch);
+            assert!(crc_matches(result));
+            let header = BatchHeader::parse(result).unwrap();
+            assert_eq!(header, valid.header);
+            assert_eq!(header.compression(), Ok(stored));
+            assert_eq!((header.producer_id, header.producer_epoch), (7, 2));
+            assert_eq!((header.base_sequence, header.last_offset_delta), (9, 2));
+            assert_eq!(
+                (header.base_timestamp, header.max_timestamp),
+                (times[0], times[1])
+            );
+            let bytes = record_bytes(result, &header, 1 << 20).unwrap();
+            let before = BatchHeader::parse(&original).unwrap();
+            assert_eq!(bytes, record_bytes(&original, &before, 1 << 20).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_rebuilt_batch_gets_the_append_time_and_a_checksum_of_it() {
+    let rules = Rules {
+        log_append_time: true,
+        ..stored_as(Codec::Lz4)
+    };
+    let mut batch = plain(&[5, 6]);
+    let valid = validate_produce(&mut batch, &rules, NOW).unwrap();
+    let rebuilt = valid.rebuilt.unwrap();
+    assert!(crc_matches(&rebuilt));
+    let header = BatchHeader::parse(&rebuilt).unwrap();
+    assert!(header.log_append_time());
+    assert_eq!(
+        (header.base_timestamp, header.max_timestamp),
+        (5, NOW.wall_ms)
+    );
+    assert_eq!(valid.log_append_time_ms, NOW.wall_ms);
+}
+
+/// E50a: the size counts as sent and as stored, and then comes the segment.
+#[test]
+fn a_batch_that_is_too_large_once_it_is_stored_is_refused_before_the_segment() {
+    let times: Vec<i64> = (0..200).map(|_| NOW.wall_ms).collect();
+    let sent = packed(Codec::Gzip, &times);
+    let sizes = |max_message_bytes, segment_bytes| Rules {
+        max_message_bytes,
+        segment_bytes,
+        ..stored_as(Codec::None)
+    };
+    let whole = plain(&times).len();
+    assert_eq!(code(&sent, &sizes(whole, whole)), ErrorCode::None);
+    assert_eq!(
+        code(&sent, &sizes(whole - 1, 100)),
+        ErrorCode::MessageTooLarge
+    );
+    assert_eq!(
+        code(&sent, &sizes(whole, whole - 1)),
+        ErrorCode::RecordListTooLarge
+    );
+    let small = Rules {
+        max_message_bytes: sent.len(),
+        ..stored_as(Codec::Lz4)
+    };
+    assert_eq!(
+        code(&plain(&times), &small),
+        ErrorCode::MessageTooLarge,
+        "as sent"
+    );
+    // Bad records are found first.
+    let mut records = times;
+    records[3] = 0;
+    let rules = Rules {
+        before_max_ms: 1_000,
+        ..sizes(100_000, 1)
+    };
+    assert_eq!(
+        code(&packed(Codec::Gzip, &records), &rules),
+        ErrorCode::InvalidTimestamp
+    );
+}
+
+#[test]
+fn what_has_to_be_inflated_or_deflated_is_known_before() {
+    let lz4 = BatchHeader::parse(&packed(Codec::Lz4, &[1])).unwrap();
+    let none = BatchHeader::parse(&plain(&[1])).unwrap();
+    assert!(!needs_inflate(&lz4, &Rules::default()) && !needs_rebuild(&lz4, &Rules::default()));
+    assert!(!needs_inflate(&lz4, &stored_as(Codec::Lz4)));
+    assert!(needs_inflate(&lz4, &stored_as(Codec::Zstd)));
+    assert!(!needs_inflate(&none, &stored_as(Codec::Zstd)));
+    assert!(needs_rebuild(&none, &stored_as(Codec::Zstd)));
+    assert!(needs_rebuild(&lz4, &stored_as(Codec::None)));
+}

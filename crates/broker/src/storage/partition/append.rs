@@ -25,6 +25,10 @@ pub struct Appended {
     pub log_start: i64,
     /// Set when the batch was there already: the timestamp it got then.
     pub duplicate_timestamp: Option<i64>,
+    /// The time that the records got, if the topic stamps them itself.
+    pub append_time_ms: Option<i64>,
+    /// Whether the log is dirty enough for compaction. Who is told so has to see to it, nobody else will.
+    pub compaction_due: bool,
     /// When acks=all may be answered; a duplicate waits for its original.
     pub durability: Durability,
 }
@@ -39,11 +43,17 @@ impl Partition {
         now: Now,
     ) -> Result<Appended, Refusal> {
         let length = header.total_bytes();
-        let (appended, woken) = {
+        let mut header = *header;
+        let (appended, garbage, woken) = {
             let mut inner = self.lock();
             inner.check_readable()?;
+            // The clock may have gone back, or another connection's batch may have been faster.
+            if header.log_append_time() && header.max_timestamp < inner.last_append_ms {
+                header.max_timestamp = inner.last_append_ms;
+                incoming.stamp(header.max_timestamp);
+            }
             let (base_offset, last_offset, leader_epoch) =
-                match admit(&mut inner.state, header, origin, now)? {
+                match admit(&mut inner.state, &header, origin, now)? {
                     Admitted::Append {
                         base_offset,
                         last_offset,
@@ -53,9 +63,11 @@ impl Partition {
                 };
             incoming.place(base_offset, leader_epoch);
             let next_offset = last_offset.saturating_add(1);
+            inner.roll_if_old(now);
+            let newest = inner.log.newest();
             let batch = Batch {
                 bytes: incoming,
-                header,
+                header: &header,
                 base_offset,
                 next_offset,
                 now_ms: now.wall_ms,
@@ -75,14 +87,27 @@ impl Partition {
                 inner.durable = next_offset;
             }
             inner.state.assert_watch(inner.durable);
+            let append_time_ms = header.log_append_time().then_some(header.max_timestamp);
+            inner.last_append_ms = append_time_ms.unwrap_or(inner.last_append_ms);
+            let begun = inner.log.newest().map(|chunk| chunk.sequence);
+            let closed = newest.is_some_and(|newest| begun != Some(newest.sequence));
+            let compaction_due = inner.appended_to_compacted(length as u64, closed);
+            let garbage = if closed {
+                inner.drop_beyond_size()
+            } else {
+                Vec::new()
+            };
             let appended = Appended {
                 base_offset,
                 log_start: inner.state.log_start,
                 duplicate_timestamp: None,
+                append_time_ms,
+                compaction_due,
                 durability: inner.durability(next_offset),
             };
-            (appended, inner.waiters.all())
+            (appended, garbage, inner.waiters.all())
         };
+        drop(garbage);
         for waiter in woken {
             waiter.appended(length as i64);
         }
@@ -104,6 +129,8 @@ impl Inner {
             base_offset: original.base_offset,
             log_start: self.state.log_start,
             duplicate_timestamp: Some(original.timestamp),
+            append_time_ms: None,
+            compaction_due: false,
             durability: self.durability(original.last_offset.saturating_add(1)),
         }
     }

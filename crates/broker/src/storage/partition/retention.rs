@@ -1,7 +1,8 @@
 //! What makes a log shorter: time, size, DeleteRecords, the memory limit; and what replaces parts of it.
 
+use super::compaction::time_of;
 use super::{Inner, Partition};
-use crate::storage::engine::{Closed, Garbage, Replacement, Stale};
+use crate::storage::engine::{ChunkInfo, Closed, Garbage, Replacement, Stale};
 use rustka_core::error::Refusal;
 use rustka_core::time::Now;
 use std::sync::atomic::Ordering::Relaxed;
@@ -110,10 +111,8 @@ impl Partition {
             let mut garbage = Vec::new();
             while let Some(chunk) = inner.log.oldest() {
                 let too_old = rules.retention_ms >= 0
-                    && now.wall_ms.saturating_sub(chunk.max_timestamp) > rules.retention_ms;
-                let without = inner.log.bytes().saturating_sub(chunk.bytes);
-                let too_large =
-                    u64::try_from(rules.retention_bytes).is_ok_and(|limit| without >= limit);
+                    && now.wall_ms.saturating_sub(time_of(&chunk)) > rules.retention_ms;
+                let too_large = inner.is_too_large(&chunk, rules.retention_bytes);
                 if !too_old && !too_large {
                     break;
                 }
@@ -130,6 +129,48 @@ impl Partition {
 }
 
 impl Inner {
+    /// Whether the log is as large as it may be without its oldest chunk. It never becomes smaller than that.
+    fn is_too_large(&self, oldest: &ChunkInfo, retention_bytes: i64) -> bool {
+        let without = self.log.bytes().saturating_sub(oldest.bytes);
+        u64::try_from(retention_bytes).is_ok_and(|limit| without >= limit)
+    }
+
+    /// Applies `retention.bytes` alone, for whenever a chunk was closed.
+    pub(super) fn drop_beyond_size(&mut self) -> Vec<Garbage> {
+        let mut garbage = Vec::new();
+        let Some(config) = &self.config else {
+            return garbage;
+        };
+        let (delete, limit) = (config.delete, config.retention_bytes);
+        while delete
+            && let Some(oldest) = self.log.oldest()
+            && self.is_too_large(&oldest, limit)
+        {
+            garbage.push(self.drop_oldest());
+        }
+        garbage
+    }
+
+    /// Closes the open chunk if it has been open for longer than a segment may: `segment.ms`, and where compaction
+    /// must not wait, `max.compaction.lag.ms`.
+    pub(super) fn roll_if_old(&mut self, now: Now) {
+        let Some(config) = &self.config else {
+            return;
+        };
+        let mut open_ms_max = config.segment_ms;
+        if config.compact {
+            open_ms_max = open_ms_max.min(config.max_compaction_lag_ms);
+        }
+        let age_ms = |chunk: ChunkInfo| now.wall_ms.saturating_sub(chunk.opened_ms);
+        if self
+            .log
+            .newest()
+            .is_some_and(|chunk| age_ms(chunk) > open_ms_max)
+        {
+            self.log.roll();
+        }
+    }
+
     /// Drops the oldest chunk and moves the log's start behind it.
     fn drop_oldest(&mut self) -> Garbage {
         if let Some(chunk) = self.log.oldest() {

@@ -1,0 +1,175 @@
+//! A topic of `keys` keys that are overwritten at random for `secs`, at `rate-mb` MB per second: how large it becomes
+//! beside what is live, what that costs, and how long small requests and produce take meanwhile.
+//!
+//! With `--metrics PORT` also what compaction read, from Rustka's metrics.
+
+use crate::args::Args;
+use crate::batch::{self, Codec};
+use crate::stat::{self, Meter, mono_ns, pct};
+use crate::wire::{self, Conn, W};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What two chunks hold, which may come on top.
+const TWO_CHUNKS: f64 = (2 << 20) as f64;
+
+/// Bytes of the topic's first partition, from DescribeLogDirs v0.
+fn size_of(c: &mut Conn, topic: &str) -> f64 {
+    let mut w = W::default();
+    w.i32(1).str(topic).i32(1).i32(0);
+    let mut r = c
+        .call_at(wire::DESCRIBE_LOG_DIRS, 0, &w.0)
+        .expect("DescribeLogDirs");
+    r.i32();
+    let mut size = f64::NAN;
+    for _ in 0..r.i32() {
+        r.i16();
+        r.str();
+        for _ in 0..r.i32() {
+            r.str();
+            for _ in 0..r.i32() {
+                r.i32();
+                size = r.i64() as f64;
+                r.i64();
+                r.i8();
+            }
+        }
+    }
+    size
+}
+
+/// A counter of Rustka's metrics page.
+fn counter(port: i64, name: &str) -> f64 {
+    if port == 0 {
+        return f64::NAN;
+    }
+    let mut page = String::new();
+    let mut s = TcpStream::connect(("127.0.0.1", port as u16)).expect("metrics");
+    s.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .expect("metrics");
+    s.read_to_string(&mut page).expect("metrics");
+    let value = page
+        .lines()
+        .find_map(|l| l.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or(f64::NAN)
+}
+
+/// Sends one batch and waits for its answer; how long that took.
+fn produce(c: &mut Conn, frame: &[u8]) -> u64 {
+    let t = mono_ns();
+    c.s.write_all(frame).expect("write");
+    c.recv().expect("produce response");
+    let error = batch::produce_result(&c.buf[4..c.last]).0;
+    assert_eq!(error, 0, "produce error");
+    mono_ns() - t
+}
+
+pub fn run(a: &Args) {
+    let (addr, topic) = (a.addr(), a.str("topic", "t"));
+    let keys = a.num("keys", 100_000) as usize;
+    let per_batch = a.num("batch", 16) as usize;
+    let size = a.num("size", 1024) as usize;
+    let secs = a.num("secs", 20) as u64;
+    let rate = a.num("rate-mb", 50) as f64 * 1e6;
+    let port = a.num("metrics", 0);
+    let values: Vec<Vec<u8>> = (0..per_batch)
+        .map(|i| batch::payload(size, i as u64 + 7))
+        .collect();
+    let frame = |own: &[usize]| {
+        let batch = batch::encode_keyed(&values, Some(own), Codec::None, None);
+        (
+            batch::produce_frame(&topic, 0, -1, None, &batch),
+            batch.len(),
+        )
+    };
+    let mut c = Conn::open(&addr).expect("connect");
+    let all: Vec<usize> = (0..keys).collect();
+    let mut batch_bytes = 0;
+    for own in all.chunks_exact(per_batch) {
+        let (frame, bytes) = frame(own);
+        batch_bytes = bytes;
+        produce(&mut c, &frame);
+    }
+    // Each record's bytes; compaction may leave one in a batch of its own, whose header is not counted as live.
+    let live = (batch_bytes - 61) as f64 / per_batch as f64 * keys as f64;
+    let mut seed = 88_172_645_463_325_252;
+    let frames: Vec<Vec<u8>> = (0..4096)
+        .map(|_| {
+            let mut own = Vec::new();
+            while own.len() < per_batch {
+                seed = stat::random(seed);
+                own.push((seed % keys as u64) as usize);
+            }
+            frame(&own).0
+        })
+        .collect();
+    let read_before = counter(port, "rustka_compaction_bytes_read_total ");
+    let done = AtomicBool::new(false);
+    let (sizes, small, mut sent) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()), 0u64);
+    let mut times = Vec::new();
+    let m = Meter::start(a.pid());
+    let mut out = Vec::new();
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            let mut c = Conn::open(&addr).expect("connect");
+            while !done.load(Relaxed) {
+                let size = size_of(&mut c, &topic);
+                sizes.lock().unwrap().push(size);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        s.spawn(|| {
+            let mut c = Conn::open(&addr).expect("connect");
+            let mut own = Vec::new();
+            while !done.load(Relaxed) {
+                let t = mono_ns();
+                c.call(wire::API_VERSIONS, &[]).expect("ApiVersions");
+                own.push(mono_ns() - t);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            *small.lock().unwrap() = own;
+        });
+        let start = mono_ns();
+        let end = start + secs * 1_000_000_000;
+        let step = batch_bytes as f64 / rate * 1e9;
+        while mono_ns() < end {
+            let due = start + (sent as f64 * step) as u64;
+            let now = mono_ns();
+            if due > now {
+                std::thread::sleep(Duration::from_nanos(due - now));
+            }
+            seed = stat::random(seed);
+            times.push(produce(&mut c, &frames[(seed % 4096) as usize]));
+            sent += 1;
+        }
+        out = m.stop();
+        done.store(true, Relaxed);
+    });
+    let read = counter(port, "rustka_compaction_bytes_read_total ") - read_before;
+    let (mut small, sizes) = (small.into_inner().unwrap(), sizes.into_inner().unwrap());
+    small.sort_unstable();
+    times.sort_unstable();
+    let largest = sizes.iter().copied().fold(0.0, f64::max);
+    let cpu = out[1].1;
+    let written = sent as f64 * batch_bytes as f64;
+    out.extend([
+        ("live_bytes", live),
+        ("written_bytes", written),
+        ("compaction_read_bytes", read),
+        ("largest_bytes", largest),
+        (
+            "mean_over_live",
+            sizes.iter().sum::<f64>() / sizes.len() as f64 / live,
+        ),
+        ("largest_over_live", (largest - TWO_CHUNKS) / live),
+        ("cpu_s_per_written_gb", cpu / written * 1e9),
+        ("small_p50_ms", pct(&small, 50.0) / 1e6),
+        ("small_p99_ms", pct(&small, 99.0) / 1e6),
+        ("produce_p50_ms", pct(&times, 50.0) / 1e6),
+        ("produce_p99_ms", pct(&times, 99.0) / 1e6),
+    ]);
+    stat::print(&out);
+}

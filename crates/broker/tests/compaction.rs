@@ -1,0 +1,204 @@
+//! Topics that are compacted, stored in another codec or stamped by the broker, from a client's point of view.
+
+mod common;
+
+use common::{Client, START_MS, World, fetch_request, produce_request};
+use rustka_core::batch::{
+    BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, record_bytes,
+};
+use rustka_core::compression::Codec;
+use rustka_wire::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::fetch_request::FetchRequest;
+use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::produce_request::ProduceRequest;
+use rustka_wire::produce_response::ProduceResponse;
+use std::collections::BTreeMap;
+
+async fn create(client: &mut Client, name: &str, configs: &[(&str, &str)]) {
+    let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+        name: (*name).to_owned().into(),
+        value: Some((*value).to_owned().into()),
+    });
+    let topic = CreatableTopic {
+        name: name.to_owned().into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: configs.collect(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest {
+        topics: vec![topic],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    let answer = client.ask(CreateTopicsRequest::KEY, 7, &request).await;
+    let created: CreateTopicsResponse<'_> = answer.body();
+    assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+}
+
+fn keyed(codec: Codec, records: &[(u32, Option<u32>)]) -> Vec<u8> {
+    let mut builder = BatchBuilder::new().compression(codec, None);
+    for (key, number) in records {
+        let value = number.map(|number| [&number.to_be_bytes()[..], &[b'v'; 900]].concat());
+        builder.push(&NewRecord {
+            timestamp: START_MS,
+            key: Some(&key.to_be_bytes()),
+            value: value.as_deref(),
+            headers: &[],
+        });
+    }
+    builder.build().expect("a batch")
+}
+
+async fn put(client: &mut Client, topic: &str, batch: Vec<u8>) -> i64 {
+    let answer = client.produce(topic, 0, batch).await;
+    let produced: ProduceResponse<'_> = answer.body();
+    let partition = &produced.responses[0].partition_responses[0];
+    assert_eq!(partition.error_code, 0, "{:?}", partition.error_message);
+    partition.base_offset
+}
+
+/// Everything from `offset` on: offset, key and number of each record, and the headers of the batches.
+async fn read(
+    client: &mut Client,
+    topic: &str,
+    offset: i64,
+) -> (Vec<(i64, u32, Option<u32>)>, Vec<BatchHeader>) {
+    let request = fetch_request(topic, 0, offset, 0);
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    let fetched: FetchResponse<'_> = answer.body();
+    let partition = &fetched.responses[0].partitions[0];
+    assert_eq!(partition.error_code, 0);
+    let mut bytes = partition
+        .records
+        .as_ref()
+        .map_or(&[][..], |records| records.as_bytes());
+    let (mut records, mut headers) = (Vec::new(), Vec::new());
+    while !bytes.is_empty() {
+        let header = BatchHeader::parse(bytes).expect("a batch");
+        let (batch, rest) = bytes.split_at(header.total_bytes());
+        assert!(crc_matches(batch));
+        let inflated = record_bytes(batch, &header, 64 << 20).expect("records");
+        for record in Records::new(&inflated, header.record_count) {
+            let record = record.expect("a record");
+            let number = |bytes: &[u8]| u32::from_be_bytes(*bytes.first_chunk().expect("a number"));
+            let key = number(record.key.expect("a key"));
+            let offset = header.offset_of(&record).expect("an offset");
+            records.push((offset, key, record.value.map(number)));
+        }
+        headers.push(header);
+        bytes = rest;
+    }
+    (records, headers)
+}
+
+#[tokio::test]
+async fn a_compacted_topic_forgets_old_values_while_it_is_written_and_tombstones_in_time() {
+    let world = World::start();
+    let mut client = world.connect();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("delete.retention.ms", "60000"),
+        ("segment.ms", "1000"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+    ];
+    create(&mut client, "t", &configs).await;
+    let mut newest = BTreeMap::new();
+    for n in 0..400u32 {
+        let codec = Codec::ALL[n as usize % 5];
+        let records = [(n % 10, Some(n)), (10, Some(n))];
+        let base = put(&mut client, "t", keyed(codec, &records)).await;
+        newest.insert(n % 10, (base, Some(n)));
+        newest.insert(10, (base + 1, Some(n)));
+    }
+    let base = put(&mut client, "t", keyed(Codec::None, &[(3, None)])).await;
+    newest.insert(3, (base, None));
+    // The active part is never touched: it is closed by the next append.
+    world.advance_ms(2_000).await;
+    let base = put(&mut client, "t", keyed(Codec::None, &[(11, Some(1))])).await;
+    newest.insert(11, (base, Some(1)));
+    world.advance_ms(20_000).await;
+    world.compacted().await;
+    let (records, _) = read(&mut client, "t", 0).await;
+    let seen = records.iter().map(|(offset, key, n)| (*key, (*offset, *n)));
+    assert_eq!(records.len(), newest.len(), "one record of each key");
+    assert_eq!(seen.collect::<BTreeMap<_, _>>(), newest);
+    assert!(records.is_sorted());
+    // The tombstone is there for a minute after it was first compacted.
+    world.advance_ms(60_000).await;
+    put(&mut client, "t", keyed(Codec::None, &[(12, Some(1))])).await;
+    world.advance_ms(20_000).await;
+    world.compacted().await;
+    let (records, _) = read(&mut client, "t", 0).await;
+    assert_eq!(records.len(), newest.len(), "one more, one less");
+    assert!(records.iter().all(|(_, key, _)| *key != 3));
+}
+
+#[tokio::test]
+async fn batches_are_stored_in_the_topics_codec_and_in_the_order_they_came() {
+    let world = World::start();
+    let mut client = world.connect();
+    create(
+        &mut client,
+        "t",
+        &[
+            ("compression.type", "gzip"),
+            ("compression.gzip.level", "9"),
+            ("max.message.bytes", "3000000"),
+        ],
+    )
+    .await;
+    // The first takes long, the second could overtake it.
+    let large: Vec<_> = (0..2_000).map(|n| (1, Some(n))).collect();
+    for batch in [
+        keyed(Codec::None, &large),
+        keyed(Codec::Zstd, &[(2, Some(1))]),
+    ] {
+        let request = produce_request("t", 0, batch);
+        client.send(ProduceRequest::KEY, 11, &request).await;
+    }
+    for expected in [0, 2_000] {
+        let answer = client.answer(ProduceRequest::KEY, 11).await;
+        let produced: ProduceResponse<'_> = answer.body();
+        let partition = &produced.responses[0].partition_responses[0];
+        assert_eq!((partition.error_code, partition.base_offset), (0, expected));
+    }
+    let (records, headers) = read(&mut client, "t", 0).await;
+    assert_eq!(records.len(), 2_001);
+    assert_eq!(records[2_000], (2_000, 2, Some(1)));
+    assert!(
+        headers
+            .iter()
+            .all(|header| header.compression() == Ok(Codec::Gzip))
+    );
+    assert_eq!(
+        world
+            .broker
+            .shared()
+            .topics
+            .partition("t", 0)
+            .map(|p| p.bytes() < 100_000),
+        Some(true)
+    );
+}
+
+#[tokio::test]
+async fn compaction_of_a_topic_ends_with_its_deletion() {
+    let world = World::start();
+    let mut client = world.connect();
+    create(&mut client, "t", &[("cleanup.policy", "compact")]).await;
+    for n in 0..300u32 {
+        put(&mut client, "t", keyed(Codec::None, &[(n % 3, Some(n))])).await;
+    }
+    world
+        .broker
+        .shared()
+        .topics
+        .partition("t", 0)
+        .expect("a partition")
+        .delete();
+    world.compacted().await;
+}
