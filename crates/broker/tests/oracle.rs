@@ -14,7 +14,7 @@ use rustka_oracle_player::scenario::Scenario;
 use rustka_oracle_player::schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -275,11 +275,14 @@ fn replay_all(strict: bool) {
             Err(why) => drop(failures.insert(scenario.name.clone(), vec![why])),
         }
     }
-    println!(
-        "{} scenarios equal, {compared} fields compared, {} not equal",
-        equal.len(),
-        failures.len()
-    );
+    // Straight to the terminal: the test harness holds back what macros print.
+    let mode = if strict { "strict" } else { "default" };
+    let (equal, unequal) = (equal.len(), failures.len());
+    writeln!(
+        io::stderr(),
+        "{mode}: {equal} scenarios equal, {compared} fields compared, {unequal} not equal"
+    )
+    .expect("a terminal");
     if !only.is_empty() {
         assert!(failures.is_empty(), "{failures:#?}");
         return;

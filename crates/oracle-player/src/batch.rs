@@ -12,6 +12,9 @@ use crate::schema::Error;
 
 /// Bytes before the records of a batch.
 const HEADER_BYTES: usize = 61;
+/// Key and value of a record.
+pub type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// Bytes of one described batch, or of several in a row.
@@ -175,15 +178,45 @@ fn decode_records(mut bytes: &[u8]) -> Option<Value> {
     Some(Value::Array(out))
 }
 
-fn take_text(input: &mut &[u8]) -> Option<Value> {
+/// Key and value of every record in batches that are not compressed.
+pub fn pairs(mut bytes: &[u8]) -> Option<Vec<Pair>> {
+    let mut out = Vec::new();
+    while !bytes.is_empty() {
+        let length = field::<4>(bytes, 8).map(i32::from_be_bytes)?;
+        let (batch, rest) = bytes.split_at_checked(usize::try_from(length).ok()? + 12)?;
+        bytes = rest;
+        let mut records = batch.get(HEADER_BYTES..)?;
+        while !records.is_empty() {
+            let length = usize::try_from(take_varint(&mut records)?).ok()?;
+            let (record, rest) = records.split_at_checked(length)?;
+            records = rest;
+            let mut record = record.get(1..)?;
+            take_varint(&mut record)?;
+            take_varint(&mut record)?;
+            let (key, value) = (take_bytes(&mut record)?, take_bytes(&mut record)?);
+            out.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)));
+        }
+    }
+    Some(out)
+}
+
+/// Bytes or, as the inner option, null.
+fn take_bytes<'a>(input: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let Ok(length) = usize::try_from(take_varint(input)?) else {
-        return Some(Value::Null);
+        return Some(None);
     };
     let (taken, rest) = input.split_at_checked(length)?;
     *input = rest;
+    Some(Some(taken))
+}
+
+fn take_text(input: &mut &[u8]) -> Option<Value> {
+    let Some(taken) = take_bytes(input)? else {
+        return Some(Value::Null);
+    };
     Some(match std::str::from_utf8(taken) {
-        Ok(text) if length <= 100 => json!(text),
-        Ok(_) => json!({ "bytes": length, "crc": crc32c::crc32c(taken) }),
+        Ok(text) if taken.len() <= 100 => json!(text),
+        Ok(_) => json!({ "bytes": taken.len(), "crc": crc32c::crc32c(taken) }),
         Err(_) => json!(STANDARD.encode(taken)),
     })
 }

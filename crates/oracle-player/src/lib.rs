@@ -3,6 +3,9 @@
 
 pub mod batch;
 pub mod compare;
+pub mod journal;
+mod line;
+mod outcome;
 pub mod play;
 pub mod scenario;
 pub mod schema;

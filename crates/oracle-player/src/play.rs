@@ -2,26 +2,22 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::batch;
+use crate::journal;
+use crate::line::{Connection, Pending, is_silence, read_frame};
+use crate::outcome::{Known, describe_records, has_error};
 use crate::schema::{Error, Schemas};
 
-/// How often a read may find nothing before the answer counts as missing.
-const IDLE_MAX: usize = 1500;
+pub use crate::line::Line;
+
 /// How often `until_not` asks again.
 const TRIES_MAX: usize = 50;
-/// Numbers this close to the start of the run are times, and are written relative to it.
-const NEAR_MS: i64 = 8 * 86_400_000;
-
-/// One connection to the broker. A read that finds nothing for a moment fails with `WouldBlock` or `TimedOut`.
-pub trait Line: Read + Write {}
-
-impl<T: Read + Write> Line for T {}
 
 /// The broker a scenario is played against.
 pub struct Target<'a> {
@@ -38,19 +34,6 @@ pub struct Target<'a> {
     pub settle: &'a mut dyn FnMut(),
     /// Called while an answer is awaited; a broker with a manual clock needs time to pass then.
     pub idle: &'a mut dyn FnMut(),
-}
-
-struct Connection {
-    stream: Box<dyn Line>,
-    /// What came in while there was a look whether anything does.
-    early: Vec<u8>,
-    pending: VecDeque<Pending>,
-}
-
-struct Pending {
-    api: String,
-    version: i16,
-    correlation: Option<i32>,
 }
 
 struct Run<'a, 'b> {
@@ -322,6 +305,9 @@ impl Run<'_, '_> {
         ) {
             (self.target.settle)();
         }
+        if step["journal"] == true {
+            journal::describe(self.schemas, &mut outcome)?;
+        }
         describe_records(&mut outcome);
         for (name, path) in step["capture"].as_object().into_iter().flatten() {
             let pointer = format!("/answer/{}", path.as_str().unwrap_or("").replace('.', "/"));
@@ -331,44 +317,13 @@ impl Run<'_, '_> {
             self.captured.insert(name.clone(), slot.clone());
             *slot = json!(format!("${name}"));
         }
-        self.normalise("", &mut outcome);
+        let known = Known {
+            captured: &self.captured,
+            now_ms: self.now_ms,
+            port: self.target.port,
+        };
+        known.normalise("", &mut outcome);
         Ok(outcome)
-    }
-
-    fn normalise(&self, key: &str, value: &mut Value) {
-        match value {
-            Value::Array(items) => items.iter_mut().for_each(|item| self.normalise(key, item)),
-            Value::Object(fields) => fields
-                .iter_mut()
-                .for_each(|(key, value)| self.normalise(key, value)),
-            Value::Number(number) => {
-                let number = number.as_i64().unwrap_or(0);
-                let is_id = matches!(key, "sessionId" | "producerId" | "producer_id");
-                if is_id && number > 0 {
-                    let known = self
-                        .captured
-                        .iter()
-                        .find(|(_, known)| known.as_i64() == Some(number));
-                    *value = known.map_or(json!("another"), |(name, _)| json!(format!("${name}")));
-                } else if key == "port" && number == i64::from(self.target.port) {
-                    *value = json!("$port");
-                } else if number.saturating_sub(self.now_ms).abs() < NEAR_MS {
-                    *value = json!({ "now": number - self.now_ms });
-                }
-            }
-            Value::String(text) if text.len() >= 20 => {
-                let known = self
-                    .captured
-                    .iter()
-                    .find(|(_, known)| known.as_str() == Some(text));
-                if let Some((name, _)) = known {
-                    *value = json!(format!("${name}"));
-                } else if let Some(chosen) = without_uuid(text) {
-                    *value = json!(format!("{chosen}$uuid"));
-                }
-            }
-            _ => {}
-        }
     }
 
     /// A request with its variables, times and batches put in.
@@ -428,89 +383,6 @@ impl Run<'_, '_> {
             }
             other => other.clone(),
         })
-    }
-}
-
-/// A text without the UUID it ends in.
-fn without_uuid(text: &str) -> Option<&str> {
-    let (chosen, uuid) = text.split_at_checked(text.len().checked_sub(36)?)?;
-    let fits = |(at, byte): (usize, u8)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    uuid.bytes().enumerate().all(fits).then_some(chosen)
-}
-
-fn is_silence(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-/// A frame without its length; None when the broker closed the connection instead.
-fn read_frame(
-    connection: &mut Connection,
-    idle: &mut dyn FnMut(),
-) -> Result<Option<Vec<u8>>, Error> {
-    let Some(length) = read_bytes(connection, 4, idle)? else {
-        return Ok(None);
-    };
-    let length = length
-        .try_into()
-        .map(u32::from_be_bytes)
-        .map_err(|_| "half a length")?;
-    let frame = read_bytes(connection, length as usize, idle)?;
-    frame.map(Some).ok_or_else(|| "half an answer".into())
-}
-
-fn read_bytes(
-    connection: &mut Connection,
-    wanted: usize,
-    idle: &mut dyn FnMut(),
-) -> Result<Option<Vec<u8>>, Error> {
-    let early = connection.early.len().min(wanted);
-    let mut out: Vec<u8> = connection.early.drain(..early).collect();
-    let mut part = vec![0; wanted.min(65_536)];
-    let mut waits = 0;
-    while out.len() < wanted {
-        let room = part.len().min(wanted - out.len());
-        match connection.stream.read(&mut part[..room]) {
-            Ok(0) => return Ok(None),
-            Ok(length) => out.extend_from_slice(&part[..length]),
-            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-                return Ok(None);
-            }
-            Err(e) if is_silence(&e) && waits < IDLE_MAX => {
-                waits += 1;
-                idle();
-            }
-            Err(e) => return Err(format!("no answer: {e}")),
-        }
-    }
-    Ok(Some(out))
-}
-
-fn has_error(value: &Value, codes: &[i64]) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(|item| has_error(item, codes)),
-        Value::Object(fields) => fields.iter().any(|(key, value)| {
-            (key == "errorCode" && value.as_i64().is_some_and(|code| codes.contains(&code)))
-                || has_error(value, codes)
-        }),
-        _ => false,
-    }
-}
-
-fn describe_records(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(describe_records),
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                match value.as_str().map(|text| STANDARD.decode(text)) {
-                    Some(Ok(bytes)) if key == "records" => *value = batch::decode(&bytes),
-                    _ => describe_records(value),
-                }
-            }
-        }
-        _ => {}
     }
 }
 

@@ -1,0 +1,59 @@
+//! What a coordinator wrote into its topic, record by record. How the records are batched is the broker's own business.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::batch;
+use crate::schema::{Error, Schemas};
+
+/// Types of records in `__consumer_offsets`, as the first two bytes of a key number them.
+const TYPES: [(i16, &str); 2] = [(1, "OffsetCommit"), (2, "GroupMetadata")];
+
+/// Puts a list of `{type, key, version, value}` in the place of every `records`.
+pub fn describe(schemas: &Schemas, value: &mut Value) -> Result<(), Error> {
+    match value {
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| describe(schemas, item)),
+        Value::Object(fields) => fields.iter_mut().try_for_each(|(key, value)| {
+            let bytes = value.as_str().filter(|_| key == "records");
+            match bytes.map(|text| STANDARD.decode(text)) {
+                Some(Ok(bytes)) => {
+                    let records = batch::pairs(&bytes).ok_or("a malformed journal")?;
+                    let records = records
+                        .iter()
+                        .map(|(key, value)| record(schemas, key.as_deref(), value.as_deref()));
+                    *value = Value::Array(records.collect::<Result<_, _>>()?);
+                    Ok(())
+                }
+                _ => describe(schemas, value),
+            }
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn record(schemas: &Schemas, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Value, Error> {
+    let (number, key) = versioned(key.ok_or("a record without a key")?)?;
+    let (_, name) = TYPES
+        .iter()
+        .find(|(known, _)| *known == number)
+        .ok_or_else(|| format!("records of type {number} are not known"))?;
+    let key = schemas.decode(&format!("{name}Key"), 0, key)?;
+    let (version, value) = match value {
+        None => (Value::Null, Value::Null),
+        Some(value) => {
+            let (version, value) = versioned(value)?;
+            let tree = schemas.decode(&format!("{name}Value"), version, value)?;
+            (json!(version), tree)
+        }
+    };
+    Ok(json!({ "type": name, "key": key, "version": version, "value": value }))
+}
+
+fn versioned(bytes: &[u8]) -> Result<(i16, &[u8]), Error> {
+    let (version, rest) = bytes.split_at_checked(2).ok_or("no version")?;
+    let version = version.try_into().map_err(|_| "no version")?;
+    Ok((i16::from_be_bytes(version), rest))
+}
