@@ -23,6 +23,7 @@ const STEPS: usize = 64;
 pub struct Pool {
     in_use: AtomicUsize,
     kept: AtomicUsize,
+    allocated: AtomicUsize,
     kept_max: usize,
     free: Vec<Mutex<Vec<Free>>>,
 }
@@ -54,6 +55,7 @@ impl Pool {
         Arc::new(Pool {
             in_use: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
+            allocated: AtomicUsize::new(0),
             kept_max,
             free: (0..classes).map(|_| Mutex::default()).collect(),
         })
@@ -69,6 +71,11 @@ impl Pool {
         self.kept.load(Relaxed)
     }
 
+    /// How many blocks were asked of the allocator so far; the others had been used before.
+    pub fn blocks_allocated(&self) -> usize {
+        self.allocated.load(Relaxed)
+    }
+
     /// An empty buffer with room for at least `capacity` bytes.
     pub fn take(self: &Arc<Pool>, capacity: usize) -> BufMut {
         let (class, capacity) = class_of(capacity);
@@ -82,6 +89,7 @@ impl Pool {
                 block.at
             }
             None => {
+                self.allocated.fetch_add(1, Relaxed);
                 // SAFETY: the layout is not empty.
                 let at = unsafe { alloc(layout(capacity)) };
                 NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout(capacity)))

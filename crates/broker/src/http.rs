@@ -55,12 +55,7 @@ fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>>
             text(StatusCode::OK, "ready\n".into())
         }
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not serving\n".into()),
-        "/metrics" => text(
-            StatusCode::OK,
-            shared
-                .metrics
-                .render(shared.pool.bytes_in_use(), shared.pool.bytes_kept()),
-        ),
+        "/metrics" => text(StatusCode::OK, shared.metrics.render(&shared.memory)),
         _ => text(
             StatusCode::NOT_FOUND,
             "no such page; there are /healthz, /readyz and /metrics\n".into(),

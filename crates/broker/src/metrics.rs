@@ -1,5 +1,6 @@
 //! Plain counters, summed when somebody asks.
 
+use crate::storage::memory::Memory;
 use rustka_wire::api::ApiKey;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,8 +28,6 @@ pub struct Metrics {
     pub bytes_out: AtomicU64,
     /// Batches appended.
     pub batches_in: AtomicU64,
-    /// Chunks dropped because the memory limit was reached.
-    pub chunks_evicted: AtomicU64,
     /// Rounds of compaction.
     pub compactions: AtomicU64,
     /// Bytes of batches that compaction went over.
@@ -57,7 +56,6 @@ impl Default for Metrics {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             batches_in: AtomicU64::new(0),
-            chunks_evicted: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             compaction_bytes_read: AtomicU64::new(0),
             compaction_bytes_kept: AtomicU64::new(0),
@@ -118,7 +116,7 @@ impl Metrics {
     }
 
     /// Everything in Prometheus' text format.
-    pub fn render(&self, pool_in_use: usize, pool_kept: usize) -> String {
+    pub fn render(&self, memory: &Memory) -> String {
         let mut text = String::new();
         let mut line = |name: &str, kind: &str, help: &str, value: String| {
             let _infallible = write!(
@@ -167,7 +165,7 @@ impl Metrics {
             "rustka_chunks_evicted_total",
             "counter",
             "Chunks dropped at the memory limit.",
-            count(&self.chunks_evicted),
+            count(&memory.evicted),
         );
         line(
             "rustka_compactions_total",
@@ -197,13 +195,13 @@ impl Metrics {
             "rustka_memory_bytes",
             "gauge",
             "Bytes of frames and log chunks in use.",
-            pool_in_use.to_string(),
+            memory.pool.bytes_in_use().to_string(),
         );
         line(
             "rustka_memory_kept_bytes",
             "gauge",
             "Bytes of freed chunks kept for reuse.",
-            pool_kept.to_string(),
+            memory.pool.bytes_kept().to_string(),
         );
         text.push_str(
             "# HELP rustka_requests_total Requests by API.\n# TYPE rustka_requests_total counter\n",

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, ready};
 
 /// Pieces handed to the kernel in one write.
 const IO_SLICES_MAX: usize = 64;
+/// Bytes after which a connection lets others write, and what is handed to the kernel at once, give or take a piece.
+const FLUSH_BYTES: usize = 1 << 20;
 /// Encoded answers below this size are gathered into one piece.
 const GATHER_BYTES_MAX: usize = 16 << 10;
 
@@ -113,26 +115,37 @@ impl Out {
         }
     }
 
-    /// Writes until everything is sent or the socket is full.
+    /// Writes until everything is sent or the socket is full, in turns with others: a socket takes megabytes at once,
+    /// and hundreds of large answers would hold up a small one for a second.
     pub fn poll_flush<T: Transport>(
         &mut self,
         cx: &mut Context<'_>,
         to: &mut T,
     ) -> Poll<io::Result<()>> {
+        let mut written = 0;
         while !self.pieces.is_empty() {
+            if written >= FLUSH_BYTES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let n = {
                 let mut parts = [IoSlice::new(&[]); IO_SLICES_MAX];
-                let mut count = 0;
+                let (mut count, mut bytes) = (0, 0);
                 for (part, piece) in parts.iter_mut().zip(&self.pieces) {
                     let skip = if count == 0 { self.sent } else { 0 };
                     *part = IoSlice::new(&piece.bytes()[skip..]);
                     count += 1;
+                    bytes += part.len();
+                    if bytes >= FLUSH_BYTES {
+                        break;
+                    }
                 }
                 ready!(Pin::new(&mut *to).poll_write_vectored(cx, &parts[..count]))?
             };
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            written += n;
             self.consume(n);
         }
         // An idle connection holds no memory for answers.

@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Sizes of the chunks that small batches are copied into, each used once the one before it was filled.
 const CHUNK_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// Near the limit, this part of it is for freed blocks that wait for their next use.
+const RESERVE_PART: usize = 64;
 /// A pool never keeps more freed memory than this.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
@@ -57,18 +59,27 @@ impl Memory {
         self.limit
     }
 
-    fn over_limit(&self) -> bool {
+    /// Whether chunks have to go. What is dropped then waits in the pool for the next writer; the allocator gets it
+    /// back only when much of it has piled up, because other sizes are asked for by now.
+    fn is_full(&self) -> bool {
         let (used, kept) = (self.pool.bytes_in_use(), self.pool.bytes_kept());
-        if used <= self.limit && used + kept > self.limit {
+        if used + kept <= self.limit {
+            return false;
+        }
+        let reserve = self.limit / RESERVE_PART;
+        if kept > 2 * reserve {
             self.pool.trim();
         }
-        used > self.limit
+        used > self.limit - reserve
     }
 
     /// Drops the globally oldest chunks until the limit holds; refused when nothing may be dropped any more.
     pub fn make_room(&self) -> Result<(), Refusal> {
-        while self.over_limit() {
+        while self.is_full() {
             let Some((sequence, partition)) = self.oldest().pop_front() else {
+                if self.pool.bytes_in_use() <= self.limit {
+                    return Ok(());
+                }
                 let message = format!(
                     "the memory limit of {} bytes is reached and nothing may be dropped",
                     self.limit

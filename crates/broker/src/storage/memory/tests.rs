@@ -113,6 +113,34 @@ fn at_the_limit_the_oldest_records_go_and_memory_is_used_again() {
 }
 
 #[test]
+fn at_the_limit_what_is_dropped_is_what_the_next_writer_gets() {
+    let world = world(4 << 20);
+    let fill = || {
+        for _ in 0..300 {
+            world.memory.make_room().unwrap();
+            append(&world, 30_000, true);
+        }
+        world.memory.pool.blocks_allocated()
+    };
+    let allocated = fill();
+    assert_eq!(fill(), allocated);
+}
+
+#[test]
+fn freed_blocks_of_a_size_nobody_asks_for_are_given_back() {
+    let world = world(4 << 20);
+    let pool = &world.memory.pool;
+    for bytes in [30_000, 50_000, 20_000, 70_000] {
+        for _ in 0..300 {
+            world.memory.make_room().unwrap();
+            append(&world, bytes, true);
+            let all = pool.bytes_in_use() + pool.bytes_kept();
+            assert!(all <= (4 << 20) + (4 << 20) / RESERVE_PART + 2 * bytes);
+        }
+    }
+}
+
+#[test]
 fn at_the_limit_with_nothing_to_drop_a_write_is_refused() {
     let world = world(1 << 20);
     world.partition.set_evictable(false);
