@@ -2,6 +2,7 @@
 
 mod bench;
 mod codegen;
+mod docs;
 mod oracle;
 mod started;
 mod suites;
@@ -24,6 +25,11 @@ const CHORES: &[(&str, &str, Chore)] = &[
         "codegen",
         "write crates/wire/src/generated from schema/ (--check: only compare)",
         codegen::run,
+    ),
+    (
+        "docs",
+        "write docs/options.md from the table of configs (--check: only compare)",
+        docs::run,
     ),
     (
         "oracle",

@@ -1,5 +1,7 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
+use crate::broker::Shared;
+use crate::config::NamedResource;
 use crate::handlers::*;
 use crate::request::{Outcome, Request};
 use rustka_wire::api::ApiKey;
@@ -38,7 +40,9 @@ use rustka_wire::{
     describe_quorum_request::DescribeQuorumRequest,
     describe_topic_partitions_request::DescribeTopicPartitionsRequest,
     elect_leaders_request::ElectLeadersRequest, fetch_request::FetchRequest,
-    find_coordinator_request::FindCoordinatorRequest, heartbeat_request::HeartbeatRequest,
+    find_coordinator_request::FindCoordinatorRequest,
+    get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest,
+    heartbeat_request::HeartbeatRequest,
     incremental_alter_configs_request::IncrementalAlterConfigsRequest,
     init_producer_id_request::InitProducerIdRequest, join_group_request::JoinGroupRequest,
     leave_group_request::LeaveGroupRequest,
@@ -48,7 +52,8 @@ use rustka_wire::{
     metadata_request::MetadataRequest, offset_commit_request::OffsetCommitRequest,
     offset_delete_request::OffsetDeleteRequest, offset_fetch_request::OffsetFetchRequest,
     offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
-    sync_group_request::SyncGroupRequest, unregister_broker_request::UnregisterBrokerRequest,
+    push_telemetry_request::PushTelemetryRequest, sync_group_request::SyncGroupRequest,
+    unregister_broker_request::UnregisterBrokerRequest,
     update_features_request::UpdateFeaturesRequest,
 };
 
@@ -89,8 +94,20 @@ apis! {
     DescribeClusterRequest, 0 => describe_cluster::handle;
     DescribeProducersRequest<'_>, 0 => describe_producers::handle;
     UnregisterBrokerRequest, 0 => unregister_broker::handle;
+    GetTelemetrySubscriptionsRequest, 0 => telemetry::get;
+    PushTelemetryRequest<'_>, 0 => telemetry::push;
     ListConfigResourcesRequest, 0 => list_config_resources::handle;
     DescribeTopicPartitionsRequest<'_>, 0 => describe_topic_partitions::handle;
+}
+
+/// Whether clients are told of this API now: those for their metrics only while there are subscriptions to any.
+pub fn is_offered(shared: &Shared, key: i16) -> bool {
+    match key {
+        GetTelemetrySubscriptionsRequest::KEY | PushTelemetryRequest::KEY => {
+            shared.config.has_any(NamedResource::ClientMetrics)
+        }
+        _ => true,
+    }
 }
 
 /// Hands a request to its handler. An unknown key or version ends the connection, as in Kafka (E5); only
@@ -104,6 +121,9 @@ pub fn dispatch(request: Request<'_>) -> Outcome {
         });
     };
     let api = &APIS[at];
+    if !is_offered(request.shared, key) {
+        return Outcome::Close(format!("API key {key} is not served now"));
+    }
     request.shared.metrics.request(key);
     let served =
         ApiKey::find(key).is_some_and(|known| version >= known.min_version) && version <= api.max;

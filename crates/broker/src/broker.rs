@@ -19,6 +19,7 @@ use crate::storage::{Engine, Partition};
 use crate::topics::Topics;
 use crate::transport::{self, MemoryStream};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
+use rustka_core::telemetry::Telemetry;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
@@ -78,6 +79,8 @@ pub struct Shared {
     pub topics: Topics,
     /// Incremental fetch sessions (KIP-227).
     pub sessions: FetchSessions<fetch::Handle>,
+    /// Clients that push metrics.
+    pub telemetry: Mutex<Telemetry>,
     /// Consumer groups.
     pub groups: Groups,
     /// Producer ids.
@@ -228,6 +231,7 @@ impl Broker {
                 config.settings().fetch_session_slots,
                 config.settings().fetch_sessions_fair_share,
             )),
+            telemetry: Mutex::default(),
             groups: Groups::new(&config),
             producer_ids: ProducerIds::new(random::u32()),
             node_id,

@@ -7,6 +7,7 @@ use rustka_core::config::{
     BrokerConfig, BrokerSettings, DynamicLayer, Overrides, Scope, group_value,
 };
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::telemetry::Subscriptions;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -20,6 +21,7 @@ pub struct LiveConfig {
     broker: RwLock<Arc<BrokerConfig>>,
     groups: RwLock<Named>,
     client_metrics: RwLock<Named>,
+    subscriptions: RwLock<Arc<Subscriptions>>,
 }
 
 type Named = BTreeMap<Box<str>, Arc<Overrides>>;
@@ -62,6 +64,7 @@ impl LiveConfig {
             broker: RwLock::new(Arc::new(broker)),
             groups: RwLock::default(),
             client_metrics: RwLock::default(),
+            subscriptions: RwLock::default(),
         }
     }
 
@@ -136,6 +139,7 @@ impl LiveConfig {
         }
         if next.is_empty() {
             all.remove(name);
+            self.resubscribe(kind, &all);
             return Ok(());
         }
         if !all.contains_key(name) && all.len() >= RESOURCES_MAX {
@@ -143,7 +147,28 @@ impl LiveConfig {
             return Err(Refusal::new(ErrorCode::PolicyViolation, message));
         }
         all.insert(name.into(), Arc::new(next));
+        self.resubscribe(kind, &all);
         Ok(())
+    }
+
+    /// What clients are to push, as the subscriptions are now.
+    pub fn subscriptions(&self) -> Arc<Subscriptions> {
+        self.subscriptions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn resubscribe(&self, kind: NamedResource, all: &Named) {
+        if kind == NamedResource::ClientMetrics {
+            let mut subscriptions = self
+                .subscriptions
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let version = subscriptions.version() + 1;
+            let configs = all.values().map(|overrides| &**overrides);
+            *subscriptions = Arc::new(Subscriptions::new(version, configs));
+        }
     }
 
     /// The value that holds for a group's key, such as `consumer.session.timeout.ms`.

@@ -19,11 +19,22 @@ pub async fn run(shared: Arc<Shared>) {
     // More often than Kafka does by default: chunks are small, and memory is dear.
     let retention_ms = retention_ms.clamp(1, RETENTION_MS_MAX);
     let mut next_retention_ms = 0;
+    let expiry_ms = i64::from(
+        shared
+            .config
+            .fixed()
+            .producer_id_expiration_check_interval_ms,
+    );
+    let mut next_expiry_ms = shared.clock.now().monotonic_ms.saturating_add(expiry_ms);
     loop {
         let now = shared.clock.now();
         if now.monotonic_ms >= next_retention_ms {
             retain(&shared);
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
+        }
+        if now.monotonic_ms >= next_expiry_ms {
+            expire_producers(&shared);
+            next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
         }
         if idle_max_ms >= 0 {
             close_idle(&shared, now.monotonic_ms.saturating_sub(idle_max_ms));
@@ -52,6 +63,18 @@ pub fn retain(shared: &Shared) {
         };
         for partition in &topic.partitions {
             partition.retain(&rules, now);
+        }
+    }
+}
+
+/// Forgets producers that have been silent for too long, so that their state does not pile up.
+pub fn expire_producers(shared: &Shared) {
+    let now = shared.clock.now();
+    let silent_ms = i64::from(shared.config.settings().producer_id_expiration_ms);
+    for topic in shared.topics.all() {
+        for partition in &topic.partitions {
+            // A partition that is offline has no producers to forget.
+            let _expired = partition.with_state(|state| state.expire_producers(now, silent_ms));
         }
     }
 }

@@ -18,7 +18,7 @@ pub mod config;
 pub mod connection;
 pub mod groups;
 pub mod handlers;
-mod housekeeping;
+pub mod housekeeping;
 #[cfg(feature = "http")]
 mod http;
 pub mod listener;

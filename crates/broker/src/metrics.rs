@@ -36,6 +36,10 @@ pub struct Metrics {
     pub compaction_bytes_kept: AtomicU64,
     /// Records that it dropped.
     pub compaction_records_dropped: AtomicU64,
+    /// Pushes of metrics taken from clients.
+    pub telemetry_pushes: AtomicU64,
+    /// Bytes of metrics taken from clients.
+    pub telemetry_bytes: AtomicU64,
     closed: Mutex<Closed>,
 }
 
@@ -60,6 +64,8 @@ impl Default for Metrics {
             compaction_bytes_read: AtomicU64::new(0),
             compaction_bytes_kept: AtomicU64::new(0),
             compaction_records_dropped: AtomicU64::new(0),
+            telemetry_pushes: AtomicU64::new(0),
+            telemetry_bytes: AtomicU64::new(0),
             closed: Mutex::default(),
         }
     }
@@ -160,6 +166,18 @@ impl Metrics {
             "counter",
             "Record batches appended.",
             count(&self.batches_in),
+        );
+        line(
+            "rustka_client_metrics_pushes_total",
+            "counter",
+            "Pushes of metrics taken from clients.",
+            count(&self.telemetry_pushes),
+        );
+        line(
+            "rustka_client_metrics_bytes_total",
+            "counter",
+            "Bytes of metrics taken from clients, inflated.",
+            count(&self.telemetry_bytes),
         );
         line(
             "rustka_chunks_evicted_total",

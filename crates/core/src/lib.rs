@@ -12,5 +12,6 @@ pub mod group;
 pub mod log;
 pub mod names;
 pub mod producers;
+pub mod telemetry;
 pub mod time;
 pub mod validate;

@@ -1,7 +1,7 @@
 //! ApiVersions (key 18): what this broker speaks.
 //! v3 flexible, client software name and version (KIP-511) · v5 cluster id and node id (KIP-1242)
 
-use crate::apis::APIS;
+use crate::apis::{APIS, is_offered};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
@@ -28,6 +28,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let api_keys = match error {
         ErrorCode::None => APIS
             .iter()
+            .filter(|api| is_offered(request.shared, api.key))
             .map(|api| row(api.key, api.min, api.max))
             .collect(),
         _ => Vec::new(),

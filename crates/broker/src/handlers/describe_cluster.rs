@@ -47,7 +47,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 broker_id: shared.node_id,
                 host: Cow::Borrowed(&shared.endpoint.0),
                 port: i32::from(shared.endpoint.1),
-                rack: None,
+                rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
                 is_fenced: false,
             }],
             cluster_authorized_operations: match asked.include_cluster_authorized_operations {

@@ -74,7 +74,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         node_id: shared.node_id,
         host: Cow::Borrowed(&shared.endpoint.0),
         port: i32::from(shared.endpoint.1),
-        rack: None,
+        rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
     };
     let response = MetadataResponse {
         brokers: vec![broker],

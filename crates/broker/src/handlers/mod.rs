@@ -34,5 +34,6 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod reassignments;
 pub mod sync_group;
+pub mod telemetry;
 pub mod unregister_broker;
 pub mod update_features;

@@ -253,7 +253,7 @@ fn list_after(
 }
 
 /// Whether a broker key may change while the broker runs.
-pub(super) fn is_dynamic(name: &str) -> bool {
+pub fn is_dynamic(name: &str) -> bool {
     is_behind_a_topic_key(name) || DYNAMIC.binary_search(&name).is_ok()
 }
 

@@ -221,11 +221,11 @@ fn broker_synonyms(name: &str) -> &'static [&'static str] {
 }
 
 macro_rules! settings {
-    ($($(#[$doc:meta])* $field:ident: $type:ty = $name:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty = $name:literal;)*) => {
         /// The broker's honoured configs, typed.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct BrokerSettings {
-            $($(#[$doc])* pub $field: $type,)*
+            $($(#[doc = $doc])* pub $field: $type,)*
             /// Whether `group.initial.rebalance.delay.ms` follows Kafka's own rule (set, or strict).
             pub initial_rebalance_delay_is_kafkas: bool,
         }
@@ -241,6 +241,10 @@ macro_rules! settings {
 
             /// The names of the keys behind the fields.
             pub const NAMES: &'static [&'static str] = &[$($name,)*];
+
+            /// The names of the fields, each with that of its key and what it means.
+            pub const FIELDS: &'static [(&'static str, &'static str, &'static str)] =
+                &[$((stringify!($field), $name, concat!($($doc),*)),)*];
         }
     };
 }
@@ -318,6 +322,8 @@ settings! {
     request_bytes_max: i32 = "socket.request.max.bytes";
     /// Partitions of `__share_group_state`.
     share_state_partitions: i32 = "share.coordinator.state.topic.num.partitions";
+    /// Bytes of metrics in one push of a client.
+    telemetry_bytes_max: i32 = "telemetry.max.bytes";
     /// Partitions of `__transaction_state`.
     transaction_partitions: i32 = "transaction.state.log.num.partitions";
     /// The longest transaction timeout a producer may ask for.

@@ -1,26 +1,69 @@
 //! What each config does here, in one sentence.
 
-use super::table::{ConfigKey, Scope};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use super::broker::BrokerSettings;
+use super::table::{ConfigKey, Scope, keys};
+use super::topic::broker_keys_behind;
 
 /// Told for keys that are accepted, checked and shown but change nothing.
 const INERT: &str = "Accepted, checked and shown; changes nothing in Rustka.";
 
 /// The sentence that DescribeConfigs tells about a key.
 pub fn documentation(key: &ConfigKey) -> &'static str {
-    let table: &[(&str, &'static str)] = match key.scope {
-        Scope::Topic => TOPIC,
-        Scope::Broker => BROKER,
-        Scope::Group | Scope::ClientMetrics => &[],
-    };
-    match table.iter().find(|(name, _)| *name == key.name) {
-        Some((_, text)) => text,
-        None => INERT,
-    }
+    static TEXTS: OnceLock<BTreeMap<(Scope, &'static str), String>> = OnceLock::new();
+    let texts = TEXTS.get_or_init(texts);
+    texts
+        .get(&(key.scope, key.name))
+        .map_or(INERT, String::as_str)
 }
 
 /// Whether the key has an effect.
 pub fn is_honoured(key: &ConfigKey) -> bool {
     documentation(key) != INERT
+}
+
+/// Keys whose values are there, typed, but that nothing obeys yet.
+const NOT_YET: &[&str] = &[
+    "group.consumer.heartbeat.interval.ms",
+    "group.consumer.max.size",
+    "group.consumer.session.timeout.ms",
+    "min.insync.replicas",
+    "share.coordinator.state.topic.num.partitions",
+    "transaction.max.timeout.ms",
+    "transaction.state.log.num.partitions",
+    "transactional.id.expiration.ms",
+];
+
+fn texts() -> BTreeMap<(Scope, &'static str), String> {
+    let mut texts = BTreeMap::new();
+    // A broker's key has an effect when the topic's key before which it stands has one.
+    for topic in keys(Scope::Topic) {
+        if TOPIC.iter().all(|(name, _)| *name != topic.name) {
+            continue;
+        }
+        for broker in broker_keys_behind(topic.name) {
+            let text = format!("The {} of topics that set none.", topic.name);
+            texts.insert((Scope::Broker, broker), text);
+        }
+    }
+    for (_, name, text) in BrokerSettings::FIELDS {
+        if !NOT_YET.contains(name) {
+            texts.insert((Scope::Broker, *name), text.trim().to_owned());
+        }
+    }
+    let tables = [
+        (Scope::Topic, TOPIC),
+        (Scope::Broker, BROKER),
+        (Scope::ClientMetrics, CLIENT_METRICS),
+    ];
+    for (scope, table) in tables {
+        for (name, text) in table {
+            texts.insert((scope, *name), (*text).to_owned());
+        }
+    }
+    texts
 }
 
 const TOPIC: &[(&str, &str)] = &[
@@ -92,26 +135,22 @@ const TOPIC: &[(&str, &str)] = &[
 
 const BROKER: &[(&str, &str)] = &[
     (
+        "advertised.listeners",
+        "The addresses told to clients; that of the listener that is served counts.",
+    ),
+    (
         "auto.create.topics.enable",
         "Whether Metadata requests create topics that do not exist.",
     ),
     ("broker.id", "The same as node.id, by its older name."),
     ("broker.rack", "The rack told to clients."),
     (
-        "compression.gzip.level",
-        "The compression.gzip.level of topics that set none.",
-    ),
-    (
-        "compression.type",
-        "The compression.type of topics that set none.",
-    ),
-    (
-        "compression.zstd.level",
-        "The compression.zstd.level of topics that set none.",
-    ),
-    (
         "connections.max.idle.ms",
         "After how long a silent connection is closed.",
+    ),
+    (
+        "controller.listener.names",
+        "The listeners that are not for clients, and not served.",
     ),
     (
         "default.replication.factor",
@@ -127,46 +166,26 @@ const BROKER: &[(&str, &str)] = &[
         "How long the first rebalance of an empty group waits for further members.",
     ),
     (
+        "group.max.size",
+        "How many members a classic group may have.",
+    ),
+    (
+        "group.min.session.timeout.ms",
+        "The shortest session timeout a classic member may ask for.",
+    ),
+    (
+        "listener.security.protocol.map",
+        "The protocols of listeners; PLAINTEXT is served.",
+    ),
+    (
+        "listeners",
+        "Where the broker listens: the first listener for clients that uses PLAINTEXT.",
+    ),
+    (
         "log.cleaner.backoff.ms",
         "How often every compacted log is looked at; a log that grows is looked at more often.",
     ),
-    (
-        "log.cleaner.delete.retention.ms",
-        "The delete.retention.ms of topics that set none.",
-    ),
     ("log.cleaner.enable", "Whether logs are compacted at all."),
-    (
-        "log.cleaner.max.compaction.lag.ms",
-        "The max.compaction.lag.ms of topics that set none.",
-    ),
-    (
-        "log.cleaner.min.cleanable.ratio",
-        "The min.cleanable.dirty.ratio of topics that set none.",
-    ),
-    (
-        "log.cleaner.min.compaction.lag.ms",
-        "The min.compaction.lag.ms of topics that set none.",
-    ),
-    (
-        "log.cleanup.policy",
-        "The cleanup.policy of topics that set none.",
-    ),
-    (
-        "log.message.timestamp.after.max.ms",
-        "The message.timestamp.after.max.ms of topics that set none.",
-    ),
-    (
-        "log.message.timestamp.before.max.ms",
-        "The message.timestamp.before.max.ms of topics that set none.",
-    ),
-    (
-        "log.message.timestamp.type",
-        "The message.timestamp.type of topics that set none.",
-    ),
-    (
-        "log.retention.bytes",
-        "The retention.bytes of topics that set none.",
-    ),
     (
         "log.retention.check.interval.ms",
         "How often retention is looked at.",
@@ -180,17 +199,8 @@ const BROKER: &[(&str, &str)] = &[
         "The retention of topics that set none, in minutes; milliseconds stand before it.",
     ),
     (
-        "log.retention.ms",
-        "The retention.ms of topics that set none.",
-    ),
-    (
         "log.roll.hours",
         "The segment.ms of topics that set none, in hours; milliseconds stand before it.",
-    ),
-    ("log.roll.ms", "The segment.ms of topics that set none."),
-    (
-        "log.segment.bytes",
-        "The segment.bytes of topics that set none.",
     ),
     ("max.connections", "How many connections may be open."),
     (
@@ -205,14 +215,31 @@ const BROKER: &[(&str, &str)] = &[
         "max.request.partition.size.limit",
         "How many partitions one DescribeTopicPartitions answer holds.",
     ),
-    (
-        "message.max.bytes",
-        "The max.message.bytes of topics that set none.",
-    ),
     ("node.id", "This broker's id, told to clients."),
     (
         "num.partitions",
         "The partitions of topics that name no number.",
+    ),
+    (
+        "offset.metadata.max.bytes",
+        "The largest metadata of a committed offset.",
+    ),
+    (
+        "offsets.retention.check.interval.ms",
+        "How often expired offsets are looked for.",
+    ),
+    (
+        "offsets.retention.minutes",
+        "How long the offsets of an empty group are kept.",
+    ),
+    (
+        "offsets.topic.num.partitions",
+        "The partitions of __consumer_offsets.",
+    ),
+    ("process.roles", "Whether this is a broker; it has to be."),
+    (
+        "producer.id.expiration.check.interval.ms",
+        "How often silent producers are looked for.",
     ),
     (
         "producer.id.expiration.ms",
@@ -221,6 +248,22 @@ const BROKER: &[(&str, &str)] = &[
     (
         "rustka.fetch.sessions.fair.share",
         "Whether a principal with few fetch sessions displaces one with many when all slots are taken.",
+    ),
+    (
+        "rustka.groups.initial.rebalance.delay.max.ms",
+        "The longest wait of a group's first rebalance when each new member prolongs it.",
+    ),
+    (
+        "rustka.groups.pending.ids.max",
+        "How many member ids of a group may be given out and not yet used.",
+    ),
+    (
+        "rustka.groups.pending.ids.per.address.max",
+        "How many member ids may be given out to one address and not yet used.",
+    ),
+    (
+        "rustka.groups.pending.rebalance.wait.ms",
+        "How long a member id that is not used holds up a rebalance.",
     ),
     (
         "rustka.memory.limit",
@@ -234,6 +277,26 @@ const BROKER: &[(&str, &str)] = &[
         "socket.request.max.bytes",
         "The largest request; a larger one closes the connection.",
     ),
+    (
+        "telemetry.max.bytes",
+        "The largest push of metrics by a client, before and after inflating.",
+    ),
+];
+
+// Subscriptions to what clients measure (KIP-714).
+const CLIENT_METRICS: &[(&str, &str)] = &[
+    (
+        "interval.ms",
+        "How often clients push the metrics of this subscription.",
+    ),
+    (
+        "match",
+        "Which clients this subscription is for: SELECTOR=REGEX, all of them have to match.",
+    ),
+    (
+        "metrics",
+        "The prefixes of the metrics that are pushed; * is all.",
+    ),
 ];
 
 #[cfg(test)]
@@ -242,9 +305,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_brokers_key_has_an_effect_when_the_topics_key_has() {
+        let text = |name| documentation(find_key(Scope::Broker, name).unwrap());
+        assert_eq!(
+            text("log.retention.bytes"),
+            "The retention.bytes of topics that set none."
+        );
+        assert_eq!(text("log.preallocate"), INERT);
+    }
+
+    #[test]
     fn every_documented_key_exists() {
         for (name, _) in TOPIC {
             assert!(find_key(Scope::Topic, name).is_some(), "{name}");
+        }
+        for (name, _) in CLIENT_METRICS {
+            assert!(find_key(Scope::ClientMetrics, name).is_some(), "{name}");
         }
         for (name, _) in BROKER {
             assert!(find_key(Scope::Broker, name).is_some(), "{name}");

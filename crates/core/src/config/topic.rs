@@ -119,6 +119,11 @@ fn synonyms_of(name: &str) -> &'static [(&'static str, i64)] {
     }
 }
 
+/// The broker keys behind a topic key.
+pub(super) fn broker_keys_behind(name: &str) -> impl Iterator<Item = &'static str> {
+    synonyms_of(name).iter().map(|(broker, _)| *broker)
+}
+
 /// The value that holds for a topic key.
 pub(super) fn effective_value<'a>(
     broker: &'a BrokerConfig,

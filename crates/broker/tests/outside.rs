@@ -1,0 +1,109 @@
+//! The binary with settings from the environment and a file: what Kafka's users set starts a broker, what makes no
+//! sense ends with exit code 2 and a sentence.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+/// Variables, arguments, and what the sentence tells.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
+fn rustka() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rustka"));
+    command.env_clear().stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Exit code and last line of a start that fails.
+fn refused(variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = rustka();
+    command.args(arguments).envs(variables.iter().copied());
+    let output = command.output().expect("rustka");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (
+        output.status.code(),
+        text.lines().last().unwrap_or("").to_owned(),
+    )
+}
+
+#[test]
+fn what_makes_no_sense_ends_the_start_with_a_sentence() {
+    let (code, line) = refused(&[("KAFKA_LOG_RETENTION_HOURS", "three")], &[]);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        line,
+        "rustka: KAFKA_LOG_RETENTION_HOURS: Invalid value 'three' for config 'log.retention.hours': expected an integer of 32 bits."
+    );
+    let cases: [Case<'_>; 6] = [
+        (&[("KAFKA_LISTENERS", "SSL://:9093")], &[], "only PLAINTEXT"),
+        (
+            &[("KAFKA_PROCESS_ROLES", "controller")],
+            &[],
+            "process.roles",
+        ),
+        (&[("RUSTKA_PORT", "x")], &[], "RUSTKA_PORT"),
+        (&[("RUSTKA_CONFIG", "/no/such/file")], &[], "/no/such/file"),
+        (&[], &["-c", "num.partition=3"], "num.partitions"),
+        (&[], &["--override", "compression.type=brotli"], "zstd"),
+    ];
+    for (variables, arguments, told) in cases {
+        let (code, line) = refused(variables, arguments);
+        assert_eq!(code, Some(2), "{line}");
+        assert!(line.contains(told), "{line}");
+    }
+}
+
+#[test]
+fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
+    let path =
+        std::env::temp_dir().join(format!("rustka-outside-{}.properties", std::process::id()));
+    std::fs::write(
+        &path,
+        "# as shipped\nnum.partitions=3\nlog.dirs=/tmp/x,\\\n /tmp/y\n",
+    )
+    .expect("file");
+    let variables = [
+        ("KAFKA_PROCESS_ROLES", "broker,controller"),
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1001@127.0.0.1:29093"),
+        ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+        ("KAFKA_NODE_ID", "1001"),
+        ("CLUSTER_ID", "MkU3OEVBNTcwNTJENDM2Qk"),
+        (
+            "KAFKA_LISTENERS",
+            "CONTROLLER://127.0.0.1:0,PLAINTEXT://127.0.0.1:0",
+        ),
+        ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://127.0.0.1:29092"),
+        (
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        ),
+        ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1"),
+        ("KAFKA_LOG_RETENTION_HOURS", "3"),
+        ("KAFKA_MESSAGE_MAX_BYTES", "50000000"),
+        ("KAFKA_MAX_REQUEST_SIZE", "50000000"),
+        ("KAFKA_LOG4J_ROOT_LOGLEVEL", "WARN"),
+        ("RUSTKA_HTTP_PORT", "0"),
+    ];
+    let mut command = rustka();
+    command.arg(&path).envs(variables);
+    let mut broker = command.spawn().expect("rustka");
+    let mut ready = String::new();
+    let stdout = broker.stdout.take().expect("stdout");
+    BufReader::new(stdout)
+        .read_line(&mut ready)
+        .expect("ready line");
+    broker.kill().expect("kill");
+    broker.wait().expect("end");
+    std::fs::remove_file(&path).expect("file");
+    assert!(ready.contains("\"node_id\":1001"), "{ready}");
+    assert!(!ready.contains(":29092"), "{ready}");
+    let mut log = String::new();
+    let mut stderr = broker.stderr.take().expect("stderr");
+    stderr.read_to_string(&mut log).expect("log");
+    let notes: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("no meaning"))
+        .collect();
+    assert_eq!(notes.len(), 1, "{log}");
+    assert!(notes[0].contains("KAFKA_MAX_REQUEST_SIZE"), "{log}");
+}
