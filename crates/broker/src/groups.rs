@@ -3,26 +3,32 @@
 //! The machines of `rustka_core::group` decide. Here are their locks, their journals, the requests that wait for them
 //! and the time. The topic is created with the first request that needs a shard.
 
+mod answer;
 mod journal;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use crate::broker::{Shared, State, reached};
 use crate::handlers::create_topics::new_partition;
 use crate::random;
 use crate::storage::Partition;
 use crate::topics::TopicRef;
+pub use answer::{Answer, Waiting, respond, respond_all};
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::Command;
 use rustka_core::group::{Options, partition_for};
 use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_core::time::Now;
 use shard::Shard;
-pub use shard::{Answer, Waiting, respond, respond_all};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 /// No deadline.
 const NEVER_MS: i64 = i64::MAX;
+/// After a line in the log about a refused request there is none for this long.
+const REFUSALS_QUIET_MS: i64 = 10_000;
 
 /// All groups of one broker.
 pub struct Groups {
@@ -31,6 +37,14 @@ pub struct Groups {
     /// What the task below sleeps until.
     armed_ms: AtomicI64,
     earlier: Notify,
+    refusals: Mutex<Refusals>,
+}
+
+/// Lines in the log about refused requests of groups, at most one in a while.
+#[derive(Default)]
+struct Refusals {
+    quiet_until_ms: i64,
+    dropped: u64,
 }
 
 impl Groups {
@@ -41,6 +55,7 @@ impl Groups {
             shards: OnceLock::new(),
             armed_ms: AtomicI64::new(NEVER_MS),
             earlier: Notify::new(),
+            refusals: Mutex::default(),
         }
     }
 
@@ -98,10 +113,38 @@ impl Groups {
         let groups = &shared.groups;
         let shards = groups.shards.get_or_init(|| {
             let count = offsets_topic(shared).partitions.len();
-            (0..count).map(|_| Shard::new(&groups.options)).collect()
+            // Names spread unevenly: each shard may hold twice its part.
+            let groups_max = (groups.options.groups_max * 2).div_ceil(count.max(1));
+            let options = Options {
+                groups_max,
+                ..groups.options.clone()
+            };
+            (0..count).map(|_| Shard::new(&options)).collect()
         });
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         (shards, partition_for(group, count) as usize)
+    }
+
+    /// A limit was hit. Says so in the log, or counts what it leaves out.
+    fn refused(&self, now: Now, line: impl FnOnce() -> String) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.monotonic_ms < refusals.quiet_until_ms {
+            refusals.dropped += 1;
+            return;
+        }
+        refusals.quiet_until_ms = now.monotonic_ms.saturating_add(REFUSALS_QUIET_MS);
+        match std::mem::take(&mut refusals.dropped) {
+            0 => tracing::warn!("{}", line()),
+            more => tracing::warn!("{}; {more} more before", line()),
+        }
+    }
+
+    /// A shard's journal has news about durability.
+    fn journal_told(&self, at: usize) {
+        if let Some(shard) = self.shards.get().and_then(|shards| shards.get(at)) {
+            shard.journal_told();
+            self.earlier.notify_one();
+        }
     }
 
     /// A shard's next deadline changed.
@@ -153,12 +196,15 @@ fn options(config: &BrokerConfig) -> Options {
         session_timeout_ms_min: settings.group_session_timeout_min_ms,
         session_timeout_ms_max: settings.group_session_timeout_max_ms,
         group_size_max: size(settings.group_size_max),
+        groups_max: size(settings.group_count_max),
+        members_max: size(settings.group_members_max),
+        member_metadata_bytes_max: size(settings.group_member_metadata_bytes_max),
+        group_bytes_max: size(settings.group_bytes_max),
         pending_per_group_max: size(settings.group_pending_ids_max),
         pending_per_address_max: size(settings.group_pending_ids_per_address_max),
         offset_metadata_bytes_max: size(settings.offset_metadata_bytes_max),
         offsets_retention_ms: i64::from(settings.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: settings.offsets_retention_check_interval_ms,
-        ..Options::default()
     }
 }
 
@@ -172,7 +218,7 @@ pub async fn run(shared: Arc<Shared>) {
         let now = shared.clock.now();
         let mut next_ms = NEVER_MS;
         for shard in groups.shards.get().into_iter().flatten() {
-            if shard.deadline_ms() <= now.monotonic_ms {
+            if shard.is_due(now) {
                 shard.expire(&shared, now);
             }
             next_ms = next_ms.min(shard.deadline_ms());

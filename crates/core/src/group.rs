@@ -30,11 +30,14 @@ use classic::Group;
 pub use codec::EncodedRecord;
 use command::{Command, Join, Leave, ListGroups, Name, OffsetCommit, Ticket};
 use desk::Desk;
-use effects::{Effects, JoinRefused, Left, Listed, Reply};
+use effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
 use records::Record;
 pub use release::Release;
 pub use state::{Options, State};
 use timers::{Timer, Timers};
+
+/// The option that limits how many groups there may be.
+const GROUPS_LIMIT: &str = "rustka.groups.count.max";
 
 /// The `__consumer_offsets` partition that a group belongs to, by Java's string hash as in Kafka.
 pub fn partition_for(group: &str, partitions: u32) -> u32 {
@@ -272,7 +275,7 @@ impl Shard {
             Err(_) => {
                 group.durable.lost(position);
                 group.resume(&mut d);
-                d.event(|| effects::Event::RolledBack { group: id.clone() });
+                d.event(|| Event::RolledBack { group: id.clone() });
             }
         }
         self.drop_if_gone(&id);
@@ -358,6 +361,10 @@ impl Shard {
             return refuse(&mut d, ErrorCode::UnknownMemberId);
         }
         let mut fresh = Group::new(join.group.clone(), now.wall_ms);
+        if groups.len() >= d.options.groups_max {
+            let refused = join::limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
+            return fresh.refuse_join(&mut d, ticket, join, refused);
+        }
         if let Err(refused) = fresh.check_join(d.options, of_host, &join) {
             return fresh.refuse_join(&mut d, ticket, join, refused);
         }
@@ -402,6 +409,17 @@ impl Shard {
             } else {
                 ErrorCode::IllegalGeneration
             };
+            let results = offsets::refuse_all(&commit.topics, code);
+            return d.reply(ticket, Some(&id), Reply::OffsetCommit(results));
+        }
+        if groups.len() >= d.options.groups_max && !groups.contains_key(&id) {
+            let code = ErrorCode::CoordinatorLoadInProgress;
+            d.event(|| Event::Refused {
+                group: id.clone(),
+                client_host: Name::default(),
+                code,
+                limit: GROUPS_LIMIT,
+            });
             let results = offsets::refuse_all(&commit.topics, code);
             return d.reply(ticket, Some(&id), Reply::OffsetCommit(results));
         }

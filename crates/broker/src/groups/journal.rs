@@ -1,7 +1,8 @@
 //! A shard's journal: real batches in its partition of `__consumer_offsets`, compacted by live state.
 
 use crate::storage::memory::Memory;
-use crate::storage::{Incoming, Partition};
+use crate::storage::partition::Fate;
+use crate::storage::{Appended, Durability, Incoming, Partition};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::records::Record;
@@ -20,79 +21,64 @@ const LIVE_BATCH_BYTES: usize = 64 << 10;
 const RESERVE_DIVISOR: usize = 16;
 
 /// Where one shard writes.
-pub struct Journal {
+pub trait Writes: Send {
+    /// Writes records as one batch. A refused batch harms no other.
+    fn append(&mut self, records: &[Record], now: Now) -> Result<Durability, ErrorCode>;
+
+    /// What became of a batch that was to be durable later.
+    fn fate(&self, at: i64) -> Fate;
+
+    /// Whether it is time to write the live state down and to drop the rest.
+    fn wants_compaction(&self) -> bool {
+        false
+    }
+
+    /// Replaces the journal by `live`: what it says stays the same.
+    fn compact(
+        &mut self,
+        _live: &mut dyn Iterator<Item = Record>,
+        _now: Now,
+    ) -> Result<(), ErrorCode> {
+        Ok(())
+    }
+
+    /// Drops what a compaction replaced, once the replacement is durable.
+    fn finish_compaction(&mut self) {}
+}
+
+/// Live state that was written down, and what it replaces.
+struct Compaction {
+    /// Where the live state begins.
+    first_offset: i64,
+    /// Where it is durable.
+    at: i64,
+    /// Size of what it replaces.
+    replaced_bytes: u64,
+}
+
+/// A journal in a partition of `__consumer_offsets`.
+pub struct PartitionJournal {
     memory: Arc<Memory>,
     partition: Arc<Partition>,
     bytes: u64,
     /// Size of the live state when it was last written down.
     live_bytes: u64,
+    compaction: Option<Compaction>,
 }
 
-impl Journal {
+impl PartitionJournal {
     /// A journal in an empty partition.
-    pub fn new(memory: &Arc<Memory>, partition: Arc<Partition>) -> Journal {
-        Journal {
+    pub fn new(memory: &Arc<Memory>, partition: Arc<Partition>) -> PartitionJournal {
+        PartitionJournal {
             memory: memory.clone(),
             bytes: partition.bytes(),
             partition,
             live_bytes: 0,
+            compaction: None,
         }
     }
 
-    /// Writes records as one batch, durable at once.
-    pub fn append(&mut self, records: &[Record], now: Now) -> Result<(), ErrorCode> {
-        let mut batch = BatchBuilder::new();
-        for record in records {
-            push(&mut batch, record, now);
-        }
-        self.write(batch, now).map(|_| ())
-    }
-
-    /// Whether it is time to write the live state down and to drop the rest.
-    pub fn wants_compaction(&self) -> bool {
-        let limit = self.live_bytes.saturating_mul(COMPACT_FACTOR);
-        self.bytes > limit.max(COMPACT_BYTES_MIN)
-    }
-
-    /// Replaces the journal by `live`: what it says stays the same.
-    pub fn compact(
-        &mut self,
-        live: impl Iterator<Item = Record>,
-        now: Now,
-    ) -> Result<(), ErrorCode> {
-        let before = self.bytes;
-        // What is written from here on lies in chunks of its own, so that the rest can go as a whole.
-        self.partition.roll();
-        let mut first_offset = self.partition.offsets().high_watermark;
-        let mut written = 0;
-        let mut batch = BatchBuilder::new();
-        for record in live {
-            push(&mut batch, &record, now);
-            if batch.bytes() >= LIVE_BATCH_BYTES {
-                let full = std::mem::take(&mut batch);
-                let offset = self.write(full, now)?;
-                first_offset = first_offset.min(offset);
-                written += 1;
-            }
-        }
-        if !batch.is_empty() {
-            first_offset = first_offset.min(self.write(batch, now)?);
-            written += 1;
-        }
-        if let Err(refusal) = self.partition.delete_records(first_offset) {
-            return Err(refusal.code);
-        }
-        self.bytes = self.bytes.saturating_sub(before);
-        self.live_bytes = self.bytes;
-        tracing::debug!(
-            "compacted {CONSUMER_OFFSETS}-{}: {before} bytes became {} in {written} batches",
-            self.partition.index,
-            self.bytes
-        );
-        Ok(())
-    }
-
-    fn write(&mut self, batch: BatchBuilder, now: Now) -> Result<i64, ErrorCode> {
+    fn write(&mut self, batch: BatchBuilder, now: Now) -> Result<Appended, ErrorCode> {
         if let Err(refusal) = self.memory.make_room() {
             let reserve = self.memory.limit() / RESERVE_DIVISOR;
             if self.memory.pool.bytes_in_use() > self.memory.limit().saturating_add(reserve) {
@@ -107,7 +93,93 @@ impl Journal {
             .append(incoming, &header, Origin::Coordinator, now)
             .map_err(|refusal| refusal.code)?;
         self.bytes += header.total_bytes() as u64;
-        Ok(appended.base_offset)
+        Ok(appended)
+    }
+}
+
+impl Writes for PartitionJournal {
+    fn append(&mut self, records: &[Record], now: Now) -> Result<Durability, ErrorCode> {
+        let mut batch = BatchBuilder::new();
+        for record in records {
+            push(&mut batch, record, now);
+        }
+        self.write(batch, now).map(|appended| appended.durability)
+    }
+
+    fn fate(&self, at: i64) -> Fate {
+        self.partition.fate(at)
+    }
+
+    fn wants_compaction(&self) -> bool {
+        let limit = self.live_bytes.saturating_mul(COMPACT_FACTOR);
+        self.compaction.is_none() && self.bytes > limit.max(COMPACT_BYTES_MIN)
+    }
+
+    fn compact(
+        &mut self,
+        live: &mut dyn Iterator<Item = Record>,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
+        let replaced_bytes = self.bytes;
+        // What is written from here on lies in chunks of its own, so that the rest can go as a whole.
+        self.partition.roll();
+        let mut first_offset = self.partition.offsets().high_watermark;
+        let mut at = first_offset;
+        let mut batch = BatchBuilder::new();
+        loop {
+            let record = live.next();
+            let is_last = record.is_none();
+            if let Some(record) = record {
+                push(&mut batch, &record, now);
+            }
+            if batch.bytes() >= LIVE_BATCH_BYTES || is_last && !batch.is_empty() {
+                let written = self.write(std::mem::take(&mut batch), now)?;
+                first_offset = first_offset.min(written.base_offset);
+                if let Durability::At(later) = written.durability {
+                    at = later;
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.compaction = Some(Compaction {
+            first_offset,
+            at,
+            replaced_bytes,
+        });
+        self.finish_compaction();
+        Ok(())
+    }
+
+    fn finish_compaction(&mut self) {
+        let Some(Compaction { at, .. }) = self.compaction else {
+            return;
+        };
+        if self.partition.fate(at) == Fate::Pending {
+            return;
+        }
+        let Some(done) = self.compaction.take() else {
+            return;
+        };
+        let before = self.bytes;
+        match self.partition.delete_records(done.first_offset) {
+            Ok(_) => {
+                self.bytes = self.bytes.saturating_sub(done.replaced_bytes);
+                tracing::debug!(
+                    "compacted {CONSUMER_OFFSETS}-{}: {before} bytes became {}",
+                    self.partition.index,
+                    self.bytes
+                );
+            }
+            Err(refusal) => tracing::warn!(
+                "cannot compact {CONSUMER_OFFSETS}-{}: {}",
+                self.partition.index,
+                refusal.code.name()
+            ),
+        }
+        // After a failure too: the next try comes when it has grown as much again.
+        self.live_bytes = self.bytes;
     }
 }
 

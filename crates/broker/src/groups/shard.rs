@@ -1,121 +1,39 @@
 //! One group shard: a machine and its journal under one lock, and the requests that wait for it.
 
-use super::journal::Journal;
+use super::answer::{Answer, Waiting};
+use super::journal::{PartitionJournal, Writes};
 use super::{NEVER_MS, journal_partition};
 use crate::broker::Shared;
-use crate::request::{Outcome, Respond};
-use rustka_core::group::command::{Command, Ticket};
+use crate::metrics::printable;
+use crate::storage::Durability;
+use crate::storage::partition::{Fate, Observer};
+use rustka_core::error::ErrorCode;
+use rustka_core::group::command::{Command, Name, Ticket};
 use rustka_core::group::effects::{Effects, Event, Reply};
 use rustka_core::group::{Options, Release, Shard as Machine};
 use rustka_core::time::Now;
-use rustka_wire::codec::Writer;
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::oneshot;
-
-/// How a command is answered.
-pub enum Answer {
-    /// Now.
-    Now(Reply),
-    /// When the group is ready.
-    Later(Waiting),
-    /// Not here: the shard has no journal or the broker stops. The client looks for its coordinator again.
-    Never,
-}
-
-impl Answer {
-    async fn get(self) -> Option<Reply> {
-        match self {
-            Answer::Now(reply) => Some(reply),
-            Answer::Later(waiting) => waiting.await,
-            Answer::Never => None,
-        }
-    }
-}
-
-/// Answers a request of one part. `None` is for NOT_COORDINATOR.
-pub fn respond(
-    respond: Respond,
-    answer: Answer,
-    encode: impl FnOnce(Option<Reply>, &mut Writer, i16) + Send + 'static,
-) -> Outcome {
-    let version = respond.version();
-    let finish = move |reply| Outcome::Reply(respond.encode(&[], |w| encode(reply, w, version)));
-    match answer {
-        Answer::Now(reply) => finish(Some(reply)),
-        Answer::Never => finish(None),
-        Answer::Later(waiting) => Outcome::Park(Box::pin(async move { finish(waiting.await) })),
-    }
-}
-
-/// Answers a request of many parts once all are here, in the order of `answers`.
-pub fn respond_all(
-    respond: Respond,
-    answers: Vec<Answer>,
-    encode: impl FnOnce(Vec<Option<Reply>>, &mut Writer, i16) + Send + 'static,
-) -> Outcome {
-    let version = respond.version();
-    let finish =
-        move |replies| Outcome::Reply(respond.encode(&[], |w| encode(replies, w, version)));
-    let is_later = |answer: &Answer| matches!(answer, Answer::Later(_));
-    if answers.iter().any(is_later) {
-        return Outcome::Park(Box::pin(async move {
-            let mut replies = Vec::with_capacity(answers.len());
-            for answer in answers {
-                replies.push(answer.get().await);
-            }
-            finish(replies)
-        }));
-    }
-    let replies = answers.into_iter().map(|answer| match answer {
-        Answer::Now(reply) => Some(reply),
-        Answer::Later(_) | Answer::Never => None,
-    });
-    finish(replies.collect())
-}
-
-/// A request that waits in its group. Resolves to `None` when the coordinator goes away; dropping it tells the group
-/// that its client hung up.
-pub struct Waiting {
-    reply: oneshot::Receiver<Reply>,
-    shared: Arc<Shared>,
-    at: usize,
-    ticket: Option<Ticket>,
-}
-
-impl Future for Waiting {
-    type Output = Option<Reply>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let reply = Pin::new(&mut self.reply).poll(cx);
-        if reply.is_ready() {
-            self.ticket = None;
-        }
-        reply.map(Result::ok)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take()
-            && let Some(shards) = self.shared.groups.shards.get()
-            && let Some(shard) = shards.get(self.at)
-        {
-            shard.disconnect(&self.shared, ticket);
-        }
-    }
-}
 
 /// Answers whose requests wait, to be sent once the shard is unlocked.
 type Ready = Vec<(oneshot::Sender<Reply>, Reply)>;
 
+/// An entry whose fate the journal does not know yet.
+struct Open {
+    /// Where the journal has it.
+    at: i64,
+    /// What the machine calls it.
+    position: u64,
+    group: Name,
+}
+
 struct Inner {
     machine: Machine,
-    journal: Option<Journal>,
+    journal: Option<Box<dyn Writes>>,
+    /// Entries that are written and not yet durable.
+    open: VecDeque<Open>,
     out: Effects,
     release: Release,
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
@@ -128,6 +46,8 @@ pub struct Shard {
     inner: Mutex<Inner>,
     /// Whether there is a journal.
     attached: AtomicBool,
+    /// Whether the journal has news about durability.
+    told: AtomicBool,
     deadline_ms: AtomicI64,
 }
 
@@ -137,6 +57,7 @@ impl Shard {
         let inner = Inner {
             machine: Machine::new(options.clone()),
             journal: None,
+            open: VecDeque::new(),
             out: Effects {
                 observed: true,
                 ..Effects::default()
@@ -149,6 +70,7 @@ impl Shard {
         Shard {
             inner: Mutex::new(inner),
             attached: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             deadline_ms: AtomicI64::new(NEVER_MS),
         }
     }
@@ -157,22 +79,41 @@ impl Shard {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The journal has news about durability.
+    pub fn journal_told(&self) {
+        self.told.store(true, SeqCst);
+    }
+
     /// When something is due next.
     pub fn deadline_ms(&self) -> i64 {
         self.deadline_ms.load(SeqCst)
     }
 
+    /// Whether something in it is due, or its journal has news.
+    pub fn is_due(&self, now: Now) -> bool {
+        self.told.swap(false, SeqCst) || self.deadline_ms() <= now.monotonic_ms
+    }
+
     /// Gives the shard its journal. May lock the catalog, so not while the caller does.
-    pub fn attach(&self, shared: &Shared, at: usize) {
+    pub fn attach(&self, shared: &Arc<Shared>, at: usize) {
         if self.attached.load(SeqCst) {
             return;
         }
         let Some(partition) = journal_partition(shared, at) else {
             return;
         };
+        partition.observe(Arc::new(Teller {
+            shared: Arc::downgrade(shared),
+            at,
+        }));
+        self.write_to(Box::new(PartitionJournal::new(&shared.memory, partition)));
+    }
+
+    /// Gives the shard a journal if it has none.
+    pub(super) fn write_to(&self, journal: Box<dyn Writes>) {
         let mut inner = self.lock();
         if inner.journal.is_none() {
-            inner.journal = Some(Journal::new(&shared.memory, partition));
+            inner.journal = Some(journal);
             self.attached.store(true, SeqCst);
         }
     }
@@ -183,6 +124,7 @@ impl Shard {
             let mut inner = self.lock();
             inner.machine = Machine::new(options.clone());
             inner.release = Release::default();
+            inner.open.clear();
             inner.journal = None;
             self.attached.store(false, SeqCst);
             self.deadline_ms.store(NEVER_MS, SeqCst);
@@ -207,6 +149,12 @@ impl Shard {
         (inner.machine.len(), inner.machine.soft_counts().pending)
     }
 
+    /// Everything it remembers.
+    #[cfg(test)]
+    pub(super) fn live_records(&self) -> Vec<rustka_core::group::records::Record> {
+        self.lock().machine.live_records().collect()
+    }
+
     /// One command.
     pub fn call(&self, shared: &Arc<Shared>, at: usize, command: Command) -> Answer {
         self.attach(shared, at);
@@ -226,7 +174,7 @@ impl Shard {
         now: Now,
         ticket: Ticket,
     ) -> Answer {
-        let (own, ready) = inner.settle(now, Some(ticket));
+        let (own, ready) = inner.settle(shared, now, Some(ticket));
         let answer = match own {
             Some(reply) => Answer::Now(reply),
             None if inner.closed || inner.journal.is_none() => Answer::Never,
@@ -267,11 +215,11 @@ impl Shard {
         let mut inner = self.lock();
         let Inner { machine, out, .. } = &mut *inner;
         machine.expire(now, out);
-        let (_, ready) = inner.settle(now, None);
+        let (_, ready) = inner.settle(shared, now, None);
         self.unlock(shared, inner, ready);
     }
 
-    fn disconnect(&self, shared: &Shared, ticket: Ticket) {
+    pub(super) fn disconnect(&self, shared: &Shared, ticket: Ticket) {
         let now = shared.clock.now();
         let mut inner = self.lock();
         // Nobody waits any more if the shard was closed or lost its journal.
@@ -281,7 +229,7 @@ impl Shard {
         inner.release.forget(ticket);
         let Inner { machine, out, .. } = &mut *inner;
         machine.handle(now, ticket, Command::Disconnect, out);
-        let (_, ready) = inner.settle(now, None);
+        let (_, ready) = inner.settle(shared, now, None);
         self.unlock(shared, inner, ready);
     }
 
@@ -305,27 +253,13 @@ impl Inner {
     }
 
     /// Writes what the machine wants written and sorts out who may be answered.
-    fn settle(&mut self, now: Now, own: Option<Ticket>) -> (Option<Reply>, Ready) {
-        loop {
-            self.release.hold(self.out.replies.drain(..));
-            if self.out.entries.is_empty() {
-                break;
-            }
-            for entry in std::mem::take(&mut self.out.entries) {
-                let result = match &mut self.journal {
-                    Some(journal) => journal.append(&entry.records, now),
-                    None => Err(rustka_core::error::ErrorCode::NotCoordinator),
-                };
-                self.machine
-                    .committed(now, entry.position, result, &mut self.out);
-                self.release.hold(self.out.replies.drain(..));
-                match result {
-                    Ok(()) => self.release.durable(entry.position),
-                    Err(_) => self.release.failed(entry.position, &entry.group),
-                }
-            }
+    fn settle(&mut self, shared: &Shared, now: Now, own: Option<Ticket>) -> (Option<Reply>, Ready) {
+        self.write(now);
+        // A failed write can take others with it, and what follows from their fate has to be written in turn.
+        while self.learn(now) {
+            self.write(now);
         }
-        self.tell();
+        self.tell(shared, now);
         self.compact(now);
         let (mut answer, mut ready) = (None, Vec::new());
         while let Some((ticket, reply)) = self.release.pop() {
@@ -338,13 +272,73 @@ impl Inner {
         (answer, ready)
     }
 
+    fn write(&mut self, now: Now) {
+        loop {
+            self.release.hold(self.out.replies.drain(..));
+            if self.out.entries.is_empty() {
+                return;
+            }
+            for entry in std::mem::take(&mut self.out.entries) {
+                let written = match &mut self.journal {
+                    Some(journal) => journal.append(&entry.records, now),
+                    None => Err(ErrorCode::NotCoordinator),
+                };
+                let (position, group) = (entry.position, entry.group);
+                match written {
+                    Ok(Durability::Done) => self.settled(now, position, &group, Ok(())),
+                    Ok(Durability::At(at)) => self.open.push_back(Open {
+                        at,
+                        position,
+                        group,
+                    }),
+                    Err(code) => self.settled(now, position, &group, Err(code)),
+                }
+            }
+        }
+    }
+
+    /// Takes note of what the journal has learnt about open entries; whether that was anything.
+    fn learn(&mut self, now: Now) -> bool {
+        let Some(journal) = &self.journal else {
+            return false;
+        };
+        let mut known = Vec::new();
+        self.open.retain(|open| {
+            let fate = journal.fate(open.at);
+            if fate != Fate::Pending {
+                known.push((open.position, open.group.clone(), fate));
+            }
+            fate == Fate::Pending
+        });
+        let learnt = !known.is_empty();
+        for (position, group, fate) in known {
+            let result = match fate {
+                Fate::Failed => Err(ErrorCode::KafkaStorageError),
+                Fate::Durable | Fate::Pending => Ok(()),
+            };
+            self.settled(now, position, &group, result);
+        }
+        learnt
+    }
+
+    /// An entry's fate is known: it concerns its group alone.
+    fn settled(&mut self, now: Now, position: u64, group: &Name, result: Result<(), ErrorCode>) {
+        self.machine.committed(now, position, result, &mut self.out);
+        self.release.hold(self.out.replies.drain(..));
+        match result {
+            Ok(()) => self.release.durable(position),
+            Err(_) => self.release.failed(position, group),
+        }
+    }
+
     fn compact(&mut self, now: Now) {
         let Some(journal) = &mut self.journal else {
             return;
         };
+        journal.finish_compaction();
         if journal.wants_compaction()
             && self.machine.is_settled()
-            && let Err(code) = journal.compact(self.machine.live_records(), now)
+            && let Err(code) = journal.compact(&mut self.machine.live_records(), now)
         {
             tracing::warn!(
                 "cannot compact a journal of consumer groups: {}",
@@ -353,7 +347,7 @@ impl Inner {
         }
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, shared: &Shared, now: Now) {
         for event in self.out.events.drain(..) {
             match event {
                 Event::Refused {
@@ -361,10 +355,13 @@ impl Inner {
                     client_host,
                     code,
                     limit,
-                } => tracing::debug!(
-                    "group {group:?}: {} for {client_host}, see {limit}",
-                    code.name()
-                ),
+                } => shared.groups.refused(now, || {
+                    let group = printable(&group);
+                    format!(
+                        "group {group}: {} for {client_host}, see {limit}",
+                        code.name()
+                    )
+                }),
                 Event::RolledBack { group } => {
                     tracing::error!("group {group:?}: a record could not be written");
                 }
@@ -383,5 +380,30 @@ impl Inner {
                 } => tracing::debug!("group {group:?}: {member} is gone: {cause:?}"),
             }
         }
+    }
+}
+
+/// Wakes the task of the groups when a journal has news. It may be called by a write that a shard is in the middle of,
+/// so it takes no lock.
+struct Teller {
+    shared: Weak<Shared>,
+    at: usize,
+}
+
+impl Teller {
+    fn tell(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.groups.journal_told(self.at);
+        }
+    }
+}
+
+impl Observer for Teller {
+    fn durable(&self, _: i64) {
+        self.tell();
+    }
+
+    fn failed(&self, _: i64) {
+        self.tell();
     }
 }

@@ -278,6 +278,14 @@ settings! {
     group_session_timeout_min_ms: i32 = "group.min.session.timeout.ms";
     /// Members of one classic group.
     group_size_max: i32 = "group.max.size";
+    /// Bytes of the subscriptions and shares of one classic group.
+    group_bytes_max: i32 = "rustka.groups.bytes.max";
+    /// Bytes of one classic member's subscriptions, or of its share.
+    group_member_metadata_bytes_max: i32 = "rustka.groups.member.metadata.bytes.max";
+    /// Groups there may be.
+    group_count_max: i32 = "rustka.groups.count.max";
+    /// Members of one classic group, whatever `group.max.size` says.
+    group_members_max: i32 = "rustka.groups.members.max";
     /// Pending member ids of one group.
     group_pending_ids_max: i32 = "rustka.groups.pending.ids.max";
     /// Pending member ids of one address.

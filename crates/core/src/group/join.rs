@@ -35,7 +35,7 @@ impl From<ErrorCode> for Refused {
     }
 }
 
-fn limited(code: ErrorCode, limit: &'static str) -> Refused {
+pub(super) fn limited(code: ErrorCode, limit: &'static str) -> Refused {
     let limit = Some(limit);
     Refused { code, limit }
 }
@@ -84,11 +84,11 @@ impl Group {
             || join.protocols.len() > PROTOCOLS_MAX
             || longest_name(join) > NAME_BYTES_MAX
         {
-            let limit = "rustka.group.member.metadata.max.bytes";
+            let limit = "rustka.groups.member.metadata.bytes.max";
             return Err(limited(ErrorCode::UnknownServerError, limit));
         }
         if self.members.bytes().saturating_add(weight) > options.group_bytes_max {
-            let limit = "rustka.group.max.bytes";
+            let limit = "rustka.groups.bytes.max";
             return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
         }
         if wants_pending_id(join) {

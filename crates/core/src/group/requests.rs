@@ -73,7 +73,7 @@ impl Group {
                 group: group.clone(),
                 client_host,
                 code: ErrorCode::UnknownServerError,
-                limit: "rustka.group.max.bytes",
+                limit: "rustka.groups.bytes.max",
             });
             self.refuse_syncs(d, ErrorCode::UnknownServerError);
             return self.rebalance_or_complete(d, Cause::TooLarge);

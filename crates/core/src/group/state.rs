@@ -45,6 +45,8 @@ pub struct Options {
     pub session_timeout_ms_max: i32,
     /// `group.max.size`.
     pub group_size_max: usize,
+    /// `rustka.groups.count.max`, this shard's part of it: a new group beyond it is refused.
+    pub groups_max: usize,
     /// Members of a group, whatever `group.max.size` says.
     pub members_max: usize,
     /// Bytes of one member's subscriptions, or of its share.
@@ -73,6 +75,7 @@ impl Default for Options {
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
             group_size_max: i32::MAX as usize,
+            groups_max: 200_000,
             members_max: 10_000,
             member_metadata_bytes_max: 1 << 20,
             group_bytes_max: 64 << 20,
