@@ -23,6 +23,9 @@ Usage: rustka [FLAGS] [FILE]
 Flags stand before RUSTKA_* variables, these before KAFKA_* (KAFKA_NUM_PARTITIONS=3), these before the file.
 Logs go to stderr; RUST_LOG sets what is logged.";
 
+/// One log chunk. Whoever gives less has forgotten the unit.
+const MEMORY_MIN: u64 = 1 << 20;
+
 const FLAGS: &[&str] = &[
     "--port",
     "--host",
@@ -112,6 +115,11 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
                 let size = parse_size(&text).ok_or_else(|| {
                     format!("--memory-limit {text} is not a size: give bytes, or a whole number with K, M or G, such as 512M")
                 })?;
+                if size < MEMORY_MIN {
+                    return Err(format!(
+                        "--memory-limit {text} is too little: at least 1M, and 512 MiB are written 512M"
+                    ));
+                }
                 flags.memory_limit = Some(size);
             }
             "--strict" => flags.strict = true,
@@ -179,6 +187,7 @@ mod tests {
         assert!(
             error(&["--memory-limit", "much"]).starts_with("--memory-limit much is not a size")
         );
+        assert!(error(&["--memory-limit", "512"]).starts_with("--memory-limit 512 is too little"));
         assert_eq!(
             error(&["-c", "novalue"]),
             "-c novalue is not of the form key=value"

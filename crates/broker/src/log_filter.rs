@@ -3,6 +3,7 @@
 use rustka::LogControl;
 use rustka::loggers::ROOT;
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -29,7 +30,10 @@ pub fn install(level: LevelFilter) -> Arc<dyn LogControl> {
         Some(Err(_)) | None => Targets::new().with_default(level),
     };
     let (filter, handle) = reload::Layer::new(targets.clone());
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // Colours are for people; files and CI get plain text.
+        .with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry()
         .with(filter)
         .with(format)

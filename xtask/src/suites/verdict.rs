@@ -65,9 +65,18 @@ pub fn judge(
         }
     }
     // Tests that Kafka's run left out or skipped: they need not run, but if they do, they have to hold.
-    for (id, outcome) in results {
-        if *outcome == Outcome::Fail && baseline.get(id) != Some(&Outcome::Pass) {
-            verdict.problems.push(format!("{id} fails"));
+    let others = |id: &&String| baseline.get(*id) != Some(&Outcome::Pass);
+    for id in results.keys().filter(others) {
+        match (results[id] == Outcome::Fail, expected.contains(id)) {
+            (true, true) => verdict.expected += 1,
+            (true, false) => verdict.problems.push(format!("{id} fails")),
+            (false, _) => {}
+        }
+    }
+    for id in expected.iter().filter(others) {
+        if results.get(id) != Some(&Outcome::Fail) {
+            let problem = format!("{id} does not fail: take it off the expected failures");
+            verdict.problems.push(problem);
         }
     }
     verdict
@@ -116,5 +125,12 @@ mod tests {
             &table(&[("a", Fail), ("new", Fail)]),
         );
         assert_eq!(verdict.problems, ["a fails", "new fails"]);
+        let listed = ["new".to_owned(), "no such test".to_owned()];
+        let verdict = judge(&table(&[]), &listed, &table(&[("new", Fail)]));
+        assert_eq!(verdict.expected, 1);
+        assert_eq!(
+            verdict.problems,
+            ["no such test does not fail: take it off the expected failures"]
+        );
     }
 }
