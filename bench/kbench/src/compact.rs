@@ -16,12 +16,12 @@ use std::time::Duration;
 /// What two chunks hold, which may come on top.
 const TWO_CHUNKS: f64 = (2 << 20) as f64;
 
-/// Bytes of the topic's first partition, from DescribeLogDirs v0.
+/// Bytes of the topic's first partition, from DescribeLogDirs v1.
 fn size_of(c: &mut Conn, topic: &str) -> f64 {
     let mut w = W::default();
     w.i32(1).str(topic).i32(1).i32(0);
     let mut r = c
-        .call_at(wire::DESCRIBE_LOG_DIRS, 0, &w.0)
+        .call_at(wire::DESCRIBE_LOG_DIRS, 1, &w.0)
         .expect("DescribeLogDirs");
     r.i32();
     let mut size = f64::NAN;

@@ -230,9 +230,16 @@ impl Compaction {
     }
 }
 
+/// Whether every record can be read and lies where the batch says, in order: nobody looked into compressed batches
+/// when they came.
 fn readable(bytes: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+    let mut last_delta = -1;
     for record in Records::new(bytes, header.record_count) {
         let record = record?;
+        if record.offset_delta <= last_delta || record.offset_delta > header.last_offset_delta {
+            return Err(BatchError::Overflow);
+        }
+        last_delta = record.offset_delta;
         header.offset_of(&record).ok_or(BatchError::Overflow)?;
         header.timestamp_of(&record).ok_or(BatchError::Overflow)?;
     }

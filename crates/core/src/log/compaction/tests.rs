@@ -1,6 +1,7 @@
 use super::*;
 use crate::batch::{
-    BatchBuilder, HEADER_BYTES, NewRecord, crc_matches, end_transaction_marker, set_base_offset,
+    BatchBuilder, HEADER_BYTES, NewRecord, OVERHEAD_BYTES, crc_matches, end_transaction_marker,
+    set_base_offset,
 };
 use crate::compression::Codec;
 
@@ -449,4 +450,51 @@ fn a_second_round_changes_nothing() {
     ];
     let once = compact_plainly(&log);
     assert_eq!(compact_plainly(&once), once);
+}
+
+#[test]
+fn broken_batches_neither_panic_nor_lead_to_batches_that_are_broken_elsewhere() {
+    for codec in Codec::ALL {
+        let builder = BatchBuilder::new()
+            .producer(3, 0, 0)
+            .compression(codec, None);
+        let sound = batch_of(builder, 5, &[("a", "1"), ("b", "-"), ("a", "2")]);
+        for at in OVERHEAD_BYTES..sound.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut broken = sound.clone();
+                broken[at] ^= flip;
+                let Ok(before) = BatchHeader::parse(&broken) else {
+                    continue;
+                };
+                let small = Terms {
+                    max_message_bytes: 70,
+                    ..terms()
+                };
+                let mut round = Compaction::new(small, &History::default());
+                let learned = round.learn(&broken);
+                let mut out = Vec::new();
+                let kept = round.keep(&broken, &mut out);
+                assert_eq!(learned.is_ok(), kept.is_ok());
+                let (mut rest, mut next_offset) = (&out[..], before.base_offset);
+                while !rest.is_empty() {
+                    let header = BatchHeader::parse(rest).unwrap();
+                    assert!(crc_matches(&rest[..header.total_bytes()]));
+                    assert!(header.base_offset >= next_offset && header.last_offset_delta >= 0);
+                    next_offset = header.last_offset().unwrap() + 1;
+                    rest = &rest[header.total_bytes()..];
+                }
+                assert!(out.is_empty() || Some(next_offset - 1) == before.last_offset());
+            }
+        }
+    }
+}
+
+/// Offsets that go back would make later batches unreachable.
+#[test]
+fn records_out_of_order_stay_as_they_are() {
+    let mut batch = plain(0, &[("a", "1"), ("b", "-")]);
+    // The offset delta of the second record: length, attributes, time, offset.
+    batch[HEADER_BYTES + 13 + 3] = 0;
+    let (left, summary) = compact(terms(), &History::default(), &[batch.clone()]);
+    assert_eq!((left[0].clone(), summary.unreadable), (batch, 1));
 }
