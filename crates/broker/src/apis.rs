@@ -2,6 +2,7 @@
 
 use crate::broker::Shared;
 use crate::config::NamedResource;
+use crate::fault::Point;
 use crate::handlers::*;
 use crate::request::{Outcome, Request};
 use rustka_wire::api::ApiKey;
@@ -112,7 +113,37 @@ pub fn is_offered(shared: &Shared, key: i16) -> bool {
 
 /// Hands a request to its handler. An unknown key or version ends the connection, as in Kafka (E5); only
 /// ApiVersions answers what it does not understand (E2).
-pub fn dispatch(request: Request<'_>) -> Outcome {
+pub fn dispatch(mut request: Request<'_>) -> Dispatched {
+    let shared = request.shared;
+    if shared.faults.strikes(Point::Dispatch) {
+        return Dispatched::now(Outcome::Close("a fault was armed at dispatch".to_owned()));
+    }
+    if let Some(meter) = &shared.hooks.quota {
+        request.throttle_ms = meter.charge(&request.context(), request.frame.bytes().len());
+    }
+    Dispatched {
+        mute_ms: request.throttle_ms,
+        outcome: route(request),
+    }
+}
+
+/// What dispatch came to.
+pub struct Dispatched {
+    /// The answer, or what there is in its place.
+    pub outcome: Outcome,
+    /// For so long the connection is not read after the answer.
+    pub mute_ms: u32,
+}
+
+impl Dispatched {
+    /// Without a wait.
+    pub fn now(outcome: Outcome) -> Dispatched {
+        let mute_ms = 0;
+        Dispatched { outcome, mute_ms }
+    }
+}
+
+fn route(request: Request<'_>) -> Outcome {
     let (key, version) = (request.header.api, request.header.version);
     let Ok(at) = APIS.binary_search_by_key(&key, |api| api.key) else {
         return Outcome::Close(match ApiKey::find(key) {

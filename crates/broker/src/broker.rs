@@ -5,8 +5,10 @@ use crate::clock::Clock;
 use crate::compaction::Compactor;
 use crate::config::LiveConfig;
 use crate::connection::Peer;
+use crate::fault::Faults;
 use crate::groups::{self, Groups};
 use crate::handlers::fetch;
+use crate::hooks::{Context, Hooks};
 use crate::http;
 use crate::listener;
 use crate::loggers::Loggers;
@@ -18,6 +20,7 @@ use crate::storage::memory::{Memory, MemoryEngine};
 use crate::storage::{Engine, Partition};
 use crate::topics::Topics;
 use crate::transport::{self, MemoryStream};
+use crate::work::Work;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use rustka_core::telemetry::Telemetry;
 use std::collections::HashMap;
@@ -101,9 +104,21 @@ pub struct Shared {
     pub next_peer: AtomicU64,
     /// Told when a connection becomes quiet while the broker stops.
     pub quiet: Notify,
+    /// Who has a say or a look.
+    pub hooks: Hooks,
+    /// What is to go wrong.
+    pub faults: Faults,
+    /// A pool for work that takes long.
+    pub work: Work,
 }
 
 impl Shared {
+    /// Where this client is told to reach a node; nothing for a node that is not there.
+    pub fn endpoint_of(&self, node_id: i32, _context: &Context<'_>) -> Option<(&str, i32)> {
+        let (host, port) = &self.endpoint;
+        (node_id == self.node_id).then(|| (host.as_str(), i32::from(*port)))
+    }
+
     /// The partition of a topic, if both exist.
     pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
         self.topics.partition(topic, index)
@@ -128,6 +143,7 @@ pub struct Broker {
     host: String,
     bootstrap: SocketAddr,
     http: Option<SocketAddr>,
+    handle: Handle,
     runtime: Option<Runtime>,
 }
 
@@ -186,6 +202,7 @@ impl Broker {
             shared,
             bootstrap,
             http: http_address,
+            handle: handle.clone(),
             runtime,
         })
     }
@@ -243,6 +260,9 @@ impl Broker {
             peers: Mutex::default(),
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
+            hooks: options.hooks.clone(),
+            faults: Faults::default(),
+            work: Work::default(),
             config: LiveConfig::new(config),
         })
     }
@@ -282,36 +302,12 @@ impl Broker {
 
     /// Stops in order: accepts no more, answers what waits, then closes the connections.
     pub async fn stop(mut self) {
-        self.shared.state.send_replace(State::Stopping);
-        let drained = async {
-            loop {
-                let quiet = self.shared.quiet.notified();
-                let busy = self
-                    .shared
-                    .peers
-                    .lock()
-                    .is_ok_and(|peers| peers.values().any(|peer| peer.is_busy()));
-                if !busy {
-                    return;
-                }
-                quiet.await;
-            }
-        };
-        let _late = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), drained).await;
+        drain(self.shared.clone()).await;
         self.end();
     }
 
     fn end(&mut self) {
-        self.shared.state.send_replace(State::Stopped);
-        let peers: Vec<_> = self
-            .shared
-            .peers
-            .lock()
-            .map(|peers| peers.values().cloned().collect())
-            .unwrap_or_default();
-        for peer in peers {
-            peer.close();
-        }
+        close_all(&self.shared);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -319,8 +315,71 @@ impl Broker {
 }
 
 impl Drop for Broker {
+    /// In order, too. In a runtime of its own the broker is gone when this returns; within somebody else's it cannot
+    /// be waited for and ends in the background.
     fn drop(&mut self) {
-        self.end();
+        if *self.shared.state.borrow() == State::Stopped {
+            return;
+        }
+        self.shared.state.send_replace(State::Stopping);
+        let inside = Handle::try_current().is_ok();
+        match (self.runtime.take(), inside) {
+            (Some(runtime), false) => {
+                runtime.block_on(drain(self.shared.clone()));
+                close_all(&self.shared);
+                runtime.shutdown_background();
+            }
+            (runtime, _) => {
+                let shared = self.shared.clone();
+                self.handle.spawn(async move {
+                    drain(shared.clone()).await;
+                    close_all(&shared);
+                    if let Some(runtime) = runtime {
+                        runtime.shutdown_background();
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Stops accepting, has the engine write what is queued, and waits until everything that waits is answered.
+async fn drain(shared: Arc<Shared>) {
+    shared.state.send_replace(State::Stopping);
+    let engine = shared.engine.clone();
+    let drained = async {
+        if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
+            tracing::error!("the storage did not end in order: {error}");
+        }
+        loop {
+            let quiet = shared.quiet.notified();
+            let busy = shared
+                .peers
+                .lock()
+                .is_ok_and(|peers| peers.values().any(|peer| peer.is_busy()));
+            if !busy {
+                return;
+            }
+            quiet.await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), drained)
+        .await
+        .is_err()
+    {
+        tracing::warn!("some requests were not answered before the broker stopped");
+    }
+}
+
+fn close_all(shared: &Shared) {
+    shared.state.send_replace(State::Stopped);
+    let peers: Vec<_> = shared
+        .peers
+        .lock()
+        .map(|peers| peers.values().cloned().collect())
+        .unwrap_or_default();
+    for peer in peers {
+        peer.close();
     }
 }
 

@@ -3,13 +3,16 @@
 //! A connection is one small future. Requests are handled inline as their bytes arrive in a buffer of the thread;
 //! a request that waits stops the reading, as in Kafka, and its socket is watched for hang-up meanwhile.
 
-use crate::apis;
+use crate::apis::{self, Dispatched};
 use crate::broker::{Shared, State};
 use crate::buffer::BufMut;
-use crate::out::Out;
-use crate::request::{Frame, Header, Outcome, Parked, Request};
+use crate::fault::Point;
+use crate::hooks::Event;
+use crate::out::{Out, Reply};
+use crate::request::{Frame, Header, Later, Outcome, Parked, Request};
 use crate::transport::Transport;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -26,6 +29,11 @@ const READ_BYTES: usize = 32 << 10;
 const FRAME_BYTES_AT_ONCE: usize = 1 << 20;
 /// The shortest request: key, version, correlation id.
 const FRAME_BYTES_MIN: usize = 8;
+
+/// Writes of one connection that wait for durability before its socket is not read any more.
+pub const IN_FLIGHT_WRITES_MAX: usize = 64;
+/// Bytes of answers behind such a write before the socket is not read any more.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
 
 thread_local! {
     static READ: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ_BYTES));
@@ -91,6 +99,14 @@ enum Partial {
     Frame { buffer: BufMut, length: usize },
 }
 
+/// An answer in the queue behind a write.
+enum Behind {
+    /// Waits itself.
+    Waiting(Later),
+    /// Waits for its turn.
+    Complete(Reply),
+}
+
 /// The future that serves one connection until either side closes it.
 pub struct Connection<T> {
     transport: T,
@@ -101,6 +117,12 @@ pub struct Connection<T> {
     stash: Vec<u8>,
     out: Out,
     parked: Option<Parked>,
+    /// Answers that wait for a write to become durable, and those that wait behind them.
+    later: VecDeque<Behind>,
+    /// Bytes of the complete ones among them.
+    later_bytes: usize,
+    /// Over quota: nothing is read until this has passed.
+    muted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     closing: bool,
     watched: bool,
 }
@@ -121,6 +143,9 @@ impl<T: Transport> Connection<T> {
             stash,
             out,
             parked: None,
+            later: VecDeque::new(),
+            later_bytes: 0,
+            muted: None,
             closing: false,
             watched: false,
         }
@@ -132,32 +157,104 @@ impl<T: Transport> Connection<T> {
         self.shared
             .metrics
             .connection_closed(self.peer.address, reason, now_ms);
+        self.shared
+            .hooks
+            .saw(|| Event::Refused(self.peer.address, reason));
     }
 
     fn outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Reply(reply) => self.out.push(reply),
+            Outcome::Reply(reply) => self.reply(reply),
             Outcome::Nothing => {}
+            Outcome::Later(later) => self.later.push_back(Behind::Waiting(later)),
             Outcome::Park(parked) => self.parked = Some(parked),
             Outcome::Close(reason) => self.close(&reason),
         }
     }
 
+    /// Answers leave in the order of their requests.
+    fn reply(&mut self, reply: Reply) {
+        if self.later.is_empty() {
+            self.send(reply);
+        } else {
+            self.later_bytes += reply.bytes();
+            self.later.push_back(Behind::Complete(reply));
+        }
+    }
+
+    fn send(&mut self, reply: Reply) {
+        if self.shared.faults.strikes(Point::Reply) {
+            return self.close("a fault was armed at reply");
+        }
+        self.out.push(reply);
+    }
+
+    /// Whether so much is unanswered that nothing more is read.
+    fn is_full(&self) -> bool {
+        self.later.len() >= IN_FLIGHT_WRITES_MAX || self.later_bytes >= UNSENT_BYTES_MAX
+    }
+
+    /// Whether the next request may begin.
+    fn may_begin(&self) -> bool {
+        self.parked.is_none() && self.muted.is_none() && !self.closing && !self.is_full()
+    }
+
+    /// Sends what has become durable, in order.
+    fn poll_later(&mut self, cx: &mut Context<'_>) {
+        while let Some(front) = self.later.front_mut() {
+            if let Behind::Waiting(later) = front {
+                match catch_unwind(AssertUnwindSafe(|| later.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Ready(reply)) => {
+                        self.later.pop_front();
+                        self.send(reply);
+                    }
+                    Err(_) => {
+                        self.later.clear();
+                        self.close("a write failed unexpectedly; this is a bug in Rustka");
+                    }
+                }
+            } else if let Some(Behind::Complete(reply)) = self.later.pop_front() {
+                self.later_bytes -= reply.bytes();
+                self.send(reply);
+            }
+        }
+        // An idle connection holds no memory for answers.
+        self.later.shrink_to(0);
+    }
+
+    fn mute(&mut self, mute_ms: u32) {
+        let clock = self.shared.clock.clone();
+        let until_ms = clock.now().monotonic_ms.saturating_add(i64::from(mute_ms));
+        self.muted = Some(Box::pin(async move { clock.sleep_until(until_ms).await }));
+    }
+
     fn handle(&mut self, frame: Frame<'_>) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let received_ms = self.peer.active_ms.load(Relaxed);
+        let dispatched = catch_unwind(AssertUnwindSafe(|| {
             let header = match Header::parse(frame.bytes()) {
                 Ok(header) => header,
-                Err(error) => return Outcome::Close(format!("malformed request header: {error}")),
+                Err(error) => {
+                    let reason = format!("malformed request header: {error}");
+                    return Dispatched::now(Outcome::Close(reason));
+                }
             };
             apis::dispatch(Request {
                 shared: &self.shared,
                 peer: &self.peer,
                 header,
                 frame,
+                received_ms,
+                throttle_ms: 0,
             })
         }));
-        match outcome {
-            Ok(outcome) => self.outcome(outcome),
+        match dispatched {
+            Ok(Dispatched { outcome, mute_ms }) => {
+                self.outcome(outcome);
+                if mute_ms > 0 {
+                    self.mute(mute_ms);
+                }
+            }
             Err(_) => self.close("a request failed unexpectedly; this is a bug in Rustka"),
         }
     }
@@ -165,7 +262,7 @@ impl<T: Transport> Connection<T> {
     /// Handles whole frames at the front of `data` and begins the last, partial one; the bytes used.
     fn process(&mut self, data: &mut [u8]) -> usize {
         let mut at = 0;
-        while at < data.len() && self.parked.is_none() && !self.closing {
+        while at < data.len() && self.may_begin() {
             let Partial::Prefix { bytes, count } = &mut self.partial else {
                 break;
             };
@@ -236,6 +333,7 @@ impl<T: Transport> Connection<T> {
         READ.with_borrow_mut(|memory| {
             let mut into = ReadBuf::uninit(memory);
             ready!(Pin::new(&mut self.transport).poll_read(cx, &mut into))?;
+            self.note_active();
             let data = into.filled_mut();
             let n = data.len();
             let used = self.process(data);
@@ -246,18 +344,20 @@ impl<T: Transport> Connection<T> {
         })
     }
 
+    fn note_active(&self) {
+        let now_ms = self.shared.clock.now().monotonic_ms;
+        self.peer.active_ms.store(now_ms, Relaxed);
+    }
+
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(parked) = &mut self.parked else {
             return Poll::Ready(());
         };
         match catch_unwind(AssertUnwindSafe(|| parked.as_mut().poll(cx))) {
             Ok(Poll::Pending) => {
-                if self.transport.poll_hangup(cx).is_ready() {
-                    self.parked = None;
-                    self.closing = true;
-                    return Poll::Ready(());
-                }
-                Poll::Pending
+                ready!(self.poll_hangup(cx));
+                self.parked = None;
+                Poll::Ready(())
             }
             Ok(Poll::Ready(outcome)) => {
                 self.parked = None;
@@ -272,13 +372,34 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Nothing is read now, but a client that has gone is noticed.
+    fn poll_hangup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.transport.poll_hangup(cx).is_ready() {
+            self.closing = true;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        self.poll_later(cx);
         ready!(self.out.poll_flush(cx, &mut self.transport))?;
         if self.closing {
             return Poll::Ready(Ok(false));
         }
         if self.parked.is_some() {
             ready!(self.poll_parked(cx));
+            return Poll::Ready(Ok(true));
+        }
+        if let Some(muted) = &mut self.muted {
+            match muted.as_mut().poll(cx) {
+                Poll::Ready(()) => self.muted = None,
+                Poll::Pending => ready!(self.poll_hangup(cx)),
+            }
+            return Poll::Ready(Ok(true));
+        }
+        if self.is_full() {
+            ready!(self.poll_hangup(cx));
             return Poll::Ready(Ok(true));
         }
         if !self.stash.is_empty() {
@@ -292,18 +413,16 @@ impl<T: Transport> Connection<T> {
             Partial::Prefix { .. } => ready!(self.poll_read(cx))?,
             Partial::Frame { .. } => {
                 let n = ready!(self.poll_frame(cx))?;
+                self.note_active();
                 self.take_frame_if_complete();
                 n
             }
         };
-        self.peer
-            .active_ms
-            .store(self.shared.clock.now().monotonic_ms, Relaxed);
         Poll::Ready(Ok(n > 0))
     }
 
     fn note_busy(&self) {
-        let waiting = self.parked.is_some() || !self.out.is_empty();
+        let waiting = self.parked.is_some() || !self.out.is_empty() || !self.later.is_empty();
         let busy = waiting || !matches!(self.partial, Partial::Prefix { count: 0, .. });
         if self.peer.busy.swap(busy, Relaxed)
             && !busy

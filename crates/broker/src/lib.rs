@@ -16,8 +16,10 @@ pub mod clock;
 pub mod compaction;
 pub mod config;
 pub mod connection;
+pub mod fault;
 pub mod groups;
 pub mod handlers;
+pub mod hooks;
 pub mod housekeeping;
 #[cfg(feature = "http")]
 mod http;
@@ -32,6 +34,7 @@ pub mod request;
 pub mod storage;
 pub mod topics;
 pub mod transport;
+pub mod work;
 
 pub use broker::{Broker, StartError};
 pub use clock::Clock;

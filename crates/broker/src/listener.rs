@@ -2,6 +2,8 @@
 
 use crate::broker::{Shared, StartError, State, reached};
 use crate::connection::{Connection, Peer};
+use crate::fault::Point;
+use crate::hooks::Event;
 use crate::transport::Transport;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind};
@@ -142,6 +144,9 @@ fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
 
 /// Serves a connection in a task of its own.
 pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>) {
+    if shared.faults.strikes(Point::Accept) {
+        return;
+    }
     let peer = Peer::new(
         shared.next_peer.fetch_add(1, Relaxed),
         address,
@@ -166,6 +171,7 @@ impl Registered {
     pub fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Registered {
         shared.metrics.connections_accepted.fetch_add(1, Relaxed);
         shared.metrics.connections_open.fetch_add(1, Relaxed);
+        shared.hooks.saw(|| Event::Connected(peer.address));
         if let Ok(mut peers) = shared.peers.lock() {
             peers.insert(peer.id, peer.clone());
         }
@@ -176,6 +182,9 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.shared.metrics.connections_open.fetch_sub(1, Relaxed);
+        self.shared
+            .hooks
+            .saw(|| Event::Disconnected(self.peer.address));
         if let Ok(mut peers) = self.shared.peers.lock() {
             peers.remove(&self.peer.id);
         }

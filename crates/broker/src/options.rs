@@ -3,6 +3,7 @@
 use crate::addresses::Addresses;
 use crate::broker::{Broker, StartError};
 use crate::clock::Clock;
+use crate::hooks::{Authorizer, Hooks, Observer, QuotaMeter};
 use crate::loggers::LogControl;
 use crate::storage::Engine;
 use rustka_core::config::BrokerConfig;
@@ -27,6 +28,7 @@ pub struct Options {
     pub(crate) cluster_id: Option<String>,
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
     pub(crate) engine: Option<Arc<dyn Engine>>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             cluster_id: None,
             log_control: None,
             engine: None,
+            hooks: Hooks::default(),
         }
     }
 }
@@ -105,6 +108,24 @@ impl Options {
     /// Who sets log levels when a client alters those of the broker; by default nobody can.
     pub fn log_control(mut self, control: Arc<dyn LogControl>) -> Self {
         self.log_control = Some(control);
+        self
+    }
+
+    /// Who decides what clients may do; by default they may do everything.
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.hooks.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Who decides which clients have to wait; by default none.
+    pub fn quota_meter(mut self, meter: Arc<dyn QuotaMeter>) -> Self {
+        self.hooks.quota = Some(meter);
+        self
+    }
+
+    /// Who is told what happens; by default nobody.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.hooks.observer = Some(observer);
         self
     }
 

@@ -44,6 +44,12 @@ impl Reply {
         Reply { bytes, slices }
     }
 
+    /// Size of the whole frame.
+    pub fn bytes(&self) -> usize {
+        let shared: usize = self.slices.iter().map(|(_, slice)| slice.len()).sum();
+        self.bytes.len() + shared
+    }
+
     /// The whole frame in one piece.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut whole = Vec::with_capacity(self.bytes.len());

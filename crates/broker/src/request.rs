@@ -3,13 +3,20 @@
 use crate::broker::Shared;
 use crate::buffer::{BufMut, Slice};
 use crate::connection::Peer;
+use crate::hooks::{Context, Operation, Resource};
 use crate::out::Reply;
+use rustka_core::error::ErrorCode;
 use rustka_wire::api;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+
+/// Whoever has not logged in.
+const ANONYMOUS: &str = "User:ANONYMOUS";
+/// The one listener there is.
+const LISTENER: &str = "PLAINTEXT";
 
 /// The bytes of a request after its length: in the thread's read buffer, or in a block of its own.
 pub enum Frame<'a> {
@@ -40,6 +47,9 @@ impl Frame<'_> {
 /// A request that waits: for data, for members, for durability. Dropped when its connection goes away.
 pub type Parked = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
+/// An answer that comes once a write is durable. Dropped when its connection goes away.
+pub type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
 /// What a handler decided.
 pub enum Outcome {
     /// An answer.
@@ -48,6 +58,8 @@ pub enum Outcome {
     Nothing,
     /// The answer comes later; the connection reads no further until then.
     Park(Parked),
+    /// The work is done and its answer waits for durability alone; the connection reads on meanwhile.
+    Later(Later),
     /// The connection is closed, for the reason given.
     Close(String),
 }
@@ -107,6 +119,10 @@ pub struct Request<'a> {
     pub header: Header,
     /// Header and body.
     pub frame: Frame<'a>,
+    /// When the frame was complete, in monotonic milliseconds.
+    pub received_ms: i64,
+    /// What the quota meter has decided: told in the answer, then waited for.
+    pub throttle_ms: u32,
 }
 
 impl Request<'_> {
@@ -128,12 +144,49 @@ impl Request<'_> {
         std::str::from_utf8(bytes).unwrap_or("")
     }
 
+    /// What hooks are told about it.
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            principal: ANONYMOUS,
+            listener: LISTENER,
+            peer: self.peer.address,
+            connection: self.peer.id,
+            client_id: self.client_id(),
+            api: self.header.api,
+            version: self.header.version,
+            received_ms: self.received_ms,
+        }
+    }
+
+    /// Whether the client may do this to that.
+    pub fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        match &self.shared.hooks.authorizer {
+            None => true,
+            Some(authorizer) => authorizer.is_allowed(&self.context(), operation, resource),
+        }
+    }
+
+    /// Refuses what the client may not do to this topic.
+    pub fn check_topic(&self, operation: Operation, name: &str) -> Result<(), ErrorCode> {
+        if self.may(operation, Resource::Topic(name)) {
+            Ok(())
+        } else {
+            Err(ErrorCode::TopicAuthorizationFailed)
+        }
+    }
+
+    /// The throttle time as answers have it.
+    pub fn throttle_time_ms(&self) -> i32 {
+        i32::try_from(self.throttle_ms).unwrap_or(i32::MAX)
+    }
+
     /// What is needed to answer later.
     pub fn respond(&self) -> Respond {
         Respond {
             api: self.header.api,
             version: self.header.version,
             correlation: self.header.correlation,
+            throttle_ms: self.throttle_ms,
         }
     }
 
@@ -149,9 +202,15 @@ pub struct Respond {
     api: i16,
     version: i16,
     correlation: i32,
+    throttle_ms: u32,
 }
 
 impl Respond {
+    /// The throttle time as answers have it.
+    pub fn throttle_time_ms(&self) -> i32 {
+        i32::try_from(self.throttle_ms).unwrap_or(i32::MAX)
+    }
+
     /// The frame of an answer; `slots` are the record slices that the body's splices name.
     pub fn encode(&self, slots: &[Vec<Slice>], encode: impl FnOnce(&mut Writer)) -> Reply {
         let mut writer = Writer::with_capacity(128);

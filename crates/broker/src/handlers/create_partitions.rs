@@ -2,8 +2,10 @@
 //! v2 flexible
 
 use super::create_topics::new_partition;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::catalog::{AddPartitions, Cluster};
+use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_partitions_request::CreatePartitionsRequest;
 use rustka_wire::create_partitions_response::{
@@ -19,8 +21,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let command: Vec<AddPartitions> = asked
+    let (allowed, denied): (Vec<_>, Vec<_>) = asked
         .topics
+        .iter()
+        .partition(|topic| request.may(Operation::Alter, Resource::Topic(&topic.name)));
+    let command: Vec<AddPartitions> = allowed
         .iter()
         .map(|topic| AddPartitions {
             name: topic.name.to_string(),
@@ -53,8 +58,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
             error_message,
         }
     });
+    let denied = denied.iter().map(|topic| CreatePartitionsTopicResult {
+        name: Cow::Borrowed(&*topic.name),
+        error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        error_message: None,
+    });
     let response = CreatePartitionsResponse {
-        results: results.collect(),
+        results: results.chain(denied).collect(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

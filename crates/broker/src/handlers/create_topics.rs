@@ -2,6 +2,7 @@
 //! v4 broker defaults by -1 · v5 flexible, effective configs in the answer · v7 topic ids
 
 use crate::broker::Shared;
+use crate::hooks::{Event, Operation, Resource};
 use crate::random;
 use crate::request::{Outcome, Request};
 use crate::storage::Partition;
@@ -9,7 +10,7 @@ use rustka_core::catalog::{
     Assignment, Cluster, CreateTopic, CreateTopics, Created, PartitionSeed,
 };
 use rustka_core::config::ConfigEntry;
-use rustka_core::error::Refusal;
+use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::is_internal;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -27,11 +28,15 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
+    let (allowed, denied): (Vec<_>, Vec<_>) = asked
+        .topics
+        .iter()
+        .partition(|topic| request.may(Operation::Create, Resource::Topic(&topic.name)));
     let command = CreateTopics {
-        topics: asked.topics.iter().map(command).collect(),
+        topics: allowed.iter().copied().map(command).collect(),
         validate_only: asked.validate_only,
     };
-    let topics = match create(shared, &command) {
+    let mut topics: Vec<_> = match create(shared, &command) {
         Ok(outcomes) => outcomes
             .into_iter()
             .map(|outcome| match outcome.result {
@@ -39,12 +44,15 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 Err(refusal) => refused(outcome.name, refusal),
             })
             .collect(),
-        Err(refusal) => asked
-            .topics
+        Err(refusal) => allowed
             .iter()
             .map(|topic| refused((*topic.name).into(), refusal.clone()))
             .collect(),
     };
+    topics.extend(denied.iter().map(|topic| {
+        let refusal = Refusal::from(ErrorCode::TopicAuthorizationFailed);
+        refused((*topic.name).into(), refusal)
+    }));
     let response = CreateTopicsResponse {
         topics,
         ..Default::default()
@@ -88,9 +96,16 @@ fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> 
         broker: &config,
         nodes: &nodes,
     };
-    catalog.create_topics(command, cluster, random::uuid, |seed| {
+    let outcomes = catalog.create_topics(command, cluster, random::uuid, |seed| {
         new_partition(shared, &seed)
-    })
+    })?;
+    drop(catalog);
+    if shared.hooks.observer.is_some() && !command.validate_only {
+        for created in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
+            shared.hooks.saw(|| Event::TopicCreated(&created.name));
+        }
+    }
+    Ok(outcomes)
 }
 
 /// An empty partition for a new place in the catalog.

@@ -2,6 +2,7 @@
 //! v4 flexible · v5 error messages · v6 topic ids
 
 use crate::groups::Groups;
+use crate::hooks::{Event, Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::catalog::{Cluster, DeleteTopic};
 use rustka_core::error::{ErrorCode, Refusal};
@@ -18,6 +19,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
+    let is_denied = |topic: &DeleteTopic| {
+        let known = shared.topics.by_id(topic.id);
+        let name = match &topic.name {
+            Some(name) => Some(name.as_str()),
+            None => known.as_ref().map(|known| &*known.name),
+        };
+        name.is_some_and(|name| !request.may(Operation::Delete, Resource::Topic(name)))
+    };
     let by_name = asked.topic_names.iter().map(|name| DeleteTopic {
         name: Some(name.to_string()),
         id: Uuid::ZERO,
@@ -31,6 +40,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     } else {
         by_name.collect()
     };
+    let (denied, command): (Vec<_>, Vec<_>) = command.into_iter().partition(is_denied);
     let nodes = [shared.node_id];
     let config = shared.config.broker();
     let cluster = Cluster {
@@ -39,12 +49,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     // The catalog is unlocked before partitions are: waiting fetches wake on the way.
     let deleted = shared.topics.write().delete_topics(&command, cluster);
-    let responses = match deleted {
+    let mut responses: Vec<_> = match deleted {
         Ok(deleted) => deleted
             .into_iter()
             .map(|topic| {
                 let refusal = match topic.result {
                     Ok(gone) => {
+                        shared.hooks.saw(|| Event::TopicDeleted(&gone.name));
                         gone.partitions
                             .iter()
                             .for_each(|partition| partition.delete());
@@ -69,6 +80,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
             command.iter().map(refused).collect()
         }
     };
+    responses.extend(denied.iter().map(|topic| {
+        let refusal = Refusal::from(ErrorCode::TopicAuthorizationFailed);
+        result(topic.name.as_deref(), topic.id, Some(refusal))
+    }));
     let response = DeleteTopicsResponse {
         responses,
         ..Default::default()

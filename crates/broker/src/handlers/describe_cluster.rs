@@ -21,6 +21,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
+    let context = request.context();
+    let (host, port) = shared
+        .endpoint_of(shared.node_id, &context)
+        .unwrap_or_default();
     let refused = match asked.endpoint_type {
         BROKERS => None,
         CONTROLLERS => Some((
@@ -45,8 +49,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
             controller_id: shared.node_id,
             brokers: vec![DescribeClusterBroker {
                 broker_id: shared.node_id,
-                host: Cow::Borrowed(&shared.endpoint.0),
-                port: i32::from(shared.endpoint.1),
+                host: Cow::Borrowed(host),
+                port,
                 rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
                 is_fenced: false,
             }],

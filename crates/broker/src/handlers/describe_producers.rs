@@ -1,5 +1,6 @@
 //! DescribeProducers (key 61): who has written to a partition idempotently.
 
+use crate::hooks::Operation;
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -42,6 +43,14 @@ fn describe(
             partition_index,
             error_code,
             error_message,
+            ..Default::default()
+        };
+    }
+    if let Err(code) = request.check_topic(Operation::Read, topic) {
+        let error_code = code.code();
+        return PartitionResponse {
+            partition_index,
+            error_code,
             ..Default::default()
         };
     }

@@ -47,13 +47,16 @@ pub fn handle(request: Request<'_>) -> Outcome {
             })
             .collect(),
     });
-    let (host, port) = &shared.endpoint;
+    let context = request.context();
+    let (host, port) = shared
+        .endpoint_of(shared.node_id, &context)
+        .unwrap_or_default();
     let node = || Node {
         node_id: shared.node_id,
         listeners: vec![Listener {
             name: Cow::Borrowed("CONTROLLER"),
             host: Cow::Borrowed(host),
-            port: *port,
+            port: u16::try_from(port).unwrap_or(0),
         }],
     };
     let response = DescribeQuorumResponse {

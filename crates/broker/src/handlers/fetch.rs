@@ -4,6 +4,7 @@
 
 use crate::broker::{Shared, State, reached};
 use crate::buffer::Slice;
+use crate::hooks::{Operation, Resource};
 use crate::out::Reply;
 use crate::random;
 use crate::request::{Outcome, Request, Respond};
@@ -43,6 +44,8 @@ struct Plan {
     max_bytes: usize,
     deadline_ms: i64,
     committed_only: bool,
+    /// Topics of this fetch that its client may not read.
+    denied: Vec<TopicKey>,
     respond: Respond,
 }
 
@@ -142,19 +145,54 @@ fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> 
         owner: ANONYMOUS,
         now_ms,
     };
-    let context = shared.sessions.begin(session, partitions, forgotten);
+    let mut context = shared.sessions.begin(session, partitions, forgotten);
     if let Some(code) = context.error() {
         return Err(failed(&request.respond(), code));
     }
+    let denied = match denied(request, &mut context) {
+        Ok(denied) => denied,
+        Err(code) => return Err(failed(&request.respond(), code)),
+    };
     let max_bytes = size(asked.max_bytes).min(size(shared.config.fixed().fetch_bytes_max));
     let plan = Plan {
         min_bytes: size(asked.min_bytes).min(max_bytes),
         max_bytes,
         deadline_ms: now_ms.saturating_add(i64::from(asked.max_wait_ms.max(0))),
         committed_only: asked.isolation_level == 1,
+        denied,
         respond: request.respond(),
     };
     Ok((plan, context))
+}
+
+/// Topics of the request and of its session that the client may not read.
+fn denied(
+    request: &Request<'_>,
+    context: &mut FetchContext<Handle>,
+) -> Result<Vec<TopicKey>, ErrorCode> {
+    let mut denied = Vec::new();
+    if request.shared.hooks.authorizer.is_none() {
+        return Ok(denied);
+    }
+    context.view()?.for_each(|_, entry| {
+        let key = &entry.requested.topic;
+        if denied.contains(key) {
+            return;
+        }
+        let allowed = match key {
+            TopicKey::Name(name) => request.may(Operation::Read, Resource::Topic(name)),
+            // Nothing is told about an id that is not there but that.
+            TopicKey::Id(id) => request
+                .shared
+                .topics
+                .by_id(*id)
+                .is_none_or(|topic| request.may(Operation::Read, Resource::Topic(&topic.name))),
+        };
+        if !allowed {
+            denied.push(key.clone());
+        }
+    });
+    Ok(denied)
 }
 
 fn size(bytes: i32) -> usize {
@@ -262,6 +300,10 @@ fn read_one(
         counted: 0,
         slices: Vec::new(),
     };
+    if plan.denied.contains(&fetched.topic) {
+        fetched.error = ErrorCode::TopicAuthorizationFailed;
+        return fetched;
+    }
     let partition = match found(catalog, entry) {
         Ok(partition) => partition.clone(),
         Err(code) => {
@@ -438,6 +480,7 @@ fn answer(shared: &Shared, plan: &Plan, context: FetchContext<Handle>, mut read:
     let response = FetchResponse {
         error_code: responded.error.code(),
         session_id: responded.session_id,
+        throttle_time_ms: plan.respond.throttle_time_ms(),
         responses,
         ..Default::default()
     };

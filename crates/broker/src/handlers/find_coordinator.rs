@@ -38,9 +38,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         (_, SHARE) => "",
         _ => "unknown type of coordinator",
     };
+    let context = request.context();
     let (node_id, host, port) = if code == ErrorCode::None {
-        let (host, port) = &shared.endpoint;
-        (shared.node_id, host.as_str(), i32::from(*port))
+        let endpoint = shared.endpoint_of(shared.node_id, &context);
+        let (host, port) = endpoint.unwrap_or_default();
+        (shared.node_id, host, port)
     } else {
         (-1, "", -1)
     };

@@ -2,6 +2,7 @@
 //! v2 isolation level · v4 leader epochs · v6 flexible · v7 max timestamp · v8 local log start · v9 tiered · v11 pending upload
 
 use crate::broker::Shared;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use crate::storage::Partition;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -39,25 +40,32 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .iter()
         .flat_map(|topic| &topic.partitions)
         .any(searches);
+    let denied: Vec<bool> = asked
+        .topics
+        .iter()
+        .map(|topic| !request.may(Operation::Describe, Resource::Topic(&topic.name)))
+        .collect();
     let (shared, respond) = (request.shared.clone(), request.respond());
     if !long {
-        let response = answer(&shared, &asked, version);
+        let response = answer(&shared, &asked, &denied, version);
         return request.reply(|w| response.encode(w, version));
     }
     let asked = asked.into_owned();
     Outcome::Park(Box::pin(async move {
-        let work = tokio::task::spawn_blocking(move || {
-            let response = answer(&shared, &asked, version);
+        let work = shared.work.clone();
+        let done = work.run(move || {
+            let response = answer(&shared, &asked, &denied, version);
             Outcome::Reply(respond.encode(&[], |w| response.encode(w, version)))
         });
-        work.await
-            .unwrap_or_else(|_| Outcome::Close("a search by time failed unexpectedly".to_owned()))
+        done.await
+            .unwrap_or_else(|| Outcome::Close("a search by time failed unexpectedly".to_owned()))
     }))
 }
 
 fn answer<'a>(
     shared: &Arc<Shared>,
     asked: &'a ListOffsetsRequest<'_>,
+    denied: &[bool],
     version: i16,
 ) -> ListOffsetsResponse<'a> {
     let mut times: HashMap<(&str, i32), usize> = HashMap::new();
@@ -68,7 +76,7 @@ fn answer<'a>(
                 .or_default() += 1;
         }
     }
-    let topics = asked.topics.iter().map(|topic| {
+    let topics = asked.topics.iter().zip(denied).map(|(topic, denied)| {
         let partitions = topic.partitions.iter().filter_map(|partition| {
             let named = (&*topic.name, partition.partition_index);
             // One that is named more than once is answered once (E49).
@@ -80,7 +88,9 @@ fn answer<'a>(
                     true
                 }
             };
-            let result = if twice {
+            let result = if *denied {
+                Err(ErrorCode::TopicAuthorizationFailed.into())
+            } else if twice {
                 Err(ErrorCode::InvalidRequest.into())
             } else {
                 lookup(

@@ -4,6 +4,7 @@
 
 use super::metadata_all;
 use crate::handlers::create_topics;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use crate::storage::Partition;
 use rustka_core::catalog::Topic;
@@ -45,8 +46,17 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Some(named) if !named.is_empty() || version > 0 => Some(named),
         _ => None,
     };
+    // Everything there is, with nobody to be asked.
+    let is_direct = named.is_none() && shared.hooks.authorizer.is_none();
     let topics: Vec<MetadataResponseTopic<'_>> = match named {
-        None => Vec::new(),
+        None if is_direct => Vec::new(),
+        None => shared
+            .topics
+            .all()
+            .iter()
+            .filter(|topic| request.may(Operation::Describe, Resource::Topic(&topic.name)))
+            .map(|topic| known(topic, shared.node_id, topic_operations))
+            .collect(),
         Some(named) => {
             if let Some(code) = misnamed(named, version) {
                 return refused(&request, named, code);
@@ -60,7 +70,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 if by_id != topic.topic_id.is_zero() && seen.insert((topic.topic_id, name)) {
                     topics.push(if !by_id {
                         by_name(&request, name, may_create, topic_operations)
-                    } else if let Some(view) = shared.topics.by_id(topic.topic_id) {
+                    } else if let Some(view) = shared.topics.by_id(topic.topic_id).filter(|view| {
+                        // A name that the client may not know is not told by id either.
+                        request.may(Operation::Describe, Resource::Topic(&view.name))
+                    }) {
                         known(&view, shared.node_id, topic_operations)
                     } else {
                         unknown(ErrorCode::UnknownTopicId, None, topic.topic_id)
@@ -70,10 +83,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
             topics
         }
     };
+    let context = request.context();
+    let (host, port) = shared
+        .endpoint_of(shared.node_id, &context)
+        .unwrap_or_default();
     let broker = MetadataResponseBroker {
         node_id: shared.node_id,
-        host: Cow::Borrowed(&shared.endpoint.0),
-        port: i32::from(shared.endpoint.1),
+        host: Cow::Borrowed(host),
+        port,
         rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
     };
     let response = MetadataResponse {
@@ -81,6 +98,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         cluster_id: Some(Cow::Borrowed(&shared.cluster_id)),
         controller_id: shared.node_id,
         topics,
+        throttle_time_ms: request.throttle_time_ms(),
         cluster_authorized_operations: if asked.include_cluster_authorized_operations {
             CLUSTER_OPERATIONS
         } else {
@@ -88,9 +106,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
         },
         ..Default::default()
     };
-    request.reply(|w| match named {
-        Some(_) => response.encode(w, version),
-        None => {
+    request.reply(|w| match is_direct {
+        false => response.encode(w, version),
+        true => {
             let catalog = shared.topics.read();
             metadata_all::encode(
                 w,
@@ -137,6 +155,14 @@ fn by_name<'n>(
     operations: i32,
 ) -> MetadataResponseTopic<'n> {
     let shared = request.shared;
+    // As if it were not there, whether it is or not.
+    if !request.may(Operation::Describe, Resource::Topic(name)) {
+        return unknown(
+            ErrorCode::TopicAuthorizationFailed,
+            Some(name),
+            Default::default(),
+        );
+    }
     if let Some(view) = shared.topics.by_name(name) {
         return known(&view, shared.node_id, operations);
     }

@@ -1,6 +1,7 @@
 //! OffsetForLeaderEpoch (key 23): where a leader epoch ended (E49b).
 //! v2 current leader epoch · v3 replica id · v4 flexible
 
+use crate::hooks::Operation;
 use crate::request::{Outcome, Request};
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -42,6 +43,7 @@ fn end_offset(
     asked: &OffsetForLeaderPartition,
 ) -> EpochEndOffset {
     let result = || -> Result<(i32, i64), Refusal> {
+        request.check_topic(Operation::Describe, topic)?;
         let partition = request
             .shared
             .partition(topic, asked.partition)

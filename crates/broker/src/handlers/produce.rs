@@ -3,9 +3,11 @@
 
 use crate::broker::Shared;
 use crate::buffer::BufMut;
+use crate::fault::Point;
+use crate::hooks::{Operation, Resource};
 use crate::out::Reply;
 use crate::request::{Frame, Outcome, Request, Respond};
-use crate::storage::{Incoming, Partition};
+use crate::storage::{Durability, Fate, Incoming, Partition};
 use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::compression::Codec;
@@ -41,6 +43,8 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// What a request asks for, as places in its frame.
 struct Plan {
     acks: i16,
+    /// When acks=all is given up on.
+    deadline_ms: i64,
     has_transactional_id: bool,
     admin: bool,
     topics: Vec<TopicPlan>,
@@ -49,6 +53,7 @@ struct Plan {
 struct TopicPlan {
     name: String,
     id: Uuid,
+    denied: bool,
     partitions: Vec<(i32, Option<Range<usize>>)>,
 }
 
@@ -70,17 +75,16 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
             }
         };
         return Outcome::Park(Box::pin(async move {
-            let work = tokio::task::spawn_blocking(move || {
-                run(&shared, &plan, Bytes::Owned(&mut frame), respond)
-            });
-            work.await.unwrap_or_else(|_| {
+            let work = shared.work.clone();
+            let done = work.run(move || run(&shared, plan, Bytes::Owned(&mut frame), respond));
+            done.await.unwrap_or_else(|| {
                 Outcome::Close("validating a batch failed unexpectedly".to_owned())
             })
         }));
     }
     match &mut request.frame {
-        Frame::Borrowed(bytes) => run(request.shared, &plan, Bytes::Borrowed(bytes), respond),
-        Frame::Owned(buffer) => run(request.shared, &plan, Bytes::Owned(buffer), respond),
+        Frame::Borrowed(bytes) => run(request.shared, plan, Bytes::Borrowed(bytes), respond),
+        Frame::Owned(buffer) => run(request.shared, plan, Bytes::Owned(buffer), respond),
     }
 }
 
@@ -95,6 +99,7 @@ fn plan(request: &Request<'_>) -> Result<Plan, Outcome> {
     let topics = asked.topic_data.iter().map(|topic| TopicPlan {
         name: topic.name.to_string(),
         id: topic.topic_id,
+        denied: is_denied(request, &topic.name, topic.topic_id),
         partitions: topic
             .partition_data
             .iter()
@@ -109,10 +114,26 @@ fn plan(request: &Request<'_>) -> Result<Plan, Outcome> {
     });
     Ok(Plan {
         acks: asked.acks,
+        deadline_ms: request
+            .received_ms
+            .saturating_add(i64::from(asked.timeout_ms.max(0))),
         has_transactional_id: asked.transactional_id.is_some(),
         admin: request.client_id() == ADMIN_CLIENT,
         topics: topics.collect(),
     })
+}
+
+/// Whether the client may not write to the topic it names in either way.
+fn is_denied(request: &Request<'_>, name: &str, id: Uuid) -> bool {
+    if request.shared.hooks.authorizer.is_none() {
+        return false;
+    }
+    let named = request
+        .shared
+        .topics
+        .named(request.header.version >= 13, name, id);
+    let name = named.as_ref().map_or(name, |topic| &topic.name);
+    !request.may(Operation::Write, Resource::Topic(name))
 }
 
 fn long(request: &Request<'_>, plan: &Plan) -> bool {
@@ -201,10 +222,11 @@ impl Bytes<'_> {
 
 type PartitionAnswer = PartitionProduceResponse<'static>;
 
-fn run(shared: &Arc<Shared>, plan: &Plan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
+fn run(shared: &Arc<Shared>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
     let mut answers: Vec<Vec<PartitionAnswer>> = Vec::with_capacity(plan.topics.len());
     let mut kept = None;
-    let whole = whole_request_error(plan, &mut bytes);
+    let mut pending = Vec::new();
+    let whole = whole_request_error(&plan, &mut bytes);
     for (t, topic) in plan.topics.iter().enumerate() {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (p, (index, range)) in topic.partitions.iter().enumerate() {
@@ -224,7 +246,7 @@ fn run(shared: &Arc<Shared>, plan: &Plan, mut bytes: Bytes<'_>, respond: Respond
                 Some(code) => Err(Refusal::from(code).into()),
                 None => append_copied(
                     shared,
-                    plan,
+                    &plan,
                     topic,
                     *index,
                     range.clone(),
@@ -232,7 +254,7 @@ fn run(shared: &Arc<Shared>, plan: &Plan, mut bytes: Bytes<'_>, respond: Respond
                     respond.version(),
                 ),
             };
-            partitions.push(answer(*index, result));
+            partitions.push(answer(*index, result, (t, p), &mut pending));
         }
         answers.push(partitions);
     }
@@ -242,10 +264,8 @@ fn run(shared: &Arc<Shared>, plan: &Plan, mut bytes: Bytes<'_>, respond: Respond
         let range = range.clone().unwrap_or_default();
         drop(buffer.split_to(range.start));
         let batch = buffer.split_to(range.len());
-        answers[t][p] = answer(
-            *index,
-            append_kept(shared, plan, topic, *index, batch, respond.version()),
-        );
+        let result = append_kept(shared, &plan, topic, *index, batch, respond.version());
+        answers[t][p] = answer(*index, result, (t, p), &mut pending);
     }
     if plan.acks == 0 {
         return match answers
@@ -260,7 +280,53 @@ fn run(shared: &Arc<Shared>, plan: &Plan, mut bytes: Bytes<'_>, respond: Respond
             None => Outcome::Nothing,
         };
     }
-    Outcome::Reply(encode(plan, answers, respond))
+    if plan.acks == -1 && !pending.is_empty() {
+        let shared = shared.clone();
+        return Outcome::Later(Box::pin(commit(shared, plan, answers, pending, respond)));
+    }
+    Outcome::Reply(encode(&plan, answers, respond))
+}
+
+/// A write that is not durable yet: its place in the answer, and in its partition.
+struct Pending {
+    topic: usize,
+    place: usize,
+    partition: Arc<Partition>,
+    position: i64,
+}
+
+/// Waits until every write is durable, is lost, or its time is over.
+async fn commit(
+    shared: Arc<Shared>,
+    plan: Plan,
+    mut answers: Vec<Vec<PartitionAnswer>>,
+    pending: Vec<Pending>,
+    respond: Respond,
+) -> Reply {
+    for write in pending {
+        let fate = tokio::select! {
+            biased;
+            fate = write.partition.settled(write.position) => fate,
+            () = shared.clock.sleep_until(plan.deadline_ms) => write.partition.fate(write.position),
+        };
+        let answer = &mut answers[write.topic][write.place];
+        match fate {
+            Fate::Durable => {}
+            // It may still become durable, so the answer keeps its offset, as in Kafka.
+            Fate::Pending => answer.error_code = ErrorCode::RequestTimedOut.code(),
+            Fate::Failed => {
+                *answer = PartitionAnswer {
+                    index: answer.index,
+                    error_code: ErrorCode::KafkaStorageError.code(),
+                    base_offset: -1,
+                    log_append_time_ms: -1,
+                    log_start_offset: -1,
+                    ..Default::default()
+                };
+            }
+        }
+    }
+    encode(&plan, answers, respond)
 }
 
 fn encode(plan: &Plan, answers: Vec<Vec<PartitionAnswer>>, respond: Respond) -> Reply {
@@ -275,6 +341,7 @@ fn encode(plan: &Plan, answers: Vec<Vec<PartitionAnswer>>, respond: Respond) -> 
         });
     let response = ProduceResponse {
         responses: responses.collect(),
+        throttle_time_ms: respond.throttle_time_ms(),
         ..Default::default()
     };
     respond.encode(&[], |w| response.encode(w, respond.version()))
@@ -303,6 +370,8 @@ struct Accepted {
     base_offset: i64,
     log_append_time_ms: i64,
     log_start: i64,
+    /// Where it becomes durable, if it is not yet.
+    awaits: Option<(Arc<Partition>, i64)>,
 }
 
 /// A batch that was refused.
@@ -351,15 +420,30 @@ impl Refused {
     }
 }
 
-fn answer(index: i32, result: Result<Accepted, Refused>) -> PartitionAnswer {
+fn answer(
+    index: i32,
+    result: Result<Accepted, Refused>,
+    (topic, place): (usize, usize),
+    pending: &mut Vec<Pending>,
+) -> PartitionAnswer {
     match result {
-        Ok(accepted) => PartitionAnswer {
-            index,
-            base_offset: accepted.base_offset,
-            log_append_time_ms: accepted.log_append_time_ms,
-            log_start_offset: accepted.log_start,
-            ..Default::default()
-        },
+        Ok(accepted) => {
+            if let Some((partition, position)) = accepted.awaits {
+                pending.push(Pending {
+                    topic,
+                    place,
+                    partition,
+                    position,
+                });
+            }
+            PartitionAnswer {
+                index,
+                base_offset: accepted.base_offset,
+                log_append_time_ms: accepted.log_append_time_ms,
+                log_start_offset: accepted.log_start,
+                ..Default::default()
+            }
+        }
         Err(Refused {
             invalid: Invalid {
                 refusal,
@@ -393,6 +477,9 @@ fn checked_target(
     records: &[u8],
     version: i16,
 ) -> Result<(TopicRef, Arc<Partition>), Refused> {
+    if topic.denied {
+        return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
+    }
     let (found, partition) = find(shared, topic, index, version >= 13).map_err(Refusal::from)?;
     validate_shape(records, version).map_err(Refused::early)?;
     if found.internal && !plan.admin {
@@ -446,6 +533,9 @@ fn append(
     mut valid: Validated,
 ) -> Result<Accepted, Refused> {
     use std::sync::atomic::Ordering::Relaxed;
+    if shared.faults.strikes(Point::Admit) {
+        return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
+    }
     shared.engine.make_room()?;
     let incoming = match &mut valid.rebuilt {
         Some(rebuilt) => Incoming::Copied(rebuilt),
@@ -455,6 +545,10 @@ fn append(
     let appended = partition
         .append(incoming, header, Origin::Client, shared.clock.now())
         .map_err(|refusal| Refused::late(refusal.into(), partition))?;
+    if shared.faults.strikes(Point::Append) {
+        partition.lose_writes(appended.base_offset);
+        return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
+    }
     if appended.compaction_due {
         shared.compactor.submit(partition);
     }
@@ -473,5 +567,9 @@ fn append(
         base_offset: appended.base_offset,
         log_append_time_ms,
         log_start: appended.log_start,
+        awaits: match appended.durability {
+            Durability::Done => None,
+            Durability::At(position) => Some((partition.clone(), position)),
+        },
     })
 }

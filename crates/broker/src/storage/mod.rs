@@ -11,4 +11,4 @@ pub mod partition;
 pub mod waiters;
 
 pub use engine::{Engine, Incoming, Log};
-pub use partition::{Appended, Durability, Offsets, Partition, Rules};
+pub use partition::{Appended, Durability, Fate, Observer, Offsets, Partition, Rules};

@@ -52,6 +52,8 @@ struct Inner {
     cleaning: Cleaning,
     /// The latest time that records got from the broker, which never goes back.
     last_append_ms: i64,
+    /// Whether this node leads the partition.
+    leads: bool,
     deleted: bool,
     offline: bool,
 }
@@ -86,6 +88,7 @@ impl Partition {
                 config: None,
                 cleaning: Cleaning::default(),
                 last_append_ms: -1,
+                leads: true,
                 deleted: false,
                 offline: false,
             }),
@@ -124,10 +127,20 @@ impl Partition {
         self.lock().offsets()
     }
 
+    /// Whether this node leads the partition, as it does from the start; else clients are sent to look for the leader.
+    pub fn set_leading(&self, leads: bool) {
+        let woken = {
+            let mut inner = self.lock();
+            inner.leads = leads;
+            inner.waiters.all()
+        };
+        woken.iter().for_each(|waiter| waiter.fire());
+    }
+
     /// The offsets now; refused when the partition is offline or deleted.
     pub fn usable_offsets(&self) -> Result<Offsets, ErrorCode> {
         let inner = self.lock();
-        inner.check_readable()?;
+        inner.check_leader()?;
         Ok(inner.offsets())
     }
 
@@ -171,6 +184,15 @@ impl Inner {
             high_watermark: self.state.high_watermark(),
             last_stable: self.state.last_stable_offset(),
             leader_epoch: self.state.leader_epoch,
+        }
+    }
+
+    fn check_leader(&self) -> Result<(), ErrorCode> {
+        self.check_readable()?;
+        if self.leads {
+            Ok(())
+        } else {
+            Err(ErrorCode::NotLeaderOrFollower)
         }
     }
 

@@ -25,6 +25,13 @@ pub struct MemoryStream {
     outgoing: Arc<Mutex<Pipe>>,
 }
 
+impl MemoryStream {
+    /// Bytes that can be read without waiting.
+    pub fn readable(&self) -> usize {
+        lock(&self.incoming).bytes.len()
+    }
+}
+
 /// Two ends that hear each other; each direction holds at most `bytes_max` unread bytes.
 pub fn pair(bytes_max: usize) -> (MemoryStream, MemoryStream) {
     let pipe = || {

@@ -204,6 +204,11 @@ impl Client {
             .expect("the broker answers or hangs up")
     }
 
+    /// Whether something of an answer is there already.
+    pub fn has_answer(&self) -> bool {
+        self.stream.readable() > 0
+    }
+
     /// Whether the broker hangs up without a further answer.
     pub async fn is_closed(&mut self) -> bool {
         self.receive().await.is_none()

@@ -46,7 +46,7 @@ impl Partition {
         let mut header = *header;
         let (appended, garbage, woken) = {
             let mut inner = self.lock();
-            inner.check_readable()?;
+            inner.check_leader()?;
             // The clock may have gone back, or another connection's batch may have been faster.
             if header.log_append_time() && header.max_timestamp < inner.last_append_ms {
                 header.max_timestamp = inner.last_append_ms;

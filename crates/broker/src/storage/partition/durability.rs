@@ -2,6 +2,7 @@
 
 use super::{Inner, Partition};
 use crate::storage::waiters::Waiter;
+use std::future::poll_fn;
 use std::sync::Arc;
 
 /// What became of a write at a position.
@@ -70,8 +71,20 @@ impl Partition {
     /// The engine's report: the write at `offset` failed for good. It and what was admitted after it are lost, the
     /// partition takes no more, and what was durable before stays readable.
     pub fn write_failed(&self, offset: i64) {
+        self.fail(offset, false);
+    }
+
+    /// The same for a fault on purpose, which may also take what the engine called durable.
+    pub fn lose_writes(&self, offset: i64) {
+        self.fail(offset, true);
+    }
+
+    fn fail(&self, offset: i64, durable_too: bool) {
         let (woken, told) = {
             let mut inner = self.lock();
+            if durable_too {
+                inner.durable = inner.durable.min(offset);
+            }
             let from = offset.max(inner.durable);
             inner.state.fail_from(from);
             inner.state.assert_watch(inner.durable);
@@ -174,5 +187,32 @@ impl Inner {
             writers: writers.into_iter().map(|(_, waiter)| waiter).collect(),
             observer: observer.map(|observer| (observer, Fate::Failed, durable)),
         }
+    }
+}
+
+/// A place among those who wait, given up in whatever way the waiting ends.
+struct Place<'a> {
+    partition: &'a Partition,
+    waiter: Arc<Waiter>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.partition.forget_durable(&self.waiter);
+    }
+}
+
+impl Partition {
+    /// Waits until the fate of the write at `position` is known.
+    pub async fn settled(&self, position: i64) -> Fate {
+        let waiter = Waiter::new(i64::MAX);
+        let place = Place {
+            partition: self,
+            waiter: waiter.clone(),
+        };
+        self.await_durable(position, &waiter);
+        poll_fn(|cx| waiter.poll_fired(cx)).await;
+        drop(place);
+        self.fate(position)
     }
 }

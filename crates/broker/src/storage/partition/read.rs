@@ -37,7 +37,7 @@ impl Partition {
     ) -> (Offsets, Result<Vec<Slice>, ErrorCode>) {
         let inner = self.lock();
         let offsets = inner.offsets();
-        if let Err(code) = inner.check_readable() {
+        if let Err(code) = inner.check_leader() {
             return (offsets, Err(code));
         }
         // Where a write failed nothing will ever come: to wait for it would be silence, to reset would be loss.

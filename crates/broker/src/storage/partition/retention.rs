@@ -75,7 +75,7 @@ impl Partition {
     pub fn delete_records(&self, before: i64) -> Result<i64, Refusal> {
         let (low_watermark, garbage, woken) = {
             let mut inner = self.lock();
-            inner.check_readable()?;
+            inner.check_leader()?;
             let low_watermark = inner.state.delete_records(before)?;
             let mut garbage = Vec::new();
             while inner

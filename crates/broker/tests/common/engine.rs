@@ -1,0 +1,240 @@
+//! A storage engine for tests: batches lie in memory, but writes become durable when the test says so, in a random
+//! order across partitions, and fail where it says so. It uses what any engine from outside could use.
+#![allow(
+    dead_code,
+    reason = "each test file includes this one and uses its own part of it"
+)]
+
+use rustka::buffer::Slice;
+use rustka::storage::Partition;
+use rustka::storage::engine::{
+    Batch, ChunkInfo, Closed, Engine, Garbage, Log, ReadFailed, Replacement, Span, Stale, Stored,
+    WriteFailed,
+};
+use rustka::storage::memory::{Memory, MemoryEngine};
+use rustka_wire::Uuid;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+/// Memory for tests that do not care.
+pub const PLENTY: usize = 64 << 20;
+
+type Place = (Uuid, i32);
+
+/// See the file's top.
+pub struct TestEngine {
+    inner: MemoryEngine,
+    desk: Arc<Mutex<Desk>>,
+}
+
+#[derive(Default)]
+struct Desk {
+    holds: bool,
+    queues: BTreeMap<Place, VecDeque<Write>>,
+    failing: BTreeSet<Place>,
+    unreadable: BTreeSet<Place>,
+    closed: bool,
+}
+
+struct Write {
+    home: Weak<Partition>,
+    base_offset: i64,
+    position: i64,
+    fails: bool,
+}
+
+impl Write {
+    fn report(self) {
+        let Some(partition) = self.home.upgrade() else {
+            return;
+        };
+        if self.fails {
+            partition.write_failed(self.base_offset);
+        } else {
+            partition.durable_up_to(self.position);
+        }
+    }
+}
+
+impl TestEngine {
+    /// An engine whose writes are durable at once, until [`TestEngine::hold`].
+    pub fn new(memory_limit: usize) -> Arc<TestEngine> {
+        Arc::new(TestEngine {
+            inner: MemoryEngine::new(Memory::new(memory_limit)),
+            desk: Arc::default(),
+        })
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect("no test panics in here")
+    }
+
+    /// From here on writes wait for [`TestEngine::settle_one`] and its like.
+    pub fn hold(&self) {
+        self.desk().holds = true;
+    }
+
+    /// The next write of this partition fails: at once, or when it is settled if it is held.
+    pub fn fail_next_write(&self, partition: &Partition) {
+        self.desk()
+            .failing
+            .insert((partition.topic_id, partition.index));
+    }
+
+    /// This partition's bytes can no longer be read.
+    pub fn fail_reads(&self, partition: &Partition) {
+        self.desk()
+            .unreadable
+            .insert((partition.topic_id, partition.index));
+    }
+
+    /// Writes that wait.
+    pub fn waiting(&self) -> usize {
+        self.desk().queues.values().map(VecDeque::len).sum()
+    }
+
+    /// Whether the broker has told the engine that it stops.
+    pub fn is_closed(&self) -> bool {
+        self.desk().closed
+    }
+
+    /// Settles the oldest write of the partition that `choice` falls on; whether there was one.
+    pub fn settle_one(&self, choice: u64) -> bool {
+        let write = {
+            let mut desk = self.desk();
+            let places: Vec<Place> = desk.queues.keys().copied().collect();
+            if places.is_empty() {
+                return false;
+            }
+            let place = places[(choice % places.len() as u64) as usize];
+            let queue = desk.queues.get_mut(&place).expect("listed");
+            let write = queue.pop_front().expect("no empty queues");
+            if queue.is_empty() {
+                desk.queues.remove(&place);
+            }
+            write
+        };
+        write.report();
+        true
+    }
+
+    /// Settles the oldest write of one partition; whether there was one.
+    pub fn settle(&self, partition: &Partition) -> bool {
+        let place = (partition.topic_id, partition.index);
+        let at = self.desk().queues.keys().position(|key| *key == place);
+        at.is_some_and(|at| self.settle_one(at as u64))
+    }
+
+    /// Settles every write, in an order across partitions that `seed` decides.
+    pub fn settle_all(&self, seed: u64) {
+        let mut random = Random(seed | 1);
+        while self.settle_one(random.next()) {}
+    }
+}
+
+/// A small generator, so that a history can be repeated from its seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+impl Engine for TestEngine {
+    fn open(&self, home: &Weak<Partition>, topic_id: Uuid, index: i32) -> Box<dyn Log> {
+        Box::new(TestLog {
+            log: self.inner.open(home, topic_id, index),
+            desk: self.desk.clone(),
+            place: (topic_id, index),
+            home: home.clone(),
+        })
+    }
+
+    fn memory(&self) -> &Arc<Memory> {
+        self.inner.memory()
+    }
+
+    fn close(&self) {
+        self.desk().closed = true;
+        self.settle_all(1);
+    }
+}
+
+struct TestLog {
+    log: Box<dyn Log>,
+    desk: Arc<Mutex<Desk>>,
+    place: Place,
+    home: Weak<Partition>,
+}
+
+impl Log for TestLog {
+    fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
+        let (base_offset, position) = (batch.base_offset, batch.next_offset);
+        self.log.append(batch)?;
+        let mut desk = self.desk.lock().expect("no test panics in here");
+        let fails = desk.failing.remove(&self.place);
+        if !desk.holds {
+            return if fails {
+                Err(WriteFailed)
+            } else {
+                Ok(Stored::Durable)
+            };
+        }
+        let home = self.home.clone();
+        desk.queues.entry(self.place).or_default().push_back(Write {
+            home,
+            base_offset,
+            position,
+            fails,
+        });
+        Ok(Stored::Queued)
+    }
+
+    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
+        let desk = self.desk.lock().expect("no test panics in here");
+        if desk.unreadable.contains(&self.place) {
+            return Err(ReadFailed);
+        }
+        self.log.read(span)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    fn oldest(&self) -> Option<ChunkInfo> {
+        self.log.oldest()
+    }
+
+    fn newest(&self) -> Option<ChunkInfo> {
+        self.log.newest()
+    }
+
+    fn drop_oldest(&mut self) -> Option<Garbage> {
+        self.log.drop_oldest()
+    }
+
+    fn roll(&mut self) {
+        self.log.roll();
+    }
+
+    fn closed(&self) -> Vec<Closed> {
+        self.log.closed()
+    }
+
+    fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, Stale> {
+        self.log.swap(from, to, with)
+    }
+
+    fn clear(&mut self) -> Garbage {
+        self.log.clear()
+    }
+}

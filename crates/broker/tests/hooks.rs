@@ -1,0 +1,357 @@
+//! Hooks and faults, each by what a client notices.
+
+mod common;
+
+use common::{Client, World, batch, fetch_request, produce_request};
+use rustka::fault::Point;
+use rustka::hooks::{Authorizer, Context, Event, Observer, Operation, QuotaMeter, Resource};
+use rustka_wire::api_versions_request::ApiVersionsRequest;
+use rustka_wire::api_versions_response::ApiVersionsResponse;
+use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use rustka_wire::delete_topics_response::DeleteTopicsResponse;
+use rustka_wire::fetch_request::{FetchRequest, FetchTopic};
+use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use rustka_wire::list_offsets_response::ListOffsetsResponse;
+use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use rustka_wire::metadata_response::MetadataResponse;
+use rustka_wire::produce_request::ProduceRequest;
+use rustka_wire::produce_response::ProduceResponse;
+use std::sync::{Arc, Mutex};
+
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+const UNKNOWN_TOPIC_ID: i16 = 100;
+const KAFKA_STORAGE_ERROR: i16 = 56;
+
+/// Keeps the client "guest" away from the topic "secret".
+struct Guarded;
+
+impl Authorizer for Guarded {
+    fn is_allowed(
+        &self,
+        context: &Context<'_>,
+        _operation: Operation,
+        resource: Resource<'_>,
+    ) -> bool {
+        assert_eq!(context.principal, "User:ANONYMOUS");
+        context.client_id != "guest" || resource != Resource::Topic("secret")
+    }
+}
+
+async fn guarded() -> (World, Client) {
+    let world = World::with(|options| options.authorizer(Arc::new(Guarded)));
+    let mut owner = world.connect();
+    for topic in ["open", "secret"] {
+        owner.create_topic(topic, 1).await;
+        owner.produce(topic, 0, batch(10)).await;
+    }
+    let mut guest = world.connect();
+    guest.client_id = "guest".to_owned();
+    (world, guest)
+}
+
+#[tokio::test]
+async fn a_client_that_may_not_use_one_topic_is_served_the_others() {
+    let (_world, mut guest) = guarded().await;
+    let mut request = produce_request("secret", 0, batch(10));
+    let open = produce_request("open", 0, batch(10));
+    request.topic_data.extend(open.topic_data);
+    let answer = guest.ask(ProduceRequest::KEY, 11, &request).await;
+    let body: ProduceResponse<'_> = answer.body();
+    let codes = |at: usize| body.responses[at].partition_responses[0].error_code;
+    assert_eq!((codes(0), codes(1)), (TOPIC_AUTHORIZATION_FAILED, 0));
+
+    let mut request = fetch_request("secret", 0, 0, 500_000);
+    let open = fetch_request("open", 0, 0, 0);
+    request.topics.extend(open.topics);
+    let answer = guest.ask(FetchRequest::KEY, 12, &request).await;
+    let body: FetchResponse<'_> = answer.body();
+    let secret = &body.responses[0].partitions[0];
+    assert_eq!(secret.error_code, TOPIC_AUTHORIZATION_FAILED);
+    assert_eq!(secret.high_watermark, -1);
+    let open = &body.responses[1].partitions[0];
+    assert_eq!((open.error_code, open.high_watermark), (0, 2));
+
+    let topic = |name: &'static str| ListOffsetsTopic {
+        name: name.into(),
+        partitions: vec![ListOffsetsPartition {
+            timestamp: -1,
+            current_leader_epoch: -1,
+            ..Default::default()
+        }],
+    };
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![topic("secret"), topic("open")],
+        ..Default::default()
+    };
+    let answer = guest.ask(ListOffsetsRequest::KEY, 7, &request).await;
+    let body: ListOffsetsResponse<'_> = answer.body();
+    let found = |at: usize| {
+        let partition = &body.topics[at].partitions[0];
+        (partition.error_code, partition.offset)
+    };
+    assert_eq!(
+        [found(0), found(1)],
+        [(TOPIC_AUTHORIZATION_FAILED, -1), (0, 2)]
+    );
+}
+
+#[tokio::test]
+async fn a_fetch_by_id_and_in_a_session_is_checked_each_time() {
+    let (world, mut guest) = guarded().await;
+    let topics = ["secret", "open"].map(|name| {
+        let topic = world.broker.shared().topics.by_name(name).expect("a topic");
+        let by_name = fetch_request(name, 0, 0, 0).topics.remove(0);
+        FetchTopic {
+            topic: Default::default(),
+            topic_id: topic.id,
+            ..by_name
+        }
+    });
+    let mut request = FetchRequest {
+        session_epoch: 0,
+        topics: topics.to_vec(),
+        ..fetch_request("", 0, 0, 0)
+    };
+    for epoch in 0..3 {
+        let answer = guest.ask(FetchRequest::KEY, 13, &request).await;
+        let body: FetchResponse<'_> = answer.body();
+        let secret = &body.responses[0].partitions[0];
+        assert_eq!(secret.error_code, TOPIC_AUTHORIZATION_FAILED);
+        request.session_id = body.session_id;
+        request.session_epoch = epoch + 1;
+        request.topics = Vec::new();
+    }
+}
+
+#[tokio::test]
+async fn metadata_tells_nothing_of_a_topic_that_the_client_may_not_know() {
+    let (world, mut guest) = guarded().await;
+    let all = MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    let answer = guest.ask(MetadataRequest::KEY, 12, &all).await;
+    let body: MetadataResponse<'_> = answer.body();
+    let names: Vec<_> = body
+        .topics
+        .iter()
+        .filter_map(|topic| topic.name.as_deref())
+        .collect();
+    assert_eq!(names, ["open"]);
+    let secret = world.broker.shared().topics.by_name("secret");
+    let by_name = MetadataRequestTopic {
+        name: Some("secret".into()),
+        ..Default::default()
+    };
+    let by_id = MetadataRequestTopic {
+        topic_id: secret.expect("a topic").id,
+        name: None,
+    };
+    // By id it is as if there were no such id.
+    for (topic, code) in [
+        (by_name, TOPIC_AUTHORIZATION_FAILED),
+        (by_id, UNKNOWN_TOPIC_ID),
+    ] {
+        let is_by_name = topic.name.is_some();
+        let request = MetadataRequest {
+            topics: Some(vec![topic]),
+            ..Default::default()
+        };
+        let answer = guest.ask(MetadataRequest::KEY, 12, &request).await;
+        let body: MetadataResponse<'_> = answer.body();
+        let told = &body.topics[0];
+        assert_eq!((told.error_code, told.partitions.len()), (code, 0));
+        assert_eq!(told.topic_id.is_zero(), is_by_name);
+        assert_eq!(told.name.is_some(), is_by_name);
+    }
+}
+
+#[tokio::test]
+async fn topics_are_deleted_only_by_those_who_may() {
+    let (world, mut guest) = guarded().await;
+    let state = |name: &'static str| DeleteTopicState {
+        name: Some(name.into()),
+        ..Default::default()
+    };
+    let request = DeleteTopicsRequest {
+        topics: vec![state("secret"), state("open")],
+        ..Default::default()
+    };
+    let answer = guest.ask(DeleteTopicsRequest::KEY, 6, &request).await;
+    let body: DeleteTopicsResponse<'_> = answer.body();
+    let mut results: Vec<_> = body
+        .responses
+        .iter()
+        .map(|result| (result.name.as_deref().unwrap_or(""), result.error_code))
+        .collect();
+    results.sort_unstable();
+    assert_eq!(
+        results,
+        [("open", 0), ("secret", TOPIC_AUTHORIZATION_FAILED)]
+    );
+    assert!(world.broker.shared().topics.by_name("secret").is_some());
+}
+
+/// Every request of a client named "greedy" costs it three seconds.
+struct Metered;
+
+impl QuotaMeter for Metered {
+    fn charge(&self, context: &Context<'_>, bytes: usize) -> u32 {
+        assert!(bytes > 0);
+        if context.client_id == "greedy" {
+            3_000
+        } else {
+            0
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_over_quota_is_answered_first_and_then_not_read_for_a_while() {
+    let world = World::with(|options| options.quota_meter(Arc::new(Metered)));
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let mut greedy = world.connect();
+    greedy.client_id = "greedy".to_owned();
+    let answer = greedy.produce("t", 0, batch(10)).await;
+    let body: ProduceResponse<'_> = answer.body();
+    assert_eq!(body.throttle_time_ms, 3_000);
+    assert_eq!(body.responses[0].partition_responses[0].error_code, 0);
+    let request = produce_request("t", 0, batch(10));
+    greedy.send(ProduceRequest::KEY, 11, &request).await;
+    world.advance_ms(2_999).await;
+    assert!(!greedy.has_answer());
+    let partition = world.broker.shared().partition("t", 0).expect("there");
+    assert_eq!(partition.offsets().high_watermark, 1, "not even read");
+    // Others are not slowed down.
+    let answer = client.produce("t", 0, batch(10)).await;
+    assert_eq!(answer.body::<ProduceResponse<'_>>().throttle_time_ms, 0);
+    world.advance_ms(1).await;
+    let answer = greedy.answer(ProduceRequest::KEY, 11).await;
+    let body: ProduceResponse<'_> = answer.body();
+    assert_eq!(body.responses[0].partition_responses[0].base_offset, 2);
+}
+
+#[tokio::test]
+async fn a_throttled_client_that_hangs_up_is_forgotten_at_once() {
+    let world = World::with(|options| options.quota_meter(Arc::new(Metered)));
+    let mut greedy = world.connect();
+    greedy.client_id = "greedy".to_owned();
+    let request = ApiVersionsRequest::default();
+    greedy.ask(ApiVersionsRequest::KEY, 0, &request).await;
+    drop(greedy);
+    world.settle().await;
+    assert_eq!(world.connections(), 0);
+}
+
+#[derive(Default)]
+struct Diary(Mutex<Vec<String>>);
+
+impl Observer for Diary {
+    fn saw(&self, event: Event<'_>) {
+        let line = match event {
+            Event::Connected(peer) => format!("connected {peer}"),
+            Event::Disconnected(peer) => format!("disconnected {peer}"),
+            Event::Refused(peer, _) => format!("refused {peer}"),
+            Event::TopicCreated(name) => format!("created {name}"),
+            Event::TopicDeleted(name) => format!("deleted {name}"),
+        };
+        self.0.lock().expect("diary").push(line);
+    }
+}
+
+#[tokio::test]
+async fn an_observer_sees_connections_and_topics_come_and_go() {
+    let diary = Arc::new(Diary::default());
+    let world = World::with(|options| options.observer(diary.clone()));
+    let peer = ([10, 0, 0, 7], 9).into();
+    let mut client = world.connect_from(peer);
+    client.create_topic("t", 1).await;
+    let request = DeleteTopicsRequest {
+        topic_names: vec!["t".into()],
+        ..Default::default()
+    };
+    client.ask(DeleteTopicsRequest::KEY, 5, &request).await;
+    client.send_frame(&[0xff; 20]).await;
+    assert!(client.is_closed().await);
+    world.settle().await;
+    assert_eq!(
+        *diary.0.lock().expect("diary"),
+        [
+            "connected 10.0.0.7:9",
+            "created t",
+            "deleted t",
+            "refused 10.0.0.7:9",
+            "disconnected 10.0.0.7:9"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_armed_fault_strikes_once_at_its_point() {
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 2).await;
+    let faults = &world.broker.shared().faults;
+    let versions = ApiVersionsRequest::default();
+
+    faults.arm(Point::Accept);
+    assert!(world.connect().is_closed().await);
+    faults.arm(Point::Dispatch);
+    let mut unlucky = world.connect();
+    unlucky.send(ApiVersionsRequest::KEY, 0, &versions).await;
+    assert!(unlucky.is_closed().await);
+    let answer = client.ask(ApiVersionsRequest::KEY, 0, &versions).await;
+    assert_eq!(answer.body::<ApiVersionsResponse<'_>>().error_code, 0);
+
+    let code = |answer: common::Answer| {
+        let body: ProduceResponse<'_> = answer.body();
+        body.responses[0].partition_responses[0].error_code
+    };
+    faults.arm(Point::Admit);
+    let refused = code(client.produce("t", 0, batch(10)).await);
+    assert_eq!(refused, KAFKA_STORAGE_ERROR);
+    assert_eq!(code(client.produce("t", 0, batch(10)).await), 0);
+    faults.arm(Point::Append);
+    for _ in 0..2 {
+        let refused = code(client.produce("t", 0, batch(10)).await);
+        assert_eq!(refused, KAFKA_STORAGE_ERROR, "read-only from there on");
+    }
+    assert_eq!(code(client.produce("t", 1, batch(10)).await), 0);
+
+    faults.arm(Point::Reply);
+    let request = produce_request("t", 1, batch(10));
+    client.send(ProduceRequest::KEY, 11, &request).await;
+    assert!(client.is_closed().await);
+    let partition = world.broker.shared().partition("t", 1).expect("there");
+    assert_eq!(partition.offsets().high_watermark, 2, "the work was done");
+}
+
+#[tokio::test]
+async fn a_partition_that_another_node_leads_sends_its_clients_there() {
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 2).await;
+    let mut reader = world.connect();
+    let request = fetch_request("t", 0, 0, 500_000);
+    reader.send(FetchRequest::KEY, 12, &request).await;
+    world.settle().await;
+    let partition = world.broker.shared().partition("t", 0).expect("there");
+    partition.set_leading(false);
+    // Who waits there hears of it at once.
+    let answer = reader.answer(FetchRequest::KEY, 12).await;
+    let body: FetchResponse<'_> = answer.body();
+    let code = body.responses[0].partitions[0].error_code;
+    assert_eq!(code, NOT_LEADER_OR_FOLLOWER);
+    for (index, expected) in [(0, NOT_LEADER_OR_FOLLOWER), (1, 0)] {
+        let answer = client.produce("t", index, batch(10)).await;
+        let body: ProduceResponse<'_> = answer.body();
+        let code = body.responses[0].partition_responses[0].error_code;
+        assert_eq!(code, expected);
+    }
+}
