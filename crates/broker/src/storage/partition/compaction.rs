@@ -162,7 +162,6 @@ impl Partition {
             scratch.clear();
             let pieces = keep(&mut round, &chunk.bytes, &mut scratch)?;
             output.take(&chunk, &pieces, &scratch)?;
-            std::thread::yield_now();
         }
         let cleaned = output.finish()?;
         Ok((end, round.finish(), cleaned))
