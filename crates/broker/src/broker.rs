@@ -1,31 +1,34 @@
 //! A running broker: what its connections share, how it starts and how it stops.
 
 use crate::addresses::Addresses;
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::compaction::Compactor;
 use crate::config::LiveConfig;
-use crate::connection::Peer;
 use crate::fault::Faults;
 use crate::groups::{self, Groups};
 use crate::handlers::fetch;
 use crate::hooks::{Context, Hooks};
+#[cfg(feature = "http")]
 use crate::http;
 use crate::listener;
 use crate::loggers::Loggers;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::random;
+use crate::rate::Rate;
 use crate::storage::memory::{Memory, MemoryEngine};
 use crate::storage::{Engine, Partition};
 use crate::topics::Topics;
 use crate::transport::{self, MemoryStream};
 use crate::work::Work;
+use rustka_core::error::Refusal;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use rustka_core::telemetry::Telemetry;
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
@@ -36,6 +39,14 @@ use crate::buffer::Pool;
 /// How long an ordered shutdown waits for parked requests to be answered.
 const SHUTDOWN_MS: u64 = 5_000;
 
+/// Waiting fetches, each counted with the partitions it names; one more is answered with what is there.
+const PARKED_MAX: usize = 500_000;
+/// Topics that clients may create at once by naming them, and how many each second after that.
+const AUTO_CREATIONS_AT_ONCE: u32 = 1_000;
+/// See above.
+const AUTO_CREATIONS_PER_SECOND: u32 = 20;
+/// Part of the memory limit that frames may take while they are being received.
+const RECEIVING_PART: usize = 4;
 /// Unread bytes that a connection in memory holds in each direction, about what a socket on loopback does.
 const MEMORY_STREAM_BYTES: usize = 256 << 10;
 
@@ -99,7 +110,15 @@ pub struct Shared {
     /// Where the broker stands.
     pub state: watch::Sender<State>,
     /// Open connections.
-    pub peers: Mutex<HashMap<u64, Arc<Peer>>>,
+    pub peers: Peers,
+    /// Bytes of frames that are being received.
+    pub receiving: Arc<Budget>,
+    /// Fetches that wait, counted with the partitions they wait for.
+    pub parked: Arc<Budget>,
+    /// Topics that Metadata may create.
+    pub(crate) auto_creations: Rate,
+    /// When slow readers were last looked for.
+    pub readers_checked_ms: AtomicI64,
     /// Number of the next connection.
     pub next_peer: AtomicU64,
     /// Told when a connection becomes quiet while the broker stops.
@@ -117,6 +136,29 @@ impl Shared {
     pub fn endpoint_of(&self, node_id: i32, _context: &Context<'_>) -> Option<(&str, i32)> {
         let (host, port) = &self.endpoint;
         (node_id == self.node_id).then(|| (host.as_str(), i32::from(*port)))
+    }
+
+    /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that
+    /// dropping records frees nothing.
+    pub fn make_room(&self) -> Result<(), Refusal> {
+        if self.memory.readers_hold_too_much() {
+            self.close_slowest_readers();
+        }
+        self.engine.make_room()
+    }
+
+    fn close_slowest_readers(&self) {
+        let now_ms = self.clock.now().monotonic_ms;
+        // Those closed last time may not have let go yet, and looking at all connections takes a while.
+        if self.readers_checked_ms.swap(now_ms, Relaxed) == now_ms {
+            return;
+        }
+        for peer in self.peers.slowest_readers(self.memory.tolerated_bytes()) {
+            let reason = "it reads its answer so slowly that it keeps dropped records in memory, which is at its limit";
+            self.metrics.connection_closed(peer.address, reason, now_ms);
+            self.metrics.slow_readers_closed.fetch_add(1, Relaxed);
+            peer.close();
+        }
     }
 
     /// The partition of a topic, if both exist.
@@ -169,13 +211,13 @@ impl Broker {
             .map_or_else(Handle::current, |runtime| runtime.handle().clone());
         let _entered = handle.enter();
         let addresses = options.addresses()?;
-        let (listeners, http_listener) = if options.sockets {
-            (
+        let (listeners, http_listener) = match (options.sockets, cfg!(feature = "http")) {
+            (false, _) => (Vec::new(), None),
+            (true, false) => (listener::bind(&addresses.host, addresses.port)?, None),
+            (true, true) => (
                 listener::bind(&addresses.host, addresses.port)?,
                 listener::bind_http(&addresses.host, options.http_port)?,
-            )
-        } else {
-            (Vec::new(), None)
+            ),
         };
         let bootstrap = match listeners.first() {
             Some(listener) => listener
@@ -190,6 +232,7 @@ impl Broker {
         for listener in listeners {
             handle.spawn(listener::accept(listener, shared.clone()));
         }
+        #[cfg(feature = "http")]
         if let Some(listener) = http_listener {
             handle.spawn(http::serve(listener, shared.clone()));
         }
@@ -226,6 +269,9 @@ impl Broker {
             Arc::new(MemoryEngine::new(Memory::new(limit)))
         });
         let memory = engine.memory().clone();
+        let receiving_bytes = usize::try_from(config.settings().connections_buffer_bytes)
+            .unwrap_or(usize::MAX)
+            .min(memory.limit() / RECEIVING_PART);
         tracing::info!(
             "records and frames may take {} MiB of memory",
             memory.limit() >> 20
@@ -257,7 +303,11 @@ impl Broker {
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
-            peers: Mutex::default(),
+            peers: Peers::default(),
+            receiving: Budget::new(receiving_bytes),
+            parked: Budget::new(PARKED_MAX),
+            auto_creations: Rate::new(AUTO_CREATIONS_AT_ONCE, AUTO_CREATIONS_PER_SECOND),
+            readers_checked_ms: AtomicI64::new(i64::MIN),
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
             hooks: options.hooks.clone(),
@@ -353,10 +403,7 @@ async fn drain(shared: Arc<Shared>) {
         }
         loop {
             let quiet = shared.quiet.notified();
-            let busy = shared
-                .peers
-                .lock()
-                .is_ok_and(|peers| peers.values().any(|peer| peer.is_busy()));
+            let busy = shared.peers.any_busy();
             if !busy {
                 return;
             }
@@ -373,12 +420,7 @@ async fn drain(shared: Arc<Shared>) {
 
 fn close_all(shared: &Shared) {
     shared.state.send_replace(State::Stopped);
-    let peers: Vec<_> = shared
-        .peers
-        .lock()
-        .map(|peers| peers.values().cloned().collect())
-        .unwrap_or_default();
-    for peer in peers {
+    for peer in shared.peers.all() {
         peer.close();
     }
 }

@@ -9,8 +9,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Smallest block the pool hands out.
 const BLOCK_BYTES_MIN: usize = 256;
@@ -24,6 +24,7 @@ pub struct Pool {
     in_use: AtomicUsize,
     kept: AtomicUsize,
     allocated: AtomicUsize,
+    abandoned: AtomicUsize,
     kept_max: usize,
     free: Vec<Mutex<Vec<Free>>>,
 }
@@ -56,6 +57,7 @@ impl Pool {
             in_use: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
             allocated: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
             kept_max,
             free: (0..classes).map(|_| Mutex::default()).collect(),
         })
@@ -74,6 +76,11 @@ impl Pool {
     /// How many blocks were asked of the allocator so far; the others had been used before.
     pub fn blocks_allocated(&self) -> usize {
         self.allocated.load(Relaxed)
+    }
+
+    /// Bytes of blocks in use that the log has dropped and only unsent answers hold (see [`Slice::abandon`]).
+    pub fn bytes_abandoned(&self) -> usize {
+        self.abandoned.load(Relaxed)
     }
 
     /// An empty buffer with room for at least `capacity` bytes.
@@ -99,6 +106,7 @@ impl Pool {
         let block = Arc::new(Block {
             at,
             capacity,
+            abandoned: AtomicBool::new(false),
             pool: self.clone(),
         });
         BufMut {
@@ -155,6 +163,7 @@ impl Drop for Pool {
 struct Block {
     at: NonNull<u8>,
     capacity: usize,
+    abandoned: AtomicBool,
     pool: Arc<Pool>,
 }
 
@@ -165,6 +174,9 @@ unsafe impl Sync for Block {}
 
 impl Drop for Block {
     fn drop(&mut self) {
+        if *self.abandoned.get_mut() {
+            self.pool.abandoned.fetch_sub(self.capacity, Relaxed);
+        }
         self.pool.give_back(self.at, self.capacity);
     }
 }
@@ -322,6 +334,46 @@ impl Slice {
     /// Size of the whole block that this slice keeps alive.
     pub fn block_bytes(&self) -> usize {
         self.block.capacity
+    }
+}
+
+impl Slice {
+    /// Says that the log has dropped these records. Their block counts as abandoned while somebody still holds it.
+    pub fn abandon(&self) {
+        if !self.block.abandoned.swap(true, Relaxed) {
+            self.block
+                .pool
+                .abandoned
+                .fetch_add(self.block.capacity, Relaxed);
+        }
+    }
+
+    /// The block, without keeping it.
+    pub fn block_ref(&self) -> BlockRef {
+        BlockRef(Arc::downgrade(&self.block))
+    }
+}
+
+/// A block that others may hold.
+#[derive(Clone)]
+pub struct BlockRef(Weak<Block>);
+
+impl BlockRef {
+    /// Whether the log has dropped it and somebody holds it all the same.
+    pub fn is_abandoned(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_some_and(|block| block.abandoned.load(Relaxed))
+    }
+
+    /// Size of the block while it is held.
+    pub fn bytes(&self) -> usize {
+        self.0.upgrade().map_or(0, |block| block.capacity)
+    }
+
+    /// Tells blocks apart.
+    pub fn address(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 }
 

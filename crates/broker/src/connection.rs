@@ -5,7 +5,8 @@
 
 use crate::apis::{self, Dispatched};
 use crate::broker::{Shared, State};
-use crate::buffer::BufMut;
+use crate::budget::Charge;
+use crate::buffer::{BlockRef, BufMut};
 use crate::fault::Point;
 use crate::hooks::Event;
 use crate::out::{Out, Reply};
@@ -18,8 +19,8 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
 
@@ -27,12 +28,20 @@ use tokio::io::ReadBuf;
 const READ_BYTES: usize = 32 << 10;
 /// Largest block allocated for a frame before its bytes are here; larger frames double up to their length.
 const FRAME_BYTES_AT_ONCE: usize = 1 << 20;
+/// First block of a frame for which the budget has no room: no more than what has arrived already, but this.
+const FRAME_BYTES_MIN_BLOCK: usize = 4 << 10;
+/// A frame may take this long whatever its size.
+const FRAME_GRACE_MS: i64 = 30_000;
+/// After that its bytes have to have come at least at this pace: no client waits longer for its answer.
+const FRAME_BYTES_PER_MS: i64 = 64;
+/// No frame has begun.
+const NOTHING: i64 = -1;
 /// The shortest request: key, version, correlation id.
 const FRAME_BYTES_MIN: usize = 8;
 
 /// Writes of one connection that wait for durability before its socket is not read any more.
 pub const IN_FLIGHT_WRITES_MAX: usize = 64;
-/// Bytes of answers behind such a write before the socket is not read any more.
+/// Bytes of answers that wait, for such a write or for the socket, before the next request may begin.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
 thread_local! {
@@ -47,11 +56,31 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Name and version of the client's software (KIP-511), once it has said them.
     pub software: Mutex<Option<(String, String)>>,
-    /// When the last bytes arrived, in monotonic milliseconds.
+    /// When the last bytes came or went, in monotonic milliseconds.
     pub active_ms: AtomicI64,
     busy: AtomicBool,
+    parked: AtomicBool,
+    /// When the frame that is being received began, or [`NOTHING`]; also while it is we who do not read on.
+    receiving_since_ms: AtomicI64,
+    received_bytes: AtomicUsize,
+    held: Mutex<Option<Held>>,
     closed: AtomicBool,
     waker: Mutex<Option<Waker>>,
+}
+
+/// Record memory that unsent answers hold, and since when.
+struct Held {
+    since_ms: i64,
+    blocks: Vec<BlockRef>,
+}
+
+/// Why somebody who watches over connections wants one closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// Nothing has come or gone for too long.
+    Idle,
+    /// A frame comes in too slowly to be of use to anybody.
+    SlowFrame,
 }
 
 impl Peer {
@@ -63,6 +92,10 @@ impl Peer {
             software: Mutex::default(),
             active_ms: AtomicI64::new(now_ms),
             busy: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            receiving_since_ms: AtomicI64::new(NOTHING),
+            received_bytes: AtomicUsize::new(0),
+            held: Mutex::default(),
             closed: AtomicBool::new(false),
             waker: Mutex::default(),
         })
@@ -78,25 +111,76 @@ impl Peer {
         self.busy.load(Relaxed)
     }
 
+    /// Whether the connection should be closed for what it did not do, `idle_max_ms` being negative for never.
+    /// A request that waits for its answer is never overdue.
+    pub fn overdue(&self, now_ms: i64, idle_max_ms: i64) -> Option<Overdue> {
+        if self.parked.load(Relaxed) {
+            return None;
+        }
+        let since_ms = self.receiving_since_ms.load(Relaxed);
+        if since_ms != NOTHING {
+            let late_ms = now_ms
+                .saturating_sub(since_ms)
+                .saturating_sub(FRAME_GRACE_MS);
+            let due = late_ms.saturating_mul(FRAME_BYTES_PER_MS);
+            let received = i64::try_from(self.received_bytes.load(Relaxed)).unwrap_or(i64::MAX);
+            if late_ms >= 0 && received <= due {
+                return Some(Overdue::SlowFrame);
+            }
+        }
+        let silent_ms = now_ms.saturating_sub(self.active_ms.load(Relaxed));
+        (idle_max_ms >= 0 && silent_ms > idle_max_ms).then_some(Overdue::Idle)
+    }
+
+    /// Notes what record memory the connection's unsent answers hold.
+    pub fn holds(&self, since_ms: i64, blocks: Vec<BlockRef>) {
+        let held = (!blocks.is_empty()).then_some(Held { since_ms, blocks });
+        *lock(&self.held) = held;
+    }
+
+    /// Since when, and which blocks, it holds that the log has dropped.
+    pub fn dropped_but_held(&self) -> Option<(i64, Vec<BlockRef>)> {
+        if self.closed.load(Relaxed) {
+            return None;
+        }
+        let held = lock(&self.held);
+        let held = held.as_ref()?;
+        let mut blocks: Vec<BlockRef> = held
+            .blocks
+            .iter()
+            .filter(|block| block.is_abandoned())
+            .cloned()
+            .collect();
+        blocks.sort_by_key(BlockRef::address);
+        blocks.dedup_by_key(|block| block.address());
+        (!blocks.is_empty()).then_some((held.since_ms, blocks))
+    }
+
     /// Ends the connection from outside.
     pub fn close(&self) {
         self.closed.store(true, Relaxed);
-        let waker = self
-            .waker
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take();
+        let waker = lock(&self.waker).take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 enum Partial {
     /// Fewer than the four bytes of a length.
     Prefix { bytes: [u8; 4], count: u8 },
-    /// A frame of `length` bytes whose beginning is here.
-    Frame { buffer: BufMut, length: usize },
+    /// A frame of `length` bytes whose beginning is here, and its part of the budget for such frames.
+    Frame {
+        buffer: BufMut,
+        length: usize,
+        charge: Option<Charge>,
+    },
 }
 
 /// An answer in the queue behind a write.
@@ -125,6 +209,10 @@ pub struct Connection<T> {
     muted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     closing: bool,
     watched: bool,
+    /// When the frame that is being received began.
+    frame_since_ms: i64,
+    /// Whether the peer is told of record memory that unsent answers hold.
+    holding: bool,
 }
 
 impl<T: Transport> Connection<T> {
@@ -148,6 +236,8 @@ impl<T: Transport> Connection<T> {
             muted: None,
             closing: false,
             watched: false,
+            frame_since_ms: NOTHING,
+            holding: false,
         }
     }
 
@@ -196,7 +286,8 @@ impl<T: Transport> Connection<T> {
 
     /// Whether the next request may begin.
     fn may_begin(&self) -> bool {
-        self.parked.is_none() && self.muted.is_none() && !self.closing && !self.is_full()
+        let has_room = self.out.unsent() < UNSENT_BYTES_MAX && !self.is_full();
+        has_room && self.parked.is_none() && self.muted.is_none() && !self.closing
     }
 
     /// Sends what has become durable, in order.
@@ -288,14 +379,25 @@ impl<T: Transport> Connection<T> {
                 }
             };
             if data.len() - at >= length {
+                self.frame_since_ms = NOTHING;
                 self.handle(Frame::Borrowed(&mut data[at..at + length]));
                 at += length;
             } else {
-                let mut buffer = self.shared.pool.take(length.min(FRAME_BYTES_AT_ONCE));
+                let at_once = length.min(FRAME_BYTES_AT_ONCE);
+                let charge = self.shared.receiving.try_take(at_once);
+                let block = match charge {
+                    Some(_) => at_once,
+                    None => (data.len() - at).clamp(FRAME_BYTES_MIN_BLOCK, READ_BYTES),
+                };
+                let mut buffer = self.shared.pool.take(block);
                 let here = (data.len() - at).min(buffer.room());
                 buffer.push(&data[at..at + here]);
                 at += here;
-                self.partial = Partial::Frame { buffer, length };
+                self.partial = Partial::Frame {
+                    buffer,
+                    length,
+                    charge,
+                };
                 // More is here than a first block holds only when READ_BYTES exceeds it, which it does not.
                 debug_assert!(at == data.len());
             }
@@ -305,11 +407,27 @@ impl<T: Transport> Connection<T> {
 
     /// Receives more of a frame that has begun; true when it is complete.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        let Partial::Frame { buffer, length } = &mut self.partial else {
+        let Partial::Frame {
+            buffer,
+            length,
+            charge,
+        } = &mut self.partial
+        else {
             return Poll::Ready(Ok(0));
         };
         if buffer.room() == 0 {
-            let mut larger = self.shared.pool.take((buffer.len() * 2).min(*length));
+            let bytes = (buffer.len() * 2).min(*length);
+            if self
+                .shared
+                .receiving
+                .poll_grow(charge, bytes, cx)
+                .is_pending()
+            {
+                // It is we who do not read on.
+                self.frame_since_ms = self.shared.clock.now().monotonic_ms;
+                return Poll::Pending;
+            }
+            let mut larger = self.shared.pool.take(bytes);
             larger.push(buffer);
             *buffer = larger;
         }
@@ -318,13 +436,17 @@ impl<T: Transport> Connection<T> {
     }
 
     fn take_frame_if_complete(&mut self) {
-        if matches!(&self.partial, Partial::Frame { buffer, length } if buffer.len() == *length) {
+        if matches!(&self.partial, Partial::Frame { buffer, length, .. } if buffer.len() == *length)
+        {
             let prefix = Partial::Prefix {
                 bytes: [0; 4],
                 count: 0,
             };
-            if let Partial::Frame { buffer, .. } = std::mem::replace(&mut self.partial, prefix) {
+            let frame = std::mem::replace(&mut self.partial, prefix);
+            if let Partial::Frame { buffer, charge, .. } = frame {
+                self.frame_since_ms = NOTHING;
                 self.handle(Frame::Owned(buffer));
+                drop(charge);
             }
         }
     }
@@ -384,6 +506,10 @@ impl<T: Transport> Connection<T> {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         self.poll_later(cx);
         ready!(self.out.poll_flush(cx, &mut self.transport))?;
+        if self.holding {
+            self.peer.holds(NOTHING, Vec::new());
+            self.holding = false;
+        }
         if self.closing {
             return Poll::Ready(Ok(false));
         }
@@ -421,23 +547,42 @@ impl<T: Transport> Connection<T> {
         Poll::Ready(Ok(n > 0))
     }
 
-    fn note_busy(&self) {
-        let waiting = self.parked.is_some() || !self.out.is_empty() || !self.later.is_empty();
-        let busy = waiting || !matches!(self.partial, Partial::Prefix { count: 0, .. });
-        if self.peer.busy.swap(busy, Relaxed)
-            && !busy
-            && *self.shared.state.borrow() != State::Serving
-        {
+    /// Tells those who watch over connections where this one stands, before it waits.
+    fn note_state(&mut self) {
+        let received = match &self.partial {
+            Partial::Prefix { count, .. } => usize::from(*count),
+            Partial::Frame { buffer, .. } => buffer.len(),
+        };
+        let unsent = !self.out.is_empty();
+        let peer = &self.peer;
+        if received == 0 {
+            self.frame_since_ms = NOTHING;
+        } else if self.frame_since_ms == NOTHING {
+            self.frame_since_ms = self.shared.clock.now().monotonic_ms;
+        }
+        peer.received_bytes.store(received, Relaxed);
+        peer.receiving_since_ms.store(self.frame_since_ms, Relaxed);
+        let waits = self.parked.is_some() || !self.later.is_empty() || self.muted.is_some();
+        peer.parked.store(waits && !unsent, Relaxed);
+        if unsent {
+            let now_ms = self.shared.clock.now().monotonic_ms;
+            if self.out.take_moved() {
+                peer.active_ms.store(now_ms, Relaxed);
+            }
+            if !self.holding {
+                self.holding = true;
+                peer.holds(now_ms, self.out.blocks());
+            }
+        }
+        let waiting = self.parked.is_some() || !self.later.is_empty();
+        let busy = unsent || received > 0 || waiting;
+        if peer.busy.swap(busy, Relaxed) && !busy && *self.shared.state.borrow() != State::Serving {
             self.shared.quiet.notify_one();
         }
     }
 
     fn watch(&mut self, cx: &mut Context<'_>) {
-        let mut waker = self
-            .peer
-            .waker
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut waker = lock(&self.peer.waker);
         if !self.watched || !waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
             self.watched = true;
@@ -458,7 +603,7 @@ impl<T: Transport> Future for Connection<T> {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {
-                    this.note_busy();
+                    this.note_state();
                     if !this.watched {
                         this.watch(cx);
                         continue;

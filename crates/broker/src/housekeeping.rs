@@ -1,15 +1,20 @@
-//! What has to be done now and then: retention, idle connections.
+//! What has to be done now and then: retention, idle and slow connections, silent producers.
 
 use crate::broker::{Shared, State, reached};
+use crate::connection::Overdue;
 use crate::storage::Rules;
+use rustka_core::time::Now;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Between two rounds, in milliseconds.
 const ROUND_MS: i64 = 1_000;
 
 /// Retention is looked at at least this often.
 const RETENTION_MS_MAX: i64 = 10_000;
+/// A wall clock that runs ahead of the other one by more than this at once has been set.
+const WALL_JUMP_MS: i64 = 3_600_000;
+/// How long retention waits after that.
+const WALL_DISTRUST_MS: i64 = 600_000;
 
 /// Works until the broker stops.
 pub async fn run(shared: Arc<Shared>) {
@@ -26,19 +31,21 @@ pub async fn run(shared: Arc<Shared>) {
             .producer_id_expiration_check_interval_ms,
     );
     let mut next_expiry_ms = shared.clock.now().monotonic_ms.saturating_add(expiry_ms);
+    let mut wall = WallClock::new(shared.clock.now());
     loop {
         let now = shared.clock.now();
+        wall.look(now);
         if now.monotonic_ms >= next_retention_ms {
-            retain(&shared);
+            if wall.is_trusted(now) {
+                retain(&shared);
+            }
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
         if now.monotonic_ms >= next_expiry_ms {
             expire_producers(&shared);
             next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
         }
-        if idle_max_ms >= 0 {
-            close_idle(&shared, now.monotonic_ms.saturating_sub(idle_max_ms));
-        }
+        close_overdue(&shared, now.monotonic_ms, idle_max_ms);
         let next_round_ms = now
             .monotonic_ms
             .saturating_add(ROUND_MS)
@@ -47,6 +54,44 @@ pub async fn run(shared: Arc<Shared>) {
             () = shared.clock.sleep_until(next_round_ms) => {}
             () = reached(&mut state, |state| state == State::Stopped) => return,
         }
+    }
+}
+
+/// Notices when the wall clock jumps ahead, which by itself must not make records old.
+struct WallClock {
+    last: Now,
+    distrusted_until_ms: i64,
+}
+
+impl WallClock {
+    fn new(now: Now) -> WallClock {
+        WallClock {
+            last: now,
+            distrusted_until_ms: i64::MIN,
+        }
+    }
+
+    fn look(&mut self, now: Now) {
+        let passed_ms = now.monotonic_ms.saturating_sub(self.last.monotonic_ms);
+        let jump_ms = now
+            .wall_ms
+            .saturating_sub(self.last.wall_ms)
+            .saturating_sub(passed_ms);
+        if jump_ms > WALL_JUMP_MS {
+            tracing::warn!(
+                "the clock jumped ahead by {} seconds: retention waits for {} seconds, in case it is set back",
+                jump_ms / 1_000,
+                WALL_DISTRUST_MS / 1_000
+            );
+            self.distrusted_until_ms = now.monotonic_ms.saturating_add(WALL_DISTRUST_MS);
+        } else if jump_ms < -WALL_JUMP_MS {
+            self.distrusted_until_ms = i64::MIN;
+        }
+        self.last = now;
+    }
+
+    fn is_trusted(&self, now: Now) -> bool {
+        now.monotonic_ms >= self.distrusted_until_ms
     }
 }
 
@@ -79,17 +124,20 @@ pub fn expire_producers(shared: &Shared) {
     }
 }
 
-fn close_idle(shared: &Shared, since_ms: i64) {
-    let idle: Vec<_> = match shared.peers.lock() {
-        Ok(peers) => peers
-            .values()
-            .filter(|peer| !peer.is_busy() && peer.active_ms.load(Relaxed) < since_ms)
-            .cloned()
-            .collect(),
-        Err(_) => return,
-    };
-    for peer in idle {
-        tracing::debug!("closing the idle connection from {}", peer.address);
+fn close_overdue(shared: &Shared, now_ms: i64, idle_max_ms: i64) {
+    for peer in shared.peers.all() {
+        match peer.overdue(now_ms, idle_max_ms) {
+            None => continue,
+            Some(Overdue::Idle) => {
+                tracing::debug!("closing the idle connection from {}", peer.address);
+            }
+            Some(Overdue::SlowFrame) => {
+                let reason = "a request came in too slowly";
+                shared
+                    .metrics
+                    .connection_closed(peer.address, reason, now_ms);
+            }
+        }
         peer.close();
     }
 }

@@ -6,6 +6,7 @@ use crate::fault::Point;
 use crate::hooks::Event;
 use crate::transport::Transport;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -17,8 +18,14 @@ use tokio::net::{TcpListener, TcpStream};
 const BACKLOG: i32 = 4096;
 /// Pause after a failed accept, mostly for want of descriptors.
 const ACCEPT_PAUSE_MS: i64 = 20;
-/// A far end that vanished is noticed after this long without an answer to a probe.
+/// While `max.connections` are open, how often the limit is read again: it may be raised meanwhile.
+const CAP_LOOK_MS: i64 = 1_000;
+/// A far end that vanished without a word is noticed after this long and a few probes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Unanswered probes after which the far end is taken to be gone.
+const KEEPALIVE_RETRIES: u32 = 6;
 /// HTTP port unless told otherwise.
 const HTTP_PORT_DEFAULT: u16 = 8080;
 
@@ -117,24 +124,118 @@ fn cannot_bind_http(port: u16, error: &io::Error) -> StartError {
 /// Accepts until the broker stops.
 pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut state = shared.state.subscribe();
+    let mut gate = Gate::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => connected(stream, address, &shared),
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
-                    shared.clock.sleep_until(shared.clock.now().monotonic_ms + ACCEPT_PAUSE_MS).await;
-                }
-            },
+            () = gate.next(&listener, &shared) => {}
             () = reached(&mut state, |state| state >= State::Stopping) => return,
         }
     }
 }
 
+/// What stands between the kernel's queue and a connection being served.
+struct Gate {
+    /// Given up for a moment when no descriptor is left, so that those who wait hear so instead of nothing.
+    spare: Option<File>,
+    /// The second that is being counted, and the connections accepted in it (`max.connection.creation.rate`).
+    second: i64,
+    accepted: i32,
+}
+
+impl Gate {
+    fn new() -> Gate {
+        Gate {
+            spare: spare(),
+            second: 0,
+            accepted: 0,
+        }
+    }
+
+    async fn next(&mut self, listener: &TcpListener, shared: &Arc<Shared>) {
+        room(shared).await;
+        self.pace(shared).await;
+        match listener.accept().await {
+            Ok((stream, address)) => connected(stream, address, shared),
+            Err(error) if is_out_of_descriptors(&error) && self.spare.is_some() => {
+                self.turn_away(listener, shared).await;
+            }
+            Err(error) => {
+                tracing::debug!("cannot accept a connection: {error}");
+                let now_ms = shared.clock.now().monotonic_ms;
+                shared.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
+                self.spare = self.spare.take().or_else(spare);
+            }
+        }
+    }
+
+    /// Kafka counts connections per second and lets the next one wait.
+    async fn pace(&mut self, shared: &Shared) {
+        let rate = shared.config.settings().connection_creation_rate_max;
+        let now_ms = shared.clock.now().monotonic_ms;
+        if now_ms / 1_000 != self.second {
+            (self.second, self.accepted) = (now_ms / 1_000, 0);
+        }
+        if self.accepted >= rate {
+            shared.clock.sleep_until((self.second + 1) * 1_000).await;
+            (self.second, self.accepted) = (self.second + 1, 0);
+        }
+        self.accepted = self.accepted.saturating_add(1);
+    }
+
+    /// Accepts one connection with the spare descriptor, only to close it.
+    async fn turn_away(&mut self, listener: &TcpListener, shared: &Shared) {
+        self.spare = None;
+        let waiting = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted.ok(),
+            () = std::future::ready(()) => None,
+        };
+        if let Some((stream, address)) = waiting {
+            drop(stream);
+            let now_ms = shared.clock.now().monotonic_ms;
+            let reason = "no file descriptor is left; raise the limit on open files";
+            shared.metrics.connection_closed(address, reason, now_ms);
+        }
+        self.spare = spare();
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Waits until there are fewer connections than `max.connections`; the kernel keeps the next ones meanwhile, as in Kafka.
+async fn room(shared: &Shared) {
+    loop {
+        let left = shared.peers.left.notified();
+        let mut left = std::pin::pin!(left);
+        left.as_mut().enable();
+        let max = shared.config.settings().connections_max;
+        if usize::try_from(max).is_ok_and(|max| shared.peers.count() < max) {
+            return;
+        }
+        let look_again_ms = shared.clock.now().monotonic_ms + CAP_LOOK_MS;
+        tokio::select! {
+            () = left => {}
+            () = shared.clock.sleep_until(look_again_ms) => {}
+        }
+    }
+}
+
 fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
-    let prepared = stream.set_nodelay(true).and_then(|()| {
-        socket2::SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
-    });
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    let prepared = stream
+        .set_nodelay(true)
+        .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive));
     if let Err(error) = prepared {
         tracing::debug!("connection from {address} is gone already: {error}");
         return;
@@ -142,16 +243,17 @@ fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     serve(stream, address, shared);
 }
 
-/// Serves a connection in a task of its own.
+/// Serves a connection in a task of its own, unless there are too many.
 pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>) {
     if shared.faults.strikes(Point::Accept) {
         return;
     }
-    let peer = Peer::new(
-        shared.next_peer.fetch_add(1, Relaxed),
-        address,
-        shared.clock.now().monotonic_ms,
-    );
+    let now_ms = shared.clock.now().monotonic_ms;
+    let peer = Peer::new(shared.next_peer.fetch_add(1, Relaxed), address, now_ms);
+    if let Err(refused) = shared.peers.enter(&peer, &shared.config.settings()) {
+        let reason = refused.to_string();
+        return shared.metrics.connection_closed(address, &reason, now_ms);
+    }
     let guard = Registered::new(shared.clone(), peer.clone());
     let connection = Connection::new(stream, shared.clone(), peer);
     tokio::spawn(async move {
@@ -160,21 +262,17 @@ pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>)
     });
 }
 
-/// A connection's place in the broker's list, given up when the connection ends.
-pub struct Registered {
+/// A connection's place among the broker's peers, given up when the connection ends.
+struct Registered {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
 }
 
 impl Registered {
-    /// Enters `peer` into the list.
-    pub fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Registered {
+    fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Registered {
         shared.metrics.connections_accepted.fetch_add(1, Relaxed);
         shared.metrics.connections_open.fetch_add(1, Relaxed);
         shared.hooks.saw(|| Event::Connected(peer.address));
-        if let Ok(mut peers) = shared.peers.lock() {
-            peers.insert(peer.id, peer.clone());
-        }
         Registered { shared, peer }
     }
 }
@@ -185,9 +283,7 @@ impl Drop for Registered {
         self.shared
             .hooks
             .saw(|| Event::Disconnected(self.peer.address));
-        if let Ok(mut peers) = self.shared.peers.lock() {
-            peers.remove(&self.peer.id);
-        }
+        self.shared.peers.leave(&self.peer);
         self.shared.quiet.notify_one();
     }
 }

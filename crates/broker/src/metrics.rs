@@ -40,6 +40,8 @@ pub struct Metrics {
     pub telemetry_pushes: AtomicU64,
     /// Bytes of metrics taken from clients.
     pub telemetry_bytes: AtomicU64,
+    /// Connections closed because they kept dropped records in memory.
+    pub slow_readers_closed: AtomicU64,
     closed: Mutex<Closed>,
 }
 
@@ -66,6 +68,7 @@ impl Default for Metrics {
             compaction_records_dropped: AtomicU64::new(0),
             telemetry_pushes: AtomicU64::new(0),
             telemetry_bytes: AtomicU64::new(0),
+            slow_readers_closed: AtomicU64::new(0),
             closed: Mutex::default(),
         }
     }
@@ -210,6 +213,12 @@ impl Metrics {
             count(&self.compaction_records_dropped),
         );
         line(
+            "rustka_slow_readers_closed_total",
+            "counter",
+            "Connections closed for keeping dropped records in memory at the memory limit.",
+            count(&self.slow_readers_closed),
+        );
+        line(
             "rustka_memory_bytes",
             "gauge",
             "Bytes of frames and log chunks in use.",
@@ -257,6 +266,7 @@ pub fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Attacks, row 33.
     #[test]
     fn text_from_outside_cannot_forge_a_log_line() {
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Answers on their way to a socket: encoded bytes with shared record slices between them.
 
-use crate::buffer::Slice;
+use crate::buffer::{BlockRef, Slice};
 use crate::transport::Transport;
 use rustka_wire::codec::Writer;
 use std::collections::VecDeque;
@@ -84,6 +84,10 @@ pub struct Out {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are already sent.
     sent: usize,
+    /// Bytes not yet handed to the kernel.
+    unsent: usize,
+    /// Whether any were since [`Out::take_moved`].
+    moved: bool,
 }
 
 impl Out {
@@ -92,9 +96,29 @@ impl Out {
         self.pieces.is_empty()
     }
 
+    /// Bytes not yet handed to the kernel.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Whether the kernel has taken anything since the last time this was asked.
+    pub fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The blocks of record memory that unsent answers hold.
+    pub fn blocks(&self) -> Vec<BlockRef> {
+        let shared = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Shared(slice) => Some(slice.block_ref()),
+            Piece::Own(_) => None,
+        });
+        shared.collect()
+    }
+
     /// Puts an answer behind the others.
     pub fn push(&mut self, reply: Reply) {
         let Reply { bytes, slices } = reply;
+        self.unsent += bytes.len() + slices.iter().map(|(_, slice)| slice.len()).sum::<usize>();
         if slices.is_empty() {
             return self.push_own(bytes);
         }
@@ -160,6 +184,8 @@ impl Out {
     }
 
     fn consume(&mut self, mut n: usize) {
+        self.unsent -= n;
+        self.moved = true;
         while n > 0 {
             let left = self.pieces.front().map_or(0, |piece| piece.bytes().len()) - self.sent;
             if n < left {

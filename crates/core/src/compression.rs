@@ -1,7 +1,7 @@
 //! The five codecs of record batches. Inflating is streamed and bounded: memory follows what came out, never a length that was declared.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 
 /// What a snappy-java stream begins with. Kafka's Java clients write this framing; librdkafka and others write bare blocks.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
@@ -10,6 +10,8 @@ const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 /// A snappy element makes at most 64 bytes out of 3, so a block that promises more than this per byte lies.
 const SNAPPY_RATIO_MAX: usize = 22;
+/// What an LZ4 frame begins with.
+const LZ4_MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
 /// How much is inflated before the bound is looked at again.
 const STEP_BYTES: usize = 32 * 1024;
 /// The largest window Kafka's own zstd decoder accepts; the pages are touched only as output fills them.
@@ -106,10 +108,7 @@ pub fn decompress(
             read_bounded(decoder, bytes.len(), max_bytes, "gzip")
         }
         Codec::Snappy => decompress_snappy(bytes, max_bytes),
-        Codec::Lz4 => {
-            let decoder = lz4_flex::frame::FrameDecoder::new(bytes);
-            read_bounded(decoder, bytes.len(), max_bytes, "lz4")
-        }
+        Codec::Lz4 => decompress_lz4(bytes, max_bytes),
         Codec::Zstd => {
             let corrupt = |_| CompressionError::Corrupt("zstd");
             let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(corrupt)?;
@@ -203,6 +202,33 @@ fn read_bounded(
     }
 }
 
+/// Frames, joined; each gets a decoder of its own, because one that goes on to the next keeps the first one's sizes.
+fn decompress_lz4(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+    const CORRUPT: CompressionError = CompressionError::Corrupt("lz4");
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // Neither the old format nor skippable frames are what Kafka's clients write.
+        if !rest.starts_with(&LZ4_MAGIC) {
+            return Err(CORRUPT);
+        }
+        let mut decoder = lz4_flex::frame::FrameDecoder::new(&mut rest);
+        loop {
+            let block = decoder.fill_buf().map_err(|_| CORRUPT)?;
+            if block.is_empty() {
+                break;
+            }
+            if block.len() > max_bytes.saturating_sub(out.len()) {
+                return Err(CompressionError::TooLarge { max_bytes });
+            }
+            out.extend_from_slice(block);
+            let length = block.len();
+            decoder.consume(length);
+        }
+    }
+    Ok(out)
+}
+
 fn decompress_snappy(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
     const CORRUPT: CompressionError = CompressionError::Corrupt("snappy");
     let mut out = Vec::new();
@@ -292,6 +318,7 @@ mod tests {
         }
     }
 
+    /// Attacks, row 18.
     #[test]
     fn a_bomb_stops_at_the_bound() {
         let zeros = vec![0; 64 << 20];
@@ -315,6 +342,7 @@ mod tests {
         }
     }
 
+    /// Attacks, row 18: what a block says of its size is no reason to allocate.
     #[test]
     fn bare_snappy_is_understood_and_its_declared_length_is_not_believed() {
         let data = sample(5000);
@@ -344,6 +372,26 @@ mod tests {
         assert_eq!(
             decompress(Codec::Gzip, &joined, 100),
             Ok(b"one two".to_vec())
+        );
+    }
+
+    /// Two frames with blocks of different sizes went through one decoder, which took the second for the first: whoever
+    /// produced such a batch to a debug build had its connection closed by a panic.
+    #[test]
+    fn joined_lz4_frames_may_differ_in_their_block_size() {
+        let large =
+            lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max4MB);
+        let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(large, Vec::new());
+        encoder.write_all(b"one ").unwrap();
+        let mut joined = encoder.finish().unwrap();
+        joined.extend(compress(Codec::Lz4, None, b"two").unwrap());
+        assert_eq!(
+            decompress(Codec::Lz4, &joined, 100),
+            Ok(b"one two".to_vec())
+        );
+        assert_eq!(
+            decompress(Codec::Lz4, &joined, 5),
+            Err(CompressionError::TooLarge { max_bytes: 5 })
         );
     }
 

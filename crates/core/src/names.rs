@@ -61,6 +61,7 @@ pub fn collision_form(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Attacks, row 28.
     #[test]
     fn names_follow_kafkas_rules() {
         for good in ["a", "A.b_c-9", "__x", "...", &"x".repeat(249)] {

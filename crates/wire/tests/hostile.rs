@@ -50,6 +50,7 @@ owned!(Metadata, MetadataRequest);
 owned!(CreateTopics, CreateTopicsRequest);
 owned!(Produce, ProduceRequest);
 
+/// Attacks, row 16.
 #[test]
 fn an_array_longer_than_its_frame_is_refused() {
     let refused = Some(DecodeError::InvalidLength);
@@ -114,6 +115,7 @@ fn null_where_the_version_has_none_is_refused() {
     );
 }
 
+/// Attacks, row 19.
 #[test]
 fn a_varint_without_end_is_refused() {
     for endless in ["ffffffffff", "ffffffffff01", "ffffffff10", "808080808001"] {
@@ -136,6 +138,7 @@ fn text_that_is_not_utf8_is_refused() {
     );
 }
 
+/// Attacks, row 17.
 #[test]
 fn arrays_that_cost_more_than_the_budget_are_refused() {
     // Two bytes per topic in the frame, but far more in memory.

@@ -3,6 +3,7 @@
 //! v13 topic ids · v15 replica state · v16 node endpoints
 
 use crate::broker::{Shared, State, reached};
+use crate::budget::Charge;
 use crate::buffer::Slice;
 use crate::hooks::{Operation, Resource};
 use crate::out::Reply;
@@ -21,12 +22,13 @@ use rustka_wire::fetch_response::{
 };
 use std::borrow::Cow;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Fetch knows sessions from this version on.
 const SESSIONS_FROM: i16 = 7;
-/// Everybody is one owner of sessions until clients can log in.
+/// Under Kafka's own rules everybody is one owner of sessions until clients can log in.
 const ANONYMOUS: u64 = 0;
 
 /// A session's partition as it was found last, good as long as the catalog does not change.
@@ -89,7 +91,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
     if read.is_enough(&plan) || shared.clock.now().monotonic_ms >= plan.deadline_ms {
         return Outcome::Reply(answer(shared, &plan, context, read));
     }
-    Outcome::Park(Box::pin(wait(shared.clone(), plan, context)))
+    // At the cap a fetch is answered with what is there; others would have to be answered early instead.
+    let Some(place) = shared.parked.try_take(1 + read.asked) else {
+        return Outcome::Reply(answer(shared, &plan, context, read));
+    };
+    Outcome::Park(Box::pin(wait(shared.clone(), plan, context, place)))
 }
 
 /// An answer that concerns the whole session.
@@ -142,7 +148,7 @@ fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> 
         session_id,
         epoch,
         uses_ids,
-        owner: ANONYMOUS,
+        owner: owner(request),
         now_ms,
     };
     let mut context = shared.sessions.begin(session, partitions, forgotten);
@@ -195,6 +201,18 @@ fn denied(
     Ok(denied)
 }
 
+/// Whose session it is: where addresses share fairly, the address's.
+fn owner(request: &Request<'_>) -> u64 {
+    if !request.shared.config.fixed().fetch_sessions_fair_share {
+        return ANONYMOUS;
+    }
+    match request.peer.address.ip().to_canonical() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        // Who has one IPv6 address has the rest of its network too.
+        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 | 1 << 63,
+    }
+}
+
 fn size(bytes: i32) -> usize {
     usize::try_from(bytes).unwrap_or(0)
 }
@@ -204,6 +222,8 @@ struct Read {
     fetched: Vec<Fetched>,
     bytes: usize,
     counted: usize,
+    /// Partitions the request is about.
+    asked: usize,
     /// Something the client should hear of at once: an error, a diverging epoch, nothing to wait for.
     urgent: bool,
     /// The request has waited.
@@ -230,6 +250,7 @@ fn read(
         ..Read::default()
     };
     view.for_each(|position, entry| {
+        read.asked += 1;
         let left = plan.max_bytes.saturating_sub(read.bytes);
         let fetched = read_one(&catalog, plan, position, entry, left, read.bytes == 0);
         read.bytes += fetched.bytes;
@@ -402,7 +423,12 @@ impl Drop for Places {
     }
 }
 
-async fn wait(shared: Arc<Shared>, plan: Plan, mut context: FetchContext<Handle>) -> Outcome {
+async fn wait(
+    shared: Arc<Shared>,
+    plan: Plan,
+    mut context: FetchContext<Handle>,
+    _place: Charge,
+) -> Outcome {
     let places = match Places::take(&mut context) {
         Ok(places) => places,
         Err(code) => return failed(&plan.respond, code),

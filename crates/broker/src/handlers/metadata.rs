@@ -169,7 +169,12 @@ fn by_name<'n>(
     if let Err(refusal) = rustka_core::names::validate_topic_name(name) {
         return unknown(refusal.code, Some(name), Default::default());
     }
-    if may_create {
+    // Names cost nothing, topics do: whoever makes up too many is told to ask again.
+    if may_create
+        && shared
+            .auto_creations
+            .allows(shared.clock.now().monotonic_ms)
+    {
         if let Err(refusal) = create_topics::auto_create(shared, name) {
             return unknown(refusal.code, Some(name), Default::default());
         }

@@ -536,7 +536,7 @@ fn append(
     if shared.faults.strikes(Point::Admit) {
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
     }
-    shared.engine.make_room()?;
+    shared.make_room()?;
     let incoming = match &mut valid.rebuilt {
         Some(rebuilt) => Incoming::Copied(rebuilt),
         None => sent,

@@ -216,3 +216,14 @@ pub enum Garbage {
     /// Several.
     Many(Vec<Slice>),
 }
+
+impl Drop for Garbage {
+    /// Whatever a log drops may still be on its way to a reader.
+    fn drop(&mut self) {
+        match self {
+            Garbage::Nothing => {}
+            Garbage::One(slice) => slice.abandon(),
+            Garbage::Many(slices) => slices.iter().for_each(Slice::abandon),
+        }
+    }
+}

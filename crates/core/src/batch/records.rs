@@ -221,6 +221,7 @@ mod tests {
         );
     }
 
+    /// Attacks, row 16.
     #[test]
     fn a_header_count_of_two_billion_is_refused_at_once() {
         let body = [0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f];

@@ -124,6 +124,7 @@ fn the_crc_changes_only_with_the_timestamp() {
     assert_eq!(batch, before);
 }
 
+/// Attacks, row 44.
 #[test]
 fn sequences_wrap_to_zero() {
     let mut header = BatchHeader::parse(&sample()).unwrap();

@@ -256,6 +256,8 @@ settings! {
     connections_idle_ms_max: i64 = "connections.max.idle.ms";
     /// Connections in all.
     connections_max: i32 = "max.connections";
+    /// New connections in a second.
+    connection_creation_rate_max: i32 = "max.connection.creation.rate";
     /// Connections from one address.
     connections_per_address_max: i32 = "max.connections.per.ip";
     /// Replicas of a topic that names no number.

@@ -74,6 +74,7 @@ fn a_read_only_partition_refuses() {
     assert_eq!(log.log_end(), 0);
 }
 
+/// Attacks, row 46: no offset is past the end of its range.
 #[test]
 fn the_last_offset_is_the_last() {
     let mut log = PartitionState::new(0);

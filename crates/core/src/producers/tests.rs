@@ -78,6 +78,7 @@ fn only_the_last_five_batches_are_remembered() {
     }
 }
 
+/// Attacks, row 44.
 #[test]
 fn after_the_last_sequence_comes_zero() {
     let mut p = Producers::default();
@@ -231,6 +232,7 @@ fn silent_producers_expire_but_not_inside_a_transaction() {
     assert_eq!(p.expire(i64::MIN, 1000), 0);
 }
 
+/// Attacks, row 24.
 #[test]
 fn a_flood_of_producers_forgets_the_oldest_idle_ones() {
     let mut p = Producers::default();

@@ -139,6 +139,7 @@ fn codecs_that_do_not_exist_are_refused() {
 }
 
 /// Each batch is wrong in one more way than the one before it; the first check wins.
+/// Attacks, row 20: length, format, CRC, counts, control bit, sequence.
 #[test]
 fn the_checks_come_in_kafkas_order() {
     let tiny = Rules {
@@ -183,6 +184,7 @@ fn the_checks_come_in_kafkas_order() {
     assert_eq!(code(&no_marker, &any_time), ErrorCode::RecordListTooLarge);
 }
 
+/// Attacks, row 20.
 #[test]
 fn counts_that_do_not_agree_are_refused() {
     for codec in [Codec::None, Codec::Gzip] {
@@ -305,6 +307,7 @@ fn an_hour_ahead_is_the_default_limit_and_no_age_is_too_old() {
     );
 }
 
+/// Attacks, row 46.
 #[test]
 fn a_base_timestamp_near_the_end_of_time_does_not_overflow() {
     let batch = forged(&plain(&[5, 6]), 27, &i64::MAX.to_be_bytes());
@@ -384,6 +387,7 @@ fn producers_that_claim_append_time_are_corrected_or_refused() {
     }
 }
 
+/// Attacks, row 18.
 #[test]
 fn bombs_and_corrupt_data_are_refused_when_inflated() {
     let mut builder = BatchBuilder::new().compression(Codec::Zstd, None);

@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 const CHUNK_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 /// Near the limit, this part of it is for freed blocks that wait for their next use.
 const RESERVE_PART: usize = 64;
+/// Part of the limit that slow readers may hold beyond it.
+const TOLERATED_PART: usize = 16;
 /// A pool never keeps more freed memory than this.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
@@ -59,10 +61,23 @@ impl Memory {
         self.limit
     }
 
+    /// What slow readers may hold of records that the log has dropped, beyond the limit.
+    pub fn tolerated_bytes(&self) -> usize {
+        self.limit / TOLERATED_PART
+    }
+
+    /// Whether slow readers hold more than that where memory is short.
+    pub fn readers_hold_too_much(&self) -> bool {
+        self.pool.bytes_in_use() > self.limit - self.limit / RESERVE_PART
+            && self.pool.bytes_abandoned() > self.tolerated_bytes()
+    }
+
     /// Whether chunks have to go. What is dropped then waits in the pool for the next writer; the allocator gets it
     /// back only when much of it has piled up, because other sizes are asked for by now.
     fn is_full(&self) -> bool {
         let (used, kept) = (self.pool.bytes_in_use(), self.pool.bytes_kept());
+        // The log must not shrink because a reader is slow: a little of what is only read is not counted.
+        let used = used.saturating_sub(self.pool.bytes_abandoned().min(self.tolerated_bytes()));
         if used + kept <= self.limit {
             return false;
         }
