@@ -59,8 +59,13 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         _ => ("run", arguments),
     };
     let options = parse(root, rest)?;
+    let mut from = 0;
     match word {
-        "run" => measure(root, &options)?,
+        "run" => {
+            // earlier runs in the file may be of another build or another day
+            from = std::fs::metadata(&options.out).map_or(0, |file| file.len() as usize);
+            measure(root, &options)?;
+        }
         "table" => {}
         "list" => {
             for case in CASES {
@@ -71,7 +76,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         other => return Err(format!("{other}: unknown\n{USAGE}")),
     }
     table::print(
-        &options.out,
+        (options.out.as_path(), from),
         &options.peers,
         &options.cases,
         &options.metrics,

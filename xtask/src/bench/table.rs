@@ -50,8 +50,9 @@ pub fn to_json(line: &Line) -> String {
 /// case, metric -> peer -> values
 type Results = BTreeMap<(String, String), BTreeMap<String, Vec<f64>>>;
 
-fn read(path: &Path) -> Result<Results, String> {
+fn read(path: &Path, from: usize) -> Result<Results, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let text = text.get(from..).unwrap_or_default();
     let mut results = Results::new();
     for (number, line) in text.lines().enumerate() {
         let wrong = || format!("{}:{}: not a result", path.display(), number + 1);
@@ -66,14 +67,14 @@ fn read(path: &Path) -> Result<Results, String> {
     Ok(results)
 }
 
-/// Prints the figures that have a goal, or those of `metrics` (`all`: every one).
+/// Prints the figures that have a goal, or those of `metrics` (`all`: every one), from a place in the file on.
 pub fn print(
-    path: &Path,
+    (path, from): (&Path, usize),
     peers: &[String],
     cases: &[&'static Case],
     metrics: &[String],
 ) -> Result<(), String> {
-    let results = read(path)?;
+    let results = read(path, from)?;
     let first = peers.first().cloned().unwrap_or_default();
     let mut head = "| figure |".to_owned();
     for peer in peers {
