@@ -188,34 +188,29 @@ impl Log for MemoryLog {
         if last < from || last >= closed || with.len() > last + 1 - from {
             return Err(Stale);
         }
-        // Each new chunk takes over the place of an old one in the order of eviction.
-        let infos: Vec<_> = self.chunks.range(from..=last).map(Chunk::info).collect();
-        let new: Vec<_> = infos
-            .iter()
-            .zip(with)
-            .map(|(old, new)| {
-                let info = ChunkInfo {
-                    base_offset: new.base_offset,
-                    next_offset: new.next_offset,
-                    max_timestamp: new.max_timestamp,
-                    bytes: new.bytes.len() as u64,
-                    ..*old
-                };
-                Chunk::of_many(info, new.bytes)
-            })
-            .collect();
-        let tail = self.chunks.split_off(last + 1);
-        let old = self.chunks.split_off(from);
-        self.bytes += new
-            .iter()
-            .map(|chunk| chunk.bytes.len() as u64)
-            .sum::<u64>();
-        self.bytes -= infos.iter().map(|info| info.bytes).sum::<u64>();
-        self.chunks.extend(new);
-        self.chunks.extend(tail);
-        Ok(Garbage::Many(
-            old.into_iter().map(|chunk| chunk.bytes).collect(),
-        ))
+        // Each new chunk takes over the place of an old one in the order of eviction. The other chunks stay where they
+        // are: there may be very many of them.
+        let first_gone = from + with.len();
+        let mut garbage = Vec::with_capacity(last + 1 - from);
+        for (place, new) in self.chunks.range_mut(from..first_gone).zip(with) {
+            let info = ChunkInfo {
+                base_offset: new.base_offset,
+                next_offset: new.next_offset,
+                max_timestamp: new.max_timestamp,
+                bytes: new.bytes.len() as u64,
+                ..place.info()
+            };
+            self.bytes += info.bytes;
+            let old = std::mem::replace(place, Chunk::of_many(info, new.bytes));
+            garbage.push(old.bytes);
+        }
+        garbage.extend(
+            self.chunks
+                .drain(first_gone..=last)
+                .map(|chunk| chunk.bytes),
+        );
+        self.bytes -= garbage.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        Ok(Garbage::Many(garbage))
     }
 
     fn clear(&mut self) -> Garbage {
