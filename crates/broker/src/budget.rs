@@ -1,5 +1,6 @@
 //! Shares of something limited: bytes of frames that are being received, places for fetches that wait.
 
+use rustka_core::sync::lock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -86,12 +87,6 @@ impl Budget {
             Some(self.charge(amount, true))
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Drop for Charge {

@@ -1,6 +1,7 @@
 //! The only place that reads real time. A manual clock stands still until it is told to advance.
 #![allow(clippy::disallowed_methods)]
 
+use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -54,10 +55,7 @@ impl Clock {
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |since| since.as_millis() as i64),
             },
-            Source::Manual(manual) => *manual
-                .now
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+            Source::Manual(manual) => *lock(&manual.now),
         }
     }
 
@@ -67,10 +65,7 @@ impl Clock {
             return;
         };
         {
-            let mut now = manual
-                .now
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut now = lock(&manual.now);
             let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
             now.monotonic_ms = now.monotonic_ms.saturating_add(ms);
             now.wall_ms = now.wall_ms.saturating_add(ms);
@@ -82,10 +77,7 @@ impl Clock {
     /// woken by it: waiting goes by the other clock.
     pub fn jump_wall(&self, by_ms: i64) {
         if let Source::Manual(manual) = &self.0 {
-            let mut now = manual
-                .now
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut now = lock(&manual.now);
             now.wall_ms = now.wall_ms.saturating_add(by_ms);
         }
     }

@@ -7,9 +7,10 @@ use crate::metrics::Metrics;
 use crate::random;
 use crate::storage::Partition;
 use crate::storage::partition::Cleaned;
+use rustka_core::sync::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;
 
 /// Logs to be compacted, and what was done so far.
@@ -43,7 +44,7 @@ impl Compactor {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// The next log, or the news that there is none before `next_look_ms`.

@@ -12,6 +12,7 @@ use crate::hooks::Event;
 use crate::out::{Out, Reply};
 use crate::request::{Frame, Header, Later, Outcome, Parked, Request};
 use crate::transport::Transport;
+use rustka_core::sync::lock;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,7 +21,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
 
@@ -164,12 +165,6 @@ impl Peer {
             waker.wake();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 enum Partial {

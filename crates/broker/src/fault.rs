@@ -1,8 +1,9 @@
 //! Faults on purpose, for tests of clients and of the broker itself: armed at named points, and one relaxed load each
 //! while nothing is armed.
 
+use rustka_core::sync::lock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 /// Where something can be made to go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Faults {
 impl Faults {
     /// The next time anything passes `point`, it goes wrong; armed twice, two times.
     pub fn arm(&self, point: Point) {
-        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut armed = lock(&self.armed);
         armed.push(point);
         self.count.store(armed.len(), Relaxed);
     }
@@ -41,7 +42,7 @@ impl Faults {
 
     #[cold]
     fn take(&self, point: Point) -> bool {
-        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut armed = lock(&self.armed);
         let at = armed.iter().position(|other| *other == point);
         if let Some(at) = at {
             armed.remove(at);

@@ -19,10 +19,11 @@ use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::Command;
 use rustka_core::group::{Options, partition_for};
 use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use shard::Shard;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
 /// No deadline.
@@ -127,7 +128,7 @@ impl Groups {
 
     /// A limit was hit. Says so in the log, or counts what it leaves out.
     fn refused(&self, now: Now, line: impl FnOnce() -> String) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refusals = lock(&self.refusals);
         if now.monotonic_ms < refusals.quiet_until_ms {
             refusals.dropped += 1;
             return;

@@ -2,9 +2,10 @@
 
 use rustka::LogControl;
 use rustka::loggers::ROOT;
+use rustka_core::sync::lock;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -49,12 +50,12 @@ pub fn install(level: LevelFilter) -> Arc<dyn LogControl> {
 
 impl LogControl for Filter {
     fn level(&self, logger: &str) -> LevelFilter {
-        let targets = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let targets = lock(&self.levels);
         level_of(&targets, logger)
     }
 
     fn set(&self, levels: &BTreeMap<String, Option<LevelFilter>>) -> Result<(), String> {
-        let mut targets = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut targets = lock(&self.levels);
         let next = with_levels(&targets, levels);
         self.handle
             .reload(next.clone())

@@ -4,8 +4,9 @@
 
 use rustka_core::config::{AlterOperation, Alteration};
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::sync::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tracing::level_filters::LevelFilter;
 
 /// The logger that stands behind all others.
@@ -63,7 +64,7 @@ impl Loggers {
 
     /// Sets and unsets levels, all or none (IncrementalAlterConfigs of a broker logger).
     pub fn alter(&self, changes: &[Alteration], validate_only: bool) -> Result<(), Refusal> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.changing);
         let mut levels = BTreeMap::new();
         for change in changes {
             levels.insert(change.name.clone(), checked(change)?);

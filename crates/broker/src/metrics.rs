@@ -1,6 +1,7 @@
 //! Plain counters, summed when somebody asks.
 
 use crate::storage::memory::Memory;
+use rustka_core::sync::lock;
 use rustka_wire::api::ApiKey;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -95,10 +96,7 @@ impl Metrics {
 
     /// Counts a connection that the broker closed, and says so in the log at a bounded rate.
     pub fn connection_closed(&self, peer: SocketAddr, reason: &str, now_ms: i64) {
-        let mut closed = self
-            .closed
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut closed = lock(&self.closed);
         *closed.by_reason.entry("refused").or_default() += 1;
         if now_ms - closed.window_start_ms >= LOG_WINDOW_MS {
             if closed.dropped > 0 {
@@ -116,12 +114,7 @@ impl Metrics {
 
     /// Connections that the broker closed because of what they sent.
     pub fn connections_refused(&self) -> u64 {
-        self.closed
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .by_reason
-            .values()
-            .sum()
+        lock(&self.closed).by_reason.values().sum()
     }
 
     /// Everything in Prometheus' text format.

@@ -3,6 +3,7 @@
 use crate::buffer::BlockRef;
 use crate::connection::Peer;
 use rustka_core::config::BrokerSettings;
+use rustka_core::sync::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -69,9 +70,7 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.inner)
     }
 
     /// Takes a connection in, unless its address has enough of them or the process has.

@@ -1,5 +1,6 @@
 //! How often something may happen that costs the broker and is free for its clients.
 
+use rustka_core::sync::lock;
 use std::sync::Mutex;
 
 /// So many at once, and so many more each second.
@@ -22,10 +23,7 @@ impl Rate {
 
     /// Whether it may happen once more now.
     pub fn allows(&self, now_ms: i64) -> bool {
-        let mut left = self
-            .left
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut left = lock(&self.left);
         let since_ms = now_ms.saturating_sub(left.1).max(0);
         let refilled = left
             .0

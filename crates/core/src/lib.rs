@@ -12,6 +12,7 @@ pub mod group;
 pub mod log;
 pub mod names;
 pub mod producers;
+pub mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod validate;

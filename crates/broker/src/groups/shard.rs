@@ -11,10 +11,11 @@ use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Name, Ticket};
 use rustka_core::group::effects::{Effects, Event, Reply};
 use rustka_core::group::{Options, Release, Shard as Machine};
+use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::oneshot;
 
 /// Answers whose requests wait, to be sent once the shard is unlocked.
@@ -76,7 +77,7 @@ impl Shard {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// The journal has news about durability.

@@ -6,6 +6,7 @@ use crate::random;
 use crate::request::{Outcome, Request};
 use rustka_core::compression::{Codec, decompress};
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::sync::lock;
 use rustka_core::telemetry::Push;
 use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
@@ -13,7 +14,6 @@ use rustka_wire::get_telemetry_subscriptions_response::GetTelemetrySubscriptions
 use rustka_wire::push_telemetry_request::PushTelemetryRequest;
 use rustka_wire::push_telemetry_response::PushTelemetryResponse;
 use std::borrow::Cow;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The codecs that we take, best first.
@@ -33,10 +33,7 @@ pub fn get(request: Request<'_>) -> Outcome {
         false => asked.client_instance_id,
     };
     let now_ms = shared.clock.now().monotonic_ms;
-    let mut telemetry = shared
-        .telemetry
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut telemetry = lock(&shared.telemetry);
     let wanted = telemetry.get(
         id.0,
         &shared.config.subscriptions(),
@@ -101,10 +98,7 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
         bytes_max,
     };
     let now_ms = shared.clock.now().monotonic_ms;
-    let mut telemetry = shared
-        .telemetry
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut telemetry = lock(&shared.telemetry);
     telemetry.push(
         id.0,
         push,
@@ -131,7 +125,7 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
 /// What a subscription may select clients by.
 fn known<'a>(selector: &str, id: Uuid, client_id: &'a str, peer: &Peer) -> Cow<'a, str> {
     let software = |part: fn(&(String, String)) -> &String| {
-        let software = peer.software.lock().unwrap_or_else(PoisonError::into_inner);
+        let software = lock(&peer.software);
         Cow::Owned(
             software
                 .as_ref()

@@ -1,5 +1,6 @@
 //! Fetches that wait for a partition to change.
 
+use rustka_core::sync::lock;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
 };
@@ -34,11 +35,7 @@ impl Waiter {
     /// Wakes the fetch whatever it waits for: an error, a deletion, shutdown.
     pub fn fire(&self) {
         if !self.fired.swap(true, AcqRel) {
-            let waker = self
-                .waker
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .take();
+            let waker = lock(&self.waker).take();
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -50,10 +47,7 @@ impl Waiter {
         if self.fired.load(Acquire) {
             return Poll::Ready(());
         }
-        *self
-            .waker
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(cx.waker().clone());
+        *lock(&self.waker) = Some(cx.waker().clone());
         // It may have fired between the look and the waker.
         if self.fired.load(Acquire) {
             Poll::Ready(())

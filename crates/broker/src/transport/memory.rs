@@ -1,10 +1,11 @@
 //! A connection without sockets: two ends of a pair of pipes in memory, each of bounded length.
 
 use super::Transport;
+use rustka_core::sync::lock;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -50,10 +51,6 @@ pub fn pair(bytes_max: usize) -> (MemoryStream, MemoryStream) {
         outgoing: back,
     };
     (near, far)
-}
-
-fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
-    pipe.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Keeps the newest waker; a pipe has one reader and one writer.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::context::{
-    FetchContext, Kind, Responded, advance, distinct, lock, no_session, respond_incremental,
-    tell_all,
+    FetchContext, Kind, Responded, advance, distinct, no_session, respond_incremental, tell_all,
 };
 use super::session::{Entry, Outcome, RequestedPartition, Session, TopicKey};
 use super::{FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION};
 use crate::error::ErrorCode;
+use crate::sync::lock;
 
 /// A session may be evicted for another after this time without a request, or since its creation.
 const EVICTION_MS: i64 = 120_000;

@@ -1,11 +1,12 @@
 //! One Fetch request between its arrival and its answer. Owned and `Send`, so that it can wait while no lock is held.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::cache::SharedSession;
 use super::session::{Entry, Outcome, RequestedPartition, Session};
 use super::{NO_SESSION, next_epoch};
 use crate::error::ErrorCode;
+use crate::sync::lock;
 
 /// What a Fetch request turned out to be.
 #[derive(Debug)]
@@ -216,9 +217,4 @@ pub(super) fn distinct<H: Default>(requested: Vec<RequestedPartition>) -> Vec<En
 pub(super) fn advance<H>(session: &mut Session<H>) -> i32 {
     session.epoch = next_epoch(session.epoch);
     session.epoch
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves plain values behind, each of them whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,10 +13,11 @@ use super::partition::Partition;
 use crate::buffer::Pool;
 use log::MemoryLog;
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::sync::lock;
 use rustka_wire::codec::Uuid;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// Sizes of the chunks that small batches are copied into, each used once the one before it was filled.
 const CHUNK_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
@@ -125,7 +126,7 @@ impl Memory {
     }
 
     fn oldest(&self) -> MutexGuard<'_, VecDeque<(u64, Weak<Partition>)>> {
-        self.oldest.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.oldest)
     }
 }
 
