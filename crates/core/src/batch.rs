@@ -7,6 +7,7 @@ mod varint;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 pub use builder::{BatchBuilder, NewRecord, end_transaction_marker};
 pub use records::{HeaderIter, Headers, Record, Records};
@@ -313,6 +314,28 @@ pub fn record_bytes<'a>(
         Codec::None => Ok(Cow::Borrowed(records)),
         codec => Ok(Cow::Owned(decompress(codec, records, inflate_bytes_max)?)),
     }
+}
+
+/// A walk over batches that lie one behind the other: each one's header and place. Ends with the first that cannot be
+/// delimited, which is told as an error.
+pub fn batches(
+    bytes: &[u8],
+) -> impl Iterator<Item = Result<(BatchHeader, Range<usize>), BatchError>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let from = at;
+        match BatchHeader::parse(rest) {
+            Ok(header) => {
+                at += header.total_bytes();
+                Some(Ok((header, from..at)))
+            }
+            Err(error) => {
+                at = bytes.len();
+                Some(Err(error))
+            }
+        }
+    })
 }
 
 /// Writes the offset of the first record, which the CRC does not cover.

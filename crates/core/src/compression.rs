@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io::{BufRead, Read, Write};
 
+/// What the broker lets a batch inflate to while it validates, searches or compacts it.
+pub const INFLATE_BYTES_MAX: usize = 64 << 20;
+
 /// What a snappy-java stream begins with. Kafka's Java clients write this framing; librdkafka and others write bare blocks.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;

@@ -4,7 +4,7 @@ use crate::batch::{
     self, BatchError, BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, OVERHEAD_BYTES, Record, Records,
     Storage, rebuild, record_bytes,
 };
-use crate::compression::Codec;
+use crate::compression::{Codec, INFLATE_BYTES_MAX};
 use crate::error::{ErrorCode, Refusal};
 use crate::time::Now;
 
@@ -60,7 +60,7 @@ impl Default for Rules {
             after_max_ms: 3_600_000,
             storage: None,
             inflate: Inflate::Never,
-            inflate_bytes_max: 64 << 20,
+            inflate_bytes_max: INFLATE_BYTES_MAX,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::broker::Shared;
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use crate::storage::Partition;
+use rustka_core::compression::INFLATE_BYTES_MAX;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::timestamps;
 use rustka_wire::codec::Reader;
@@ -22,8 +23,6 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
-/// A compressed batch may inflate to this much while it is searched.
-const INFLATE_BYTES_MAX: usize = 64 << 20;
 
 /// Answers from offsets alone where it can; searches by time go to the work pool.
 pub fn handle(request: Request<'_>) -> Outcome {

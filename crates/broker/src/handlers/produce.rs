@@ -10,7 +10,7 @@ use crate::request::{Frame, Outcome, Request, Respond};
 use crate::storage::{Durability, Fate, Incoming, Partition};
 use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
-use rustka_core::compression::Codec;
+use rustka_core::compression::{Codec, INFLATE_BYTES_MAX};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
@@ -35,8 +35,6 @@ const INLINE_INFLATE_BYTES_MAX: usize = 16 << 10;
 const INLINE_SLOW_DEFLATE_BYTES_MAX: usize = 16 << 10;
 /// The same for a codec that is about as fast as memory.
 const INLINE_FAST_DEFLATE_BYTES_MAX: usize = 256 << 10;
-/// A compressed batch may inflate to this much while it is validated.
-const INFLATE_BYTES_MAX: usize = 64 << 20;
 /// The client id that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
 

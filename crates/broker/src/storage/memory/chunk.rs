@@ -2,7 +2,7 @@
 
 use crate::buffer::Slice;
 use crate::storage::engine::ChunkInfo;
-use rustka_core::batch::BatchHeader;
+use rustka_core::batch::{BatchHeader, batches};
 
 /// Bytes between two entries of a chunk's index.
 const INDEX_BYTES: usize = 4 << 10;
@@ -42,13 +42,9 @@ impl Chunk {
 
     /// A chunk that comes whole.
     pub fn of_many(info: ChunkInfo, bytes: Slice) -> Chunk {
-        let mut chunk = Chunk::new(info, bytes);
-        let mut at = 0;
-        while let Ok(header) = BatchHeader::parse(&chunk.bytes[at..]) {
-            if at > 0 {
-                chunk.mark(header.base_offset, at);
-            }
-            at += header.total_bytes();
+        let mut chunk = Chunk::new(info, bytes.clone());
+        for (header, range) in batches(&bytes).map_while(Result::ok).skip(1) {
+            chunk.mark(header.base_offset, range.start);
         }
         chunk
     }

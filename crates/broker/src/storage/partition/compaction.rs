@@ -4,7 +4,8 @@
 use super::{Inner, Partition};
 use crate::buffer::{BufMut, Pool, Slice};
 use crate::storage::engine::{ChunkInfo, Closed, Replacement, Stale};
-use rustka_core::batch::{BatchError, BatchHeader};
+use rustka_core::batch::{BatchError, BatchHeader, batches};
+use rustka_core::compression::INFLATE_BYTES_MAX;
 use rustka_core::config::TopicConfig;
 use rustka_core::log::compaction::{Compaction, History, Kept, Summary, Terms};
 use rustka_core::time::Now;
@@ -22,8 +23,6 @@ const SLACK_BYTES: usize = BLOCK_BYTES / 8;
 /// While data comes in, no round begins for less than this share of dirty bytes, however small the configured ratio:
 /// every round goes over the whole log. The regular look at every log knows no such bound.
 const HASTY_RATIO: f64 = 0.05;
-/// A batch that inflates to more stays as it is.
-const INFLATE_BYTES_MAX: usize = 64 << 20;
 
 /// What a partition knows about its compaction.
 #[derive(Default)]
@@ -302,26 +301,6 @@ fn learn(
         end = chunk.info.next_offset;
     }
     Ok(end)
-}
-
-fn batches(
-    bytes: &[u8],
-) -> impl Iterator<Item = Result<(BatchHeader, std::ops::Range<usize>), BatchError>> + '_ {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        let from = at;
-        match BatchHeader::parse(rest) {
-            Ok(header) => {
-                at += header.total_bytes();
-                Some(Ok((header, from..at)))
-            }
-            Err(error) => {
-                at = bytes.len();
-                Some(Err(error))
-            }
-        }
-    })
 }
 
 /// Where what is left of a chunk lies: in it, or among what was written anew.

@@ -3,7 +3,7 @@
 use super::{Offsets, Partition};
 use crate::buffer::Slice;
 use crate::storage::engine::Span;
-use rustka_core::batch::BatchHeader;
+use rustka_core::batch::batches;
 use rustka_core::error::ErrorCode;
 
 impl Partition {
@@ -73,13 +73,10 @@ impl Partition {
     ) -> Result<(), ErrorCode> {
         let upper = self.offsets().high_watermark;
         for slice in self.read(offset, upper, usize::MAX, true)? {
-            let mut at = 0;
-            while let Ok(header) = BatchHeader::parse(&slice[at..]) {
-                let end = at + header.total_bytes();
-                if !visit(&slice[at..end]) {
+            for (_, range) in batches(&slice).map_while(Result::ok) {
+                if !visit(&slice[range]) {
                     return Ok(());
                 }
-                at = end;
             }
         }
         Ok(())
