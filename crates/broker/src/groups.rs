@@ -89,7 +89,7 @@ impl Groups {
     pub fn topic_deleted(shared: &Arc<Shared>, topic: &TopicRef) {
         if &*topic.name == CONSUMER_OFFSETS {
             for shard in shared.groups.shards.get().into_iter().flatten() {
-                shard.detach(&shared.groups.options);
+                shard.detach();
             }
             return;
         }

@@ -82,6 +82,11 @@ impl Shard {
         self.options = options;
     }
 
+    /// Forgets every group, for a journal that begins anew. The options stay.
+    pub fn clear(&mut self) {
+        *self = Shard::new(self.options.clone());
+    }
+
     /// Replays one record of the journal. No answers, no timers: those begin with `loaded`.
     pub fn apply(&mut self, record: Record) {
         let id = record.group().clone();

@@ -120,10 +120,10 @@ impl Shard {
     }
 
     /// The journal's topic is deleted: all groups are gone.
-    pub fn detach(&self, options: &Options) {
+    pub fn detach(&self) {
         let waiting = {
             let mut inner = self.lock();
-            inner.machine = Machine::new(options.clone());
+            inner.machine.clear();
             inner.release = Release::default();
             inner.open.clear();
             inner.journal = None;

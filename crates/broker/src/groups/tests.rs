@@ -72,14 +72,17 @@ impl World {
 
     /// The real journal: a partition.
     fn with_partition() -> World {
+        World::with_options(|options| options)
+    }
+
+    fn with_options(options: impl FnOnce(crate::Options) -> crate::Options) -> World {
         let clock = Clock::manual(START_MS);
-        let broker = Broker::builder()
+        let base = Broker::builder()
             .sockets(false)
             .clock(clock.clone())
             .config("offsets.topic.num.partitions", "1")
-            .config("group.initial.rebalance.delay.ms", "0")
-            .start()
-            .expect("a broker");
+            .config("group.initial.rebalance.delay.ms", "0");
+        let broker = options(base).start().expect("a broker");
         World {
             broker,
             clock,
@@ -455,4 +458,23 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
     );
     let shards = w.broker.shared().groups.shards.get().expect("shards");
     assert_eq!(live(&machine), shards[0].live_records());
+}
+
+/// Once `__consumer_offsets` had been deleted, each of its shards took as many groups as the whole broker may have.
+#[tokio::test]
+async fn a_shard_that_lost_its_journal_keeps_its_limits() {
+    let world = World::with_options(|options| {
+        let options = options.config("offsets.topic.num.partitions", "4");
+        options.config("rustka.groups.count.max", "4")
+    });
+    let accepted = || {
+        let commits = (0..10).map(|n| world.commit(&format!("group-{n}"), 1).commit_code());
+        commits.filter(|code| *code == ErrorCode::None).count()
+    };
+    // Every call goes to the shard of "g": twice its even share of the four.
+    assert_eq!(accepted(), 2);
+    let shared = world.broker.shared();
+    Groups::topic_deleted(shared, &offsets_topic(shared));
+    assert_eq!(world.fetch("group-0").offset(), None, "all groups are gone");
+    assert_eq!(accepted(), 2);
 }
