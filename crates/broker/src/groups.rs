@@ -12,6 +12,7 @@ mod tests;
 use crate::broker::{Shared, State, reached};
 use crate::handlers::create_topics::new_partition;
 use crate::random;
+use crate::rate::LogLimit;
 use crate::storage::Partition;
 use crate::topics::TopicRef;
 pub use answer::{Answer, Waiting, respond, respond_all};
@@ -19,11 +20,10 @@ use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::Command;
 use rustka_core::group::{Options, partition_for};
 use rustka_core::names::CONSUMER_OFFSETS;
-use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use shard::Shard;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 /// No deadline.
@@ -38,14 +38,7 @@ pub struct Groups {
     /// What the task below sleeps until.
     armed_ms: AtomicI64,
     earlier: Notify,
-    refusals: Mutex<Refusals>,
-}
-
-/// Lines in the log about refused requests of groups, at most one in a while.
-#[derive(Default)]
-struct Refusals {
-    quiet_until_ms: i64,
-    dropped: u64,
+    refusals: LogLimit,
 }
 
 impl Groups {
@@ -56,7 +49,7 @@ impl Groups {
             shards: OnceLock::new(),
             armed_ms: AtomicI64::new(NEVER_MS),
             earlier: Notify::new(),
-            refusals: Mutex::default(),
+            refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
         }
     }
 
@@ -128,15 +121,10 @@ impl Groups {
 
     /// A limit was hit. Says so in the log, or counts what it leaves out.
     fn refused(&self, now: Now, line: impl FnOnce() -> String) {
-        let mut refusals = lock(&self.refusals);
-        if now.monotonic_ms < refusals.quiet_until_ms {
-            refusals.dropped += 1;
-            return;
-        }
-        refusals.quiet_until_ms = now.monotonic_ms.saturating_add(REFUSALS_QUIET_MS);
-        match std::mem::take(&mut refusals.dropped) {
-            0 => tracing::warn!("{}", line()),
-            more => tracing::warn!("{}; {more} more before", line()),
+        match self.refusals.admits(now.monotonic_ms) {
+            None => {}
+            Some(0) => tracing::warn!("{}", line()),
+            Some(more) => tracing::warn!("{}; {more} more before", line()),
         }
     }
 

@@ -1,15 +1,13 @@
 //! Plain counters, summed when somebody asks.
 
+use crate::rate::LogLimit;
 use crate::storage::memory::Memory;
-use rustka_core::sync::lock;
 use rustka_wire::api::ApiKey;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Log lines about closed connections within one window of [`LOG_WINDOW_LINES`] are dropped and counted.
+/// Log lines about closed connections within [`LOG_WINDOW_MS`]; more are only counted.
 const LOG_WINDOW_LINES: u64 = 10;
 /// Length of that window.
 const LOG_WINDOW_MS: i64 = 1_000;
@@ -43,15 +41,8 @@ pub struct Metrics {
     pub telemetry_bytes: AtomicU64,
     /// Connections closed because they kept dropped records in memory.
     pub slow_readers_closed: AtomicU64,
-    closed: Mutex<Closed>,
-}
-
-#[derive(Default)]
-struct Closed {
-    by_reason: BTreeMap<&'static str, u64>,
-    window_start_ms: i64,
-    lines: u64,
-    dropped: u64,
+    connections_refused: AtomicU64,
+    closed_lines: LogLimit,
 }
 
 impl Default for Metrics {
@@ -70,7 +61,8 @@ impl Default for Metrics {
             telemetry_pushes: AtomicU64::new(0),
             telemetry_bytes: AtomicU64::new(0),
             slow_readers_closed: AtomicU64::new(0),
-            closed: Mutex::default(),
+            connections_refused: AtomicU64::new(0),
+            closed_lines: LogLimit::new(LOG_WINDOW_LINES, LOG_WINDOW_MS),
         }
     }
 }
@@ -96,25 +88,19 @@ impl Metrics {
 
     /// Counts a connection that the broker closed, and says so in the log at a bounded rate.
     pub fn connection_closed(&self, peer: SocketAddr, reason: &str, now_ms: i64) {
-        let mut closed = lock(&self.closed);
-        *closed.by_reason.entry("refused").or_default() += 1;
-        if now_ms - closed.window_start_ms >= LOG_WINDOW_MS {
-            if closed.dropped > 0 {
-                tracing::warn!("{} more connections were closed", closed.dropped);
-            }
-            (closed.window_start_ms, closed.lines, closed.dropped) = (now_ms, 0, 0);
+        self.connections_refused.fetch_add(1, Relaxed);
+        let Some(dropped) = self.closed_lines.admits(now_ms) else {
+            return;
+        };
+        if dropped > 0 {
+            tracing::warn!("{dropped} more connections were closed");
         }
-        if closed.lines < LOG_WINDOW_LINES {
-            closed.lines += 1;
-            tracing::warn!("closed the connection from {peer}: {}", printable(reason));
-        } else {
-            closed.dropped += 1;
-        }
+        tracing::warn!("closed the connection from {peer}: {}", printable(reason));
     }
 
     /// Connections that the broker closed because of what they sent.
     pub fn connections_refused(&self) -> u64 {
-        lock(&self.closed).by_reason.values().sum()
+        self.connections_refused.load(Relaxed)
     }
 
     /// Everything in Prometheus' text format.
@@ -276,6 +262,6 @@ mod tests {
             metrics.connection_closed(([127, 0, 0, 1], 1).into(), "nonsense", 5);
         }
         assert_eq!(metrics.connections_refused(), 1000);
-        assert_eq!(metrics.closed.lock().unwrap().lines, LOG_WINDOW_LINES);
+        assert_eq!(metrics.closed_lines.lines(), LOG_WINDOW_LINES);
     }
 }

@@ -1,4 +1,4 @@
-//! How often something may happen that costs the broker and is free for its clients.
+//! How often something may happen that costs the broker and is free for its clients, lines in the log among them.
 
 use rustka_core::sync::lock;
 use std::sync::Mutex;
@@ -37,6 +37,57 @@ impl Rate {
     }
 }
 
+/// Lines of the log that clients can cause: so many in a window of time, the others are only counted.
+pub struct LogLimit {
+    lines_max: u64,
+    window_ms: i64,
+    window: Mutex<Window>,
+}
+
+#[derive(Default)]
+struct Window {
+    since_ms: Option<i64>,
+    lines: u64,
+    dropped: u64,
+}
+
+impl LogLimit {
+    /// `lines_max` lines within `window_ms` of the first of them.
+    pub fn new(lines_max: u64, window_ms: i64) -> LogLimit {
+        LogLimit {
+            lines_max,
+            window_ms,
+            window: Mutex::default(),
+        }
+    }
+
+    /// Whether a line may be written now; if so, how many were left out since the last window.
+    pub fn admits(&self, now_ms: i64) -> Option<u64> {
+        let mut window = lock(&self.window);
+        let over = |since_ms| now_ms.saturating_sub(since_ms) >= self.window_ms;
+        let mut dropped = 0;
+        if window.since_ms.is_none_or(over) {
+            dropped = window.dropped;
+            *window = Window {
+                since_ms: Some(now_ms),
+                ..Window::default()
+            };
+        }
+        if window.lines == self.lines_max {
+            window.dropped += 1;
+            return None;
+        }
+        window.lines += 1;
+        Some(dropped)
+    }
+
+    /// Lines written in this window.
+    #[cfg(test)]
+    pub fn lines(&self) -> u64 {
+        lock(&self.window).lines
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +102,18 @@ mod tests {
         assert_eq!(count(1_500), 2);
         assert_eq!(count(1_000_000), 3);
         assert_eq!(count(0), 0, "a clock that jumps back gives nothing");
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted_and_told_with_the_next_window() {
+        let limit = LogLimit::new(2, 1_000);
+        let at = |now_ms| limit.admits(now_ms);
+        assert_eq!([at(900), at(1_500), at(1_899)], [Some(0), Some(0), None]);
+        assert_eq!(
+            [at(1_899), at(1_900), at(1_900)],
+            [None, Some(2), Some(0)],
+            "a window begins with its first line"
+        );
+        assert_eq!([at(2_000), at(9_000)], [None, Some(1)]);
     }
 }

@@ -18,6 +18,7 @@ use rustka_core::group::effects::{Effects, Reply, Synced};
 use rustka_core::group::records::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 const START_MS: i64 = 1_760_000_000_000;
