@@ -18,7 +18,7 @@ use crate::topics::TopicRef;
 pub use answer::{Answer, Waiting, respond, respond_all};
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::Command;
-use rustka_core::group::{Options, partition_for};
+use rustka_core::group::{Addresses, Options, partition_for};
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::time::Now;
 use shard::Shard;
@@ -113,7 +113,10 @@ impl Groups {
                 groups_max,
                 ..groups.options.clone()
             };
-            (0..count).map(|_| Shard::new(&options)).collect()
+            let addresses = Arc::new(Addresses::default());
+            (0..count)
+                .map(|_| Shard::new(&options, &addresses))
+                .collect()
         });
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         (shards, partition_for(group, count) as usize)

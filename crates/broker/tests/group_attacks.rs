@@ -3,17 +3,24 @@
 mod common;
 
 use common::{Client, World};
+use rustka::groups::Groups;
 use rustka_core::error::ErrorCode;
+use rustka_core::group::partition_for;
+use rustka_wire::delete_groups_request::DeleteGroupsRequest;
+use rustka_wire::delete_groups_response::DeleteGroupsResponse;
 use rustka_wire::heartbeat_request::HeartbeatRequest;
 use rustka_wire::heartbeat_response::HeartbeatResponse;
 use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use rustka_wire::join_group_response::JoinGroupResponse;
+use rustka_wire::leave_group_request::LeaveGroupRequest;
+use rustka_wire::leave_group_response::LeaveGroupResponse;
 use rustka_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use rustka_wire::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
 use rustka_wire::sync_group_response::SyncGroupResponse;
+use std::collections::BTreeSet;
 
 const VERSION: i16 = 4;
 
@@ -131,8 +138,6 @@ async fn attack_23_a_flood_of_member_ids_costs_its_sender_alone() {
         ("rustka.groups.pending.ids.per.address.max", "80"),
     ];
     let world = World::with(|options| {
-        // Addresses are counted in each partition of `__consumer_offsets` by itself.
-        let options = options.config("offsets.topic.num.partitions", "1");
         let options = options.config(limits[0].0, limits[0].1);
         options.config(limits[1].0, limits[1].1)
     });
@@ -159,6 +164,74 @@ async fn attack_23_a_flood_of_member_ids_costs_its_sender_alone() {
     assert_eq!(world.broker.shared().groups.counts().1, 0);
     let (code, _) = refused(&mut flood, &join("a", "", b"t")).await;
     assert_eq!(code, ErrorCode::MemberIdRequired);
+}
+
+/// Each partition of `__consumer_offsets` counted for itself: who spread a flood over many groups had fifty times as
+/// many ids as one address may have.
+#[tokio::test]
+async fn attack_23_an_address_has_as_many_ids_however_its_groups_are_spread() {
+    let world =
+        World::with(|options| options.config("rustka.groups.pending.ids.per.address.max", "5"));
+    let mut flood = world.connect();
+    let groups: Vec<String> = (0..20).map(|n| format!("group-{n}")).collect();
+    let mut flooded = async || {
+        let mut given_out = Vec::new();
+        for group in &groups {
+            let (code, id) = refused(&mut flood, &join(group, "", b"t")).await;
+            match code {
+                ErrorCode::MemberIdRequired => given_out.push((group.clone(), id)),
+                code => assert_eq!(code, ErrorCode::CoordinatorLoadInProgress),
+            }
+        }
+        given_out
+    };
+    let given_out = flooded().await;
+    let shards: BTreeSet<u32> = given_out
+        .iter()
+        .map(|(g, _)| partition_for(g, 50))
+        .collect();
+    assert!(given_out.len() == 5 && shards.len() > 1, "{shards:?}");
+    assert_eq!(flooded().await.len(), 0);
+    let mut other = world.connect_from(([10, 0, 0, 8], 1).into());
+    let (code, _) = refused(&mut other, &join("group-0", "", b"t")).await;
+    assert_eq!(code, ErrorCode::MemberIdRequired);
+    // One owner comes with its id, one gives it back.
+    let (group, id) = &given_out[0];
+    other
+        .send(JoinGroupRequest::KEY, VERSION, &join(group, id, b"t"))
+        .await;
+    world.settle().await;
+    let (group, id) = &given_out[1];
+    let request = LeaveGroupRequest {
+        group_id: group.as_str().into(),
+        member_id: id.as_str().into(),
+        ..Default::default()
+    };
+    let answer = world
+        .connect()
+        .ask(LeaveGroupRequest::KEY, 2, &request)
+        .await;
+    assert_eq!(answer.body::<LeaveGroupResponse<'_>>().error_code, 0);
+    assert_eq!(flooded().await.len(), 2);
+    // The others' sessions end; then the journals are lost with all they hold; then groups are deleted.
+    world.advance_ms(10_500).await;
+    assert_eq!(flooded().await.len(), 5);
+    let shared = world.broker.shared();
+    Groups::topic_deleted(shared, &rustka::groups::offsets_topic(shared));
+    let given_out = flooded().await;
+    assert_eq!(given_out.len(), 5);
+    let groups_names = given_out
+        .iter()
+        .map(|(group, _)| group.as_str().into())
+        .collect();
+    let request = DeleteGroupsRequest { groups_names };
+    let answer = world
+        .connect()
+        .ask(DeleteGroupsRequest::KEY, 2, &request)
+        .await;
+    let deleted: DeleteGroupsResponse<'_> = answer.body();
+    assert!(deleted.results.iter().all(|result| result.error_code == 0));
+    assert_eq!(flooded().await.len(), 5);
 }
 
 #[tokio::test]

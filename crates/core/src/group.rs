@@ -2,6 +2,7 @@
 //! A machine without I/O: requests, time and chance come in, journal entries and answers go out as `Effects`.
 //! What a client is told waits until the journal is durable that far; `Release` is the queue for that.
 
+mod addresses;
 mod classic;
 mod codec;
 pub mod command;
@@ -22,10 +23,12 @@ mod timers;
 mod undo;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::ErrorCode;
 use crate::time::Now;
 
+pub use addresses::Addresses;
 use classic::Group;
 pub use codec::EncodedRecord;
 use command::{Command, Join, Leave, ListGroups, Name, OffsetCommit, Ticket};
@@ -55,7 +58,7 @@ pub struct Shard {
     groups: BTreeMap<Name, Group>,
     timers: Timers,
     parked: BTreeMap<Ticket, (Name, Name)>,
-    pending_by_host: BTreeMap<Name, usize>,
+    addresses: Arc<Addresses>,
     position: u64,
     unsettled: BTreeMap<u64, Name>,
     /// When offsets are next looked through; only while there are groups.
@@ -63,14 +66,19 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard that knows no groups.
+    /// A shard that knows no groups and is alone.
     pub fn new(options: Options) -> Shard {
+        Shard::beside(options, Arc::default())
+    }
+
+    /// A shard that knows no groups and counts addresses together with others.
+    pub fn beside(options: Options, addresses: Arc<Addresses>) -> Shard {
         Shard {
             options,
             groups: BTreeMap::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
-            pending_by_host: BTreeMap::new(),
+            addresses,
             position: 0,
             unsettled: BTreeMap::new(),
             offsets_due_ms: None,
@@ -84,7 +92,7 @@ impl Shard {
 
     /// Forgets every group, for a journal that begins anew. The options stay.
     pub fn clear(&mut self) {
-        *self = Shard::new(self.options.clone());
+        *self = Shard::beside(self.options.clone(), self.addresses.clone());
     }
 
     /// Replays one record of the journal. No answers, no timers: those begin with `loaded`.
@@ -336,7 +344,7 @@ impl Shard {
             pending: self.groups.values().map(|group| group.pending.len()).sum(),
             timers: self.timers.len(),
             parked: self.parked.len(),
-            addresses: self.pending_by_host.len(),
+            addresses: self.addresses.len(),
         }
     }
 
@@ -350,17 +358,16 @@ impl Shard {
         if let Err(code) = join::check(&join, d.options) {
             return refuse(&mut d, code);
         }
-        let of_host = d.pending_by_host.get(&join.client_host).copied();
-        let of_host = of_host.unwrap_or(0);
         if let Some(group) = existing(groups, &join.group) {
-            if let Err(refused) = group.check_join(d.options, of_host, &join) {
-                return group.refuse_join(&mut d, ticket, join, refused);
-            }
+            let place = match group.check_join(&d, &join) {
+                Ok(place) => place,
+                Err(refused) => return group.refuse_join(&mut d, ticket, join, refused),
+            };
             // A group that only holds offsets becomes one with members.
             if group.durable.metadata.is_none() {
                 create(&mut d, group);
             }
-            return group.join(&mut d, ticket, join);
+            return group.join(&mut d, ticket, join, place);
         }
         if !join.member_id.is_empty() {
             return refuse(&mut d, ErrorCode::UnknownMemberId);
@@ -370,15 +377,16 @@ impl Shard {
             let refused = join::limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
             return fresh.refuse_join(&mut d, ticket, join, refused);
         }
-        if let Err(refused) = fresh.check_join(d.options, of_host, &join) {
-            return fresh.refuse_join(&mut d, ticket, join, refused);
-        }
+        let place = match fresh.check_join(&d, &join) {
+            Ok(place) => place,
+            Err(refused) => return fresh.refuse_join(&mut d, ticket, join, refused),
+        };
         // A deleted group may still be waiting for its tombstone: then it lives again.
         let group = groups
             .entry(join.group.clone())
             .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
         create(&mut d, group);
-        group.join(&mut d, ticket, join);
+        group.join(&mut d, ticket, join, place);
         self.arm_offsets(now);
     }
 
@@ -501,7 +509,7 @@ pub struct SoftCounts {
     pub timers: usize,
     /// Requests that wait in a member.
     pub parked: usize,
-    /// Addresses with pending ids.
+    /// Addresses with pending ids, those of the shards beside it included.
     pub addresses: usize,
 }
 
@@ -515,7 +523,7 @@ fn desk<'a>(
         options: &shard.options,
         timers: &mut shard.timers,
         parked: &mut shard.parked,
-        pending_by_host: &mut shard.pending_by_host,
+        addresses: &shard.addresses,
         position: &mut shard.position,
         unsettled: &mut shard.unsettled,
         out,

@@ -10,7 +10,7 @@ use crate::storage::partition::{Fate, Observer};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Name, Ticket};
 use rustka_core::group::effects::{Effects, Event, Reply};
-use rustka_core::group::{Options, Release, Shard as Machine};
+use rustka_core::group::{Addresses, Options, Release, Shard as Machine};
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use std::collections::{BTreeMap, VecDeque};
@@ -53,10 +53,10 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard that knows no groups and has no journal yet.
-    pub fn new(options: &Options) -> Shard {
+    /// A shard that knows no groups and has no journal yet. All shards of a broker count addresses together.
+    pub fn new(options: &Options, addresses: &Arc<Addresses>) -> Shard {
         let inner = Inner {
-            machine: Machine::new(options.clone()),
+            machine: Machine::beside(options.clone(), addresses.clone()),
             journal: None,
             open: VecDeque::new(),
             out: Effects {

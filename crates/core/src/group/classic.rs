@@ -312,7 +312,6 @@ impl Group {
         };
         d.timers
             .disarm(pending.deadline_ms, &self.id, Timer::Pending(id));
-        d.host_released(&pending.client_host);
         true
     }
 

@@ -1,9 +1,11 @@
 //! What a group may touch of its shard while it handles one call.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::time::Now;
 
+use super::addresses::Addresses;
 use super::command::{Name, Ticket};
 use super::effects::{Effects, Entry, Event, Held, Reply};
 use super::records::Record;
@@ -16,8 +18,7 @@ pub(super) struct Desk<'a> {
     pub(super) timers: &'a mut Timers,
     /// Which member each parked request belongs to.
     pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,
-    /// Pending member ids per address.
-    pub(super) pending_by_host: &'a mut BTreeMap<Name, usize>,
+    pub(super) addresses: &'a Arc<Addresses>,
     /// The last appended position.
     pub(super) position: &'a mut u64,
     /// Whose entry each unsettled position is.
@@ -51,15 +52,6 @@ impl Desk<'_> {
     pub(super) fn event(&mut self, event: impl FnOnce() -> Event) {
         if self.out.observed {
             self.out.events.push(event());
-        }
-    }
-
-    pub(super) fn host_released(&mut self, host: &str) {
-        if let Some(count) = self.pending_by_host.get_mut(host) {
-            *count -= 1;
-            if *count == 0 {
-                self.pending_by_host.remove(host);
-            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::error::ErrorCode;
 
+use super::addresses::Place;
 use super::classic::Group;
 use super::command::{Bytes, Join, Name, Protocol, Ticket};
 use super::desk::Desk;
@@ -53,13 +54,9 @@ pub(super) fn check(join: &Join, options: &Options) -> Result<(), ErrorCode> {
 }
 
 impl Group {
-    /// Whether the group can take this join; nothing is changed.
-    pub(super) fn check_join(
-        &self,
-        options: &Options,
-        pending_of_host: usize,
-        join: &Join,
-    ) -> Result<(), Refused> {
+    /// Whether the group can take this join; nothing is changed. If its sender is to get an id first: a place for it.
+    pub(super) fn check_join(&self, d: &Desk, join: &Join) -> Result<Option<Place>, Refused> {
+        let options = d.options;
         let member = self.members.get(&join.member_id);
         let size_max = options.size_max();
         let has_room = match self.state {
@@ -91,18 +88,18 @@ impl Group {
             let limit = "rustka.groups.bytes.max";
             return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
         }
-        if wants_pending_id(join) {
-            // Retried by clients without another look-up, so that the honest ones get in once the flood is over.
-            if self.pending.len() >= options.pending_per_group_max {
-                let limit = "rustka.groups.pending.ids.max";
-                return Err(limited(ErrorCode::CoordinatorLoadInProgress, limit));
-            }
-            if pending_of_host >= options.pending_per_address_max {
-                let limit = "rustka.groups.pending.ids.per.address.max";
-                return Err(limited(ErrorCode::CoordinatorLoadInProgress, limit));
-            }
+        if !wants_pending_id(join) {
+            return Ok(None);
         }
-        Ok(())
+        // Retried by clients without another look-up, so that the honest ones get in once the flood is over.
+        let flooded = |limit| limited(ErrorCode::CoordinatorLoadInProgress, limit);
+        if self.pending.len() >= options.pending_per_group_max {
+            return Err(flooded("rustka.groups.pending.ids.max"));
+        }
+        let places_max = options.pending_per_address_max;
+        let place = d.addresses.take(&join.client_host, places_max);
+        let place = place.ok_or_else(|| flooded("rustka.groups.pending.ids.per.address.max"))?;
+        Ok(Some(place))
     }
 
     fn supports(&self, join: &Join) -> bool {
@@ -151,13 +148,19 @@ impl Group {
         }
     }
 
-    /// Lets a member in that `check_join` has passed.
-    pub(super) fn join(&mut self, d: &mut Desk, ticket: Ticket, mut join: Join) {
+    /// Lets a member in that `check_join` has passed, or gives it an id in the place that it got there.
+    pub(super) fn join(
+        &mut self,
+        d: &mut Desk,
+        ticket: Ticket,
+        mut join: Join,
+        place: Option<Place>,
+    ) {
         let mut seen = BTreeSet::new();
         join.protocols
             .retain(|protocol| seen.insert(protocol.name.clone()));
         if join.member_id.is_empty() {
-            return self.join_new(d, ticket, join);
+            return self.join_new(d, ticket, join, place);
         }
         let member_id = join.member_id.clone();
         if self.pending.contains(&member_id) {
@@ -203,15 +206,15 @@ impl Group {
         }
     }
 
-    fn join_new(&mut self, d: &mut Desk, ticket: Ticket, join: Join) {
+    fn join_new(&mut self, d: &mut Desk, ticket: Ticket, join: Join, place: Option<Place>) {
         let member_id = new_member_id(&join);
         if let Some(instance_id) = &join.instance_id {
             match self.members.static_id(instance_id).cloned() {
                 Some(old_id) => self.replace_static(d, ticket, join, &old_id, member_id),
                 None => self.add(d, ticket, join, member_id),
             }
-        } else if join.member_id_required {
-            self.add_pending(d, &join, member_id.clone());
+        } else if let Some(place) = place {
+            self.add_pending(d, &join, member_id.clone(), place);
             self.refuse(d, ticket, member_id, ErrorCode::MemberIdRequired);
         } else {
             self.add(d, ticket, join, member_id);
@@ -223,18 +226,12 @@ impl Group {
         d.reply(ticket, Some(&self.id), reply);
     }
 
-    fn add_pending(&mut self, d: &mut Desk, join: &Join, member_id: Name) {
+    fn add_pending(&mut self, d: &mut Desk, join: &Join, member_id: Name, place: Place) {
         let now_ms = d.now.monotonic_ms;
         let deadline_ms = now_ms.saturating_add(i64::from(join.session_timeout_ms));
-        // One shared copy per address, not per id.
-        let host = match d.pending_by_host.get_key_value(&join.client_host) {
-            Some((host, _)) => host.clone(),
-            None => join.client_host.clone(),
-        };
-        *d.pending_by_host.entry(host.clone()).or_default() += 1;
         d.timers
             .arm(deadline_ms, &self.id, Timer::Pending(member_id.clone()));
-        self.pending.insert(member_id, now_ms, deadline_ms, host);
+        self.pending.insert(member_id, now_ms, deadline_ms, place);
     }
 
     pub(super) fn pending_timer(&mut self, d: &mut Desk, member_id: &str) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::addresses::Place;
 use super::command::{Bytes, Name, Protocol, Ticket};
 use super::protocols::weight;
 
@@ -250,7 +251,8 @@ impl Members {
 pub(super) struct PendingId {
     created_ms: i64,
     pub(super) deadline_ms: i64,
-    pub(super) client_host: Name,
+    /// Among the ids of its address.
+    _place: Place,
 }
 
 /// The pending ids of a group.
@@ -279,20 +281,14 @@ impl Pending {
         self.created.last_key_value().map(|(at, _)| *at)
     }
 
-    pub(super) fn insert(
-        &mut self,
-        id: Name,
-        created_ms: i64,
-        deadline_ms: i64,
-        client_host: Name,
-    ) {
+    pub(super) fn insert(&mut self, id: Name, created_ms: i64, deadline_ms: i64, place: Place) {
         *self.created.entry(created_ms).or_default() += 1;
         self.by_id.insert(
             id,
             PendingId {
                 created_ms,
                 deadline_ms,
-                client_host,
+                _place: place,
             },
         );
     }
