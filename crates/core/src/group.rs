@@ -377,16 +377,22 @@ impl Shard {
             let refused = join::limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
             return fresh.refuse_join(&mut d, ticket, join, refused);
         }
-        let place = match fresh.check_join(&d, &join) {
-            Ok(place) => place,
-            Err(refused) => return fresh.refuse_join(&mut d, ticket, join, refused),
+        let checked = match fresh.check_join(&d, &join) {
+            Err(refused) if refused.limit.is_some() => {
+                return fresh.refuse_join(&mut d, ticket, join, refused);
+            }
+            checked => checked,
         };
         // A deleted group may still be waiting for its tombstone: then it lives again.
         let group = groups
             .entry(join.group.clone())
             .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
         create(&mut d, group);
-        group.join(&mut d, ticket, join, place);
+        match checked {
+            Ok(place) => group.join(&mut d, ticket, join, place),
+            // Kafka makes the group even so (E90).
+            Err(refused) => group.refuse_join(&mut d, ticket, join, refused),
+        }
         self.arm_offsets(now);
     }
 

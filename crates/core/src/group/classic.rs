@@ -43,6 +43,8 @@ pub(super) struct Group {
     pub(super) sync_armed_ms: Option<i64>,
     /// No generation up to here is used again.
     pub(super) generation_floor: i32,
+    /// Stays although nothing of it may be on record any more, until offsets are looked through (E35).
+    pub(super) lingers: bool,
 }
 
 impl Group {
@@ -63,12 +65,13 @@ impl Group {
             phase: None,
             sync_armed_ms: None,
             generation_floor: 0,
+            lingers: false,
         }
     }
 
     /// Whether clients can see the group.
     pub(super) fn exists(&self) -> bool {
-        self.durable.exists()
+        self.lingers || self.durable.exists()
     }
 
     pub(super) fn is_leader(&self, member_id: &str) -> bool {
@@ -205,6 +208,13 @@ impl Group {
         if let Some(ticket) = parked.ticket {
             d.parked.remove(&ticket);
             d.reply(ticket, Some(&self.id), reply);
+        }
+    }
+
+    /// A newer request has taken the place of this one, which Kafka never answers: its client has hung up or will.
+    pub(super) fn never_answer(d: &mut Desk, displaced: Option<Parked>) {
+        if let Some(ticket) = displaced.and_then(|parked| parked.ticket) {
+            d.parked.remove(&ticket);
         }
     }
 

@@ -285,13 +285,7 @@ impl Group {
     }
 
     fn park_join(&mut self, d: &mut Desk, ticket: Ticket, member_id: &Name) {
-        let displaced = self.members.park_join(member_id, ticket);
-        if let Some(parked) = displaced {
-            // The client asks again on another connection; the old question still ends.
-            let code = ErrorCode::RebalanceInProgress;
-            let member_id = member_id.clone();
-            self.answer(d, parked, Reply::Join(Err(JoinRefused { code, member_id })));
-        }
+        Group::never_answer(d, self.members.park_join(member_id, ticket));
         d.parked
             .insert(ticket, (self.id.clone(), member_id.clone()));
     }

@@ -169,6 +169,7 @@ impl Group {
             });
         }
         if !records.is_empty() {
+            self.lingers = true;
             self.journal(d, records, None);
         }
         Ok(results)
@@ -185,6 +186,7 @@ impl Group {
             .map(|at| self.offset_record(topic, *at, None))
             .collect();
         if !records.is_empty() {
+            self.lingers = true;
             self.journal(d, records, None);
         }
     }
@@ -200,6 +202,7 @@ impl Group {
         }
         self.clear(d, ErrorCode::UnknownMemberId);
         self.reset(d.now.wall_ms);
+        self.lingers = false;
         if !records.is_empty() {
             self.journal(d, records, None);
         }

@@ -20,9 +20,8 @@ impl Group {
             let share = self.share(&sync.member_id);
             return d.reply(ticket, Some(&self.id), Reply::Sync(Ok(share)));
         }
-        if let Some(parked) = self.members.park_sync(&sync.member_id, ticket) {
-            self.answer(d, parked, Reply::Sync(Err(ErrorCode::RebalanceInProgress)));
-        }
+        let displaced = self.members.park_sync(&sync.member_id, ticket);
+        Group::never_answer(d, displaced);
         d.parked
             .insert(ticket, (self.id.clone(), sync.member_id.clone()));
         if self.is_leader(&sync.member_id) && !self.assigning {

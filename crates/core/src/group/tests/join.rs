@@ -208,14 +208,15 @@ fn a_join_repeated_before_the_sync_gets_the_same_generation() {
 }
 
 #[test]
-fn a_join_asked_again_ends_the_first_question() {
+fn a_join_asked_again_is_answered_once() {
     let mut w = World::new();
     let id = w.enter("a");
     let first = w.join(&id);
     let second = w.join(&id);
-    assert_eq!(w.join_code(first), ErrorCode::RebalanceInProgress);
     w.advance(500);
     assert_eq!(w.joined(second).generation, 1);
+    assert!(w.is_waiting(first), "as in Kafka: its client has hung up");
+    assert_eq!(w.shard.soft_counts().parked, 0);
 }
 
 #[test]

@@ -73,6 +73,28 @@ fn ids_per_group_and_per_address_are_limited() {
 }
 
 #[test]
+fn groups_that_only_refused_joins_have_named_are_limited_and_go_when_offsets_are_looked_through() {
+    let mut w = World::with(Options {
+        groups_max: 3,
+        ..Options::default()
+    });
+    let ask = |w: &mut World, group: &str| {
+        let mut join = w.join_of("flood", "");
+        join.group = n(group);
+        join.protocols.clear();
+        join_refused(w.ask(Command::Join(join))).code
+    };
+    for group in ["a", "b", "c", "a"] {
+        assert_eq!(ask(&mut w, group), ErrorCode::InconsistentGroupProtocol);
+    }
+    assert_eq!(ask(&mut w, "d"), ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(w.shard.len(), 3);
+    w.advance(600_000);
+    assert_eq!(w.shard.len(), 0);
+    assert_eq!(ask(&mut w, "d"), ErrorCode::InconsistentGroupProtocol);
+}
+
+#[test]
 fn an_oversized_subscription_is_refused_and_the_group_unharmed() {
     let mut w = World::new();
     let ids = w.stable(&["a"]);
