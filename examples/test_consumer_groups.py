@@ -1,5 +1,6 @@
 """Lesson 13: consumers share partitions; they come, go, crash and return."""
 
+import struct
 import subprocess
 import sys
 import uuid
@@ -10,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupState, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaConsumer
+from kafka import TopicPartition as TopicPartitionOfKafkaPython
 
 from helpers import Deadline, until
 
@@ -259,6 +261,55 @@ def test_a_group_can_be_described_and_deleted(bootstrap, make_topic, group):
     member.close()
     admin.delete_consumer_groups([group])[group].result(30)
     assert group not in {listing.group_id for listing in admin.list_consumer_groups().result(30).valid}
+
+
+def read_name(data, at):
+    """A length of two bytes and as many bytes of text, as in the records of __consumer_offsets."""
+    (length,) = struct.unpack_from(">h", data, at)
+    return data[at + 2 : at + 2 + length].decode(), at + 2 + length
+
+
+def test_what_a_group_remembers_can_be_read_as_a_topic(bootstrap, make_topic, group):
+    """Monitors of lag such as Burrow live on this."""
+    topic = make_topic(2)
+    member = Member(bootstrap, group, [topic])
+    settle([member], all_of(topic, 2))
+    member.consumer.commit(offsets=[TopicPartition(topic, 1, 17)], asynchronous=False)
+    member.close()
+
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    journal = "__consumer_offsets"
+    partitions = [TopicPartitionOfKafkaPython(journal, at) for at in consumer.partitions_for_topic(journal)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    ends = consumer.end_offsets(partitions)
+    committed, generations = [], []
+
+    def step():
+        for records in consumer.poll(timeout_ms=200).values():
+            for record in records:
+                (kind,) = struct.unpack_from(">h", record.key)
+                if kind not in (1, 2):
+                    continue
+                named, at = read_name(record.key, 2)
+                if named != group or record.value is None:
+                    continue
+                if kind == 1:
+                    named, at = read_name(record.key, at)
+                    (partition,) = struct.unpack_from(">i", record.key, at)
+                    _version, offset = struct.unpack_from(">hq", record.value)
+                    committed.append((named, partition, offset))
+                else:
+                    protocol_type, at = read_name(record.value, 2)
+                    (generation,) = struct.unpack_from(">i", record.value, at)
+                    generations.append((protocol_type, generation))
+        return all(consumer.position(partition) >= end for partition, end in ends.items())
+
+    until("the end of the journal", bool, step)
+    consumer.close()
+    assert committed == [(topic, 1, 17)]
+    # Joined, and empty again.
+    assert generations[-2:] == [("consumer", 1), ("consumer", 2)]
 
 
 def test_a_thousand_short_lived_members_do_no_harm(bootstrap, make_topic, group):
