@@ -101,6 +101,27 @@ apis! {
     DescribeTopicPartitionsRequest<'_>, 0 => describe_topic_partitions::handle;
 }
 
+/// What serves this key.
+fn find(key: i16) -> Option<&'static Api> {
+    let at = *PLACES.get(usize::try_from(key).ok()?)?;
+    APIS.get(usize::from(at))
+}
+
+/// Where each key stands in `APIS`; beyond its end for keys that are not served.
+static PLACES: [u8; PLACES_LEN] = places();
+
+const PLACES_LEN: usize = 128;
+
+const fn places() -> [u8; PLACES_LEN] {
+    let mut places = [u8::MAX; PLACES_LEN];
+    let mut at = 0;
+    while at < APIS.len() {
+        places[APIS[at].key as usize] = at as u8;
+        at += 1;
+    }
+    places
+}
+
 /// Whether clients are told of this API now: those for their metrics only while there are subscriptions to any.
 pub fn is_offered(shared: &Shared, key: i16) -> bool {
     match key {
@@ -145,13 +166,12 @@ impl Dispatched {
 
 fn route(request: Request<'_>) -> Outcome {
     let (key, version) = (request.header.api, request.header.version);
-    let Ok(at) = APIS.binary_search_by_key(&key, |api| api.key) else {
+    let Some(api) = find(key) else {
         return Outcome::Close(match ApiKey::find(key) {
             Some(api) => format!("{} (API key {key}) is not served", api.name),
             None => format!("unknown API key {key}"),
         });
     };
-    let api = &APIS[at];
     if !is_offered(request.shared, key) {
         return Outcome::Close(format!("API key {key} is not served now"));
     }

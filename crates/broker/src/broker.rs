@@ -148,7 +148,7 @@ impl Shared {
     }
 
     fn close_slowest_readers(&self) {
-        let now_ms = self.clock.now().monotonic_ms;
+        let now_ms = self.clock.monotonic_ms();
         // Those closed last time may not have let go yet, and looking at all connections takes a while.
         if self.readers_checked_ms.swap(now_ms, Relaxed) == now_ms {
             return;

@@ -59,6 +59,14 @@ impl Clock {
         }
     }
 
+    /// The monotonic half of [`Clock::now`], for half the price.
+    pub fn monotonic_ms(&self) -> i64 {
+        match &self.0 {
+            Source::System(start) => start.elapsed().as_millis() as i64,
+            Source::Manual(manual) => lock(&manual.now).monotonic_ms,
+        }
+    }
+
     /// Moves a manual clock forward and wakes what has become due; the system's clock cannot be moved.
     pub fn advance(&self, by: Duration) {
         let Source::Manual(manual) = &self.0 else {

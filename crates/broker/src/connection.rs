@@ -238,7 +238,7 @@ impl<T: Transport> Connection<T> {
 
     fn close(&mut self, reason: &str) {
         self.closing = true;
-        let now_ms = self.shared.clock.now().monotonic_ms;
+        let now_ms = self.shared.clock.monotonic_ms();
         self.shared
             .metrics
             .connection_closed(self.peer.address, reason, now_ms);
@@ -311,7 +311,7 @@ impl<T: Transport> Connection<T> {
 
     fn mute(&mut self, mute_ms: u32) {
         let clock = self.shared.clock.clone();
-        let until_ms = clock.now().monotonic_ms.saturating_add(i64::from(mute_ms));
+        let until_ms = clock.monotonic_ms().saturating_add(i64::from(mute_ms));
         self.muted = Some(Box::pin(async move { clock.sleep_until(until_ms).await }));
     }
 
@@ -419,7 +419,7 @@ impl<T: Transport> Connection<T> {
                 .is_pending()
             {
                 // It is we who do not read on.
-                self.frame_since_ms = self.shared.clock.now().monotonic_ms;
+                self.frame_since_ms = self.shared.clock.monotonic_ms();
                 return Poll::Pending;
             }
             let mut larger = self.shared.pool.take(bytes);
@@ -462,7 +462,7 @@ impl<T: Transport> Connection<T> {
     }
 
     fn note_active(&self) {
-        let now_ms = self.shared.clock.now().monotonic_ms;
+        let now_ms = self.shared.clock.monotonic_ms();
         self.peer.active_ms.store(now_ms, Relaxed);
     }
 
@@ -553,14 +553,14 @@ impl<T: Transport> Connection<T> {
         if received == 0 {
             self.frame_since_ms = NOTHING;
         } else if self.frame_since_ms == NOTHING {
-            self.frame_since_ms = self.shared.clock.now().monotonic_ms;
+            self.frame_since_ms = self.shared.clock.monotonic_ms();
         }
         peer.received_bytes.store(received, Relaxed);
         peer.receiving_since_ms.store(self.frame_since_ms, Relaxed);
         let waits = self.parked.is_some() || !self.later.is_empty() || self.muted.is_some();
         peer.parked.store(waits && !unsent, Relaxed);
         if unsent {
-            let now_ms = self.shared.clock.now().monotonic_ms;
+            let now_ms = self.shared.clock.monotonic_ms();
             if self.out.take_moved() {
                 peer.active_ms.store(now_ms, Relaxed);
             }

@@ -30,7 +30,7 @@ pub async fn run(shared: Arc<Shared>) {
             .fixed()
             .producer_id_expiration_check_interval_ms,
     );
-    let mut next_expiry_ms = shared.clock.now().monotonic_ms.saturating_add(expiry_ms);
+    let mut next_expiry_ms = shared.clock.monotonic_ms().saturating_add(expiry_ms);
     let mut wall = WallClock::new(shared.clock.now());
     loop {
         let now = shared.clock.now();

@@ -21,7 +21,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept an HTTP connection: {error}");
-                    shared.clock.sleep_until(shared.clock.now().monotonic_ms + 100).await;
+                    shared.clock.sleep_until(shared.clock.monotonic_ms() + 100).await;
                 }
             },
             () = reached(&mut stopping, |state| state == State::Stopped) => return,

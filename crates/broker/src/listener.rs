@@ -161,7 +161,7 @@ impl Gate {
             }
             Err(error) => {
                 tracing::debug!("cannot accept a connection: {error}");
-                let now_ms = shared.clock.now().monotonic_ms;
+                let now_ms = shared.clock.monotonic_ms();
                 shared.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
                 self.spare = self.spare.take().or_else(spare);
             }
@@ -171,7 +171,7 @@ impl Gate {
     /// Kafka counts connections per second and lets the next one wait.
     async fn pace(&mut self, shared: &Shared) {
         let rate = shared.config.settings().connection_creation_rate_max;
-        let now_ms = shared.clock.now().monotonic_ms;
+        let now_ms = shared.clock.monotonic_ms();
         if now_ms / 1_000 != self.second {
             (self.second, self.accepted) = (now_ms / 1_000, 0);
         }
@@ -192,7 +192,7 @@ impl Gate {
         };
         if let Some((stream, address)) = waiting {
             drop(stream);
-            let now_ms = shared.clock.now().monotonic_ms;
+            let now_ms = shared.clock.monotonic_ms();
             let reason = "no file descriptor is left; raise the limit on open files";
             shared.metrics.connection_closed(address, reason, now_ms);
         }
@@ -220,7 +220,7 @@ async fn room(shared: &Shared) {
         if usize::try_from(max).is_ok_and(|max| shared.peers.count() < max) {
             return;
         }
-        let look_again_ms = shared.clock.now().monotonic_ms + CAP_LOOK_MS;
+        let look_again_ms = shared.clock.monotonic_ms() + CAP_LOOK_MS;
         tokio::select! {
             () = left => {}
             () = shared.clock.sleep_until(look_again_ms) => {}
@@ -248,7 +248,7 @@ pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>)
     if shared.faults.strikes(Point::Accept) {
         return;
     }
-    let now_ms = shared.clock.now().monotonic_ms;
+    let now_ms = shared.clock.monotonic_ms();
     let peer = Peer::new(shared.next_peer.fetch_add(1, Relaxed), address, now_ms);
     if let Err(refused) = shared.peers.enter(&peer, &shared.config.settings()) {
         let reason = refused.to_string();

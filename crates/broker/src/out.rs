@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 const IO_SLICES_MAX: usize = 64;
 /// Bytes after which a connection lets others write, and what is handed to the kernel at once, give or take a piece.
 const FLUSH_BYTES: usize = 1 << 20;
+/// Places for pieces that an idle connection keeps.
+const PIECES_KEPT: usize = 4;
 /// Encoded answers below this size are gathered into one piece.
 const GATHER_BYTES_MAX: usize = 16 << 10;
 
@@ -158,29 +160,40 @@ impl Out {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let n = {
-                let mut parts = [IoSlice::new(&[]); IO_SLICES_MAX];
-                let (mut count, mut bytes) = (0, 0);
-                for (part, piece) in parts.iter_mut().zip(&self.pieces) {
-                    let skip = if count == 0 { self.sent } else { 0 };
-                    *part = IoSlice::new(&piece.bytes()[skip..]);
-                    count += 1;
-                    bytes += part.len();
-                    if bytes >= FLUSH_BYTES {
-                        break;
-                    }
-                }
-                ready!(Pin::new(&mut *to).poll_write_vectored(cx, &parts[..count]))?
-            };
+            let n = ready!(self.poll_write(cx, to))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             written += n;
             self.consume(n);
         }
-        // An idle connection holds no memory for answers.
-        self.pieces.shrink_to(0);
+        // An idle connection holds next to no memory for answers.
+        self.pieces.shrink_to(PIECES_KEPT);
         Poll::Ready(Ok(()))
+    }
+
+    /// Hands the kernel what is first. Most answers are of one piece, for which it has a shorter way.
+    fn poll_write<T: Transport>(
+        &self,
+        cx: &mut Context<'_>,
+        to: &mut T,
+    ) -> Poll<io::Result<usize>> {
+        let to = Pin::new(to);
+        if self.pieces.len() == 1 {
+            return to.poll_write(cx, &self.pieces[0].bytes()[self.sent..]);
+        }
+        let mut parts = [IoSlice::new(&[]); IO_SLICES_MAX];
+        let (mut count, mut bytes) = (0, 0);
+        for (part, piece) in parts.iter_mut().zip(&self.pieces) {
+            let skip = if count == 0 { self.sent } else { 0 };
+            *part = IoSlice::new(&piece.bytes()[skip..]);
+            count += 1;
+            bytes += part.len();
+            if bytes >= FLUSH_BYTES {
+                break;
+            }
+        }
+        to.poll_write_vectored(cx, &parts[..count])
     }
 
     fn consume(&mut self, mut n: usize) {

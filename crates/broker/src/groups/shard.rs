@@ -205,6 +205,9 @@ impl Shard {
         self.attach(shared, at);
         let now = shared.clock.now();
         let mut inner = self.lock();
+        if let Some(code) = inner.machine.beat(now, group, member) {
+            return Answer::Now(Reply::Heartbeat(code));
+        }
         let ticket = inner.next_ticket();
         let Inner { machine, out, .. } = &mut *inner;
         machine.heartbeat(now, ticket, group, member, out);

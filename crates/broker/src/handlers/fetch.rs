@@ -88,7 +88,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(read) => read,
         Err(code) => return failed(&plan.respond, code),
     };
-    if read.is_enough(&plan) || shared.clock.now().monotonic_ms >= plan.deadline_ms {
+    if read.is_enough(&plan) || shared.clock.monotonic_ms() >= plan.deadline_ms {
         return Outcome::Reply(answer(shared, &plan, context, read));
     }
     // At the cap a fetch is answered with what is there; others would have to be answered early instead.
@@ -111,7 +111,7 @@ fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> 
     let version = request.header.version;
     let asked = FetchRequest::decode(&mut Reader::new(request.body()), version)?;
     let shared = request.shared;
-    let now_ms = shared.clock.now().monotonic_ms;
+    let now_ms = shared.clock.monotonic_ms();
     let uses_ids = version >= 13;
     let key = |name: &str, id: Uuid| {
         if uses_ids {
@@ -462,7 +462,7 @@ async fn wait(
 
 fn answer(shared: &Shared, plan: &Plan, context: FetchContext<Handle>, mut read: Read) -> Reply {
     let version = plan.respond.version();
-    let now_ms = shared.clock.now().monotonic_ms;
+    let now_ms = shared.clock.monotonic_ms();
     let responded = shared.sessions.respond(
         context,
         &mut read.fetched,

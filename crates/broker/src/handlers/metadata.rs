@@ -170,11 +170,7 @@ fn by_name<'n>(
         return unknown(refusal.code, Some(name), Default::default());
     }
     // Names cost nothing, topics do: whoever makes up too many is told to ask again.
-    if may_create
-        && shared
-            .auto_creations
-            .allows(shared.clock.now().monotonic_ms)
-    {
+    if may_create && shared.auto_creations.allows(shared.clock.monotonic_ms()) {
         if let Err(refusal) = create_topics::auto_create(shared, name) {
             return unknown(refusal.code, Some(name), Default::default());
         }

@@ -32,7 +32,7 @@ pub fn get(request: Request<'_>) -> Outcome {
         true => random::uuid(),
         false => asked.client_instance_id,
     };
-    let now_ms = shared.clock.now().monotonic_ms;
+    let now_ms = shared.clock.monotonic_ms();
     let mut telemetry = lock(&shared.telemetry);
     let wanted = telemetry.get(
         id.0,
@@ -97,7 +97,7 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
         bytes: asked.metrics.len(),
         bytes_max,
     };
-    let now_ms = shared.clock.now().monotonic_ms;
+    let now_ms = shared.clock.monotonic_ms();
     let mut telemetry = lock(&shared.telemetry);
     telemetry.push(
         id.0,

@@ -251,10 +251,7 @@ impl Group {
         let Some(member) = self.members.session(member_id) else {
             return;
         };
-        let deadline_ms = d
-            .now
-            .monotonic_ms
-            .saturating_add(i64::from(member.session_timeout_ms.max(0)));
+        let deadline_ms = member.session_end_ms(d.now);
         set_deadline(d, &self.id, member, deadline_ms);
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::addresses::Place;
 use super::command::{Bytes, Name, Protocol, Ticket};
 use super::protocols::weight;
+use crate::time::Now;
 
 /// A request of a member that waits. The connection may be gone: then nobody is answered, but the member counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,12 @@ impl Member {
             .iter()
             .find(|known| &*known.name == protocol)
             .map(|known| &known.metadata)
+    }
+
+    /// When a member that is heard of now is given up unless it is heard of again.
+    pub(super) fn session_end_ms(&self, now: Now) -> i64 {
+        let timeout_ms = i64::from(self.session_timeout_ms.max(0));
+        now.monotonic_ms.saturating_add(timeout_ms)
     }
 
     /// Whether a silent member is excused: it waits for us.

@@ -9,6 +9,7 @@ use super::command::{Bytes, Leaver, Name, Sync, Ticket};
 use super::desk::Desk;
 use super::effects::{Cause, Described, DescribedMember, Event, Left, Reply};
 use super::state::State;
+use crate::time::Now;
 
 impl Group {
     pub(super) fn sync(&mut self, d: &mut Desk, ticket: Ticket, sync: Sync) {
@@ -113,6 +114,26 @@ impl Group {
                 ErrorCode::None
             }
         }
+    }
+
+    /// `heartbeat` where no more than the end of a dynamic member's session moves.
+    pub(super) fn beat(&mut self, now: Now, member_id: &str, generation: i32) -> Option<ErrorCode> {
+        let code = match self.state {
+            State::Empty | State::Dead => return None,
+            State::PreparingRebalance => ErrorCode::RebalanceInProgress,
+            State::CompletingRebalance | State::Stable => ErrorCode::None,
+        };
+        if generation != self.generation {
+            return None;
+        }
+        let member = self.members.session(member_id)?;
+        let deadline_ms = member.session_end_ms(now);
+        // A timer may fire early, never late.
+        if member.armed_ms.is_none_or(|at_ms| at_ms > deadline_ms) {
+            return None;
+        }
+        member.deadline_ms = deadline_ms;
+        Some(code)
     }
 
     pub(super) fn leave(&mut self, d: &mut Desk, leavers: Vec<Leaver>) -> Vec<Left> {

@@ -280,6 +280,45 @@ fn a_rebalance_sends_waiting_syncs_back() {
 }
 
 #[test]
+fn a_heartbeat_goes_the_short_way_while_nothing_else_changes() {
+    let mut w = World::new();
+    let ids = w.stable(&["a"]);
+    let beat = |generation| Heartbeat {
+        group: n("g"),
+        member_id: ids[0].clone(),
+        instance_id: None,
+        generation,
+    };
+    for _ in 0..10 {
+        w.advance(8_000);
+        assert_eq!(w.beat(&beat(1)), Some(ErrorCode::None));
+    }
+    assert_eq!(w.state(), State::Stable);
+    assert_eq!(w.beat(&beat(2)), None);
+    w.advance(60_000);
+    assert_eq!(w.beat(&beat(1)), None);
+    assert_eq!(w.state(), State::Empty);
+}
+
+#[test]
+fn no_heartbeat_overtakes_a_record_whose_fate_is_open() {
+    let mut w = World::new();
+    let ids = w.stable(&["a"]);
+    let beat = Heartbeat {
+        group: n("g"),
+        member_id: ids[0].clone(),
+        instance_id: None,
+        generation: 1,
+    };
+    w.journal = Journal::Later;
+    let commit = w.commit_of(&ids[0], 1, 5);
+    w.send(Command::OffsetCommit(commit));
+    assert_eq!(w.beat(&beat), None);
+    w.settle(0);
+    assert_eq!(w.beat(&beat), Some(ErrorCode::None));
+}
+
+#[test]
 fn heartbeats_answer_by_state() {
     let mut w = World::new();
     assert_eq!(w.heartbeat("ghost", 0), ErrorCode::UnknownMemberId);

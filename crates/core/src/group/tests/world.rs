@@ -109,10 +109,28 @@ impl World {
     pub(super) fn send(&mut self, command: Command) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
+        let short = match &command {
+            Command::Heartbeat(beat) => self.beat(beat),
+            _ => None,
+        };
         let mut out = std::mem::take(&mut self.out);
         self.shard.handle(self.now, ticket, command, &mut out);
         self.take(out);
+        if let Some(code) = short {
+            // Both ways of a heartbeat agree, at all times.
+            assert_eq!(self.answers.get(&ticket), Some(&Reply::Heartbeat(code)));
+        }
         ticket
+    }
+
+    /// The short way of a heartbeat.
+    pub(super) fn beat(&mut self, beat: &Heartbeat) -> Option<ErrorCode> {
+        let member = (
+            &*beat.member_id,
+            beat.instance_id.as_deref(),
+            beat.generation,
+        );
+        self.shard.beat(self.now, &beat.group, member)
     }
 
     /// Sends and expects the answer at once.
