@@ -10,12 +10,16 @@ use rustka_core::config::BrokerConfig;
 pub const PORT_DEFAULT: u16 = 9092;
 /// Loopback unless told otherwise: a broker without authentication is nothing for a network.
 const HOST_DEFAULT: &str = "127.0.0.1";
+/// The name of a listener that was not given one.
+const NAME_DEFAULT: &str = "PLAINTEXT";
 /// All interfaces.
 const HOST_ANY: &str = "0.0.0.0";
 
 /// The one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
+    /// The listener's name.
+    pub listener: String,
     /// The address to listen on.
     pub host: String,
     /// The port to listen on, 0 for a free one.
@@ -83,6 +87,9 @@ impl Addresses {
             )));
         }
         Ok(Addresses {
+            listener: chosen
+                .map_or(NAME_DEFAULT, |listener| listener.name)
+                .to_owned(),
             host: host.unwrap_or(host_default).to_owned(),
             port: port.unwrap_or(chosen.map_or(PORT_DEFAULT, |listener| listener.port)),
             advertised: advertised.map(|listener| (listener.host.to_owned(), listener.port)),
@@ -176,6 +183,7 @@ mod tests {
         .unwrap();
         assert_eq!((&*addresses.host, addresses.port), ("0.0.0.0", 9094));
         assert_eq!(addresses.advertised, Some(("localhost".to_owned(), 9094)));
+        assert_eq!(addresses.listener, "EXTERNAL");
         assert_eq!(addresses.not_served, ["INTERNAL"]);
     }
 

@@ -3,8 +3,11 @@
 //! A change is made whole or not at all, under the lock of what it changes. Topics whose values come from the broker
 //! are configured again when the broker's change.
 
+use crate::authorize::denied;
 use crate::broker::Shared;
 use crate::config::NamedResource;
+use crate::hooks::{self, Operation};
+use crate::request::Request;
 use crate::topics::TopicRef;
 use rustka_core::config::{
     Alteration, BrokerConfig, DynamicLayer, Overrides, Scope, alter_broker, alter_overrides,
@@ -66,6 +69,26 @@ impl<'a> Resource<'a> {
             other => return Err(invalid(format!("Unknown resource type {other}"))),
         })
     }
+}
+
+/// Refuses what the client may not do to the configs of a resource. Those of brokers, their loggers and of clients'
+/// metrics belong to the cluster.
+pub fn check(
+    request: &Request<'_>,
+    operation: Operation,
+    kind: i8,
+    name: &str,
+) -> Result<(), Refusal> {
+    let of = match kind {
+        kind::TOPIC => hooks::Resource::Topic(name),
+        kind::GROUP => hooks::Resource::Group(name),
+        _ => hooks::Resource::Cluster,
+    };
+    let may = request.check(operation, of);
+    may.map_err(|code| match (operation, kind) {
+        (Operation::AlterConfigs, kind::BROKER | kind::BROKER_LOGGER) => code.into(),
+        _ => denied(code),
+    })
 }
 
 /// What is to become of a resource's configs.

@@ -103,6 +103,8 @@ pub struct Shared {
     pub node_id: i32,
     /// The cluster's id.
     pub cluster_id: String,
+    /// The name of the one listener.
+    pub listener: String,
     /// Where clients are told to connect.
     pub endpoint: (String, u16),
     /// Largest request accepted.
@@ -299,6 +301,7 @@ impl Broker {
             producer_ids: ProducerIds::new(random::u32()),
             node_id,
             cluster_id,
+            listener: addresses.listener.clone(),
             endpoint,
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),

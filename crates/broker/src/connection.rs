@@ -8,7 +8,7 @@ use crate::broker::{Shared, State};
 use crate::budget::Charge;
 use crate::buffer::{BlockRef, BufMut};
 use crate::fault::Point;
-use crate::hooks::Event;
+use crate::hooks::{Event, Software};
 use crate::out::{Out, Reply};
 use crate::request::{Frame, Header, Later, Outcome, Parked, Request};
 use crate::transport::Transport;
@@ -55,8 +55,8 @@ pub struct Peer {
     pub id: u64,
     /// The far end's address.
     pub address: SocketAddr,
-    /// Name and version of the client's software (KIP-511), once it has said them.
-    pub software: Mutex<Option<(String, String)>>,
+    /// The client's software, once it has said it.
+    software: Mutex<Option<Arc<Software>>>,
     /// When the last bytes came or went, in monotonic milliseconds.
     pub active_ms: AtomicI64,
     busy: AtomicBool,
@@ -105,6 +105,16 @@ impl Peer {
     /// The far end's address as Kafka's tools show it.
     pub fn host(&self) -> Arc<str> {
         format!("/{}", self.address.ip()).into()
+    }
+
+    /// The client's software (KIP-511), once it has said it.
+    pub fn software(&self) -> Option<Arc<Software>> {
+        lock(&self.software).clone()
+    }
+
+    /// The client has said what it is.
+    pub fn introduce(&self, software: Software) {
+        *lock(&self.software) = Some(Arc::new(software));
     }
 
     /// Whether a request waits for its answer, or a frame or an answer for its rest.

@@ -2,15 +2,25 @@
 //!
 //! Nothing is asked and nothing is built while no hook is set.
 
+use rustka_core::error::ErrorCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// The program at a connection's far end, as it introduces itself in ApiVersions (KIP-511).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Such as `apache-kafka-java`.
+    pub name: String,
+    /// Such as `4.4.0`.
+    pub version: String,
+}
+
 /// What is known of a request apart from its content.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Context<'a> {
     /// Who asks; `User:ANONYMOUS` while nobody can log in.
     pub principal: &'a str,
-    /// The listener it came through.
+    /// The name of the listener it came through.
     pub listener: &'a str,
     /// The far end's address.
     pub peer: SocketAddr,
@@ -18,6 +28,8 @@ pub struct Context<'a> {
     pub connection: u64,
     /// As in the request, "" when it has none.
     pub client_id: &'a str,
+    /// Once the client has said it.
+    pub software: Option<Arc<Software>>,
     /// API key.
     pub api: i16,
     /// API version.
@@ -41,6 +53,32 @@ pub enum Operation {
     Alter,
     /// Know that it exists.
     Describe,
+    /// Do what brokers do among themselves.
+    ClusterAction,
+    /// See its configs.
+    DescribeConfigs,
+    /// Change its configs.
+    AlterConfigs,
+    /// Get a producer id.
+    IdempotentWrite,
+}
+
+impl Operation {
+    /// Kafka's number of it.
+    pub fn code(self) -> i8 {
+        match self {
+            Operation::Read => 3,
+            Operation::Write => 4,
+            Operation::Create => 5,
+            Operation::Delete => 6,
+            Operation::Alter => 7,
+            Operation::Describe => 8,
+            Operation::ClusterAction => 9,
+            Operation::DescribeConfigs => 10,
+            Operation::AlterConfigs => 11,
+            Operation::IdempotentWrite => 12,
+        }
+    }
 }
 
 /// What it is to be done to.
@@ -52,9 +90,24 @@ pub enum Resource<'a> {
     Group(&'a str),
     /// The cluster as a whole.
     Cluster,
+    /// A transactional id.
+    TransactionalId(&'a str),
 }
 
-/// Decides who may do what. Called for every resource of a request, so that an answer may be denied in part.
+impl Resource<'_> {
+    /// What a client is told that may not do what it wants to it.
+    pub fn denial(self) -> ErrorCode {
+        match self {
+            Resource::Topic(_) => ErrorCode::TopicAuthorizationFailed,
+            Resource::Group(_) => ErrorCode::GroupAuthorizationFailed,
+            Resource::Cluster => ErrorCode::ClusterAuthorizationFailed,
+            Resource::TransactionalId(_) => ErrorCode::TransactionalIdAuthorizationFailed,
+        }
+    }
+}
+
+/// Decides who may do what. Asked for every resource of a request, so that an answer may be denied in part, on the
+/// thread that serves it: it has to be quick and must not call the broker.
 pub trait Authorizer: Send + Sync {
     /// Whether it is allowed.
     fn is_allowed(
@@ -63,6 +116,9 @@ pub trait Authorizer: Send + Sync {
         operation: Operation,
         resource: Resource<'_>,
     ) -> bool;
+
+    /// Whether it is allowed for some topic at least: who may write to any may have a producer id.
+    fn is_allowed_for_some_topic(&self, context: &Context<'_>, operation: Operation) -> bool;
 }
 
 /// Decides who has sent too much.

@@ -10,6 +10,7 @@
 mod addresses;
 pub mod alter;
 pub mod apis;
+pub mod authorize;
 pub mod broker;
 pub mod budget;
 pub mod buffer;

@@ -3,20 +3,13 @@
 use crate::broker::Shared;
 use crate::buffer::{BufMut, Slice};
 use crate::connection::Peer;
-use crate::hooks::{Context, Operation, Resource};
 use crate::out::Reply;
-use rustka_core::error::ErrorCode;
 use rustka_wire::api;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-
-/// Whoever has not logged in.
-const ANONYMOUS: &str = "User:ANONYMOUS";
-/// The one listener there is.
-const LISTENER: &str = "PLAINTEXT";
 
 /// The bytes of a request after its length: in the thread's read buffer, or in a block of its own.
 pub enum Frame<'a> {
@@ -142,37 +135,6 @@ impl Request<'_> {
             .get(self.header.client_id.clone())
             .unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or("")
-    }
-
-    /// What hooks are told about it.
-    pub fn context(&self) -> Context<'_> {
-        Context {
-            principal: ANONYMOUS,
-            listener: LISTENER,
-            peer: self.peer.address,
-            connection: self.peer.id,
-            client_id: self.client_id(),
-            api: self.header.api,
-            version: self.header.version,
-            received_ms: self.received_ms,
-        }
-    }
-
-    /// Whether the client may do this to that.
-    pub fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
-        match &self.shared.hooks.authorizer {
-            None => true,
-            Some(authorizer) => authorizer.is_allowed(&self.context(), operation, resource),
-        }
-    }
-
-    /// Refuses what the client may not do to this topic.
-    pub fn check_topic(&self, operation: Operation, name: &str) -> Result<(), ErrorCode> {
-        if self.may(operation, Resource::Topic(name)) {
-            Ok(())
-        } else {
-            Err(ErrorCode::TopicAuthorizationFailed)
-        }
     }
 
     /// The throttle time as answers have it.

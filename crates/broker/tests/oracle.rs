@@ -4,6 +4,8 @@
 //! `differences` a scenario lists. `pending.txt` names the scenarios that do not pass yet: it may only shrink.
 
 mod common;
+#[path = "oracle/denying.rs"]
+mod denying;
 #[path = "oracle/stage.rs"]
 mod stage;
 

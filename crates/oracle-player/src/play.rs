@@ -1,7 +1,7 @@
 //! One run of a scenario: sends each step's request and notes what came back.
 
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub struct Target<'a> {
     /// Called after a change to topics and after a request whose answer is read later; a real Kafka needs a moment until
     /// every part of it has seen the one or the other.
     pub settle: &'a mut dyn FnMut(),
+    /// What the broker's authorizer was asked since this was called last: `READ TOPIC name`.
+    pub asked: &'a mut dyn FnMut() -> Vec<String>,
     /// Called while an answer is awaited; a broker with a manual clock needs time to pass then.
     pub idle: &'a mut dyn FnMut(),
 }
@@ -49,7 +51,8 @@ struct Run<'a, 'b> {
 /// Plays one run and returns what each step led to: `{"answer": tree}`, `"closed"`, `"sent"`, `"waits"`, `"answered"` or null.
 ///
 /// In the answers ids chosen by the broker read `"another"` or end in `$uuid`, captured values read `"$name"`, times near the
-/// present `{"now": milliseconds}`, and the broker's port `"$port"`.
+/// present `{"now": milliseconds}`, and the broker's port `"$port"`. Steps with `"asked": true` also tell what the authorizer
+/// was asked, each once and in order of the alphabet.
 pub fn play(
     schemas: &Schemas,
     name: &str,
@@ -130,6 +133,7 @@ impl Run<'_, '_> {
             .flatten()
             .filter_map(Value::as_i64)
             .collect();
+        (self.target.asked)();
         for attempt in 0.. {
             let frame = self.frame(step, connection)?;
             self.send(connection, &frame, step)?;
@@ -139,7 +143,13 @@ impl Run<'_, '_> {
             }
             let outcome = self.receive(connection)?;
             if !has_error(&outcome, &retried) || attempt >= TRIES_MAX {
-                return self.finish(step, outcome);
+                let mut outcome = self.finish(step, outcome)?;
+                if step["asked"] == true {
+                    let asked: BTreeSet<String> = (self.target.asked)().into_iter().collect();
+                    let outcome = outcome.as_object_mut().ok_or("only answers tell that")?;
+                    outcome.insert("asked".into(), json!(asked));
+                }
+                return Ok(outcome);
             }
             (self.target.settle)();
         }
@@ -179,7 +189,8 @@ impl Run<'_, '_> {
         match step.get("client") {
             Some(Value::Null) => body.extend_from_slice(&(-1i16).to_be_bytes()),
             client => {
-                let client = client.and_then(Value::as_str).unwrap_or("oracle");
+                let client = self.fill(client.unwrap_or(&json!("oracle")))?;
+                let client = client.as_str().unwrap_or("");
                 body.extend_from_slice(&(client.len() as i16).to_be_bytes());
                 body.extend_from_slice(client.as_bytes());
             }

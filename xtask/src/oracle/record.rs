@@ -47,7 +47,7 @@ pub fn record(names: &[String]) -> Result<(), String> {
     for ((_, config), scenarios) in groups {
         let kafka = Kafka::start(&config)?;
         for scenario in scenarios {
-            match record_one(&schemas, &scenario, kafka.address) {
+            match record_one(&schemas, &scenario, &kafka) {
                 Ok(steps) => println!("{}: {steps} steps", scenario.name),
                 Err(why) => failures.push(why),
             }
@@ -67,12 +67,8 @@ fn connect(address: SocketAddr) -> std::io::Result<Box<dyn Line>> {
     Ok(Box::new(stream))
 }
 
-fn record_one(
-    schemas: &Schemas,
-    scenario: &Scenario,
-    address: SocketAddr,
-) -> Result<usize, String> {
-    let runs = with_target(address, |target| {
+fn record_one(schemas: &Schemas, scenario: &Scenario, kafka: &Kafka) -> Result<usize, String> {
+    let runs = with_target(kafka, |target| {
         if has_groups(scenario) {
             wait_for_coordinators(schemas, target)?;
         }
@@ -84,7 +80,9 @@ fn record_one(
     Ok(runs.iter().map(Vec::len).sum())
 }
 
-fn with_target<T>(address: SocketAddr, run: impl FnOnce(&mut Target) -> T) -> T {
+fn with_target<T>(kafka: &Kafka, run: impl FnOnce(&mut Target) -> T) -> T {
+    let address = kafka.address;
+    let (log, mut known) = (kafka.directory.join("asked.log"), 0);
     run(&mut Target {
         connect: &mut || connect(address),
         port: address.port(),
@@ -94,6 +92,13 @@ fn with_target<T>(address: SocketAddr, run: impl FnOnce(&mut Target) -> T) -> T 
         },
         advance: &mut std::thread::sleep,
         settle: &mut || std::thread::sleep(SETTLE),
+        asked: &mut || {
+            // There is none before a first question.
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines = text.lines().skip(known).map(str::to_owned).collect();
+            known = text.lines().count();
+            lines
+        },
         idle: &mut || {},
     })
 }

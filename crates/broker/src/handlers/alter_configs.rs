@@ -2,7 +2,8 @@
 //! (E37, E38). An error of one resource does not concern the others.
 //! AlterConfigs v2 flexible; IncrementalAlterConfigs v1 flexible
 
-use crate::alter::{Change, Resource, alter, kind};
+use crate::alter::{Change, Resource, alter, check, kind};
+use crate::hooks::Operation;
 use crate::request::{Outcome, Request};
 use rustka_core::config::{AlterOperation, Alteration};
 use rustka_core::error::{ErrorCode, Refusal};
@@ -123,6 +124,7 @@ fn answer_each<'a, 'b>(
         }
         let change = change(at)?;
         change.check()?;
+        check(request, Operation::AlterConfigs, kind, name)?;
         let resource = Resource::named(kind, name, shared.node_id)?;
         alter(shared, resource, &change, validate_only)
     };

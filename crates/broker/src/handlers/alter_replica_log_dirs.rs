@@ -2,6 +2,7 @@
 //! v2 flexible
 
 use super::describe_log_dirs::LOG_DIR;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
@@ -20,11 +21,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let denied = request.check(Operation::Alter, Resource::Cluster).err();
     // Of a partition that comes more than once the last directory counts, as in Kafka.
     let mut results: BTreeMap<&str, BTreeMap<i32, ErrorCode>> = BTreeMap::new();
     for dir in &asked.dirs {
-        let error = match &*dir.path {
-            LOG_DIR => ErrorCode::None,
+        let error = match (&denied, &*dir.path) {
+            (Some(code), _) => *code,
+            (None, LOG_DIR) => ErrorCode::None,
             _ => ErrorCode::LogDirNotFound,
         };
         for topic in &dir.topics {

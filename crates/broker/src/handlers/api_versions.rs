@@ -2,6 +2,7 @@
 //! v3 flexible, client software name and version (KIP-511) · v5 cluster id and node id (KIP-1242)
 
 use crate::apis::{APIS, is_offered};
+use crate::hooks::Software;
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
@@ -17,13 +18,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let error = check(&request, &asked);
     if error == ErrorCode::None && version >= 3 {
-        let software = (
-            asked.client_software_name.to_string(),
-            asked.client_software_version.to_string(),
-        );
-        if let Ok(mut known) = request.peer.software.lock() {
-            *known = Some(software);
-        }
+        request.peer.introduce(Software {
+            name: asked.client_software_name.to_string(),
+            version: asked.client_software_version.to_string(),
+        });
     }
     let api_keys = match error {
         ErrorCode::None => APIS

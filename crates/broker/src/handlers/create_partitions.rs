@@ -1,7 +1,7 @@
 //! CreatePartitions (key 37): more partitions for a topic (E36).
 //! v2 flexible
 
-use super::create_topics::new_partition;
+use super::create_topics::{new_partition, once};
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::catalog::{AddPartitions, Cluster};
@@ -12,6 +12,7 @@ use rustka_wire::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Extends and answers when the partitions are there.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -21,10 +22,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let (allowed, denied): (Vec<_>, Vec<_>) = asked
+    let names = once(asked.topics.iter().map(|topic| &*topic.name));
+    let denied: BTreeSet<&str> = names
+        .filter(|name| !request.may(Operation::Alter, Resource::Topic(name)))
+        .collect();
+    let (denied, allowed): (Vec<_>, Vec<_>) = asked
         .topics
         .iter()
-        .partition(|topic| request.may(Operation::Alter, Resource::Topic(&topic.name)));
+        .partition(|topic| denied.contains(&*topic.name));
     let command: Vec<AddPartitions> = allowed
         .iter()
         .map(|topic| AddPartitions {

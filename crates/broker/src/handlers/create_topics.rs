@@ -11,13 +11,14 @@ use rustka_core::catalog::{
 };
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_core::names::is_internal;
+use rustka_core::names::{CLUSTER_METADATA, is_internal};
 use rustka_wire::codec::Reader;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
 };
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Creates what can be created and answers when it is there.
@@ -28,10 +29,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let (allowed, denied): (Vec<_>, Vec<_>) = asked
+    let rights = Rights::of(&request, &asked);
+    let (denied, allowed): (Vec<_>, Vec<_>) = asked
         .topics
         .iter()
-        .partition(|topic| request.may(Operation::Create, Resource::Topic(&topic.name)));
+        .partition(|topic| rights.denied.contains(&*topic.name));
     let command = CreateTopics {
         topics: allowed.iter().copied().map(command).collect(),
         validate_only: asked.validate_only,
@@ -40,6 +42,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(outcomes) => outcomes
             .into_iter()
             .map(|outcome| match outcome.result {
+                Ok(created) if rights.hidden.contains(&*outcome.name) => {
+                    without_configs(outcome.name, &created)
+                }
                 Ok(created) => accepted(shared, outcome.name, &created, version),
                 Err(refusal) => refused(outcome.name, refusal),
             })
@@ -50,7 +55,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
             .collect(),
     };
     topics.extend(denied.iter().map(|topic| {
-        let refusal = Refusal::from(ErrorCode::TopicAuthorizationFailed);
+        let refusal = Refusal::new(
+            ErrorCode::TopicAuthorizationFailed,
+            "The topic may not be created by this client.",
+        );
         refused((*topic.name).into(), refusal)
     }));
     let response = CreateTopicsResponse {
@@ -58,6 +66,46 @@ pub fn handle(request: Request<'_>) -> Outcome {
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
+}
+
+/// What the client may not do, of the topics that are named once.
+#[derive(Default)]
+struct Rights<'a> {
+    /// Topics it may not create.
+    denied: BTreeSet<&'a str>,
+    /// Topics whose configs it may not see.
+    hidden: BTreeSet<&'a str>,
+}
+
+impl<'a> Rights<'a> {
+    fn of(request: &Request<'_>, asked: &'a CreateTopicsRequest<'_>) -> Rights<'a> {
+        let mut rights = Rights::default();
+        if request.may_do_everything() {
+            return rights;
+        }
+        let names = once(asked.topics.iter().map(|topic| &*topic.name));
+        let all = request.may(Operation::Create, Resource::Cluster);
+        for name in names.filter(|name| *name != CLUSTER_METADATA) {
+            let topic = Resource::Topic(name);
+            if !all && !request.may(Operation::Create, topic) {
+                rights.denied.insert(name);
+            }
+            if !request.may(Operation::DescribeConfigs, topic) {
+                rights.hidden.insert(name);
+            }
+        }
+        rights
+    }
+}
+
+/// The names that come exactly once. What comes twice is refused, whoever asks.
+pub fn once<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut times: BTreeMap<&str, u32> = BTreeMap::new();
+    for name in names {
+        *times.entry(name).or_default() += 1;
+    }
+    let only = times.into_iter().filter(|(_, times)| *times == 1);
+    only.map(|(name, _)| name)
 }
 
 fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
@@ -145,6 +193,23 @@ fn refused(name: Box<str>, refusal: Refusal) -> CreatableTopicResult<'static> {
         num_partitions: -1,
         replication_factor: -1,
         configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+/// Nothing of how a topic was made is told to whoever may not see its configs.
+fn without_configs(
+    name: Box<str>,
+    created: &Created<Arc<Partition>>,
+) -> CreatableTopicResult<'static> {
+    CreatableTopicResult {
+        name: Cow::Owned(name.into()),
+        topic_id: created.id,
+        topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        error_message: None,
+        configs: Some(Vec::new()),
+        num_partitions: -1,
+        replication_factor: -1,
         ..Default::default()
     }
 }

@@ -1,7 +1,8 @@
 //! DeleteGroups (key 42): forgets groups without members, and all they committed (E110).
 //! v1 throttle time · v2 flexible · v3 error messages
 
-use crate::groups::{self, Groups};
+use crate::groups::{self, Answer, Groups};
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
@@ -22,12 +23,16 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let mut seen = HashSet::new();
     let ids = asked.groups_names.iter().map(|id| &**id);
     let ids: Vec<Box<str>> = ids.filter(|id| seen.insert(*id)).map(Box::from).collect();
+    let respond = request.respond();
     let answers = ids.iter().map(|id| {
+        if let Err(code) = request.check(Operation::Delete, Resource::Group(id)) {
+            return Answer::Now(Reply::DeleteGroup(code));
+        }
         let group = (&**id).into();
         Groups::call(request.shared, id, Command::DeleteGroup { group })
     });
     let answers = answers.collect();
-    groups::respond_all(request.respond(), answers, move |replies, w, version| {
+    groups::respond_all(respond, answers, move |replies, w, version| {
         let results = ids.iter().zip(&replies).map(|(id, reply)| {
             let code = match reply {
                 Some(Reply::DeleteGroup(code)) => *code,
@@ -41,7 +46,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         });
         let response = DeleteGroupsResponse {
             results: results.collect(),
-            ..Default::default()
+            throttle_time_ms: respond.throttle_time_ms(),
         };
         response.encode(w, version);
     })

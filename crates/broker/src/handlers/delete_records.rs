@@ -1,7 +1,7 @@
 //! DeleteRecords (key 21): moves a partition's first offset (E43).
 //! v2 flexible
 
-use crate::hooks::Operation;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::codec::Reader;
@@ -45,7 +45,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
 }
 
 fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result<i64, Refusal> {
-    request.check_topic(Operation::Delete, topic)?;
+    request.check(Operation::Delete, Resource::Topic(topic))?;
     let found = request
         .shared
         .topics

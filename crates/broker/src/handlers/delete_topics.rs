@@ -1,6 +1,7 @@
 //! DeleteTopics (key 20): topics with everything in them (E34, E34a).
 //! v4 flexible · v5 error messages · v6 topic ids
 
+use crate::authorize::denied;
 use crate::groups::Groups;
 use crate::hooks::{Event, Operation, Resource};
 use crate::request::{Outcome, Request};
@@ -10,6 +11,7 @@ use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::delete_topics_request::DeleteTopicsRequest;
 use rustka_wire::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Deletes and answers when the topics are gone.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -19,14 +21,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let is_denied = |topic: &DeleteTopic| {
-        let known = shared.topics.by_id(topic.id);
-        let name = match &topic.name {
-            Some(name) => Some(name.as_str()),
-            None => known.as_ref().map(|known| &*known.name),
-        };
-        name.is_some_and(|name| !request.may(Operation::Delete, Resource::Topic(name)))
-    };
     let by_name = asked.topic_names.iter().map(|name| DeleteTopic {
         name: Some(name.to_string()),
         id: Uuid::ZERO,
@@ -40,7 +34,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     } else {
         by_name.collect()
     };
-    let (denied, command): (Vec<_>, Vec<_>) = command.into_iter().partition(is_denied);
+    let (command, denied) = split(&request, command);
     let nodes = [shared.node_id];
     let config = shared.config.broker();
     let cluster = Cluster {
@@ -80,15 +74,63 @@ pub fn handle(request: Request<'_>) -> Outcome {
             command.iter().map(refused).collect()
         }
     };
-    responses.extend(denied.iter().map(|topic| {
-        let refusal = Refusal::from(ErrorCode::TopicAuthorizationFailed);
-        result(topic.name.as_deref(), topic.id, Some(refusal))
-    }));
+    responses.extend(denied);
     let response = DeleteTopicsResponse {
         responses,
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
+}
+
+/// Takes out the topics that the client may not delete, with what it is told of each.
+fn split(
+    request: &Request<'_>,
+    topics: Vec<DeleteTopic>,
+) -> (Vec<DeleteTopic>, Vec<DeletableTopicResult<'static>>) {
+    let is_open = request.may_do_everything() || request.may(Operation::Delete, Resource::Cluster);
+    if is_open || !request.shared.config.broker().settings().delete_topics {
+        return (topics, Vec::new());
+    }
+    let mut times: BTreeMap<(Option<String>, Uuid), u32> = BTreeMap::new();
+    for topic in &topics {
+        *times.entry((topic.name.clone(), topic.id)).or_default() += 1;
+    }
+    let (mut left, mut denied) = (Vec::new(), Vec::new());
+    for topic in topics {
+        // What is named in no valid way is refused, whoever asks.
+        let is_valid = topic.name.is_some() == topic.id.is_zero()
+            && times.get(&(topic.name.clone(), topic.id)) == Some(&1);
+        match is_valid.then(|| denial(request, &topic)).flatten() {
+            Some(told) => denied.push(told),
+            None => left.push(topic),
+        }
+    }
+    (left, denied)
+}
+
+/// What the client is told that may not delete a topic: its name only if it gave that or may know it.
+fn denial(request: &Request<'_>, topic: &DeleteTopic) -> Option<DeletableTopicResult<'static>> {
+    let refusal = || denied(ErrorCode::TopicAuthorizationFailed);
+    let topics = &request.shared.topics;
+    let may = |name: &str| {
+        let topic = Resource::Topic(name);
+        let describe = request.may(Operation::Describe, topic);
+        (describe, request.may(Operation::Delete, topic))
+    };
+    match &topic.name {
+        Some(name) => {
+            let (describe, delete) = may(name);
+            // Of a name that it may know but not delete it hears first of all that there is no such topic.
+            let is_denied = !describe || !delete && topics.by_name(name).is_some();
+            is_denied.then(|| result(Some(name), Uuid::ZERO, Some(refusal())))
+        }
+        None => {
+            let known = topics.by_id(topic.id)?;
+            let (describe, delete) = may(&known.name);
+            let name = describe.then_some(&*known.name);
+            (!delete).then(|| result(name, topic.id, Some(refusal())))
+        }
+    }
 }
 
 fn result(

@@ -1,7 +1,8 @@
 //! DescribeCluster (key 60): the cluster's id and brokers.
 //! v1 endpoint type (KIP-919) · v2 fenced brokers (KIP-1073)
 
-use super::metadata::{CLUSTER_OPERATIONS, OPERATIONS_UNASKED};
+use super::metadata::cluster_operations;
+use crate::authorize::OPERATIONS_UNASKED;
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -55,7 +56,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 is_fenced: false,
             }],
             cluster_authorized_operations: match asked.include_cluster_authorized_operations {
-                true => CLUSTER_OPERATIONS,
+                true => cluster_operations(&request),
                 false => OPERATIONS_UNASKED,
             },
             ..Default::default()

@@ -1,8 +1,9 @@
 //! DescribeConfigs (key 32): configs with where their values come from (E39, E39a).
 //! v1 synonyms · v3 types and documentation · v4 flexible
 
-use crate::alter::{Resource, kind};
+use crate::alter::{Resource, check, kind};
 use crate::config::NamedResource;
+use crate::hooks::Operation;
 use crate::request::{Outcome, Request};
 use rustka_core::config::{
     ConfigEntry, ConfigSource, DynamicLayer, describe_broker, describe_client_metrics,
@@ -72,6 +73,12 @@ fn describe(
 ) -> Result<Vec<ConfigEntry>, Refusal> {
     let (shared, name) = (request.shared, &*resource.resource_name);
     let config = &shared.config;
+    check(
+        request,
+        Operation::DescribeConfigs,
+        resource.resource_type,
+        name,
+    )?;
     Ok(
         match Resource::named(resource.resource_type, name, shared.node_id)? {
             Resource::Topic(name) => {

@@ -1,8 +1,9 @@
 //! DescribeGroups (key 15): state and members of groups (E112).
 //! v1 throttle time · v3 authorized operations · v4 group_instance_id · v5 flexible · v6 GROUP_ID_NOT_FOUND (KIP-1043)
 
-use super::metadata::OPERATIONS_UNASKED;
-use crate::groups::{self, Groups};
+use crate::authorize::operations_of;
+use crate::groups::{self, Answer, Groups};
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
@@ -14,8 +15,6 @@ use rustka_wire::describe_groups_response::{
 };
 use std::borrow::Cow;
 
-/// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// An absent group is an error from this version on.
 const NOT_FOUND_FROM: i16 = 6;
 
@@ -26,18 +25,18 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let (respond, caller) = (request.respond(), request.caller());
     let answers = asked.groups.iter().map(|id| {
+        if let Err(code) = request.check(Operation::Describe, Resource::Group(id)) {
+            return Answer::Now(Reply::DescribeGroup(Err(code)));
+        }
         let group = (&**id).into();
         Groups::call(request.shared, id, Command::DescribeGroup { group })
     });
     let answers = answers.collect();
     let asked = asked.into_owned();
-    groups::respond_all(request.respond(), answers, move |replies, w, version| {
-        let operations = if asked.include_authorized_operations {
-            GROUP_OPERATIONS
-        } else {
-            OPERATIONS_UNASKED
-        };
+    groups::respond_all(respond, answers, move |replies, w, version| {
+        let wants_operations = asked.include_authorized_operations;
         let groups = asked.groups.iter().zip(&replies).map(|(id, reply)| {
             let mut group = match reply {
                 Some(Reply::DescribeGroup(Ok(Some(described)))) => describe(described),
@@ -46,14 +45,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 _ => failed(ErrorCode::NotCoordinator),
             };
             group.group_id = Cow::Borrowed(&**id);
-            if group.error_code == 0 {
-                group.authorized_operations = operations;
+            if group.error_code == 0 && wants_operations {
+                group.authorized_operations = operations_of(caller.as_ref(), Resource::Group(id));
             }
             group
         });
         let response = DescribeGroupsResponse {
             groups: groups.collect(),
-            ..Default::default()
+            throttle_time_ms: respond.throttle_time_ms(),
         };
         response.encode(w, version);
     })

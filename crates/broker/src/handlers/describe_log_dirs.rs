@@ -1,6 +1,7 @@
 //! DescribeLogDirs (key 35): where partitions lie and how large they are.
 //! v2 flexible · v3 error of the whole answer · v4 size of the volume (KIP-827) · v5 cordoned directories (KIP-1066)
 
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_wire::codec::Reader;
 use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
@@ -20,6 +21,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    if let Err(code) = request.check(Operation::Describe, Resource::Cluster) {
+        let response = DescribeLogDirsResponse {
+            error_code: code.code(),
+            throttle_time_ms: request.throttle_time_ms(),
+            ..Default::default()
+        };
+        return request.reply(|w| response.encode(w, version));
+    }
     let shared = request.shared;
     let mut wanted: Option<BTreeMap<&str, BTreeSet<i32>>> = None;
     if let Some(topics) = &asked.topics {

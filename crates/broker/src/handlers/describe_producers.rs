@@ -1,6 +1,7 @@
 //! DescribeProducers (key 61): who has written to a partition idempotently.
 
-use crate::hooks::Operation;
+use crate::authorize::denied;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -46,19 +47,19 @@ fn describe(
             ..Default::default()
         };
     }
-    if let Err(code) = request.check_topic(Operation::Read, topic) {
-        let error_code = code.code();
+    if let Err(code) = request.check(Operation::Read, Resource::Topic(topic)) {
         return PartitionResponse {
             partition_index,
-            error_code,
+            error_code: code.code(),
+            error_message: denied(code).message,
             ..Default::default()
         };
     }
     let Some(partition) = request.shared.partition(topic, partition_index) else {
-        let error_code = ErrorCode::UnknownTopicOrPartition.code();
         return PartitionResponse {
             partition_index,
-            error_code,
+            error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            error_message: Some(Cow::Borrowed("There is no such topic or partition.")),
             ..Default::default()
         };
     };

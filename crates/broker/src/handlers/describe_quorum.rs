@@ -1,6 +1,8 @@
 //! DescribeQuorum (key 55): this node is the whole quorum of the metadata log.
 //! v1 when replicas fetched and caught up (KIP-836) · v2 error messages, directories, addresses (KIP-853)
 
+use crate::authorize::denied;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_core::names::CLUSTER_METADATA;
@@ -21,6 +23,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    if let Err(code) = request.check(Operation::Describe, Resource::Cluster) {
+        let response = DescribeQuorumResponse {
+            error_code: code.code(),
+            error_message: denied(code).message,
+            ..Default::default()
+        };
+        return request.reply(|w| response.encode(w, version));
+    }
     let is_metadata = match asked.topics.as_slice() {
         [topic] => {
             &*topic.topic_name == CLUSTER_METADATA

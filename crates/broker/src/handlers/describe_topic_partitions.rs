@@ -1,8 +1,10 @@
 //! DescribeTopicPartitions (key 75): topics page by page (KIP-966, E41).
 
-use super::metadata::TOPIC_OPERATIONS;
+use crate::authorize::OPERATIONS_UNASKED;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::catalog::{PageCursor, PagedTopic, describe_page};
+use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
 use rustka_wire::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
 use rustka_wire::describe_topic_partitions_response::{
@@ -10,6 +12,8 @@ use rustka_wire::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponseTopic,
 };
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Answers with one page and where the next begins. A cursor that fits nothing is an error of every topic named, as the
 /// API has no field for one of the request.
@@ -30,12 +34,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .response_partition_limit
         .min(shared.config.fixed().partitions_per_describe_max)
         .max(1);
+    let from = cursor.as_ref().map_or("", |cursor| &*cursor.topic);
+    let denied = denied(&request, &names, from);
     let page = describe_page(
         &shared.topics.read(),
         &names,
         cursor.as_ref(),
         usize::try_from(limit).unwrap_or(1),
-        |_| true,
+        |name| !denied.contains(name),
     );
     let page = match page {
         Ok(page) => page,
@@ -64,17 +70,25 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 .clone()
                 .map(|index| partition(i32::try_from(index).unwrap_or(i32::MAX), node))
                 .collect(),
-            topic_authorized_operations: TOPIC_OPERATIONS,
+            topic_authorized_operations: request.operations(Resource::Topic(&topic.name)),
         },
         PagedTopic::Missing { name, code } => DescribeTopicPartitionsResponseTopic {
             error_code: code.code(),
             name: Some(Cow::Borrowed(&**name)),
-            topic_authorized_operations: TOPIC_OPERATIONS,
+            topic_authorized_operations: request.operations(Resource::Topic(name)),
             ..Default::default()
         },
     });
+    // Who lists everything does not hear of what they may not know.
+    let told = denied.iter().filter(|_| !names.is_empty());
+    let told = told.map(|name| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        name: Some(Cow::Borrowed(&**name)),
+        topic_authorized_operations: OPERATIONS_UNASKED,
+        ..Default::default()
+    });
     let response = DescribeTopicPartitionsResponse {
-        topics: topics.collect(),
+        topics: topics.chain(told).collect(),
         next_cursor: page.next.as_ref().map(|next| Cursor {
             topic_name: Cow::Borrowed(&*next.topic),
             partition_index: next.partition,
@@ -82,6 +96,26 @@ pub fn handle(request: Request<'_>) -> Outcome {
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
+}
+
+/// The topics from `from` on that the client may not know of.
+fn denied(request: &Request<'_>, names: &[&str], from: &str) -> BTreeSet<Arc<str>> {
+    if request.may_do_everything() {
+        return BTreeSet::new();
+    }
+    let candidates: BTreeSet<Arc<str>> = match names {
+        [] => {
+            let catalog = request.shared.topics.read();
+            let topics = catalog.topics_from(from);
+            topics.map(|topic| topic.name.clone()).collect()
+        }
+        names => {
+            let names = names.iter().filter(|name| **name >= from);
+            names.map(|name| Arc::from(*name)).collect()
+        }
+    };
+    let is_denied = |name: &Arc<str>| !request.may(Operation::Describe, Resource::Topic(name));
+    candidates.into_iter().filter(is_denied).collect()
 }
 
 fn partition(partition_index: i32, node: i32) -> DescribeTopicPartitionsResponsePartition {

@@ -1,6 +1,8 @@
 //! ElectLeaders (key 43): every partition has its one replica as its leader, so no election is ever needed.
 //! v1 kind of election (KIP-460) · v2 flexible
 
+use crate::authorize::denied;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::codec::Reader;
@@ -10,6 +12,8 @@ use rustka_wire::elect_leaders_response::{
 };
 use std::borrow::Cow;
 
+/// Who may not elect anything hears no names of topics.
+const DENIED: ErrorCode = ErrorCode::ClusterAuthorizationFailed;
 /// Preferred and unclean elections.
 const ELECTION_TYPES: [i8; 2] = [0, 1];
 
@@ -20,12 +24,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let election = asked.election_type;
-    let unknown = !ELECTION_TYPES.contains(&election);
+    let refused = refused(&request, asked.election_type);
     let refusal = |topic: &str, partition: i32| {
-        if unknown {
-            let message = format!("Unknown election type {election}");
-            return Refusal::new(ErrorCode::InvalidRequest, message);
+        if let Some(refused) = &refused {
+            return refused.clone();
         }
         let missing = |what| Refusal::new(ErrorCode::UnknownTopicOrPartition, what);
         let Some(found) = request.shared.topics.by_name(topic) else {
@@ -57,6 +59,12 @@ pub fn handle(request: Request<'_>) -> Outcome {
             };
             topics.iter().map(result).collect()
         }
+        None if refused
+            .as_ref()
+            .is_some_and(|refusal| refusal.code == DENIED) =>
+        {
+            Vec::new()
+        }
         None => {
             let topics = request.shared.topics.all();
             let result = |topic: &crate::topics::TopicRef| ReplicaElectionResult {
@@ -67,12 +75,20 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
     };
     let response = ElectLeadersResponse {
-        error_code: match unknown {
-            true => ErrorCode::InvalidRequest.code(),
-            false => 0,
-        },
+        error_code: refused.as_ref().map_or(0, |refusal| refusal.code.code()),
         replica_election_results: results,
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
+}
+
+/// Why no election of this type is held for this client, whatever the partition.
+fn refused(request: &Request<'_>, election_type: i8) -> Option<Refusal> {
+    if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
+        return Some(denied(code));
+    }
+    (!ELECTION_TYPES.contains(&election_type)).then(|| {
+        let message = format!("Unknown election type {election_type}");
+        Refusal::new(ErrorCode::InvalidRequest, message)
+    })
 }

@@ -546,6 +546,7 @@ fn partition_data(
         log_start_offset: fetched.offsets.log_start,
         aborted_transactions: match error {
             ErrorCode::None => committed_only.then(Vec::new),
+            ErrorCode::TopicAuthorizationFailed => Some(Vec::new()),
             // A partition that was not there to begin with keeps the field's default, an empty list (E76).
             ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
                 (!waited).then(Vec::new)

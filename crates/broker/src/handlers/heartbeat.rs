@@ -1,7 +1,8 @@
 //! Heartbeat (key 12): keeps a member alive and tells it to join again (E100).
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible
 
-use crate::groups::{self, Groups};
+use crate::groups::{self, Answer, Groups};
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::effects::Reply;
@@ -16,17 +17,21 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let respond = request.respond();
     let instance_id = asked.group_instance_id.as_deref();
     let member = (&*asked.member_id, instance_id, asked.generation_id);
-    let answer = Groups::heartbeat(request.shared, &asked.group_id, member);
-    groups::respond(request.respond(), answer, |reply, w, version| {
+    let answer = match request.check(Operation::Read, Resource::Group(&asked.group_id)) {
+        Ok(()) => Groups::heartbeat(request.shared, &asked.group_id, member),
+        Err(code) => Answer::Now(Reply::Heartbeat(code)),
+    };
+    groups::respond(respond, answer, move |reply, w, version| {
         let code = match reply {
             Some(Reply::Heartbeat(code)) => code,
             _ => ErrorCode::NotCoordinator,
         };
         let response = HeartbeatResponse {
             error_code: code.code(),
-            ..Default::default()
+            throttle_time_ms: respond.throttle_time_ms(),
         };
         response.encode(w, version);
     })

@@ -1,6 +1,7 @@
 //! InitProducerId (key 22): an id for an idempotent producer.
 //! v2 flexible · v3 producer id and epoch, to keep an id (KIP-360) · v5 transactions part 2 (KIP-890)
 
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -15,6 +16,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let error = match asked.transactional_id.as_deref() {
+        id if !is_allowed(&request, id) => match id {
+            Some(_) => ErrorCode::TransactionalIdAuthorizationFailed,
+            None => ErrorCode::ClusterAuthorizationFailed,
+        },
         Some("") => ErrorCode::InvalidRequest,
         Some(_) => ErrorCode::UnsupportedVersion,
         // Only both or neither name an existing producer.
@@ -33,4 +38,15 @@ pub fn handle(request: Request<'_>) -> Outcome {
         (response.producer_id, response.producer_epoch) = (-1, -1);
     }
     request.reply(|w| response.encode(w, version))
+}
+
+/// Whoever may write to any topic may do so idempotently.
+fn is_allowed(request: &Request<'_>, transactional_id: Option<&str>) -> bool {
+    match transactional_id {
+        Some(id) => request.may(Operation::Write, Resource::TransactionalId(id)),
+        None => {
+            request.may(Operation::IdempotentWrite, Resource::Cluster)
+                || request.may_for_some_topic(Operation::Write)
+        }
+    }
 }

@@ -3,8 +3,9 @@
 //! v6 flexible · v7 protocol type and null names · v8 reason (KIP-800) · v9 skip_assignment (KIP-814)
 
 use crate::groups::{self, Groups};
+use crate::hooks::{Operation, Resource};
 use crate::random;
-use crate::request::{Outcome, Request};
+use crate::request::{Outcome, Request, Respond};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Join, Protocol};
 use rustka_core::group::effects::{JoinRefused, Joined, Reply};
@@ -20,6 +21,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let respond = request.respond();
+    if let Err(code) = request.check(Operation::Read, Resource::Group(&asked.group_id)) {
+        let response = refused(code, "", respond);
+        return request.reply(|w| response.encode(w, version));
+    }
     let rebalance_timeout_ms = if version == 0 {
         asked.session_timeout_ms
     } else {
@@ -45,17 +51,19 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let answer = Groups::call(request.shared, &asked.group_id, Command::Join(join));
     let member_id = asked.member_id.into_owned();
-    groups::respond(request.respond(), answer, move |reply, w, version| {
+    groups::respond(respond, answer, move |reply, w, version| {
         let response = match &reply {
-            Some(Reply::Join(Ok(joined))) => joined_response(joined),
-            Some(Reply::Join(Err(JoinRefused { code, member_id }))) => refused(*code, member_id),
-            _ => refused(ErrorCode::NotCoordinator, &member_id),
+            Some(Reply::Join(Ok(joined))) => joined_response(joined, respond),
+            Some(Reply::Join(Err(JoinRefused { code, member_id }))) => {
+                refused(*code, member_id, respond)
+            }
+            _ => refused(ErrorCode::NotCoordinator, &member_id, respond),
         };
         response.encode(w, version);
     })
 }
 
-fn joined_response(joined: &Joined) -> JoinGroupResponse<'_> {
+fn joined_response(joined: &Joined, respond: Respond) -> JoinGroupResponse<'_> {
     let members = joined.members.iter().map(|member| JoinGroupResponseMember {
         member_id: Cow::Borrowed(&*member.member_id),
         group_instance_id: member.instance_id.as_deref().map(Cow::Borrowed),
@@ -69,16 +77,18 @@ fn joined_response(joined: &Joined) -> JoinGroupResponse<'_> {
         skip_assignment: joined.skip_assignment,
         member_id: Cow::Borrowed(&*joined.member_id),
         members: members.collect(),
+        throttle_time_ms: respond.throttle_time_ms(),
         ..Default::default()
     }
 }
 
-fn refused(code: ErrorCode, member_id: &str) -> JoinGroupResponse<'_> {
+fn refused(code: ErrorCode, member_id: &str, respond: Respond) -> JoinGroupResponse<'_> {
     JoinGroupResponse {
         error_code: code.code(),
         // Null, or "" before v7 (E92).
         protocol_name: None,
         member_id: Cow::Borrowed(member_id),
+        throttle_time_ms: respond.throttle_time_ms(),
         ..Default::default()
     }
 }

@@ -1,7 +1,8 @@
 //! LeaveGroup (key 13): says goodbye, or lets an administrator say it for others (E102).
 //! v1 throttle time · v3 many members, instance ids (KIP-345) · v4 flexible · v5 reason (KIP-800)
 
-use crate::groups::{self, Groups};
+use crate::groups::{self, Answer, Groups};
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Leave, Leaver};
@@ -18,6 +19,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let respond = request.respond();
     let members = if version < 3 {
         vec![Leaver {
             member_id: (&*asked.member_id).into(),
@@ -32,10 +34,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let group = (&*asked.group_id).into();
     let command = Command::Leave(Leave { group, members });
-    let answer = Groups::call(request.shared, &asked.group_id, command);
-    groups::respond(request.respond(), answer, |reply, w, version| {
+    let answer = match request.check(Operation::Read, Resource::Group(&asked.group_id)) {
+        Ok(()) => Groups::call(request.shared, &asked.group_id, command),
+        Err(code) => Answer::Now(Reply::Leave(Err(code))),
+    };
+    groups::respond(respond, answer, move |reply, w, version| {
         let refused = |code: ErrorCode| LeaveGroupResponse {
             error_code: code.code(),
+            throttle_time_ms: respond.throttle_time_ms(),
             ..Default::default()
         };
         let response = match &reply {
@@ -44,6 +50,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             }
             Some(Reply::Leave(Ok(left))) => LeaveGroupResponse {
                 members: left.iter().map(member).collect(),
+                throttle_time_ms: respond.throttle_time_ms(),
                 ..Default::default()
             },
             Some(Reply::Leave(Err(code))) => refused(*code),

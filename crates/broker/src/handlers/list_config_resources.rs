@@ -3,6 +3,7 @@
 
 use crate::alter::kind;
 use crate::config::NamedResource;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -32,6 +33,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
         (_, []) => &KINDS,
         (_, types) => types,
     };
+    if let Err(code) = request.check(Operation::DescribeConfigs, Resource::Cluster) {
+        let response = ListConfigResourcesResponse {
+            error_code: code.code(),
+            ..Default::default()
+        };
+        return request.reply(|w| response.encode(w, version));
+    }
     let response = match wanted.iter().all(|kind| KINDS.contains(kind)) {
         true => ListConfigResourcesResponse {
             config_resources: KINDS

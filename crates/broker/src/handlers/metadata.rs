@@ -3,13 +3,17 @@
 //! v12 lookup by topic id · v13 top-level error
 
 use super::metadata_all;
+use crate::authorize::OPERATIONS_UNASKED;
+use crate::broker::Shared;
 use crate::handlers::create_topics;
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use crate::storage::Partition;
+use crate::topics::TopicRef;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
+use rustka_core::names::validate_topic_name;
+use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -17,14 +21,6 @@ use rustka_wire::metadata_response::{
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Bits of the operations Kafka knows for a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
-pub const TOPIC_OPERATIONS: i32 =
-    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
-/// Bits of the operations on the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
-pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
-/// Operations were not asked for.
-pub const OPERATIONS_UNASKED: i32 = i32::MIN;
 
 /// Answers from the catalog; a topic that is named, unknown and may be created is created first.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -34,20 +30,18 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let topic_operations = if asked.include_topic_authorized_operations {
-        TOPIC_OPERATIONS
-    } else {
-        OPERATIONS_UNASKED
+    let wanted = Wanted {
+        operations: asked.include_topic_authorized_operations,
+        creation: (version < 4 || asked.allow_auto_topic_creation)
+            && shared.config.fixed().auto_create_topics,
     };
-    let may_create = (version < 4 || asked.allow_auto_topic_creation)
-        && shared.config.fixed().auto_create_topics;
     // Version 0 has no null: an empty list means all.
     let named = match &asked.topics {
         Some(named) if !named.is_empty() || version > 0 => Some(named),
         _ => None,
     };
     // Everything there is, with nobody to be asked.
-    let is_direct = named.is_none() && shared.hooks.authorizer.is_none();
+    let is_direct = named.is_none() && request.may_do_everything();
     let topics: Vec<MetadataResponseTopic<'_>> = match named {
         None if is_direct => Vec::new(),
         None => shared
@@ -55,7 +49,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
             .all()
             .iter()
             .filter(|topic| request.may(Operation::Describe, Resource::Topic(&topic.name)))
-            .map(|topic| known(topic, shared.node_id, topic_operations))
+            .map(|topic| {
+                let operations = wanted.operations_on(&request, &topic.name);
+                known(topic, shared.node_id, operations)
+            })
             .collect(),
         Some(named) => {
             if let Some(code) = misnamed(named, version) {
@@ -68,15 +65,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
             for topic in named {
                 let name = topic.name.as_deref().unwrap_or_default();
                 if by_id != topic.topic_id.is_zero() && seen.insert((topic.topic_id, name)) {
-                    topics.push(if !by_id {
-                        by_name(&request, name, may_create, topic_operations)
-                    } else if let Some(view) = shared.topics.by_id(topic.topic_id).filter(|view| {
-                        // A name that the client may not know is not told by id either.
-                        request.may(Operation::Describe, Resource::Topic(&view.name))
-                    }) {
-                        known(&view, shared.node_id, topic_operations)
-                    } else {
-                        unknown(ErrorCode::UnknownTopicId, None, topic.topic_id)
+                    topics.push(match by_id {
+                        true => find_by_id(&request, topic.topic_id, &wanted),
+                        false => find_by_name(&request, name, &wanted),
                     });
                 }
             }
@@ -99,10 +90,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
         controller_id: shared.node_id,
         topics,
         throttle_time_ms: request.throttle_time_ms(),
-        cluster_authorized_operations: if asked.include_cluster_authorized_operations {
-            CLUSTER_OPERATIONS
-        } else {
-            OPERATIONS_UNASKED
+        cluster_authorized_operations: match asked.include_cluster_authorized_operations {
+            true => cluster_operations(&request),
+            false => OPERATIONS_UNASKED,
         },
         ..Default::default()
     };
@@ -116,7 +106,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 &response,
                 &catalog,
                 shared.node_id,
-                topic_operations,
+                wanted.operations_on(&request, ""),
             );
         }
     })
@@ -148,47 +138,88 @@ fn refused(request: &Request<'_>, named: &[MetadataRequestTopic<'_>], code: Erro
     request.reply(|w| response.encode(w, request.header.version))
 }
 
-fn by_name<'n>(
+/// What a request wants for each topic.
+struct Wanted {
+    /// To know what the client may do to it.
+    operations: bool,
+    /// That it be created if it is not there.
+    creation: bool,
+}
+
+impl Wanted {
+    fn operations_on(&self, request: &Request<'_>, topic: &str) -> i32 {
+        match self.operations {
+            true => request.operations(Resource::Topic(topic)),
+            false => OPERATIONS_UNASKED,
+        }
+    }
+}
+
+/// What the client may do to the cluster; nothing is told to whoever may not know the cluster.
+pub fn cluster_operations(request: &Request<'_>) -> i32 {
+    match request.may(Operation::Describe, Resource::Cluster) {
+        true => request.operations(Resource::Cluster),
+        false => 0,
+    }
+}
+
+fn find_by_id(request: &Request<'_>, id: Uuid, wanted: &Wanted) -> MetadataResponseTopic<'static> {
+    let Some(view) = request.shared.topics.by_id(id) else {
+        return unknown(ErrorCode::UnknownTopicId, None, id);
+    };
+    // An id is no secret, the name it stands for is.
+    if let Err(code) = request.check(Operation::Describe, Resource::Topic(&view.name)) {
+        return unknown(code, None, id);
+    }
+    let operations = wanted.operations_on(request, &view.name);
+    known(&view, request.shared.node_id, operations)
+}
+
+fn find_by_name<'n>(
     request: &Request<'_>,
     name: &'n str,
-    may_create: bool,
-    operations: i32,
+    wanted: &Wanted,
 ) -> MetadataResponseTopic<'n> {
-    let shared = request.shared;
+    let (shared, topic) = (request.shared, Resource::Topic(name));
     // As if it were not there, whether it is or not.
-    if !request.may(Operation::Describe, Resource::Topic(name)) {
-        return unknown(
-            ErrorCode::TopicAuthorizationFailed,
-            Some(name),
-            Default::default(),
-        );
+    if let Err(code) = request.check(Operation::Describe, topic) {
+        return unknown(code, Some(name), Uuid::ZERO);
     }
     if let Some(view) = shared.topics.by_name(name) {
-        return known(&view, shared.node_id, operations);
+        return known(&view, shared.node_id, wanted.operations_on(request, name));
     }
-    if let Err(refusal) = rustka_core::names::validate_topic_name(name) {
-        return unknown(refusal.code, Some(name), Default::default());
+    if wanted.creation
+        && !request.may(Operation::Create, Resource::Cluster)
+        && let Err(code) = request.check(Operation::Create, topic)
+    {
+        return unknown(code, Some(name), Uuid::ZERO);
     }
+    match create_if_wanted(shared, name, wanted) {
+        Ok(view) => known(&view, shared.node_id, wanted.operations_on(request, name)),
+        Err(code) => MetadataResponseTopic {
+            topic_authorized_operations: wanted.operations_on(request, name),
+            ..unknown(code, Some(name), Uuid::ZERO)
+        },
+    }
+}
+
+fn create_if_wanted(shared: &Shared, name: &str, wanted: &Wanted) -> Result<TopicRef, ErrorCode> {
+    validate_topic_name(name).map_err(|refusal| refusal.code)?;
+    let now_ms = shared.clock.monotonic_ms();
     // Names cost nothing, topics do: whoever makes up too many is told to ask again.
-    if may_create && shared.auto_creations.allows(shared.clock.monotonic_ms()) {
-        if let Err(refusal) = create_topics::auto_create(shared, name) {
-            return unknown(refusal.code, Some(name), Default::default());
-        }
+    if wanted.creation && shared.auto_creations.allows(now_ms) {
+        create_topics::auto_create(shared, name).map_err(|refusal| refusal.code)?;
         if let (Some(view), false) = (shared.topics.by_name(name), shared.strict) {
-            return known(&view, shared.node_id, operations);
+            return Ok(view);
         }
     }
-    unknown(
-        ErrorCode::UnknownTopicOrPartition,
-        Some(name),
-        Default::default(),
-    )
+    Err(ErrorCode::UnknownTopicOrPartition)
 }
 
 fn unknown<'n>(
     code: ErrorCode,
     name: Option<&'n str>,
-    topic_id: rustka_wire::codec::Uuid,
+    topic_id: Uuid,
 ) -> MetadataResponseTopic<'n> {
     MetadataResponseTopic {
         error_code: code.code(),

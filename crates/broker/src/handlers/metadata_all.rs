@@ -109,9 +109,10 @@ fn encode_topic(
 
 #[cfg(test)]
 mod tests {
-    use super::super::metadata::{TOPIC_OPERATIONS, known};
+    use super::super::metadata::known;
     use super::*;
     use crate::Broker;
+    use crate::authorize::all_topic_operations;
     use crate::handlers::create_topics::auto_create;
     use std::borrow::Cow;
 
@@ -123,7 +124,7 @@ mod tests {
             .config("num.partitions", "3")
             .start()
             .unwrap();
-        let shared = broker.shared();
+        let (shared, operations) = (broker.shared(), all_topic_operations());
         for name in ["b", "a-longer-name", "c"] {
             auto_create(shared, name).unwrap();
         }
@@ -140,13 +141,13 @@ mod tests {
                 &head,
                 &shared.topics.read(),
                 1,
-                TOPIC_OPERATIONS,
+                operations,
             );
             let topics = shared
                 .topics
                 .all()
                 .iter()
-                .map(|topic| known(topic, 1, TOPIC_OPERATIONS))
+                .map(|topic| known(topic, 1, operations))
                 .collect();
             let mut generated = Writer::default();
             MetadataResponse { topics, ..head }.encode(&mut generated, version);

@@ -3,7 +3,9 @@
 //! v9 GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids
 
 use crate::groups::{self, Answer, Groups};
-use crate::request::{Outcome, Request};
+use crate::hooks::{Operation, Resource};
+use crate::request::{Outcome, Request, Respond};
+use crate::topics::TopicRef;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};
 use rustka_core::group::effects::{Reply, TopicResults};
@@ -24,53 +26,61 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let respond = request.respond();
+    if let Err(code) = request.check(Operation::Read, Resource::Group(&asked.group_id)) {
+        let all = asked.topics.iter().map(|topic| refused(topic, code));
+        return request.reply(|w| encode(w, respond, all.collect(), Vec::new()));
+    }
     let mut unknown: Vec<TopicResults> = Vec::new();
     let mut topics = Vec::with_capacity(asked.topics.len());
-    {
+    let found: Vec<Option<TopicRef>> = {
         let catalog = request.shared.topics.read();
-        for topic in &asked.topics {
-            let found = if version >= IDS_FROM {
-                catalog.by_id(topic.topic_id)
-            } else {
-                catalog.by_name(&topic.name)
-            };
-            let Some(found) = found else {
-                unknown.push(refused(topic, version));
+        let find = |topic: &OffsetCommitRequestTopic<'_>| match version {
+            IDS_FROM.. => catalog.by_id(topic.topic_id).cloned(),
+            _ => catalog.by_name(&topic.name).cloned(),
+        };
+        asked.topics.iter().map(find).collect()
+    };
+    for (topic, found) in asked.topics.iter().zip(&found) {
+        let found = match check(&request, topic, found.as_ref()) {
+            Ok(found) => found,
+            Err(code) => {
+                unknown.push(refused(topic, code));
                 continue;
-            };
-            let mut known = CommitTopic {
+            }
+        };
+        let mut known = CommitTopic {
+            topic: found.name.clone(),
+            topic_id: found.id.0,
+            partitions: Vec::with_capacity(topic.partitions.len()),
+        };
+        let mut missing = Vec::new();
+        for partition in &topic.partitions {
+            let index = partition.partition_index;
+            if found.partition(index).is_none() {
+                missing.push((index, ErrorCode::UnknownTopicOrPartition));
+                continue;
+            }
+            known.partitions.push(CommitPartition {
+                partition: index,
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.as_deref().unwrap_or("").into(),
+            });
+        }
+        if !missing.is_empty() {
+            unknown.push(TopicResults {
                 topic: found.name.clone(),
                 topic_id: found.id.0,
-                partitions: Vec::with_capacity(topic.partitions.len()),
-            };
-            let mut missing = Vec::new();
-            for partition in &topic.partitions {
-                let index = partition.partition_index;
-                if found.partition(index).is_none() {
-                    missing.push((index, ErrorCode::UnknownTopicOrPartition));
-                    continue;
-                }
-                known.partitions.push(CommitPartition {
-                    partition: index,
-                    offset: partition.committed_offset,
-                    leader_epoch: partition.committed_leader_epoch,
-                    metadata: partition.committed_metadata.as_deref().unwrap_or("").into(),
-                });
-            }
-            if !missing.is_empty() {
-                unknown.push(TopicResults {
-                    topic: found.name.clone(),
-                    topic_id: found.id.0,
-                    partitions: missing,
-                });
-            }
-            if !known.partitions.is_empty() {
-                topics.push(known);
-            }
+                partitions: missing,
+            });
+        }
+        if !known.partitions.is_empty() {
+            topics.push(known);
         }
     }
     if topics.is_empty() {
-        return request.reply(|w| encode(w, version, unknown, Vec::new()));
+        return request.reply(|w| encode(w, respond, unknown, Vec::new()));
     }
     let commit = OffsetCommit {
         group: (&*asked.group_id).into(),
@@ -87,49 +97,53 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Command::OffsetCommit(commit),
     ) {
         Answer::Now(Reply::OffsetCommit(results)) => {
-            request.reply(|w| encode(w, version, unknown, results))
+            request.reply(|w| encode(w, respond, unknown, results))
         }
         answer => {
             // Only who has to wait keeps a copy of what was asked.
             let asked = asked.into_owned();
-            groups::respond(request.respond(), answer, move |reply, w, version| {
+            groups::respond(respond, answer, move |reply, w, _| {
                 let results = match reply {
                     Some(Reply::OffsetCommit(results)) => results,
                     _ => {
                         unknown.clear();
-                        let not_here = asked.topics.iter().map(|topic| TopicResults {
-                            partitions: codes(topic, ErrorCode::NotCoordinator),
-                            ..refused(topic, version)
-                        });
-                        not_here.collect()
+                        let code = ErrorCode::NotCoordinator;
+                        let topics = asked.topics.iter();
+                        topics.map(|topic| refused(topic, code)).collect()
                     }
                 };
-                encode(w, version, unknown, results);
+                encode(w, respond, unknown, results);
             })
         }
     }
 }
 
-fn codes(topic: &OffsetCommitRequestTopic<'_>, code: ErrorCode) -> Vec<(i32, ErrorCode)> {
-    let partitions = topic.partitions.iter();
-    partitions.map(|at| (at.partition_index, code)).collect()
+/// The topic that a request names, if it is there and the client may read it.
+fn check<'t>(
+    request: &Request<'_>,
+    topic: &OffsetCommitRequestTopic<'_>,
+    found: Option<&'t TopicRef>,
+) -> Result<&'t TopicRef, ErrorCode> {
+    if request.header.version >= IDS_FROM {
+        let found = found.ok_or(ErrorCode::UnknownTopicId)?;
+        request.check(Operation::Read, Resource::Topic(&found.name))?;
+        return Ok(found);
+    }
+    request.check(Operation::Read, Resource::Topic(&topic.name))?;
+    found.ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
-fn refused(topic: &OffsetCommitRequestTopic<'_>, version: i16) -> TopicResults {
-    let code = if version >= IDS_FROM {
-        ErrorCode::UnknownTopicId
-    } else {
-        ErrorCode::UnknownTopicOrPartition
-    };
+fn refused(topic: &OffsetCommitRequestTopic<'_>, code: ErrorCode) -> TopicResults {
+    let partitions = topic.partitions.iter();
     TopicResults {
         topic: (&*topic.name).into(),
         topic_id: topic.topic_id.0,
-        partitions: codes(topic, code),
+        partitions: partitions.map(|at| (at.partition_index, code)).collect(),
     }
 }
 
 /// Partitions of one topic stand together, whatever became of them.
-fn encode(w: &mut Writer, version: i16, mut first: Vec<TopicResults>, rest: Vec<TopicResults>) {
+fn encode(w: &mut Writer, respond: Respond, mut first: Vec<TopicResults>, rest: Vec<TopicResults>) {
     let is_same = |one: &TopicResults, other: &TopicResults| {
         one.topic_id == other.topic_id && one.topic == other.topic
     };
@@ -154,7 +168,7 @@ fn encode(w: &mut Writer, version: i16, mut first: Vec<TopicResults>, rest: Vec<
     });
     let response = OffsetCommitResponse {
         topics: topics.collect(),
-        ..Default::default()
+        throttle_time_ms: respond.throttle_time_ms(),
     };
-    response.encode(w, version);
+    response.encode(w, respond.version());
 }

@@ -1,7 +1,8 @@
 //! OffsetDelete (key 47): forgets committed offsets that no member uses (KIP-496, E111).
 
 use crate::groups::{self, Groups};
-use crate::request::{Outcome, Request};
+use crate::hooks::{Operation, Resource};
+use crate::request::{Outcome, Request, Respond};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, OffsetDelete, TopicPartitions};
 use rustka_core::group::effects::{Reply, TopicResults};
@@ -19,41 +20,51 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let respond = request.respond();
+    if let Err(code) = request.check(Operation::Delete, Resource::Group(&asked.group_id)) {
+        return request.reply(|w| encode(w, respond, Err(code)));
+    }
     let mut unknown: Vec<TopicResults> = Vec::new();
     let mut topics: Vec<TopicPartitions> = Vec::new();
-    {
-        let catalog = request.shared.topics.read();
-        for topic in &asked.topics {
-            let found = catalog.by_name(&topic.name);
-            let asked = topic.partitions.iter().map(|at| at.partition_index);
-            let (known, missing): (Vec<i32>, Vec<i32>) =
-                asked.partition(|at| found.is_some_and(|found| found.partition(*at).is_some()));
-            let name = found.map_or_else(|| (&*topic.name).into(), |found| found.name.clone());
-            let topic_id = found.map_or(Default::default(), |found| found.id.0);
-            if !missing.is_empty() {
-                let code = ErrorCode::UnknownTopicOrPartition;
-                unknown.push(TopicResults {
-                    topic: std::sync::Arc::clone(&name),
-                    topic_id,
-                    partitions: missing.into_iter().map(|at| (at, code)).collect(),
-                });
+    for topic in &asked.topics {
+        let found = match request.check(Operation::Read, Resource::Topic(&topic.name)) {
+            Ok(()) => {
+                let found = request.shared.topics.by_name(&topic.name);
+                found.ok_or(ErrorCode::UnknownTopicOrPartition)
             }
-            if !known.is_empty() {
-                topics.push(TopicPartitions {
-                    topic: name,
-                    topic_id,
-                    partitions: known,
-                });
-            }
+            Err(code) => Err(code),
+        };
+        let code = found.as_ref().err().copied();
+        let code = code.unwrap_or(ErrorCode::UnknownTopicOrPartition);
+        let found = found.ok();
+        let asked = topic.partitions.iter().map(|at| at.partition_index);
+        let (known, missing): (Vec<i32>, Vec<i32>) = asked.partition(|at| {
+            let found = found.as_ref();
+            found.is_some_and(|found| found.partition(*at).is_some())
+        });
+        let (name, topic_id) = match &found {
+            Some(found) => (found.name.clone(), found.id.0),
+            None => ((&*topic.name).into(), Default::default()),
+        };
+        if !missing.is_empty() {
+            unknown.push(TopicResults {
+                topic: std::sync::Arc::clone(&name),
+                topic_id,
+                partitions: missing.into_iter().map(|at| (at, code)).collect(),
+            });
         }
-    }
-    if topics.is_empty() {
-        return request.reply(|w| encode(w, version, Ok(unknown)));
+        if !known.is_empty() {
+            topics.push(TopicPartitions {
+                topic: name,
+                topic_id,
+                partitions: known,
+            });
+        }
     }
     let group = (&*asked.group_id).into();
     let command = Command::OffsetDelete(OffsetDelete { group, topics });
     let answer = Groups::call(request.shared, &asked.group_id, command);
-    groups::respond(request.respond(), answer, move |reply, w, version| {
+    groups::respond(respond, answer, move |reply, w, _| {
         let results = match reply {
             Some(Reply::OffsetDelete(result)) => result,
             _ => Err(ErrorCode::NotCoordinator),
@@ -70,11 +81,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
             }
             all
         });
-        encode(w, version, results);
+        encode(w, respond, results);
     })
 }
 
-fn encode(w: &mut Writer, version: i16, results: Result<Vec<TopicResults>, ErrorCode>) {
+fn encode(w: &mut Writer, respond: Respond, results: Result<Vec<TopicResults>, ErrorCode>) {
     let (error_code, results) = match results {
         Ok(results) => (0, results),
         Err(code) => (code.code(), Vec::new()),
@@ -93,7 +104,7 @@ fn encode(w: &mut Writer, version: i16, results: Result<Vec<TopicResults>, Error
     let response = OffsetDeleteResponse {
         error_code,
         topics: topics.collect(),
-        ..Default::default()
+        throttle_time_ms: respond.throttle_time_ms(),
     };
-    response.encode(w, version);
+    response.encode(w, respond.version());
 }

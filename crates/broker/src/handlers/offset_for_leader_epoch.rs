@@ -1,7 +1,7 @@
 //! OffsetForLeaderEpoch (key 23): where a leader epoch ended (E49b).
 //! v2 current leader epoch · v3 replica id · v4 flexible
 
-use crate::hooks::Operation;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -22,13 +22,17 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let topics = asked.topics.iter().map(|topic| OffsetForLeaderTopicResult {
-        topic: Cow::Borrowed(&topic.topic),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| end_offset(&request, &topic.topic, partition))
-            .collect(),
+    let is_broker = request.may(Operation::ClusterAction, Resource::Cluster);
+    let topics = asked.topics.iter().map(|topic| {
+        let name = &*topic.topic;
+        let denied = !is_broker && !request.may(Operation::Describe, Resource::Topic(name));
+        let partitions = topic.partitions.iter();
+        OffsetForLeaderTopicResult {
+            topic: Cow::Borrowed(name),
+            partitions: partitions
+                .map(|partition| end_offset(&request, name, partition, denied))
+                .collect(),
+        }
     });
     let response = OffsetForLeaderEpochResponse {
         topics: topics.collect(),
@@ -41,9 +45,12 @@ fn end_offset(
     request: &Request<'_>,
     topic: &str,
     asked: &OffsetForLeaderPartition,
+    denied: bool,
 ) -> EpochEndOffset {
     let result = || -> Result<(i32, i64), Refusal> {
-        request.check_topic(Operation::Describe, topic)?;
+        if denied {
+            return Err(ErrorCode::TopicAuthorizationFailed.into());
+        }
         let partition = request
             .shared
             .partition(topic, asked.partition)

@@ -43,7 +43,7 @@ struct Plan {
     acks: i16,
     /// When acks=all is given up on.
     deadline_ms: i64,
-    has_transactional_id: bool,
+    transactional_id: Option<Box<str>>,
     admin: bool,
     topics: Vec<TopicPlan>,
 }
@@ -57,10 +57,11 @@ struct TopicPlan {
 
 /// Validates and appends. Batches that have to be inflated at length go to the work pool.
 pub fn handle(mut request: Request<'_>) -> Outcome {
-    let plan = match plan(&request) {
+    let mut plan = match plan(&request) {
         Ok(plan) => plan,
         Err(outcome) => return outcome,
     };
+    authorize(&request, &mut plan);
     let respond = request.respond();
     if long(&request, &plan) {
         let shared = request.shared.clone();
@@ -97,7 +98,7 @@ fn plan(request: &Request<'_>) -> Result<Plan, Outcome> {
     let topics = asked.topic_data.iter().map(|topic| TopicPlan {
         name: topic.name.to_string(),
         id: topic.topic_id,
-        denied: is_denied(request, &topic.name, topic.topic_id),
+        denied: false,
         partitions: topic
             .partition_data
             .iter()
@@ -115,23 +116,44 @@ fn plan(request: &Request<'_>) -> Result<Plan, Outcome> {
         deadline_ms: request
             .received_ms
             .saturating_add(i64::from(asked.timeout_ms.max(0))),
-        has_transactional_id: asked.transactional_id.is_some(),
+        transactional_id: asked.transactional_id.as_deref().map(Box::from),
         admin: request.client_id() == ADMIN_CLIENT,
         topics: topics.collect(),
     })
 }
 
+fn has_transactional_batch(plan: &Plan, frame: &[u8]) -> bool {
+    let partitions = plan.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut ranges = partitions.filter_map(|(_, range)| range.clone());
+    ranges.any(|range| {
+        BatchHeader::parse(&frame[range]).is_ok_and(|header| header.is_transactional())
+    })
+}
+
+/// Marks what the client may not write. Who may not use a transactional id has none.
+fn authorize(request: &Request<'_>, plan: &mut Plan) {
+    if request.may_do_everything() {
+        return;
+    }
+    if has_transactional_batch(plan, request.frame.bytes()) {
+        let id = plan.transactional_id.as_deref();
+        if !id.is_some_and(|id| request.may(Operation::Write, Resource::TransactionalId(id))) {
+            plan.transactional_id = None;
+            return;
+        }
+    }
+    for topic in &mut plan.topics {
+        topic.denied = is_denied(request, &topic.name, topic.id);
+    }
+}
+
 /// Whether the client may not write to the topic it names in either way.
 fn is_denied(request: &Request<'_>, name: &str, id: Uuid) -> bool {
-    if request.shared.hooks.authorizer.is_none() {
-        return false;
+    if request.header.version < 13 {
+        return !request.may(Operation::Write, Resource::Topic(name));
     }
-    let named = request
-        .shared
-        .topics
-        .named(request.header.version >= 13, name, id);
-    let name = named.as_ref().map_or(name, |topic| &topic.name);
-    !request.may(Operation::Write, Resource::Topic(name))
+    let known = request.shared.topics.by_id(id);
+    known.is_some_and(|topic| !request.may(Operation::Write, Resource::Topic(&topic.name)))
 }
 
 fn long(request: &Request<'_>, plan: &Plan) -> bool {
@@ -347,19 +369,8 @@ fn encode(plan: &Plan, answers: Vec<Vec<PartitionAnswer>>, respond: Respond) -> 
 
 /// Errors that concern every partition: acks (E50), transactional records without an id (E68).
 fn whole_request_error(plan: &Plan, bytes: &mut Bytes<'_>) -> Option<ErrorCode> {
-    if !plan.has_transactional_id {
-        let frame = bytes.get();
-        let ranges = plan
-            .topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .filter_map(|(_, range)| range.clone());
-        let transactional = |range: Range<usize>| {
-            BatchHeader::parse(&frame[range]).is_ok_and(|header| header.is_transactional())
-        };
-        if ranges.into_iter().any(transactional) {
-            return Some(ErrorCode::TransactionalIdAuthorizationFailed);
-        }
+    if plan.transactional_id.is_none() && has_transactional_batch(plan, bytes.get()) {
+        return Some(ErrorCode::TransactionalIdAuthorizationFailed);
     }
     (!(-1..=1).contains(&plan.acks)).then_some(ErrorCode::InvalidRequiredAcks)
 }

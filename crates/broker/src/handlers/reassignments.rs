@@ -2,7 +2,9 @@
 //! be assigned to where they are, and nothing ever moves (KIP-455).
 //! AlterPartitionReassignments v1 whether the replication factor may change (KIP-860)
 
+use crate::authorize::denied;
 use crate::broker::Shared;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::alter_partition_reassignments_request::{
@@ -25,6 +27,8 @@ pub fn alter(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
+    let may = request.check(Operation::Alter, Resource::Cluster);
+    let may = may.map_err(denied);
     let responses: Vec<_> = asked
         .topics
         .iter()
@@ -34,7 +38,9 @@ pub fn alter(request: Request<'_>) -> Outcome {
                 .partitions
                 .iter()
                 .map(|partition| {
-                    let refusal = reassign(shared, &topic.name, partition).err();
+                    let moved = may.clone();
+                    let moved = moved.and_then(|()| reassign(shared, &topic.name, partition));
+                    let refusal = moved.err();
                     let (code, message) = match refusal {
                         Some(refusal) => (refusal.code, refusal.message),
                         None => (ErrorCode::None, None),
@@ -50,11 +56,18 @@ pub fn alter(request: Request<'_>) -> Outcome {
         .collect();
     // An empty request is answered before it is looked at.
     let is_empty = responses.is_empty();
+    let (error_code, error_message) = match may {
+        Ok(()) => (0, is_empty.then_some(Cow::Borrowed(""))),
+        Err(refusal) => (refusal.code.code(), refusal.message),
+    };
     let response = AlterPartitionReassignmentsResponse {
-        allow_replication_factor_change: asked.allow_replication_factor_change || is_empty,
-        error_message: is_empty.then_some(Cow::Borrowed("")),
+        allow_replication_factor_change: asked.allow_replication_factor_change
+            || is_empty
+            || error_code != 0,
+        error_code,
+        error_message,
         responses,
-        ..Default::default()
+        throttle_time_ms: request.throttle_time_ms(),
     };
     request.reply(|w| response.encode(w, version))
 }
@@ -93,8 +106,15 @@ pub fn list(request: Request<'_>) -> Outcome {
     if let Err(error) = ListPartitionReassignmentsRequest::decode(&mut reader, version) {
         return error.into();
     }
+    let may = request.check(Operation::Describe, Resource::Cluster);
+    let (error_code, error_message) = match may.map_err(denied) {
+        Ok(()) => (0, None),
+        Err(refusal) => (refusal.code.code(), refusal.message),
+    };
     let response = ListPartitionReassignmentsResponse {
-        error_message: None,
+        error_code,
+        error_message,
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

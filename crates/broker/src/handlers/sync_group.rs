@@ -2,6 +2,7 @@
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible · v5 protocol type and name (KIP-559)
 
 use crate::groups::{self, Answer, Groups};
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Sync};
@@ -18,9 +19,12 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    let respond = request.respond();
     let names_protocol = asked.protocol_type.is_some() && asked.protocol_name.is_some();
     let answer = if version >= 5 && !names_protocol {
         Answer::Now(Reply::Sync(Err(ErrorCode::InconsistentGroupProtocol)))
+    } else if let Err(code) = request.check(Operation::Read, Resource::Group(&asked.group_id)) {
+        Answer::Now(Reply::Sync(Err(code)))
     } else {
         let assignments = asked.assignments.iter().map(|share| {
             let member_id = (&*share.member_id).into();
@@ -37,9 +41,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
         };
         Groups::call(request.shared, &asked.group_id, Command::Sync(sync))
     };
-    groups::respond(request.respond(), answer, |reply, w, version| {
+    groups::respond(respond, answer, move |reply, w, version| {
         let refused = |code: ErrorCode| SyncGroupResponse {
             error_code: code.code(),
+            throttle_time_ms: respond.throttle_time_ms(),
             ..Default::default()
         };
         let response = match &reply {
@@ -47,6 +52,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 protocol_type: share.protocol_type.as_deref().map(Cow::Borrowed),
                 protocol_name: share.protocol_name.as_deref().map(Cow::Borrowed),
                 assignment: Cow::Borrowed(&*share.assignment),
+                throttle_time_ms: respond.throttle_time_ms(),
                 ..Default::default()
             },
             Some(Reply::Sync(Err(code))) => refused(*code),

@@ -2,6 +2,7 @@
 //! somebody has subscribed to any; what arrives is checked and counted.
 
 use crate::connection::Peer;
+use crate::hooks::Software;
 use crate::random;
 use crate::request::{Outcome, Request};
 use rustka_core::compression::{Codec, decompress};
@@ -124,19 +125,15 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
 
 /// What a subscription may select clients by.
 fn known<'a>(selector: &str, id: Uuid, client_id: &'a str, peer: &Peer) -> Cow<'a, str> {
-    let software = |part: fn(&(String, String)) -> &String| {
-        let software = lock(&peer.software);
-        Cow::Owned(
-            software
-                .as_ref()
-                .map_or_else(|| "unknown".to_owned(), |s| part(s).clone()),
-        )
+    let software = |part: fn(&Software) -> &String| {
+        let software = peer.software();
+        Cow::Owned(software.map_or_else(|| "unknown".to_owned(), |known| part(&known).clone()))
     };
     match selector {
         "client_id" => Cow::Borrowed(client_id),
         "client_instance_id" => Cow::Owned(id.to_string()),
-        "client_software_name" => software(|software| &software.0),
-        "client_software_version" => software(|software| &software.1),
+        "client_software_name" => software(|software| &software.name),
+        "client_software_version" => software(|software| &software.version),
         "client_source_address" => Cow::Owned(peer.address.ip().to_string()),
         "client_source_port" => Cow::Owned(peer.address.port().to_string()),
         _ => Cow::Borrowed(""),

@@ -1,5 +1,7 @@
 //! UnregisterBroker (key 64): taking a broker that is gone out of the cluster (KIP-500). The one that answers is here.
 
+use crate::authorize::denied;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -14,6 +16,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
+        let response = UnregisterBrokerResponse {
+            error_code: code.code(),
+            error_message: denied(code).message,
+            throttle_time_ms: request.throttle_time_ms(),
+        };
+        return request.reply(|w| response.encode(w, version));
+    }
     let id = asked.broker_id;
     let (code, message) = match id == request.shared.node_id {
         true => (

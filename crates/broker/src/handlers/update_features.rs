@@ -2,6 +2,8 @@
 //! words (KIP-584).
 //! v1 upgrade types and validation only (KIP-778) · v2 no result per feature
 
+use crate::authorize::denied;
+use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
@@ -19,6 +21,15 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
+    if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
+        let response = UpdateFeaturesResponse {
+            error_code: code.code(),
+            error_message: denied(code).message,
+            throttle_time_ms: request.throttle_time_ms(),
+            ..Default::default()
+        };
+        return request.reply(|w| response.encode(w, version));
+    }
     let response = match asked.feature_updates.first() {
         None => UpdateFeaturesResponse {
             error_message: None,

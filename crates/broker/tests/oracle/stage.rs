@@ -1,6 +1,7 @@
 //! A broker in memory, on one thread and a clock that only moves when told, for the player to talk to.
 
 use super::common::World;
+use super::denying::Denying;
 use rustka::LogControl;
 use rustka::transport::MemoryStream;
 use rustka_oracle_player::play::{Line, Target};
@@ -49,6 +50,7 @@ impl LogControl for Levels {
 /// A broker with the recorder's configuration on one thread, so that nothing is left to chance.
 pub struct Stage {
     world: World,
+    denying: Arc<Denying>,
     runtime: Runtime,
 }
 
@@ -60,6 +62,8 @@ impl Stage {
             .max_blocking_threads(1)
             .build()
             .map_err(|e| e.to_string())?;
+        let denying = Arc::new(Denying::default());
+        let is_guarded = scenario.config().contains_key("authorizer.class.name");
         let world = {
             let _entered = runtime.enter();
             World::with(|mut options| {
@@ -77,10 +81,17 @@ impl Stage {
                 for (key, value) in scenario.config() {
                     options = options.config(key, value);
                 }
+                if is_guarded {
+                    options = options.authorizer(denying.clone());
+                }
                 options
             })
         };
-        Ok(Rc::new(Stage { world, runtime }))
+        Ok(Rc::new(Stage {
+            world,
+            denying,
+            runtime,
+        }))
     }
 
     fn settle(&self) {
@@ -117,6 +128,7 @@ impl Stage {
             now_ms: &mut || self.world.clock.now().wall_ms,
             advance: &mut |by| self.advance(by),
             settle: &mut || self.settle(),
+            asked: &mut || self.denying.take_asked(),
             idle: &mut || self.advance(Duration::from_millis(STEP_MS)),
         };
         scenario.play(schemas, run, &mut target)

@@ -1,0 +1,93 @@
+//! Every API that is served is checked against the authorizer as in Kafka.
+//!
+//! The scenarios `authorizer-*` record, of a real Kafka, what a client gets that may not do this or that, and what the
+//! authorizer was asked for it; the oracle test compares both with ours. Here is shown that they leave out no API.
+
+use rustka::apis::APIS;
+use rustka_oracle_player::scenario::Scenario;
+use rustka_wire::api::ApiKey;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// May not do anything.
+const DENIED: &str = "deny:* * *";
+/// May do everything.
+const ALLOWED: &str = "deny:";
+/// Kafka asks nothing for these: ApiVersions and what clients tell of themselves.
+const UNCHECKED: &[&str] = &["ApiVersions", "GetTelemetrySubscriptions", "PushTelemetry"];
+/// These leave out what the client may not know, without an error.
+const SILENT: &[&str] = &["DescribeCluster", "ListGroups"];
+/// The error codes of what is denied: topic, group, cluster, transactional id.
+const CODES: [i64; 4] = [29, 30, 31, 53];
+
+/// What the scenarios show of one API.
+#[derive(Default)]
+struct Shown {
+    asked: BTreeSet<String>,
+    denied_codes: BTreeSet<i64>,
+    allowed_codes: BTreeSet<i64>,
+}
+
+fn codes(value: &Value, into: &mut BTreeSet<i64>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| codes(item, into)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_i64() {
+                    Some(code) if key == "errorCode" => drop(into.insert(code)),
+                    _ => codes(value, into),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn shown() -> BTreeMap<String, Shown> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let scenarios = Scenario::all(&folder).expect("scenarios");
+    let mut all: BTreeMap<String, Shown> = BTreeMap::new();
+    let guarded = scenarios
+        .iter()
+        .filter(|scenario| scenario.name.starts_with("authorizer-"));
+    for scenario in guarded {
+        assert_eq!(scenario.config()["authorizer.class.name"], "Denying");
+        let steps = scenario.json["steps"].as_array().expect("steps");
+        for recorded in scenario.recorded().expect("recorded") {
+            for (step, outcome) in steps.iter().zip(&recorded) {
+                let Some(asked) = outcome["asked"].as_array() else {
+                    continue;
+                };
+                let api = step["api"].as_str().expect("an api");
+                let shown = all.entry(api.to_owned()).or_default();
+                let asked = asked.iter().filter_map(Value::as_str).map(str::to_owned);
+                match step["client"].as_str() {
+                    Some(DENIED) => {
+                        shown.asked.extend(asked);
+                        codes(&outcome["answer"], &mut shown.denied_codes);
+                    }
+                    Some(ALLOWED) => codes(&outcome["answer"], &mut shown.allowed_codes),
+                    _ => {}
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_api_is_checked_and_says_what_is_denied() {
+    let shown = shown();
+    for api in APIS {
+        let name = ApiKey::find(api.key).expect("a known key").name;
+        let shown = shown.get(name);
+        let shown = shown.unwrap_or_else(|| panic!("{name}: no scenario with a denied client"));
+        let says_so = CODES.iter().any(|code| shown.denied_codes.contains(code));
+        let checked = !shown.asked.is_empty();
+        assert_eq!(checked, !UNCHECKED.contains(&name), "{name} is asked for");
+        assert_eq!(says_so, checked && !SILENT.contains(&name), "{name} denies");
+        let denies_all = CODES.iter().any(|code| shown.allowed_codes.contains(code));
+        assert!(!denies_all, "{name} denies who may do everything");
+    }
+}
