@@ -45,6 +45,7 @@ pub fn replace(request: Request<'_>) -> Outcome {
                 resource_name: Cow::Borrowed(answer.name),
             })
             .collect(),
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
@@ -80,6 +81,7 @@ pub fn incremental(request: Request<'_>) -> Outcome {
                 resource_name: Cow::Borrowed(answer.name),
             })
             .collect(),
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

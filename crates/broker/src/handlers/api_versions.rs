@@ -34,6 +34,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = ApiVersionsResponse {
         error_code: error.code(),
         api_keys,
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
@@ -93,6 +94,7 @@ pub fn unsupported(request: &Request<'_>) -> Outcome {
     let response = ApiVersionsResponse {
         error_code,
         api_keys,
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w: &mut Writer| response.encode(w, 0))

@@ -77,6 +77,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     responses.extend(denied);
     let response = DeleteTopicsResponse {
         responses,
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

@@ -42,6 +42,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             error_code: code.code(),
             error_message: Some(Cow::Owned(message)),
             endpoint_type: BROKERS,
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
         None => DescribeClusterResponse {
@@ -59,6 +60,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 true => cluster_operations(&request),
                 false => OPERATIONS_UNASKED,
             },
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
     };

@@ -75,6 +75,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             usable_bytes: i64::try_from(free).unwrap_or(i64::MAX),
             ..Default::default()
         }],
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

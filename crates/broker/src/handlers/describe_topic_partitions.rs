@@ -54,6 +54,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             });
             let response = DescribeTopicPartitionsResponse {
                 topics: topics.collect(),
+                throttle_time_ms: request.throttle_time_ms(),
                 ..Default::default()
             };
             return request.reply(|w| response.encode(w, version));
@@ -93,6 +94,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             topic_name: Cow::Borrowed(&*next.topic),
             partition_index: next.partition,
         }),
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

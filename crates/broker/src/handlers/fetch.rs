@@ -102,6 +102,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
 fn failed(respond: &Respond, code: ErrorCode) -> Outcome {
     let response = FetchResponse {
         error_code: code.code(),
+        throttle_time_ms: respond.throttle_time_ms(),
         ..Default::default()
     };
     Outcome::Reply(respond.encode(&[], |w| response.encode(w, respond.version())))

@@ -30,6 +30,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let mut response = InitProducerIdResponse {
         error_code: error.code(),
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     if error == ErrorCode::None {

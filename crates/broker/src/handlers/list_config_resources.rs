@@ -36,6 +36,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     if let Err(code) = request.check(Operation::DescribeConfigs, Resource::Cluster) {
         let response = ListConfigResourcesResponse {
             error_code: code.code(),
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         };
         return request.reply(|w| response.encode(w, version));
@@ -47,10 +48,12 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 .filter(|kind| wanted.contains(kind))
                 .flat_map(|kind| resources(&request, *kind))
                 .collect(),
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
         false => ListConfigResourcesResponse {
             error_code: ErrorCode::UnsupportedVersion.code(),
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
     };

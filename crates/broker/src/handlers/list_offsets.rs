@@ -3,7 +3,7 @@
 
 use crate::broker::Shared;
 use crate::hooks::{Operation, Resource};
-use crate::request::{Outcome, Request};
+use crate::request::{Outcome, Request, Respond};
 use crate::storage::Partition;
 use rustka_core::compression::INFLATE_BYTES_MAX;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -46,14 +46,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .collect();
     let (shared, respond) = (request.shared.clone(), request.respond());
     if !long {
-        let response = answer(&shared, &asked, &denied, version);
+        let response = answer(&shared, &asked, &denied, respond);
         return request.reply(|w| response.encode(w, version));
     }
     let asked = asked.into_owned();
     Outcome::Park(Box::pin(async move {
         let work = shared.work.clone();
         let done = work.run(move || {
-            let response = answer(&shared, &asked, &denied, version);
+            let response = answer(&shared, &asked, &denied, respond);
             Outcome::Reply(respond.encode(&[], |w| response.encode(w, version)))
         });
         done.await
@@ -65,7 +65,7 @@ fn answer<'a>(
     shared: &Arc<Shared>,
     asked: &'a ListOffsetsRequest<'_>,
     denied: &[bool],
-    version: i16,
+    respond: Respond,
 ) -> ListOffsetsResponse<'a> {
     let mut times: HashMap<(&str, i32), usize> = HashMap::new();
     for topic in &asked.topics {
@@ -97,7 +97,7 @@ fn answer<'a>(
                     &topic.name,
                     partition,
                     asked.isolation_level,
-                    version,
+                    respond.version(),
                 )
             };
             let index = partition.partition_index;
@@ -125,7 +125,7 @@ fn answer<'a>(
     });
     ListOffsetsResponse {
         topics: topics.collect(),
-        ..Default::default()
+        throttle_time_ms: respond.throttle_time_ms(),
     }
 }
 

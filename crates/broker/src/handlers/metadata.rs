@@ -133,6 +133,7 @@ fn refused(request: &Request<'_>, named: &[MetadataRequestTopic<'_>], code: Erro
     let response = MetadataResponse {
         topics: topics.collect(),
         error_code: code.code(),
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, request.header.version))

@@ -56,10 +56,12 @@ pub fn get(request: Request<'_>) -> Outcome {
                 .into_iter()
                 .map(|prefix| Cow::Owned(prefix.into()))
                 .collect(),
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
         Err(refusal) => GetTelemetrySubscriptionsResponse {
             error_code: refusal.code.code(),
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
     };
@@ -78,6 +80,7 @@ pub fn push(request: Request<'_>) -> Outcome {
             Ok(()) => 0,
             Err(refusal) => refusal.code.code(),
         },
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

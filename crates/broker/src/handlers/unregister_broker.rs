@@ -38,6 +38,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = UnregisterBrokerResponse {
         error_code: code.code(),
         error_message: Some(Cow::Owned(message)),
+        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     request.reply(|w| response.encode(w, version))

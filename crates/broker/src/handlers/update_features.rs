@@ -33,6 +33,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = match asked.feature_updates.first() {
         None => UpdateFeaturesResponse {
             error_message: None,
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
         Some(update) => UpdateFeaturesResponse {
@@ -43,6 +44,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 update.feature.escape_debug().take(200).collect::<String>(),
                 why_not(update)
             ))),
+            throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         },
     };
