@@ -246,6 +246,12 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Closes the connection for a mistake of ours.
+    fn fail(&mut self, reason: &str) {
+        self.close(reason);
+        self.shared.hooks.saw(|| Event::Failed(reason));
+    }
+
     fn close(&mut self, reason: &str) {
         self.closing = true;
         let now_ms = self.shared.clock.monotonic_ms();
@@ -307,7 +313,7 @@ impl<T: Transport> Connection<T> {
                     }
                     Err(_) => {
                         self.later.clear();
-                        self.close("a write failed unexpectedly; this is a bug in Rustka");
+                        self.fail("a write failed unexpectedly; this is a bug in Rustka");
                     }
                 }
             } else if let Some(Behind::Complete(reply)) = self.later.pop_front() {
@@ -351,7 +357,7 @@ impl<T: Transport> Connection<T> {
                     self.mute(mute_ms);
                 }
             }
-            Err(_) => self.close("a request failed unexpectedly; this is a bug in Rustka"),
+            Err(_) => self.fail("a request failed unexpectedly; this is a bug in Rustka"),
         }
     }
 
@@ -493,7 +499,7 @@ impl<T: Transport> Connection<T> {
             }
             Err(_) => {
                 self.parked = None;
-                self.close("a waiting request failed unexpectedly; this is a bug in Rustka");
+                self.fail("a waiting request failed unexpectedly; this is a bug in Rustka");
                 Poll::Ready(())
             }
         }

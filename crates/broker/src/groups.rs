@@ -5,6 +5,7 @@
 
 mod answer;
 mod journal;
+mod news;
 mod shard;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! Nothing is asked and nothing is built while no hook is set.
 
 use rustka_core::error::ErrorCode;
+pub use rustka_core::group::effects::Cause;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -128,8 +129,9 @@ pub trait QuotaMeter: Send + Sync {
     fn charge(&self, context: &Context<'_>, bytes: usize) -> u32;
 }
 
-/// Something that happened.
+/// Something that happened. More may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A connection was accepted.
     Connected(SocketAddr),
@@ -141,6 +143,44 @@ pub enum Event<'a> {
     TopicCreated(&'a str),
     /// A topic was deleted.
     TopicDeleted(&'a str),
+    /// A consumer group begins a rebalance.
+    GroupRebalances {
+        /// The group.
+        group: &'a str,
+        /// Why.
+        cause: Cause,
+    },
+    /// A consumer group is in another state.
+    GroupState {
+        /// The group.
+        group: &'a str,
+        /// The new state, such as `Stable`.
+        state: &'static str,
+        /// The generation at that moment.
+        generation: i32,
+    },
+    /// A member is no longer in its group.
+    MemberGone {
+        /// The group.
+        group: &'a str,
+        /// The member's id.
+        member: &'a str,
+        /// Why.
+        cause: Cause,
+    },
+    /// A request about a group was refused because of a limit.
+    GroupRefused {
+        /// The group.
+        group: &'a str,
+        /// Where from, as tools show it; "" when it is not known.
+        client_host: &'a str,
+        /// What was answered.
+        code: ErrorCode,
+        /// The option that limits it.
+        limit: &'static str,
+    },
+    /// Something went wrong that no client is to blame for, in words.
+    Failed(&'a str),
 }
 
 /// Is told what happens, on the thread on which it does: it has to be quick and must not call the broker.

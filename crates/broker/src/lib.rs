@@ -19,6 +19,7 @@ pub mod compaction;
 pub mod config;
 pub mod connection;
 pub mod fault;
+pub mod features;
 pub mod groups;
 pub mod handlers;
 pub mod hooks;

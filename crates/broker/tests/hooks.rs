@@ -4,7 +4,7 @@ mod common;
 
 use common::{Client, World, batch, fetch_request, produce_request};
 use rustka::fault::Point;
-use rustka::hooks::{Authorizer, Context, Event, Observer, Operation, QuotaMeter, Resource};
+use rustka::hooks::{Authorizer, Context, Operation, QuotaMeter, Resource};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
@@ -19,7 +19,7 @@ use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::MetadataResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
@@ -249,49 +249,6 @@ async fn a_throttled_client_that_hangs_up_is_forgotten_at_once() {
     drop(greedy);
     world.settle().await;
     assert_eq!(world.connections(), 0);
-}
-
-#[derive(Default)]
-struct Diary(Mutex<Vec<String>>);
-
-impl Observer for Diary {
-    fn saw(&self, event: Event<'_>) {
-        let line = match event {
-            Event::Connected(peer) => format!("connected {peer}"),
-            Event::Disconnected(peer) => format!("disconnected {peer}"),
-            Event::Refused(peer, _) => format!("refused {peer}"),
-            Event::TopicCreated(name) => format!("created {name}"),
-            Event::TopicDeleted(name) => format!("deleted {name}"),
-        };
-        self.0.lock().expect("diary").push(line);
-    }
-}
-
-#[tokio::test]
-async fn an_observer_sees_connections_and_topics_come_and_go() {
-    let diary = Arc::new(Diary::default());
-    let world = World::with(|options| options.observer(diary.clone()));
-    let peer = ([10, 0, 0, 7], 9).into();
-    let mut client = world.connect_from(peer);
-    client.create_topic("t", 1).await;
-    let request = DeleteTopicsRequest {
-        topic_names: vec!["t".into()],
-        ..Default::default()
-    };
-    client.ask(DeleteTopicsRequest::KEY, 5, &request).await;
-    client.send_frame(&[0xff; 20]).await;
-    assert!(client.is_closed().await);
-    world.settle().await;
-    assert_eq!(
-        *diary.0.lock().expect("diary"),
-        [
-            "connected 10.0.0.7:9",
-            "created t",
-            "deleted t",
-            "refused 10.0.0.7:9",
-            "disconnected 10.0.0.7:9"
-        ]
-    );
 }
 
 #[tokio::test]

@@ -304,7 +304,7 @@ impl Shard {
             Err(_) => {
                 group.durable.lost(position);
                 group.resume(&mut d);
-                d.event(|| Event::RolledBack { group: id.clone() });
+                d.warn(Event::RolledBack { group: id.clone() });
             }
         }
         self.drop_if_gone(&id);
@@ -449,7 +449,7 @@ impl Shard {
         }
         if groups.len() >= d.options.groups_max && !groups.contains_key(&id) {
             let code = ErrorCode::CoordinatorLoadInProgress;
-            d.event(|| Event::Refused {
+            d.warn(Event::Refused {
                 group: id.clone(),
                 client_host: Name::default(),
                 code,

@@ -2,14 +2,13 @@
 
 use super::answer::{Answer, Waiting};
 use super::journal::{PartitionJournal, Writes};
-use super::{NEVER_MS, journal_partition};
+use super::{NEVER_MS, journal_partition, news};
 use crate::broker::Shared;
-use crate::metrics::printable;
 use crate::storage::Durability;
 use crate::storage::partition::{Fate, Observer};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Name, Ticket};
-use rustka_core::group::effects::{Effects, Event, Reply};
+use rustka_core::group::effects::{Effects, Reply};
 use rustka_core::group::{Addresses, Options, Release, Shard as Machine};
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
@@ -59,10 +58,7 @@ impl Shard {
             machine: Machine::beside(options.clone(), addresses.clone()),
             journal: None,
             open: VecDeque::new(),
-            out: Effects {
-                observed: true,
-                ..Effects::default()
-            },
+            out: Effects::default(),
             release: Release::default(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
@@ -162,7 +158,7 @@ impl Shard {
         let now = shared.clock.now();
         let mut inner = self.lock();
         let ticket = inner.next_ticket();
-        let Inner { machine, out, .. } = &mut *inner;
+        let (machine, out) = inner.machine(shared);
         machine.handle(now, ticket, command, out);
         self.answer(shared, at, inner, now, ticket)
     }
@@ -209,7 +205,7 @@ impl Shard {
             return Answer::Now(Reply::Heartbeat(code));
         }
         let ticket = inner.next_ticket();
-        let Inner { machine, out, .. } = &mut *inner;
+        let (machine, out) = inner.machine(shared);
         machine.heartbeat(now, ticket, group, member, out);
         self.answer(shared, at, inner, now, ticket)
     }
@@ -217,7 +213,7 @@ impl Shard {
     /// Does what is due.
     pub fn expire(&self, shared: &Shared, now: Now) {
         let mut inner = self.lock();
-        let Inner { machine, out, .. } = &mut *inner;
+        let (machine, out) = inner.machine(shared);
         machine.expire(now, out);
         let (_, ready) = inner.settle(shared, now, None);
         self.unlock(shared, inner, ready);
@@ -231,7 +227,7 @@ impl Shard {
             return;
         }
         inner.release.forget(ticket);
-        let Inner { machine, out, .. } = &mut *inner;
+        let (machine, out) = inner.machine(shared);
         machine.handle(now, ticket, Command::Disconnect, out);
         let (_, ready) = inner.settle(shared, now, None);
         self.unlock(shared, inner, ready);
@@ -351,38 +347,15 @@ impl Inner {
         }
     }
 
+    /// The machine and where it writes, with as much news as somebody wants to hear.
+    fn machine(&mut self, shared: &Shared) -> (&mut Machine, &mut Effects) {
+        self.out.observed = news::is_wanted(shared);
+        (&mut self.machine, &mut self.out)
+    }
+
     fn tell(&mut self, shared: &Shared, now: Now) {
         for event in self.out.events.drain(..) {
-            match event {
-                Event::Refused {
-                    group,
-                    client_host,
-                    code,
-                    limit,
-                } => shared.groups.refused(now, || {
-                    let group = printable(&group);
-                    format!(
-                        "group {group}: {} for {client_host}, see {limit}",
-                        code.name()
-                    )
-                }),
-                Event::RolledBack { group } => {
-                    tracing::error!("group {group:?}: a record could not be written");
-                }
-                Event::Rebalance { group, cause } => {
-                    tracing::debug!("group {group:?} rebalances: {cause:?}");
-                }
-                Event::State {
-                    group,
-                    state,
-                    generation,
-                } => tracing::debug!("group {group:?} is {} at {generation}", state.name()),
-                Event::MemberGone {
-                    group,
-                    member,
-                    cause,
-                } => tracing::debug!("group {group:?}: {member} is gone: {cause:?}"),
-            }
+            news::tell(shared, &event, now);
         }
     }
 }

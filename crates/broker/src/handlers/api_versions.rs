@@ -2,12 +2,16 @@
 //! v3 flexible, client software name and version (KIP-511) · v5 cluster id and node id (KIP-1242)
 
 use crate::apis::{APIS, is_offered};
+use crate::features::{self, FEATURES};
 use crate::hooks::Software;
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
-use rustka_wire::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use rustka_wire::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use rustka_wire::codec::{Reader, Writer};
+use std::borrow::Cow;
 
 /// Answers with everything in the table of APIs.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -34,6 +38,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = ApiVersionsResponse {
         error_code: error.code(),
         api_keys,
+        supported_features: supported(version),
+        finalized_features_epoch: features::epoch(),
+        finalized_features: finalized(),
         throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
@@ -46,6 +53,29 @@ fn row(api_key: i16, min_version: i16, max_version: i16) -> ApiVersion {
         min_version,
         max_version,
     }
+}
+
+/// Before version 4 clients do not understand levels that begin at 0 (E6).
+fn supported(version: i16) -> Vec<SupportedFeatureKey<'static>> {
+    let told = FEATURES
+        .iter()
+        .filter(|feature| version >= 4 || feature.min > 0);
+    let told = told.map(|feature| SupportedFeatureKey {
+        name: Cow::Borrowed(feature.name),
+        min_version: feature.min,
+        max_version: feature.max,
+    });
+    told.collect()
+}
+
+fn finalized() -> Vec<FinalizedFeatureKey<'static>> {
+    let told = FEATURES.iter().filter(|feature| feature.finalized > 0);
+    let told = told.map(|feature| FinalizedFeatureKey {
+        name: Cow::Borrowed(feature.name),
+        max_version_level: feature.finalized,
+        min_version_level: feature.finalized,
+    });
+    told.collect()
 }
 
 fn check(request: &Request<'_>, asked: &ApiVersionsRequest<'_>) -> ErrorCode {

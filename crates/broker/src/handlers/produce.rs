@@ -4,7 +4,7 @@
 use crate::broker::Shared;
 use crate::buffer::BufMut;
 use crate::fault::Point;
-use crate::hooks::{Operation, Resource};
+use crate::hooks::{Event, Operation, Resource};
 use crate::out::Reply;
 use crate::request::{Frame, Outcome, Request, Respond};
 use crate::storage::{Durability, Fate, Incoming, Partition};
@@ -35,6 +35,8 @@ const INLINE_INFLATE_BYTES_MAX: usize = 16 << 10;
 const INLINE_SLOW_DEFLATE_BYTES_MAX: usize = 16 << 10;
 /// The same for a codec that is about as fast as memory.
 const INLINE_FAST_DEFLATE_BYTES_MAX: usize = 256 << 10;
+/// Told to whoever observes.
+const WRITE_FAILED: &str = "a batch could not be written, and its partition is read-only";
 /// The client id that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -335,6 +337,7 @@ async fn commit(
             // It may still become durable, so the answer keeps its offset, as in Kafka.
             Fate::Pending => answer.error_code = ErrorCode::RequestTimedOut.code(),
             Fate::Failed => {
+                shared.hooks.saw(|| Event::Failed(WRITE_FAILED));
                 *answer = PartitionAnswer {
                     index: answer.index,
                     error_code: ErrorCode::KafkaStorageError.code(),

@@ -3,6 +3,7 @@
 //! v1 upgrade types and validation only (KIP-778) · v2 no result per feature
 
 use crate::authorize::denied;
+use crate::features;
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::ErrorCode;
@@ -55,9 +56,10 @@ fn why_not(update: &FeatureUpdateKey<'_>) -> &'static str {
     if !UPGRADE_TYPES.contains(&update.upgrade_type) {
         return "the upgrade type is not known";
     }
-    match update.max_version_level {
-        ..0 => "a version cannot be less than 0",
-        0 => "it is not finalized",
-        _ => "this broker does not have that feature",
+    match (update.max_version_level, features::find(&update.feature)) {
+        (..0, _) => "a version cannot be less than 0",
+        (0, _) => "it is not finalized",
+        (_, None) => "this broker does not have that feature",
+        (_, Some(_)) => "its level cannot be changed while the broker runs",
     }
 }

@@ -49,6 +49,11 @@ impl Desk<'_> {
         position
     }
 
+    /// News that somebody is told in any case.
+    pub(super) fn warn(&mut self, event: Event) {
+        self.out.events.push(event);
+    }
+
     pub(super) fn event(&mut self, event: impl FnOnce() -> Event) {
         if self.out.observed {
             self.out.events.push(event());

@@ -13,9 +13,9 @@ pub struct Effects {
     pub entries: Vec<Entry>,
     /// Answers, in order; `Release` says when each may leave.
     pub replies: Vec<Held>,
-    /// News, collected only while `observed`.
+    /// News. What is refused or lost is always among them, the rest only while `observed`.
     pub events: Vec<Event>,
-    /// Whether anyone reads `events`.
+    /// Whether anyone reads all of `events`.
     pub observed: bool,
 }
 

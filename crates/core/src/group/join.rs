@@ -125,7 +125,7 @@ impl Group {
     ) {
         if let Some(limit) = refused.limit {
             let group = &self.id;
-            d.event(|| Event::Refused {
+            d.warn(Event::Refused {
                 group: group.clone(),
                 client_host: join.client_host,
                 code: refused.code,

@@ -69,7 +69,7 @@ impl Group {
             let leader = self.members.get(&sync.member_id);
             let client_host = leader.map(|m| m.client_host.clone()).unwrap_or_default();
             let group = &self.id;
-            d.event(|| Event::Refused {
+            d.warn(Event::Refused {
                 group: group.clone(),
                 client_host,
                 code: ErrorCode::UnknownServerError,
