@@ -46,7 +46,6 @@ pub fn replace(request: Request<'_>) -> Outcome {
             })
             .collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }
@@ -82,7 +81,6 @@ pub fn incremental(request: Request<'_>) -> Outcome {
             })
             .collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

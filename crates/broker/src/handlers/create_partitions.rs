@@ -71,7 +71,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = CreatePartitionsResponse {
         results: results.chain(denied).collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

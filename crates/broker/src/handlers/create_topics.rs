@@ -64,7 +64,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = CreateTopicsResponse {
         topics,
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

@@ -40,7 +40,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = DeleteRecordsResponse {
         topics: topics.collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

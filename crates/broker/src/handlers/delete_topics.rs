@@ -78,7 +78,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = DeleteTopicsResponse {
         responses,
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

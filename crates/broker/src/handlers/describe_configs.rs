@@ -63,7 +63,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = DescribeConfigsResponse {
         results: results.collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

@@ -29,7 +29,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = DescribeProducersResponse {
         topics: topics.collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

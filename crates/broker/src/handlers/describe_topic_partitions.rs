@@ -95,7 +95,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
             partition_index: next.partition,
         }),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

@@ -78,7 +78,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
         error_code: refused.as_ref().map_or(0, |refusal| refusal.code.code()),
         replica_election_results: results,
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

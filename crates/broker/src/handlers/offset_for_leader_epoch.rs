@@ -37,7 +37,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let response = OffsetForLeaderEpochResponse {
         topics: topics.collect(),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

@@ -81,7 +81,6 @@ pub fn push(request: Request<'_>) -> Outcome {
             Err(refusal) => refusal.code.code(),
         },
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }

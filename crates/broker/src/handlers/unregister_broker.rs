@@ -39,7 +39,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
         error_code: code.code(),
         error_message: Some(Cow::Owned(message)),
         throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
     };
     request.reply(|w| response.encode(w, version))
 }
