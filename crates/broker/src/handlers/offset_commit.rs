@@ -7,7 +7,9 @@ use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request, Respond};
 use crate::topics::TopicRef;
 use rustka_core::error::ErrorCode;
-use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};
+use rustka_core::group::command::{
+    Command, CommitPartition, CommitTopic, Name, OffsetCommit, TopicId,
+};
 use rustka_core::group::effects::{Reply, TopicResults};
 use rustka_wire::codec::{Reader, Uuid, Writer};
 use rustka_wire::offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestTopic};
@@ -15,6 +17,7 @@ use rustka_wire::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Topic ids instead of names from this version on.
 const IDS_FROM: i16 = 10;
@@ -29,9 +32,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let respond = request.respond();
     if let Err(code) = request.check(Operation::Read, Resource::Group(&asked.group_id)) {
         let all = asked.topics.iter().map(|topic| refused(topic, code));
-        return request.reply(|w| encode(w, respond, all.collect(), Vec::new()));
+        return request.reply(|w| encode(w, respond, &all.collect::<Vec<_>>()));
     }
-    let mut unknown: Vec<TopicResults> = Vec::new();
+    let mut unknown = Results::default();
     let mut topics = Vec::with_capacity(asked.topics.len());
     let found: Vec<Option<TopicRef>> = {
         let catalog = request.shared.topics.read();
@@ -45,7 +48,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         let found = match check(&request, topic, found.as_ref()) {
             Ok(found) => found,
             Err(code) => {
-                unknown.push(refused(topic, code));
+                unknown.add(refused(topic, code));
                 continue;
             }
         };
@@ -69,7 +72,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             });
         }
         if !missing.is_empty() {
-            unknown.push(TopicResults {
+            unknown.add(TopicResults {
                 topic: found.name.clone(),
                 topic_id: found.id.0,
                 partitions: missing,
@@ -80,7 +83,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
     }
     if topics.is_empty() {
-        return request.reply(|w| encode(w, respond, unknown, Vec::new()));
+        return request.reply(|w| encode(w, respond, &unknown.topics));
     }
     let commit = OffsetCommit {
         group: (&*asked.group_id).into(),
@@ -97,22 +100,21 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Command::OffsetCommit(commit),
     ) {
         Answer::Now(Reply::OffsetCommit(results)) => {
-            request.reply(|w| encode(w, respond, unknown, results))
+            request.reply(|w| encode(w, respond, &unknown.and(results)))
         }
         answer => {
             // Only who has to wait keeps a copy of what was asked.
             let asked = asked.into_owned();
             groups::respond(respond, answer, move |reply, w, _| {
                 let results = match reply {
-                    Some(Reply::OffsetCommit(results)) => results,
+                    Some(Reply::OffsetCommit(results)) => unknown.and(results),
                     _ => {
-                        unknown.clear();
                         let code = ErrorCode::NotCoordinator;
                         let topics = asked.topics.iter();
                         topics.map(|topic| refused(topic, code)).collect()
                     }
                 };
-                encode(w, respond, unknown, results);
+                encode(w, respond, &results);
             })
         }
     }
@@ -142,19 +144,37 @@ fn refused(topic: &OffsetCommitRequestTopic<'_>, code: ErrorCode) -> TopicResult
     }
 }
 
-/// Partitions of one topic stand together, whatever became of them.
-fn encode(w: &mut Writer, respond: Respond, mut first: Vec<TopicResults>, rest: Vec<TopicResults>) {
-    let is_same = |one: &TopicResults, other: &TopicResults| {
-        one.topic_id == other.topic_id && one.topic == other.topic
-    };
-    let refused = first.len();
-    for topic in rest {
-        match first[..refused].iter_mut().find(|one| is_same(one, &topic)) {
-            Some(one) => one.partitions.extend(topic.partitions),
-            None => first.push(topic),
+/// Results in which partitions of one topic stand together, whatever became of them.
+#[derive(Default)]
+struct Results {
+    topics: Vec<TopicResults>,
+    places: BTreeMap<(TopicId, Name), usize>,
+}
+
+impl Results {
+    fn add(&mut self, topic: TopicResults) {
+        let key = (topic.topic_id, topic.topic.clone());
+        let place = *self.places.entry(key).or_insert(self.topics.len());
+        match self.topics.get_mut(place) {
+            Some(known) => known.partitions.extend(topic.partitions),
+            None => self.topics.push(topic),
         }
     }
-    let topics = first.iter().map(|topic| OffsetCommitResponseTopic {
+
+    /// What the group says comes last, and as it is if it is all there is to say (E106).
+    fn and(mut self, group: Vec<TopicResults>) -> Vec<TopicResults> {
+        if self.topics.is_empty() {
+            return group;
+        }
+        for topic in group {
+            self.add(topic);
+        }
+        self.topics
+    }
+}
+
+fn encode(w: &mut Writer, respond: Respond, results: &[TopicResults]) {
+    let topics = results.iter().map(|topic| OffsetCommitResponseTopic {
         name: Cow::Borrowed(&*topic.topic),
         topic_id: Uuid(topic.topic_id),
         partitions: topic
