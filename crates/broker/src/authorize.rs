@@ -103,7 +103,8 @@ impl Request<'_> {
     /// Who asks, for a hook that is asked when the request is gone; nobody where there is no such hook.
     pub fn caller(&self) -> Option<Caller> {
         let hooks = &self.shared.hooks;
-        (hooks.authorizer.is_some()).then(|| Caller {
+        let wants = hooks.authorizer.is_some() || hooks.endpoints.is_some();
+        wants.then(|| Caller {
             shared: self.shared.clone(),
             peer: self.peer.clone(),
             header: self.header.clone(),

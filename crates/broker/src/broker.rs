@@ -8,7 +8,7 @@ use crate::config::LiveConfig;
 use crate::fault::Faults;
 use crate::groups::{self, Groups};
 use crate::handlers::fetch;
-use crate::hooks::{Context, Hooks};
+use crate::hooks::Hooks;
 #[cfg(feature = "http")]
 use crate::http;
 use crate::listener;
@@ -134,12 +134,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Where this client is told to reach a node; nothing for a node that is not there.
-    pub fn endpoint_of(&self, node_id: i32, _context: &Context<'_>) -> Option<(&str, i32)> {
-        let (host, port) = &self.endpoint;
-        (node_id == self.node_id).then(|| (host.as_str(), i32::from(*port)))
-    }
-
     /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that
     /// dropping records frees nothing.
     pub fn make_room(&self) -> Result<(), Refusal> {

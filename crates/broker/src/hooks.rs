@@ -129,6 +129,18 @@ pub trait QuotaMeter: Send + Sync {
     fn charge(&self, context: &Context<'_>, bytes: usize) -> u32;
 }
 
+/// Decides which addresses clients are told.
+pub trait Endpoints: Send + Sync {
+    /// Host and port of a node for this client; none if it shall not know any. `usual` is what it is told without this
+    /// hook: nothing for any node but this one.
+    fn endpoint(
+        &self,
+        context: &Context<'_>,
+        node_id: i32,
+        usual: Option<(&str, u16)>,
+    ) -> Option<(String, u16)>;
+}
+
 /// Something that happened. More may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -196,6 +208,8 @@ pub struct Hooks {
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Without one nobody waits.
     pub quota: Option<Arc<dyn QuotaMeter>>,
+    /// Without one every client is told the address of `advertised.listeners`.
+    pub endpoints: Option<Arc<dyn Endpoints>>,
     /// Without one events are not even put together.
     pub observer: Option<Arc<dyn Observer>>,
 }

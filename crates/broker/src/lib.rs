@@ -18,6 +18,7 @@ pub mod clock;
 pub mod compaction;
 pub mod config;
 pub mod connection;
+mod endpoints;
 pub mod fault;
 pub mod features;
 pub mod groups;

@@ -3,7 +3,7 @@
 use crate::addresses::Addresses;
 use crate::broker::{Broker, StartError};
 use crate::clock::Clock;
-use crate::hooks::{Authorizer, Hooks, Observer, QuotaMeter};
+use crate::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
 use crate::loggers::LogControl;
 use crate::storage::Engine;
 use rustka_core::config::BrokerConfig;
@@ -120,6 +120,12 @@ impl Options {
     /// Who decides which clients have to wait; by default none.
     pub fn quota_meter(mut self, meter: Arc<dyn QuotaMeter>) -> Self {
         self.hooks.quota = Some(meter);
+        self
+    }
+
+    /// Who decides which addresses clients are told; by default they are told that of `advertised.listeners`.
+    pub fn endpoints(mut self, endpoints: Arc<dyn Endpoints>) -> Self {
+        self.hooks.endpoints = Some(endpoints);
         self
     }
 

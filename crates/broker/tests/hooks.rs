@@ -301,7 +301,7 @@ async fn a_partition_that_another_node_leads_sends_its_clients_there() {
     reader.send(FetchRequest::KEY, 12, &request).await;
     world.settle().await;
     let partition = world.broker.shared().partition("t", 0).expect("there");
-    partition.set_leading(false);
+    partition.set_leader(Some(2));
     // Who waits there hears of it at once.
     let answer = reader.answer(FetchRequest::KEY, 12).await;
     let body: FetchResponse<'_> = answer.body();

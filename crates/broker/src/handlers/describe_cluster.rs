@@ -22,10 +22,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let context = request.context();
-    let (host, port) = shared
-        .endpoint_of(shared.node_id, &context)
-        .unwrap_or_default();
+    let endpoint = request.endpoint(shared.node_id);
+    let (host, port) = endpoint.unwrap_or_default();
     let refused = match asked.endpoint_type {
         BROKERS => None,
         CONTROLLERS => Some((
@@ -51,7 +49,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             controller_id: shared.node_id,
             brokers: vec![DescribeClusterBroker {
                 broker_id: shared.node_id,
-                host: Cow::Borrowed(host),
+                host,
                 port,
                 rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
                 is_fenced: false,

@@ -57,15 +57,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
             })
             .collect(),
     });
-    let context = request.context();
-    let (host, port) = shared
-        .endpoint_of(shared.node_id, &context)
-        .unwrap_or_default();
+    let endpoint = request.endpoint(shared.node_id);
+    let (host, port) = endpoint.unwrap_or_default();
     let node = || Node {
         node_id: shared.node_id,
         listeners: vec![Listener {
             name: Cow::Borrowed("CONTROLLER"),
-            host: Cow::Borrowed(host),
+            host: host.clone(),
             port: u16::try_from(port).unwrap_or(0),
         }],
     };

@@ -25,11 +25,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let shared = request.shared;
-    let context = request.context();
-    let endpoint = shared.endpoint_of(shared.node_id, &context);
-    let (host, port) = endpoint.unwrap_or_default();
+    let (host, port) = request.endpoint(shared.node_id).unwrap_or_default();
     let node = |found: &Result<(), Refusal>| match found {
-        Ok(()) => (shared.node_id, host, port),
+        Ok(()) => (shared.node_id, &*host, port),
         Err(_) => (-1, "", -1),
     };
     let throttle_time_ms = request.throttle_time_ms();

@@ -74,13 +74,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
             topics
         }
     };
-    let context = request.context();
-    let (host, port) = shared
-        .endpoint_of(shared.node_id, &context)
-        .unwrap_or_default();
+    let endpoint = request.endpoint(shared.node_id);
+    let (host, port) = endpoint.unwrap_or_default();
     let broker = MetadataResponseBroker {
         node_id: shared.node_id,
-        host: Cow::Borrowed(host),
+        host,
         port,
         rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
     };

@@ -52,8 +52,8 @@ struct Inner {
     cleaning: Cleaning,
     /// The latest time that records got from the broker, which never goes back.
     last_append_ms: i64,
-    /// Whether this node leads the partition.
-    leads: bool,
+    /// Another node that leads the partition.
+    leader: Option<i32>,
     deleted: bool,
     offline: bool,
 }
@@ -88,7 +88,7 @@ impl Partition {
                 config: None,
                 cleaning: Cleaning::default(),
                 last_append_ms: -1,
-                leads: true,
+                leader: None,
                 deleted: false,
                 offline: false,
             }),
@@ -127,14 +127,20 @@ impl Partition {
         self.lock().offsets()
     }
 
-    /// Whether this node leads the partition, as it does from the start; else clients are sent to look for the leader.
-    pub fn set_leading(&self, leads: bool) {
+    /// The node that leads the partition from now on, none for this one, as from the start. Else clients are sent there.
+    pub fn set_leader(&self, node_id: Option<i32>) {
         let woken = {
             let mut inner = self.lock();
-            inner.leads = leads;
+            inner.leader = node_id;
             inner.waiters.all()
         };
         woken.iter().for_each(|waiter| waiter.fire());
+    }
+
+    /// The other node that leads the partition, and the leader epoch.
+    pub fn leader_elsewhere(&self) -> Option<(i32, i32)> {
+        let inner = self.lock();
+        Some((inner.leader?, inner.state.leader_epoch))
     }
 
     /// The offsets now; refused when the partition is offline or deleted.
@@ -189,10 +195,9 @@ impl Inner {
 
     fn check_leader(&self) -> Result<(), ErrorCode> {
         self.check_readable()?;
-        if self.leads {
-            Ok(())
-        } else {
-            Err(ErrorCode::NotLeaderOrFollower)
+        match self.leader {
+            None => Ok(()),
+            Some(_) => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
 

@@ -1,0 +1,142 @@
+//! What was read, as the client is told of it.
+
+use super::read::{Fetched, Read};
+use super::{Handle, Plan};
+use crate::broker::Shared;
+use crate::buffer::Slice;
+use crate::endpoints::nodes;
+use crate::out::Reply;
+use crate::random;
+use rustka_core::error::ErrorCode;
+use rustka_core::fetch::{FetchContext, TopicKey};
+use rustka_wire::codec::Records;
+use rustka_wire::fetch_response::{
+    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
+};
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Encodes it, and notes in the session what was told.
+pub fn answer(
+    shared: &Shared,
+    plan: &Plan,
+    context: FetchContext<Handle>,
+    mut read: Read,
+) -> Reply {
+    let version = plan.respond.version();
+    let now_ms = shared.clock.monotonic_ms();
+    let responded = shared.sessions.respond(
+        context,
+        &mut read.fetched,
+        Fetched::outcome,
+        now_ms,
+        random::u32,
+    );
+    shared
+        .metrics
+        .bytes_out
+        .fetch_add(read.bytes as u64, Relaxed);
+    let mut slots: Vec<Vec<Slice>> = Vec::new();
+    let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
+    let mut current: Option<TopicKey> = None;
+    let waited = read.waited;
+    let leaders = read.fetched.iter().filter_map(|fetched| fetched.leader);
+    let nodes = nodes(shared, plan.caller.as_deref(), leaders);
+    let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
+        node_id,
+        host,
+        port,
+        rack: None,
+    });
+    let node_endpoints = node_endpoints.collect();
+    for mut fetched in read.fetched {
+        if current.as_ref() != Some(&fetched.topic) {
+            responses.push(topic_response(&fetched.topic));
+            current = Some(fetched.topic.clone());
+        }
+        let slices = std::mem::take(&mut fetched.slices);
+        let records = if fetched.bytes == 0 {
+            Records::from(Vec::new())
+        } else {
+            slots.push(slices);
+            Records::Spliced {
+                slot: (slots.len() - 1) as u32,
+                len: fetched.bytes as u32,
+            }
+        };
+        if let Some(topic) = responses.last_mut() {
+            topic.partitions.push(partition_data(
+                &fetched,
+                records,
+                plan.committed_only,
+                waited,
+                version,
+            ));
+        }
+    }
+    let response = FetchResponse {
+        error_code: responded.error.code(),
+        session_id: responded.session_id,
+        throttle_time_ms: plan.respond.throttle_time_ms(),
+        responses,
+        node_endpoints,
+    };
+    plan.respond.encode(&slots, |w| response.encode(w, version))
+}
+
+fn topic_response(topic: &TopicKey) -> FetchableTopicResponse<'static> {
+    match topic {
+        TopicKey::Id(id) => FetchableTopicResponse {
+            topic_id: *id,
+            ..Default::default()
+        },
+        TopicKey::Name(name) => FetchableTopicResponse {
+            topic: Cow::Owned(name.to_string()),
+            ..Default::default()
+        },
+    }
+}
+
+fn partition_data(
+    fetched: &Fetched,
+    records: Records<'static>,
+    committed_only: bool,
+    waited: bool,
+    version: i16,
+) -> PartitionData<'static> {
+    // Before v6 clients do not know KAFKA_STORAGE_ERROR (E83).
+    let error = match fetched.error {
+        ErrorCode::KafkaStorageError if version <= 5 => ErrorCode::NotLeaderOrFollower,
+        other => other,
+    };
+    let mut data = PartitionData {
+        partition_index: fetched.index,
+        error_code: error.code(),
+        high_watermark: fetched.offsets.high_watermark,
+        last_stable_offset: fetched.offsets.last_stable,
+        log_start_offset: fetched.offsets.log_start,
+        aborted_transactions: match error {
+            ErrorCode::None => committed_only.then(Vec::new),
+            ErrorCode::TopicAuthorizationFailed => Some(Vec::new()),
+            // A partition that was not there to begin with keeps the field's default, an empty list (E76).
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
+                (!waited).then(Vec::new)
+            }
+            _ => None,
+        },
+        preferred_read_replica: -1,
+        records: Some(records),
+        ..Default::default()
+    };
+    if let Some((leader_id, leader_epoch)) = fetched.leader {
+        data.current_leader = LeaderIdAndEpoch {
+            leader_id,
+            leader_epoch,
+        };
+    }
+    if let Some((epoch, end_offset)) = fetched.diverging {
+        data.diverging_epoch = EpochEndOffset { epoch, end_offset };
+    }
+    data
+}

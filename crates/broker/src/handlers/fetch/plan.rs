@@ -1,0 +1,124 @@
+//! What a Fetch asks for: its partitions, from itself and from its session, and what its client may read of them.
+
+use super::{Handle, Plan, failed, size};
+use crate::hooks::{Operation, Resource};
+use crate::request::{Outcome, Request};
+use rustka_core::error::ErrorCode;
+use rustka_core::fetch::{self, FetchContext, RequestedPartition, SessionRequest, TopicKey};
+use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::fetch_request::FetchRequest;
+use std::net::IpAddr;
+
+/// Fetch knows sessions from this version on.
+const SESSIONS_FROM: i16 = 7;
+/// Under Kafka's own rules everybody is one owner of sessions until clients can log in.
+const ANONYMOUS: u64 = 0;
+
+/// Reads a request and begins its session's next round.
+pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> {
+    let version = request.header.version;
+    let asked = FetchRequest::decode(&mut Reader::new(request.body()), version)?;
+    let shared = request.shared;
+    let now_ms = shared.clock.monotonic_ms();
+    let uses_ids = version >= 13;
+    let key = |name: &str, id: Uuid| {
+        if uses_ids {
+            TopicKey::Id(id)
+        } else {
+            TopicKey::Name(name.into())
+        }
+    };
+    let mut partitions = Vec::new();
+    for topic in &asked.topics {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        partitions.extend(topic.partitions.iter().map(|partition| RequestedPartition {
+            topic: topic_key.clone(),
+            partition: partition.partition,
+            fetch_offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            log_start: partition.log_start_offset,
+            leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        }));
+    }
+    let forgotten = asked.forgotten_topics_data.iter().flat_map(|topic| {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        topic
+            .partitions
+            .iter()
+            .map(move |partition| (topic_key.clone(), *partition))
+    });
+    let (session_id, epoch) = match version {
+        SESSIONS_FROM.. => (asked.session_id, asked.session_epoch),
+        _ => (fetch::NO_SESSION, fetch::FINAL_EPOCH),
+    };
+    let session = SessionRequest {
+        session_id,
+        epoch,
+        uses_ids,
+        owner: owner(request),
+        now_ms,
+    };
+    let mut context = shared.sessions.begin(session, partitions, forgotten);
+    if let Some(code) = context.error() {
+        return Err(failed(&request.respond(), code));
+    }
+    let denied = match denied(request, &mut context) {
+        Ok(denied) => denied,
+        Err(code) => return Err(failed(&request.respond(), code)),
+    };
+    let max_bytes = size(asked.max_bytes).min(size(shared.config.fixed().fetch_bytes_max));
+    let plan = Plan {
+        min_bytes: size(asked.min_bytes).min(max_bytes),
+        max_bytes,
+        deadline_ms: now_ms.saturating_add(i64::from(asked.max_wait_ms.max(0))),
+        committed_only: asked.isolation_level == 1,
+        denied,
+        batch_bytes_max: shared.request_bytes_max,
+        respond: request.respond(),
+        caller: request.caller().map(Box::new),
+    };
+    Ok((plan, context))
+}
+
+/// Topics of the request and of its session that the client may not read.
+fn denied(
+    request: &Request<'_>,
+    context: &mut FetchContext<Handle>,
+) -> Result<Vec<TopicKey>, ErrorCode> {
+    let mut denied = Vec::new();
+    if request.shared.hooks.authorizer.is_none() {
+        return Ok(denied);
+    }
+    context.view()?.for_each(|_, entry| {
+        let key = &entry.requested.topic;
+        if denied.contains(key) {
+            return;
+        }
+        let allowed = match key {
+            TopicKey::Name(name) => request.may(Operation::Read, Resource::Topic(name)),
+            // Nothing is told about an id that is not there but that.
+            TopicKey::Id(id) => request
+                .shared
+                .topics
+                .by_id(*id)
+                .is_none_or(|topic| request.may(Operation::Read, Resource::Topic(&topic.name))),
+        };
+        if !allowed {
+            denied.push(key.clone());
+        }
+    });
+    Ok(denied)
+}
+
+/// Whose session it is: where addresses share fairly, the address's.
+fn owner(request: &Request<'_>) -> u64 {
+    if !request.shared.config.fixed().fetch_sessions_fair_share {
+        return ANONYMOUS;
+    }
+    match request.peer.address.ip().to_canonical() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        // Who has one IPv6 address has the rest of its network too.
+        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 | 1 << 63,
+    }
+}

@@ -1,0 +1,238 @@
+//! Reads what a Fetch asks for.
+
+use super::{Handle, Plan, size};
+use crate::broker::Shared;
+use crate::buffer::Slice;
+use crate::storage::{Offsets, Partition};
+use rustka_core::catalog::Catalog;
+use rustka_core::epochs::check_current_leader_epoch;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, TopicKey};
+use std::sync::Arc;
+
+/// What one partition gave.
+pub struct Fetched {
+    /// Which of its session's partitions it is.
+    pub position: usize,
+    /// Its topic.
+    pub topic: TopicKey,
+    /// Its number.
+    pub index: i32,
+    /// What went wrong.
+    pub error: ErrorCode,
+    /// Its offsets at that moment.
+    pub offsets: Offsets,
+    /// Where the client's log is another one: the epoch and its end.
+    pub diverging: Option<(i32, i64)>,
+    /// Another node that leads it, and the leader epoch.
+    pub leader: Option<(i32, i32)>,
+    /// Bytes of `slices`.
+    pub bytes: usize,
+    /// What counts towards the client's minimum: `bytes`, or the limit that kept more from being read.
+    counted: usize,
+    /// Whole batches.
+    pub slices: Vec<Slice>,
+}
+
+impl Fetched {
+    /// The same for the session.
+    pub fn outcome(&self) -> fetch::Outcome {
+        fetch::Outcome {
+            position: self.position,
+            error: self.error,
+            high_watermark: self.offsets.high_watermark,
+            log_start: self.offsets.log_start,
+            records_bytes: self.bytes,
+            is_forced: self.diverging.is_some(),
+        }
+    }
+}
+
+/// What all of them gave.
+#[derive(Default)]
+pub struct Read {
+    /// The partitions to be told of.
+    pub fetched: Vec<Fetched>,
+    /// Bytes of all.
+    pub bytes: usize,
+    /// What counts towards the client's minimum.
+    pub counted: usize,
+    /// Partitions the request is about.
+    pub asked: usize,
+    /// Something the client should hear of at once: an error, a diverging epoch, nothing to wait for.
+    urgent: bool,
+    /// The request has waited.
+    pub waited: bool,
+}
+
+impl Read {
+    /// Whether there is no reason to wait.
+    pub fn is_enough(&self, plan: &Plan) -> bool {
+        self.urgent || self.counted >= plan.min_bytes
+    }
+}
+
+/// Reads all partitions in fetch order; of a session's keeps only those that are news.
+pub fn read(
+    shared: &Shared,
+    plan: &Plan,
+    context: &mut FetchContext<Handle>,
+) -> Result<Read, ErrorCode> {
+    let incremental = context.is_incremental();
+    let catalog = shared.topics.read();
+    let mut view = context.view()?;
+    let mut read = Read {
+        urgent: view.is_empty(),
+        ..Read::default()
+    };
+    view.for_each(|position, entry| {
+        read.asked += 1;
+        let left = plan.max_bytes.saturating_sub(read.bytes);
+        let fetched = read_one(&catalog, plan, position, entry, left, read.bytes == 0);
+        read.bytes += fetched.bytes;
+        read.counted += fetched.counted;
+        read.urgent |= fetched.error != ErrorCode::None || fetched.diverging.is_some();
+        if !incremental || entry.is_news(&fetched.outcome()) {
+            read.fetched.push(fetched);
+        }
+    });
+    Ok(read)
+}
+
+fn found<'e>(
+    catalog: &Catalog<Arc<Partition>>,
+    entry: &'e mut Entry<Handle>,
+) -> &'e Result<Arc<Partition>, ErrorCode> {
+    let version = catalog.version();
+    let Entry {
+        requested, handle, ..
+    } = entry;
+    if handle.catalog_version != version {
+        (handle.catalog_version, handle.found) = (version, None);
+    }
+    handle.found.get_or_insert_with(|| {
+        let topic = match &requested.topic {
+            TopicKey::Id(id) => catalog.by_id(*id).ok_or_else(|| match &handle.name {
+                // What was found by its id is missed by its name (E82).
+                Some(name) if catalog.by_name(name).is_some() => ErrorCode::InconsistentTopicId,
+                Some(_) => ErrorCode::UnknownTopicOrPartition,
+                None => ErrorCode::UnknownTopicId,
+            })?,
+            TopicKey::Name(name) => catalog
+                .by_name(name)
+                .ok_or(ErrorCode::UnknownTopicOrPartition)?,
+        };
+        if handle.name.is_none() {
+            handle.name = Some(topic.name.clone());
+        }
+        let partition = topic.partition(requested.partition);
+        partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+    })
+}
+
+const OFFSETS_UNKNOWN: Offsets = Offsets {
+    log_start: -1,
+    high_watermark: -1,
+    last_stable: -1,
+    leader_epoch: -1,
+};
+
+/// Reads one partition; the first with data always gives at least one whole batch (E73).
+fn read_one(
+    catalog: &Catalog<Arc<Partition>>,
+    plan: &Plan,
+    position: usize,
+    entry: &mut Entry<Handle>,
+    left: usize,
+    first: bool,
+) -> Fetched {
+    let mut fetched = Fetched {
+        position,
+        topic: entry.requested.topic.clone(),
+        index: entry.requested.partition,
+        error: ErrorCode::None,
+        offsets: OFFSETS_UNKNOWN,
+        diverging: None,
+        leader: None,
+        bytes: 0,
+        counted: 0,
+        slices: Vec::new(),
+    };
+    if plan.denied.contains(&fetched.topic) {
+        fetched.error = ErrorCode::TopicAuthorizationFailed;
+        return fetched;
+    }
+    let partition = match found(catalog, entry) {
+        Ok(partition) => partition.clone(),
+        Err(code) => {
+            fetched.error = *code;
+            return fetched;
+        }
+    };
+    let requested = &entry.requested;
+    match check_epochs(&partition, requested) {
+        Err(refusal) => {
+            fetched.error = refusal.code;
+            return fetched;
+        }
+        Ok(Some(diverging)) => {
+            fetched.offsets = partition.offsets();
+            fetched.diverging = Some(diverging);
+            return fetched;
+        }
+        Ok(None) => {}
+    }
+    let max_bytes = size(requested.max_bytes).min(left);
+    match partition.fetch(
+        requested.fetch_offset,
+        plan.committed_only,
+        max_bytes,
+        first,
+    ) {
+        (offsets, Ok(slices)) => {
+            fetched.offsets = offsets;
+            fetched.bytes = length(&slices);
+            fetched.counted = fetched.bytes;
+            fetched.slices = slices;
+            // Kafka reads up to the limit whether or not a batch ends there, so that a limit never makes a client wait.
+            if (1..plan.min_bytes.min(max_bytes)).contains(&fetched.bytes) {
+                let (offset, committed) = (requested.fetch_offset, plan.committed_only);
+                // The next batch does not fit: with it the limit is passed.
+                let more = max_bytes.saturating_add(plan.batch_bytes_max);
+                let (_, all) = partition.fetch(offset, committed, more, true);
+                fetched.counted = all.map_or(0, |all| length(&all)).min(max_bytes);
+            }
+        }
+        (_, Err(code)) => {
+            fetched.error = code;
+            if code == ErrorCode::NotLeaderOrFollower {
+                fetched.leader = partition.leader_elsewhere();
+            }
+        }
+    }
+    fetched
+}
+
+fn length(slices: &[Slice]) -> usize {
+    slices.iter().map(|slice| slice.len()).sum()
+}
+
+/// Whether the client's epochs fit the log: E49a, and where the logs part ways (KIP-595) if they do.
+fn check_epochs(
+    partition: &Partition,
+    requested: &RequestedPartition,
+) -> Result<Option<(i32, i64)>, Refusal> {
+    if requested.leader_epoch < 0 && requested.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    partition.with_state(|state| {
+        check_current_leader_epoch(state.leader_epoch, requested.leader_epoch.max(-1))?;
+        if requested.last_fetched_epoch < 0 {
+            return Ok(None);
+        }
+        let end = state.end_offset_for(requested.last_fetched_epoch);
+        let parted =
+            end.epoch < requested.last_fetched_epoch || end.end_offset < requested.fetch_offset;
+        Ok(parted.then_some((end.epoch, end.end_offset)))
+    })?
+}

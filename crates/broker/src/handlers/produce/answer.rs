@@ -1,0 +1,160 @@
+//! What is told of each batch, at once or when it is durable.
+
+use super::append::{Accepted, Refused};
+use super::plan::Plan;
+use crate::broker::Shared;
+use crate::endpoints::nodes;
+use crate::hooks::Event;
+use crate::out::Reply;
+use crate::request::Respond;
+use crate::storage::{Fate, Partition};
+use rustka_core::error::ErrorCode;
+use rustka_core::validate::Invalid;
+use rustka_wire::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    ProduceResponse, TopicProduceResponse,
+};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Told to whoever observes.
+const WRITE_FAILED: &str = "a batch could not be written, and its partition is read-only";
+
+/// What is told of one batch.
+pub type PartitionAnswer = PartitionProduceResponse<'static>;
+
+/// A write that is not durable yet: its place in the answer, and in its partition.
+pub struct Pending {
+    topic: usize,
+    place: usize,
+    partition: Arc<Partition>,
+    position: i64,
+}
+
+/// Waits until every write is durable, is lost, or its time is over.
+pub async fn commit(
+    shared: Arc<Shared>,
+    plan: Plan,
+    mut answers: Vec<Vec<PartitionAnswer>>,
+    pending: Vec<Pending>,
+    respond: Respond,
+) -> Reply {
+    for write in pending {
+        let fate = tokio::select! {
+            biased;
+            fate = write.partition.settled(write.position) => fate,
+            () = shared.clock.sleep_until(plan.deadline_ms) => write.partition.fate(write.position),
+        };
+        let answer = &mut answers[write.topic][write.place];
+        match fate {
+            Fate::Durable => {}
+            // It may still become durable, so the answer keeps its offset, as in Kafka.
+            Fate::Pending => answer.error_code = ErrorCode::RequestTimedOut.code(),
+            Fate::Failed => {
+                shared.hooks.saw(|| Event::Failed(WRITE_FAILED));
+                *answer = PartitionAnswer {
+                    index: answer.index,
+                    error_code: ErrorCode::KafkaStorageError.code(),
+                    base_offset: -1,
+                    log_append_time_ms: -1,
+                    log_start_offset: -1,
+                    ..Default::default()
+                };
+            }
+        }
+    }
+    encode(&shared, &plan, answers, respond)
+}
+
+/// Encodes the answer.
+pub fn encode(
+    shared: &Shared,
+    plan: &Plan,
+    answers: Vec<Vec<PartitionAnswer>>,
+    respond: Respond,
+) -> Reply {
+    let leaders = answers.iter().flatten().filter_map(|answer| {
+        let leader = &answer.current_leader;
+        (leader.leader_id >= 0).then_some((leader.leader_id, leader.leader_epoch))
+    });
+    let nodes = nodes(shared, plan.caller.as_deref(), leaders);
+    let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
+        node_id,
+        host,
+        port,
+        rack: None,
+    });
+    let node_endpoints = node_endpoints.collect();
+    let responses = plan
+        .topics
+        .iter()
+        .zip(answers)
+        .map(|(topic, partition_responses)| TopicProduceResponse {
+            name: Cow::Borrowed(&topic.name),
+            topic_id: topic.id,
+            partition_responses,
+        });
+    let response = ProduceResponse {
+        responses: responses.collect(),
+        throttle_time_ms: respond.throttle_time_ms(),
+        node_endpoints,
+    };
+    respond.encode(&[], |w| response.encode(w, respond.version()))
+}
+
+/// Puts what became of one batch into words.
+pub fn answer(
+    index: i32,
+    result: Result<Accepted, Refused>,
+    (topic, place): (usize, usize),
+    pending: &mut Vec<Pending>,
+) -> PartitionAnswer {
+    match result {
+        Ok(accepted) => {
+            if let Some((partition, position)) = accepted.awaits {
+                pending.push(Pending {
+                    topic,
+                    place,
+                    partition,
+                    position,
+                });
+            }
+            PartitionAnswer {
+                index,
+                base_offset: accepted.base_offset,
+                log_append_time_ms: accepted.log_append_time_ms,
+                log_start_offset: accepted.log_start,
+                ..Default::default()
+            }
+        }
+        Err(Refused {
+            invalid: Invalid {
+                refusal,
+                record_errors,
+            },
+            log_start,
+            leader,
+        }) => PartitionAnswer {
+            index,
+            error_code: refusal.code.code(),
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: log_start,
+            record_errors: record_errors
+                .into_iter()
+                .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                    batch_index,
+                    batch_index_error_message: message.map(Cow::Owned),
+                })
+                .collect(),
+            error_message: refusal.message,
+            current_leader: leader.map_or_else(Default::default, |(leader_id, leader_epoch)| {
+                LeaderIdAndEpoch {
+                    leader_id,
+                    leader_epoch,
+                }
+            }),
+            ..Default::default()
+        },
+    }
+}

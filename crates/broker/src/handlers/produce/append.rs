@@ -1,0 +1,192 @@
+//! One batch into its partition, or why not.
+
+use super::Bytes;
+use super::plan::{Plan, TopicPlan, rules};
+use crate::broker::Shared;
+use crate::buffer::BufMut;
+use crate::fault::Point;
+use crate::storage::{Durability, Incoming, Partition};
+use crate::topics::TopicRef;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::log::Origin;
+use rustka_core::validate::{Invalid, Validated, validate_produce, validate_shape};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A batch that was taken.
+pub struct Accepted {
+    /// The offset of its first record.
+    pub base_offset: i64,
+    /// The time that its records got, -1 where they keep their own.
+    pub log_append_time_ms: i64,
+    /// Where the partition's log starts.
+    pub log_start: i64,
+    /// Where it becomes durable, if it is not yet.
+    pub awaits: Option<(Arc<Partition>, i64)>,
+}
+
+/// A batch that was refused.
+pub struct Refused {
+    /// Why, for the batch and for single records.
+    pub invalid: Invalid,
+    /// Where the partition's log starts, told with some errors.
+    pub log_start: i64,
+    /// Another node that leads the partition, and the leader epoch.
+    pub leader: Option<(i32, i32)>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Refused {
+            invalid: refusal.into(),
+            log_start: -1,
+            leader: None,
+        }
+    }
+}
+
+impl Refused {
+    /// Before the partition was looked at. A batch that cannot be delimited is the one error told in words.
+    fn early(mut invalid: Invalid) -> Self {
+        if invalid.refusal.code != ErrorCode::CorruptMessage {
+            invalid.refusal.message = None;
+        }
+        Refused {
+            invalid,
+            log_start: -1,
+            leader: None,
+        }
+    }
+
+    /// By the partition's rules or its log. Only errors of single records come with words, and some tell no log start.
+    fn late(mut invalid: Invalid, partition: &Partition) -> Self {
+        if invalid.record_errors.is_empty() {
+            invalid.refusal.message = None;
+        }
+        let log_start = match invalid.refusal.code {
+            ErrorCode::CorruptMessage
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::KafkaStorageError => -1,
+            _ => partition.offsets().log_start,
+        };
+        let leader = match invalid.refusal.code {
+            ErrorCode::NotLeaderOrFollower => partition.leader_elsewhere(),
+            _ => None,
+        };
+        Refused {
+            invalid,
+            log_start,
+            leader,
+        }
+    }
+}
+
+fn checked_target(
+    shared: &Shared,
+    plan: &Plan,
+    topic: &TopicPlan,
+    index: i32,
+    records: &[u8],
+    version: i16,
+) -> Result<(TopicRef, Arc<Partition>), Refused> {
+    if topic.denied {
+        return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
+    }
+    let (found, partition) = topic.find(shared, index, version).map_err(Refusal::from)?;
+    validate_shape(records, version).map_err(Refused::early)?;
+    if found.internal && !plan.admin {
+        return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
+    }
+    Ok((found, partition))
+}
+
+/// Appends a copy of a batch.
+pub fn append_copied(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    topic: &TopicPlan,
+    index: i32,
+    range: Option<Range<usize>>,
+    bytes: &mut Bytes<'_>,
+    version: i16,
+) -> Result<Accepted, Refused> {
+    let records = &mut bytes.get()[range.unwrap_or_default()];
+    let (found, partition) = checked_target(shared, plan, topic, index, records, version)?;
+    let valid = validate_produce(
+        records,
+        &rules(&found.config, version, shared),
+        shared.clock.now(),
+    )
+    .map_err(|invalid| Refused::late(invalid, &partition))?;
+    append(shared, &partition, Incoming::Copied(records), valid)
+}
+
+/// Appends a batch that stays where it is.
+pub fn append_kept(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    topic: &TopicPlan,
+    index: i32,
+    mut batch: BufMut,
+    version: i16,
+) -> Result<Accepted, Refused> {
+    let (found, partition) = checked_target(shared, plan, topic, index, &batch, version)?;
+    let valid = validate_produce(
+        &mut batch,
+        &rules(&found.config, version, shared),
+        shared.clock.now(),
+    )
+    .map_err(|invalid| Refused::late(invalid, &partition))?;
+    append(shared, &partition, Incoming::Kept(batch), valid)
+}
+
+fn append(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    sent: Incoming<'_>,
+    mut valid: Validated,
+) -> Result<Accepted, Refused> {
+    if shared.faults.strikes(Point::Admit) {
+        return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
+    }
+    shared.make_room()?;
+    let incoming = match &mut valid.rebuilt {
+        Some(rebuilt) => Incoming::Copied(rebuilt),
+        None => sent,
+    };
+    let header = &valid.header;
+    let appended = partition
+        .append(incoming, header, Origin::Client, shared.clock.now())
+        .map_err(|refusal| Refused::late(refusal.into(), partition))?;
+    if shared.faults.strikes(Point::Append) {
+        partition.lose_writes(appended.base_offset);
+        return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
+    }
+    if appended.compaction_due {
+        shared.compactor.submit(partition);
+    }
+    shared
+        .metrics
+        .bytes_in
+        .fetch_add(header.total_bytes() as u64, Relaxed);
+    shared.metrics.batches_in.fetch_add(1, Relaxed);
+    // A duplicate tells the time of its original, also where the topic keeps the producers' own times (E63).
+    let log_append_time_ms = match (appended.duplicate_timestamp, appended.append_time_ms) {
+        (Some(original), _) => original,
+        (None, Some(stamped)) => stamped,
+        (None, None) => valid.log_append_time_ms,
+    };
+    Ok(Accepted {
+        base_offset: appended.base_offset,
+        log_append_time_ms,
+        log_start: appended.log_start,
+        awaits: match appended.durability {
+            Durability::Done => None,
+            Durability::At(position) => Some((partition.clone(), position)),
+        },
+    })
+}

@@ -1,0 +1,225 @@
+//! What a Produce asks for, found out before any of it is done.
+
+use crate::authorize::Caller;
+use crate::broker::Shared;
+use crate::hooks::{Operation, Resource};
+use crate::request::{Outcome, Request};
+use crate::storage::Partition;
+use crate::topics::TopicRef;
+use rustka_core::batch::BatchHeader;
+use rustka_core::compression::{Codec, INFLATE_BYTES_MAX};
+use rustka_core::config::TopicConfig;
+use rustka_core::error::ErrorCode;
+use rustka_core::validate::{Inflate, Rules, needs_inflate, needs_rebuild};
+use rustka_wire::codec::{Reader, Records, Uuid};
+use rustka_wire::produce_request::ProduceRequest;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Compressed batches above this size are validated on the work pool instead of the connection's thread.
+const INLINE_INFLATE_BYTES_MAX: usize = 16 << 10;
+/// Batches that have to be compressed go to the work pool above this size, with a codec that takes its time.
+const INLINE_SLOW_DEFLATE_BYTES_MAX: usize = 16 << 10;
+/// The same for a codec that is about as fast as memory.
+const INLINE_FAST_DEFLATE_BYTES_MAX: usize = 256 << 10;
+/// The client id that may write to internal topics, as in Kafka.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// What a request asks for, as places in its frame.
+pub struct Plan {
+    /// None (0), the leader's (1) or everybody's (-1).
+    pub acks: i16,
+    /// When acks=all is given up on.
+    pub deadline_ms: i64,
+    /// Whether the client may write to internal topics.
+    pub admin: bool,
+    /// What is asked for.
+    pub topics: Vec<TopicPlan>,
+    /// Who asks, where a hook wants to know that later.
+    pub caller: Option<Box<Caller>>,
+    transactional_id: Option<Box<str>>,
+}
+
+/// The batches for one topic.
+pub struct TopicPlan {
+    /// Its name, "" where it is named by its id.
+    pub name: String,
+    /// Its id, or zero.
+    pub id: Uuid,
+    /// The client may not write to it.
+    pub denied: bool,
+    /// Each partition with the place of its batch.
+    pub partitions: Vec<(i32, Option<Range<usize>>)>,
+    /// The topic, where it was looked up already.
+    found: Option<TopicRef>,
+}
+
+impl Plan {
+    /// Reads a request and finds out what its client may do.
+    pub fn of(request: &Request<'_>) -> Result<Plan, Outcome> {
+        let mut plan = read(request)?;
+        if !request.may_do_everything() {
+            authorize(request, &mut plan);
+        }
+        Ok(plan)
+    }
+
+    /// Errors that concern every partition: acks (E50), transactional records without an id (E68).
+    pub fn whole_request_error(&self, frame: &[u8]) -> Option<ErrorCode> {
+        if self.transactional_id.is_none() && has_transactional_batch(self, frame) {
+            return Some(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        (!(-1..=1).contains(&self.acks)).then_some(ErrorCode::InvalidRequiredAcks)
+    }
+
+    /// Whether a batch will take so long to validate that the connection's thread is not the place for it.
+    pub fn takes_long(&mut self, request: &Request<'_>) -> bool {
+        let (shared, version) = (request.shared, request.header.version);
+        let frame = request.frame.bytes();
+        self.topics
+            .iter_mut()
+            .any(|topic| topic.takes_long(shared, version, frame))
+    }
+}
+
+fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
+    let frame = request.frame.bytes();
+    let asked = ProduceRequest::decode(&mut Reader::new(request.body()), request.header.version)?;
+    let place = |records: &Records<'_>| {
+        let bytes = records.as_bytes();
+        let from = bytes.as_ptr() as usize - frame.as_ptr() as usize;
+        from..from + bytes.len()
+    };
+    let topics = asked.topic_data.iter().map(|topic| TopicPlan {
+        name: topic.name.to_string(),
+        id: topic.topic_id,
+        denied: false,
+        found: None,
+        partitions: topic
+            .partition_data
+            .iter()
+            .map(|partition| {
+                let records = partition
+                    .records
+                    .as_ref()
+                    .filter(|records| !records.is_empty());
+                (partition.index, records.map(place))
+            })
+            .collect(),
+    });
+    Ok(Plan {
+        acks: asked.acks,
+        deadline_ms: request
+            .received_ms
+            .saturating_add(i64::from(asked.timeout_ms.max(0))),
+        caller: request.caller().map(Box::new),
+        transactional_id: asked.transactional_id.as_deref().map(Box::from),
+        admin: request.client_id() == ADMIN_CLIENT,
+        topics: topics.collect(),
+    })
+}
+
+fn has_transactional_batch(plan: &Plan, frame: &[u8]) -> bool {
+    let partitions = plan.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut ranges = partitions.filter_map(|(_, range)| range.clone());
+    ranges.any(|range| {
+        BatchHeader::parse(&frame[range]).is_ok_and(|header| header.is_transactional())
+    })
+}
+
+/// Marks what the client may not write. Who may not use a transactional id has none.
+fn authorize(request: &Request<'_>, plan: &mut Plan) {
+    if has_transactional_batch(plan, request.frame.bytes()) {
+        let id = plan.transactional_id.as_deref();
+        if !id.is_some_and(|id| request.may(Operation::Write, Resource::TransactionalId(id))) {
+            plan.transactional_id = None;
+            return;
+        }
+    }
+    for topic in &mut plan.topics {
+        topic.denied = is_denied(request, &topic.name, topic.id);
+    }
+}
+
+/// Whether the client may not write to the topic it names in either way.
+fn is_denied(request: &Request<'_>, name: &str, id: Uuid) -> bool {
+    if request.header.version < 13 {
+        return !request.may(Operation::Write, Resource::Topic(name));
+    }
+    let known = request.shared.topics.by_id(id);
+    known.is_some_and(|topic| !request.may(Operation::Write, Resource::Topic(&topic.name)))
+}
+
+impl TopicPlan {
+    fn takes_long(&mut self, shared: &Shared, version: i16, frame: &[u8]) -> bool {
+        let inline_bytes_max = INLINE_INFLATE_BYTES_MAX.min(INLINE_SLOW_DEFLATE_BYTES_MAX);
+        let batches = self
+            .partitions
+            .iter()
+            .filter_map(|(_, range)| range.clone());
+        let mut large = batches
+            .filter(|batch| batch.len() > inline_bytes_max)
+            .peekable();
+        if large.peek().is_none() {
+            return false;
+        }
+        self.found = shared.topics.named(version >= 13, &self.name, self.id).ok();
+        let Some(topic) = &self.found else {
+            return false;
+        };
+        let rules = rules(&topic.config, version, shared);
+        large.any(|batch| {
+            BatchHeader::parse(&frame[batch.clone()])
+                .is_ok_and(|header| takes_long(&header, &rules, batch.len()))
+        })
+    }
+
+    /// The topic and one of its partitions.
+    pub fn find(
+        &self,
+        shared: &Shared,
+        index: i32,
+        version: i16,
+    ) -> Result<(TopicRef, Arc<Partition>), ErrorCode> {
+        let found = match &self.found {
+            Some(found) => found.clone(),
+            None => shared.topics.named(version >= 13, &self.name, self.id)?,
+        };
+        let partition = found
+            .partition(index)
+            .cloned()
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        Ok((found, partition))
+    }
+}
+
+fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
+    let inflates = needs_inflate(header, rules) && bytes > INLINE_INFLATE_BYTES_MAX;
+    let codec = rules.storage.map_or(Codec::None, |storage| storage.codec);
+    let deflate_bytes_max = match codec {
+        Codec::Gzip | Codec::Zstd => INLINE_SLOW_DEFLATE_BYTES_MAX,
+        Codec::None | Codec::Snappy | Codec::Lz4 => INLINE_FAST_DEFLATE_BYTES_MAX,
+    };
+    inflates || needs_rebuild(header, rules) && bytes > deflate_bytes_max
+}
+
+/// What a topic demands of batches.
+pub fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rules {
+    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Rules {
+        produce_version,
+        max_message_bytes: size(config.max_message_bytes),
+        segment_bytes: size(config.segment_bytes),
+        compacted: config.compact,
+        log_append_time: config.log_append_time,
+        before_max_ms: config.timestamp_before_max_ms,
+        after_max_ms: config.timestamp_after_max_ms,
+        storage: config.storage(),
+        inflate: if shared.config.fixed().validate_compressed {
+            Inflate::Always
+        } else {
+            Inflate::Never
+        },
+        inflate_bytes_max: INFLATE_BYTES_MAX,
+    }
+}
