@@ -154,7 +154,6 @@ pub fn answer(
                     leader_epoch,
                 }
             }),
-            ..Default::default()
         },
     }
 }
