@@ -35,5 +35,6 @@ pub mod produce;
 pub mod reassignments;
 pub mod sync_group;
 pub mod telemetry;
+mod topic_results;
 pub mod unregister_broker;
 pub mod update_features;

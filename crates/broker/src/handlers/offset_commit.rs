@@ -2,14 +2,13 @@
 //! v3 throttle time · v5 no retention time · v6 leader epochs · v7 group_instance_id · v8 flexible
 //! v9 GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids
 
+use super::topic_results::Results;
 use crate::groups::{self, Answer, Groups};
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request, Respond};
 use crate::topics::TopicRef;
 use rustka_core::error::ErrorCode;
-use rustka_core::group::command::{
-    Command, CommitPartition, CommitTopic, Name, OffsetCommit, TopicId,
-};
+use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};
 use rustka_core::group::effects::{Reply, TopicResults};
 use rustka_wire::codec::{Reader, Uuid, Writer};
 use rustka_wire::offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestTopic};
@@ -17,7 +16,6 @@ use rustka_wire::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// Topic ids instead of names from this version on.
 const IDS_FROM: i16 = 10;
@@ -141,35 +139,6 @@ fn refused(topic: &OffsetCommitRequestTopic<'_>, code: ErrorCode) -> TopicResult
         topic: (&*topic.name).into(),
         topic_id: topic.topic_id.0,
         partitions: partitions.map(|at| (at.partition_index, code)).collect(),
-    }
-}
-
-/// Results in which partitions of one topic stand together, whatever became of them.
-#[derive(Default)]
-struct Results {
-    topics: Vec<TopicResults>,
-    places: BTreeMap<(TopicId, Name), usize>,
-}
-
-impl Results {
-    fn add(&mut self, topic: TopicResults) {
-        let key = (topic.topic_id, topic.topic.clone());
-        let place = *self.places.entry(key).or_insert(self.topics.len());
-        match self.topics.get_mut(place) {
-            Some(known) => known.partitions.extend(topic.partitions),
-            None => self.topics.push(topic),
-        }
-    }
-
-    /// What the group says comes last, and as it is if it is all there is to say (E106).
-    fn and(mut self, group: Vec<TopicResults>) -> Vec<TopicResults> {
-        if self.topics.is_empty() {
-            return group;
-        }
-        for topic in group {
-            self.add(topic);
-        }
-        self.topics
     }
 }
 

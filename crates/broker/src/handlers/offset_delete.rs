@@ -1,5 +1,6 @@
 //! OffsetDelete (key 47): forgets committed offsets that no member uses (KIP-496, E111).
 
+use super::topic_results::Results;
 use crate::groups::{self, Groups};
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request, Respond};
@@ -24,7 +25,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     if let Err(code) = request.check(Operation::Delete, Resource::Group(&asked.group_id)) {
         return request.reply(|w| encode(w, respond, Err(code)));
     }
-    let mut unknown: Vec<TopicResults> = Vec::new();
+    let mut unknown = Results::default();
     let mut topics: Vec<TopicPartitions> = Vec::new();
     for topic in &asked.topics {
         let found = match request.check(Operation::Read, Resource::Topic(&topic.name)) {
@@ -47,7 +48,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             None => ((&*topic.name).into(), Default::default()),
         };
         if !missing.is_empty() {
-            unknown.push(TopicResults {
+            unknown.add(TopicResults {
                 topic: std::sync::Arc::clone(&name),
                 topic_id,
                 partitions: missing.into_iter().map(|at| (at, code)).collect(),
@@ -69,19 +70,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             Some(Reply::OffsetDelete(result)) => result,
             _ => Err(ErrorCode::NotCoordinator),
         };
-        let results = results.map(|deleted| {
-            let mut all = unknown;
-            let refused = all.len();
-            for topic in deleted {
-                let mut before = all[..refused].iter_mut();
-                match before.find(|one| one.topic == topic.topic) {
-                    Some(one) => one.partitions.extend(topic.partitions),
-                    None => all.push(topic),
-                }
-            }
-            all
-        });
-        encode(w, respond, results);
+        encode(w, respond, results.map(|deleted| unknown.and(deleted)));
     })
 }
 
