@@ -113,6 +113,9 @@ pub struct Shared {
     pub state: watch::Sender<State>,
     /// Open connections.
     pub peers: Peers,
+    /// Open connections of the HTTP port.
+    #[cfg(feature = "http")]
+    pub http: http::Http,
     /// Bytes of frames that are being received.
     pub receiving: Arc<Budget>,
     /// Fetches that wait, counted with the partitions they wait for.
@@ -128,7 +131,7 @@ pub struct Shared {
     /// Who has a say or a look.
     pub hooks: Hooks,
     /// What is to go wrong.
-    pub faults: Faults,
+    pub faults: Arc<Faults>,
     /// A pool for work that takes long.
     pub work: Work,
 }
@@ -301,6 +304,8 @@ impl Broker {
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
             peers: Peers::default(),
+            #[cfg(feature = "http")]
+            http: http::Http::default(),
             receiving: Budget::new(receiving_bytes),
             parked: Budget::new(PARKED_MAX),
             auto_creations: Rate::new(AUTO_CREATIONS_AT_ONCE, AUTO_CREATIONS_PER_SECOND),
@@ -308,7 +313,7 @@ impl Broker {
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
             hooks: options.hooks.clone(),
-            faults: Faults::default(),
+            faults: Arc::default(),
             work: Work::default(),
             config: LiveConfig::new(config),
         })
@@ -344,6 +349,14 @@ impl Broker {
     pub fn connect_from(&self, address: SocketAddr) -> MemoryStream {
         let (near, far) = transport::pair(MEMORY_STREAM_BYTES);
         listener::serve(far, address, &self.shared);
+        near
+    }
+
+    /// A connection to the pages of the HTTP port that needs no socket.
+    #[cfg(feature = "http")]
+    pub fn connect_http(&self) -> MemoryStream {
+        let (near, far) = transport::pair(MEMORY_STREAM_BYTES);
+        http::connected(far, (Ipv4Addr::LOCALHOST, 0).into(), &self.shared);
         near
     }
 

@@ -12,7 +12,8 @@ pub enum Point {
     Accept,
     /// A request's connection is closed before anything was done.
     Dispatch,
-    /// A batch is refused with KAFKA_STORAGE_ERROR, without harm to its partition.
+    /// A change of a partition is refused with KAFKA_STORAGE_ERROR, without harm to it: a batch of a client's or of a
+    /// group's, or the deletion of records.
     Admit,
     /// A batch's write fails, which makes its partition read-only.
     Append,
@@ -20,30 +21,57 @@ pub enum Point {
     Reply,
 }
 
+struct Armed {
+    point: Point,
+    /// The only topic it is meant for.
+    topic: Option<Box<str>>,
+}
+
 /// What is armed.
 #[derive(Default)]
 pub struct Faults {
     count: AtomicUsize,
-    armed: Mutex<Vec<Point>>,
+    armed: Mutex<Vec<Armed>>,
 }
 
 impl Faults {
     /// The next time anything passes `point`, it goes wrong; armed twice, two times.
     pub fn arm(&self, point: Point) {
+        self.add(Armed { point, topic: None });
+    }
+
+    /// The same for what happens in one topic, such as `__consumer_offsets`. For `Admit` and `Append`.
+    pub fn arm_in(&self, point: Point, topic: &str) {
+        let topic = Some(topic.into());
+        self.add(Armed { point, topic });
+    }
+
+    fn add(&self, fault: Armed) {
         let mut armed = lock(&self.armed);
-        armed.push(point);
+        armed.push(fault);
         self.count.store(armed.len(), Relaxed);
     }
 
     /// Whether it goes wrong here and now.
     pub fn strikes(&self, point: Point) -> bool {
-        self.count.load(Relaxed) > 0 && self.take(point)
+        self.count.load(Relaxed) > 0 && self.take(point, None)
+    }
+
+    /// Whether it goes wrong now in this topic.
+    pub fn strikes_in(&self, point: Point, topic: &str) -> bool {
+        self.count.load(Relaxed) > 0 && self.take(point, Some(topic))
     }
 
     #[cold]
-    fn take(&self, point: Point) -> bool {
+    fn take(&self, point: Point, topic: Option<&str>) -> bool {
         let mut armed = lock(&self.armed);
-        let at = armed.iter().position(|other| *other == point);
+        let is_meant = |fault: &Armed| match &fault.topic {
+            None => true,
+            Some(meant) => topic == Some(meant),
+        };
+        let at = armed
+            .iter()
+            .position(|fault| fault.point == point && is_meant(fault));
         if let Some(at) = at {
             armed.remove(at);
             self.count.store(armed.len(), Relaxed);

@@ -26,7 +26,7 @@ pub mod handlers;
 pub mod hooks;
 pub mod housekeeping;
 #[cfg(feature = "http")]
-mod http;
+pub mod http;
 pub mod listener;
 pub mod loggers;
 pub mod metrics;

@@ -1,12 +1,10 @@
-//! Hooks and faults, each by what a client notices.
+//! Hooks, each by what a client notices.
 
 mod common;
 
 use common::{Client, World, batch, fetch_request, produce_request};
-use rustka::fault::Point;
 use rustka::hooks::{Authorizer, Context, Operation, QuotaMeter, Resource};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
-use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::delete_topics_response::DeleteTopicsResponse;
 use rustka_wire::fetch_request::{FetchRequest, FetchTopic};
@@ -23,7 +21,6 @@ use std::sync::Arc;
 
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
-const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// Keeps the client "guest" away from the topic "secret", and from the cluster as a whole.
 struct Guarded;
@@ -249,46 +246,6 @@ async fn a_throttled_client_that_hangs_up_is_forgotten_at_once() {
     drop(greedy);
     world.settle().await;
     assert_eq!(world.connections(), 0);
-}
-
-#[tokio::test]
-async fn an_armed_fault_strikes_once_at_its_point() {
-    let world = World::start();
-    let mut client = world.connect();
-    client.create_topic("t", 2).await;
-    let faults = &world.broker.shared().faults;
-    let versions = ApiVersionsRequest::default();
-
-    faults.arm(Point::Accept);
-    assert!(world.connect().is_closed().await);
-    faults.arm(Point::Dispatch);
-    let mut unlucky = world.connect();
-    unlucky.send(ApiVersionsRequest::KEY, 0, &versions).await;
-    assert!(unlucky.is_closed().await);
-    let answer = client.ask(ApiVersionsRequest::KEY, 0, &versions).await;
-    assert_eq!(answer.body::<ApiVersionsResponse<'_>>().error_code, 0);
-
-    let code = |answer: common::Answer| {
-        let body: ProduceResponse<'_> = answer.body();
-        body.responses[0].partition_responses[0].error_code
-    };
-    faults.arm(Point::Admit);
-    let refused = code(client.produce("t", 0, batch(10)).await);
-    assert_eq!(refused, KAFKA_STORAGE_ERROR);
-    assert_eq!(code(client.produce("t", 0, batch(10)).await), 0);
-    faults.arm(Point::Append);
-    for _ in 0..2 {
-        let refused = code(client.produce("t", 0, batch(10)).await);
-        assert_eq!(refused, KAFKA_STORAGE_ERROR, "read-only from there on");
-    }
-    assert_eq!(code(client.produce("t", 1, batch(10)).await), 0);
-
-    faults.arm(Point::Reply);
-    let request = produce_request("t", 1, batch(10));
-    client.send(ProduceRequest::KEY, 11, &request).await;
-    assert!(client.is_closed().await);
-    let partition = world.broker.shared().partition("t", 1).expect("there");
-    assert_eq!(partition.offsets().high_watermark, 2, "the work was done");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A shard's journal: real batches in its partition of `__consumer_offsets`, compacted by live state.
 
+use crate::fault::{Faults, Point};
 use crate::storage::memory::Memory;
 use crate::storage::partition::Fate;
 use crate::storage::{Appended, Durability, Incoming, Partition};
@@ -59,6 +60,7 @@ struct Compaction {
 /// A journal in a partition of `__consumer_offsets`.
 pub struct PartitionJournal {
     memory: Arc<Memory>,
+    faults: Arc<Faults>,
     partition: Arc<Partition>,
     bytes: u64,
     /// Size of the live state when it was last written down.
@@ -68,9 +70,14 @@ pub struct PartitionJournal {
 
 impl PartitionJournal {
     /// A journal in an empty partition.
-    pub fn new(memory: &Arc<Memory>, partition: Arc<Partition>) -> PartitionJournal {
+    pub fn new(
+        memory: &Arc<Memory>,
+        faults: &Arc<Faults>,
+        partition: Arc<Partition>,
+    ) -> PartitionJournal {
         PartitionJournal {
             memory: memory.clone(),
+            faults: faults.clone(),
             bytes: partition.bytes(),
             partition,
             live_bytes: 0,
@@ -87,11 +94,18 @@ impl PartitionJournal {
         }
         let mut bytes = batch.build().map_err(|_| ErrorCode::MessageTooLarge)?;
         let header = BatchHeader::parse(&bytes).map_err(|_| ErrorCode::UnknownServerError)?;
+        if self.faults.strikes_in(Point::Admit, CONSUMER_OFFSETS) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         let incoming = Incoming::Copied(&mut bytes);
         let appended = self
             .partition
             .append(incoming, &header, Origin::Coordinator, now)
             .map_err(|refusal| refusal.code)?;
+        if self.faults.strikes_in(Point::Append, CONSUMER_OFFSETS) {
+            self.partition.lose_writes(appended.base_offset);
+            return Err(ErrorCode::KafkaStorageError);
+        }
         self.bytes += header.total_bytes() as u64;
         Ok(appended)
     }

@@ -103,7 +103,8 @@ impl Shard {
             shared: Arc::downgrade(shared),
             at,
         }));
-        self.write_to(Box::new(PartitionJournal::new(&shared.memory, partition)));
+        let journal = PartitionJournal::new(&shared.memory, &shared.faults, partition);
+        self.write_to(Box::new(journal));
     }
 
     /// Gives the shard a journal if it has none.

@@ -1,6 +1,7 @@
 //! DeleteRecords (key 21): moves a partition's first offset (E43).
 //! v2 flexible
 
+use crate::fault::Point;
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request};
 use rustka_core::error::{ErrorCode, Refusal};
@@ -64,6 +65,9 @@ fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result
         let message =
             format!("records of {topic} may not be deleted: its cleanup.policy is compact alone");
         return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+    }
+    if request.shared.faults.strikes_in(Point::Admit, topic) {
+        return Err(ErrorCode::KafkaStorageError.into());
     }
     partition.delete_records(offset)
 }

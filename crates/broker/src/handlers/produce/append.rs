@@ -122,7 +122,13 @@ pub fn append_copied(
         shared.clock.now(),
     )
     .map_err(|invalid| Refused::late(invalid, &partition))?;
-    append(shared, &partition, Incoming::Copied(records), valid)
+    append(
+        shared,
+        &found.name,
+        &partition,
+        Incoming::Copied(records),
+        valid,
+    )
 }
 
 /// Appends a batch that stays where it is.
@@ -141,16 +147,23 @@ pub fn append_kept(
         shared.clock.now(),
     )
     .map_err(|invalid| Refused::late(invalid, &partition))?;
-    append(shared, &partition, Incoming::Kept(batch), valid)
+    append(
+        shared,
+        &found.name,
+        &partition,
+        Incoming::Kept(batch),
+        valid,
+    )
 }
 
 fn append(
     shared: &Arc<Shared>,
+    topic: &str,
     partition: &Arc<Partition>,
     sent: Incoming<'_>,
     mut valid: Validated,
 ) -> Result<Accepted, Refused> {
-    if shared.faults.strikes(Point::Admit) {
+    if shared.faults.strikes_in(Point::Admit, topic) {
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
     }
     shared.make_room()?;
@@ -162,7 +175,7 @@ fn append(
     let appended = partition
         .append(incoming, header, Origin::Client, shared.clock.now())
         .map_err(|refusal| Refused::late(refusal.into(), partition))?;
-    if shared.faults.strikes(Point::Append) {
+    if shared.faults.strikes_in(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
     }
