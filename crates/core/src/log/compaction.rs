@@ -17,6 +17,9 @@ use keys::Keys;
 use rewrite::{Limits, rewrite, write_empty};
 use transactions::Transactions;
 
+/// The shortest record there is: its length and six fields of one byte.
+const RECORD_BYTES_MIN: usize = 7;
+
 /// What a producer wrote last: it is kept so that its sequence and epoch survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastWrite {
@@ -110,13 +113,16 @@ impl Compaction {
             return Ok(false);
         }
         // It stays as a whole if any of it cannot be read, and then must not push out older records either.
-        if readable(&bytes, &header).is_err() {
-            return Ok(true);
-        }
-        for record in Records::new(&bytes, header.record_count).flatten() {
-            if let (Some(key), Some(offset)) = (record.key, header.offset_of(&record)) {
-                self.keys.learn(key, offset);
+        let mut learned = Vec::new();
+        for record in InOrder::new(&bytes, &header) {
+            match record {
+                Ok((Record { key: Some(key), .. }, offset)) => learned.push((key, offset)),
+                Ok(_) => {}
+                Err(_) => return Ok(true),
             }
+        }
+        for (key, offset) in learned {
+            self.keys.learn(key, offset);
         }
         Ok(true)
     }
@@ -153,17 +159,16 @@ impl Compaction {
             return Ok(self.dropped(header));
         }
         let bytes = record_bytes(batch, header, self.terms.inflate_bytes_max)?;
-        readable(&bytes, header)?;
-        let mut kept = Vec::new();
+        let count = usize::try_from(header.record_count).unwrap_or(0);
+        let mut kept = Vec::with_capacity(count.min(bytes.len() / RECORD_BYTES_MIN));
         let mut tombstones = false;
-        let records = Records::new(&bytes, header.record_count).flatten();
-        for record in records.take_while(|_| !discard) {
-            if header.is_control() || self.stays(header, &record) {
+        for record in InOrder::new(&bytes, header) {
+            let (record, offset) = record?;
+            if !discard && (header.is_control() || self.stays(header, &record, offset)) {
                 tombstones |= record.value.is_none();
                 kept.push(record);
             }
         }
-        let count = usize::try_from(header.record_count).unwrap_or(0);
         if kept.is_empty() && !(keep_empty && count == 0) {
             if !keep_empty {
                 return Ok(self.dropped(header));
@@ -199,8 +204,8 @@ impl Compaction {
 
     /// Whether a record is the newest of its key, and no tombstone whose time is over. Without a key it is nothing
     /// (the topic was not always compacted).
-    fn stays(&self, header: &BatchHeader, record: &Record<'_>) -> bool {
-        let (Some(key), Some(offset)) = (record.key, header.offset_of(record)) else {
+    fn stays(&self, header: &BatchHeader, record: &Record<'_>, offset: i64) -> bool {
+        let Some(key) = record.key else {
             return false;
         };
         if self.keys.newest(key).is_some_and(|newest| newest > offset) {
@@ -230,20 +235,43 @@ impl Compaction {
     }
 }
 
-/// Whether every record can be read and lies where the batch says, in order: nobody looked into compressed batches
-/// when they came.
-fn readable(bytes: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
-    let mut last_delta = -1;
-    for record in Records::new(bytes, header.record_count) {
-        let record = record?;
-        if record.offset_delta <= last_delta || record.offset_delta > header.last_offset_delta {
+/// The records of a batch with their offsets, as long as every one can be read and lies where the batch says, in order:
+/// nobody looked into compressed batches when they came.
+struct InOrder<'a> {
+    header: &'a BatchHeader,
+    records: Records<'a>,
+    last_delta: i32,
+}
+
+impl<'a> InOrder<'a> {
+    fn new(bytes: &'a [u8], header: &'a BatchHeader) -> InOrder<'a> {
+        InOrder {
+            header,
+            records: Records::new(bytes, header.record_count),
+            last_delta: -1,
+        }
+    }
+
+    fn place(&mut self, record: Record<'a>) -> Result<(Record<'a>, i64), BatchError> {
+        let delta = record.offset_delta;
+        if delta <= self.last_delta || delta > self.header.last_offset_delta {
             return Err(BatchError::Overflow);
         }
-        last_delta = record.offset_delta;
-        header.offset_of(&record).ok_or(BatchError::Overflow)?;
-        header.timestamp_of(&record).ok_or(BatchError::Overflow)?;
+        self.last_delta = delta;
+        let offset = self.header.offset_of(&record);
+        let timestamp = self.header.timestamp_of(&record);
+        let (offset, _) = offset.zip(timestamp).ok_or(BatchError::Overflow)?;
+        Ok((record, offset))
     }
-    Ok(())
+}
+
+impl<'a> Iterator for InOrder<'a> {
+    type Item = Result<(Record<'a>, i64), BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.records.next()?;
+        Some(record.and_then(|record| self.place(record)))
+    }
 }
 
 #[cfg(test)]

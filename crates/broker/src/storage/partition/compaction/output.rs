@@ -1,0 +1,197 @@
+//! Puts what is left of a log in the place of what it was, a few chunks at a time.
+
+use super::walk::{Failed, Piece};
+use super::{Cleaned, Partition};
+use crate::buffer::{BufMut, Pool, Slice};
+use crate::storage::engine::{Closed, Replacement};
+use rustka_core::batch::{BatchError, BatchHeader};
+use std::sync::Arc;
+
+/// Compacted batches go into blocks of this size.
+const BLOCK_BYTES: usize = 1 << 20;
+/// After so many bytes of old chunks the new ones take their place, so that no more memory is needed than this.
+const SWAP_BYTES: u64 = 1 << 20;
+/// A chunk of which nothing goes stays where it is if it is at least this large; smaller ones are put together.
+const WHOLE_BYTES: usize = 256 << 10;
+/// Room that is not worth filling.
+const SLACK_BYTES: usize = BLOCK_BYTES / 8;
+
+/// A new chunk that still has room.
+struct Growing {
+    base_offset: i64,
+    next_offset: i64,
+    max_timestamp: i64,
+    bytes: Slice,
+    rest: BufMut,
+}
+
+impl Growing {
+    fn replacement(&self) -> Replacement {
+        Replacement {
+            base_offset: self.base_offset,
+            next_offset: self.next_offset,
+            max_timestamp: self.max_timestamp,
+            bytes: self.bytes.clone(),
+        }
+    }
+}
+
+/// Puts new chunks in the place of old ones, in groups.
+pub(super) struct Output<'a> {
+    partition: &'a Partition,
+    pool: &'a Arc<Pool>,
+    full: Vec<Replacement>,
+    growing: Option<Growing>,
+    /// Offsets of the old chunks that wait to be replaced, the growing one included once it stands in the log.
+    group: Option<(i64, i64)>,
+    group_chunks: usize,
+    group_bytes: u64,
+    cleaned: Cleaned,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(partition: &'a Partition, pool: &'a Arc<Pool>) -> Output<'a> {
+        Output {
+            partition,
+            pool,
+            full: Vec::new(),
+            growing: None,
+            group: None,
+            group_chunks: 0,
+            group_bytes: 0,
+            cleaned: Cleaned::default(),
+        }
+    }
+
+    /// Takes over what is left of the next old chunk.
+    pub(super) fn take(
+        &mut self,
+        chunk: &Closed,
+        pieces: &[Piece],
+        scratch: &[u8],
+    ) -> Result<(), Failed> {
+        let info = &chunk.info;
+        self.cleaned.bytes_before += info.bytes;
+        let kept: usize = pieces.iter().map(|piece| piece.range().len()).sum();
+        self.cleaned.bytes_after += kept as u64;
+        let untouched = pieces.iter().all(|piece| matches!(piece, Piece::Old(_)));
+        if untouched && kept == chunk.bytes.len() && kept >= WHOLE_BYTES {
+            self.swap()?;
+            self.growing = None;
+            self.group = None;
+            self.group_chunks = 0;
+            return Ok(());
+        }
+        let from = self.group.map_or(info.base_offset, |(from, _)| from);
+        self.group = Some((from, info.next_offset));
+        self.group_chunks += 1;
+        self.group_bytes += info.bytes;
+        for piece in pieces {
+            let bytes = match piece {
+                Piece::Old(range) => &chunk.bytes[range.clone()],
+                Piece::New(range) => &scratch[range.clone()],
+            };
+            self.push(bytes)?;
+        }
+        if self.group_bytes >= SWAP_BYTES {
+            self.swap()?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, batch: &[u8]) -> Result<(), BatchError> {
+        let header = BatchHeader::parse(batch)?;
+        let next_offset = header.last_offset().and_then(|last| last.checked_add(1));
+        let next_offset = next_offset.ok_or(BatchError::Overflow)?;
+        if let Some(growing) = &mut self.growing
+            && growing.rest.room() >= batch.len()
+            && u32::try_from(next_offset.saturating_sub(growing.base_offset)).is_ok()
+        {
+            growing.rest.push(batch);
+            let more = growing.rest.freeze_filled();
+            assert!(growing.bytes.join(&more), "both lie in one block");
+            growing.next_offset = next_offset;
+            growing.max_timestamp = growing.max_timestamp.max(header.max_timestamp);
+            return Ok(());
+        }
+        if let Some(full) = self.growing.take() {
+            self.full.push(full.replacement());
+        }
+        let mut rest = self.pool.take(BLOCK_BYTES.max(batch.len()));
+        rest.push(batch);
+        self.growing = Some(Growing {
+            base_offset: header.base_offset,
+            next_offset,
+            max_timestamp: header.max_timestamp,
+            bytes: rest.freeze_filled(),
+            rest,
+        });
+        Ok(())
+    }
+
+    /// Puts what is there in the place of the group. The growing chunk goes along and may be replaced once more.
+    fn swap(&mut self) -> Result<(), Failed> {
+        let Some((from, to)) = self.group else {
+            return Ok(());
+        };
+        let mut with = std::mem::take(&mut self.full);
+        with.extend(self.growing.as_ref().map(Growing::replacement));
+        if with.len() > self.group_chunks {
+            with = vec![self.joined(&with)];
+            self.growing = None;
+        }
+        // Gaps belong to the chunk before them, so that the chunks of the log still cover all offsets.
+        if let Some(last) = with.last_mut() {
+            last.next_offset = to;
+        }
+        self.partition.swap(from, to, with)?;
+        self.group_bytes = 0;
+        let worth_filling = |growing: &Growing| growing.rest.room() >= SLACK_BYTES;
+        self.growing = self.growing.take().filter(worth_filling);
+        match &self.growing {
+            Some(growing) => {
+                self.group = Some((growing.base_offset, to));
+                self.group_chunks = 1;
+            }
+            None => {
+                self.group = None;
+                self.group_chunks = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// One chunk of several: records that were given a delete horizon may have outgrown the chunk they came from.
+    fn joined(&self, parts: &[Replacement]) -> Replacement {
+        let length = parts.iter().map(|part| part.bytes.len()).sum();
+        let mut block = self.pool.take(length);
+        for part in parts {
+            block.push(&part.bytes);
+        }
+        Replacement {
+            base_offset: parts.first().map_or(0, |part| part.base_offset),
+            next_offset: parts.last().map_or(0, |part| part.next_offset),
+            max_timestamp: parts
+                .iter()
+                .map(|part| part.max_timestamp)
+                .max()
+                .unwrap_or(-1),
+            bytes: block.freeze_filled(),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<Cleaned, Failed> {
+        // The last chunk keeps no room that nothing will fill.
+        if let Some(last) = self
+            .growing
+            .take_if(|last| last.rest.room() > last.bytes.len() / 64)
+        {
+            let exact = self.joined(&[last.replacement()]);
+            self.full.push(exact);
+            self.swap()?;
+        } else if self.group_bytes > 0 {
+            self.swap()?;
+        }
+        Ok(self.cleaned)
+    }
+}
