@@ -15,7 +15,8 @@ use tokio::io::ReadBuf;
 
 /// Bytes read at once while no frame has begun.
 const READ_BYTES: usize = 32 << 10;
-/// Largest block allocated for a frame before its bytes are here; larger frames double up to their length.
+/// Largest block allocated for a frame before its bytes are here; larger frames double up to their length. Also
+/// what is copied at once when they do.
 const FRAME_BYTES_AT_ONCE: usize = 1 << 20;
 /// First block of a frame for which the budget has no room: no more than what has arrived already, but this.
 const FRAME_BYTES_MIN_BLOCK: usize = 4 << 10;
@@ -35,6 +36,8 @@ pub enum Partial {
         buffer: BufMut,
         length: usize,
         charge: Option<Charge>,
+        /// Takes the place of the full buffer once all of that was copied.
+        larger: Option<BufMut>,
     },
 }
 
@@ -86,6 +89,7 @@ impl<T: Transport> Connection<T> {
                     buffer,
                     length,
                     charge,
+                    larger: None,
                 };
                 // More is here than a first block holds only when READ_BYTES exceeds it, which it does not.
                 debug_assert!(at == data.len());
@@ -100,11 +104,12 @@ impl<T: Transport> Connection<T> {
             buffer,
             length,
             charge,
+            larger,
         } = &mut self.partial
         else {
             return Poll::Ready(Ok(0));
         };
-        if buffer.room() == 0 {
+        if buffer.room() == 0 && larger.is_none() {
             let bytes = (buffer.len() * 2).min(*length);
             if self
                 .shared
@@ -116,9 +121,18 @@ impl<T: Transport> Connection<T> {
                 self.frame_since_ms = self.shared.clock.monotonic_ms();
                 return Poll::Pending;
             }
-            let mut larger = self.shared.pool.take(bytes);
-            larger.push(buffer);
-            *buffer = larger;
+            *larger = Some(self.shared.pool.take(bytes));
+        }
+        if let Some(mut copy) = larger.take() {
+            let more = (buffer.len() - copy.len()).min(FRAME_BYTES_AT_ONCE);
+            copy.push(&buffer[copy.len()..][..more]);
+            if copy.len() < buffer.len() {
+                // Copying all of a large frame would keep others waiting for tens of milliseconds.
+                *larger = Some(copy);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *buffer = copy;
         }
         let missing = *length - buffer.len();
         buffer.poll_fill(cx, &mut self.transport, missing)
