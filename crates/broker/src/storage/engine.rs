@@ -69,6 +69,10 @@ pub trait Log: Send {
         with: Vec<Replacement>,
     ) -> Result<Garbage, Stale>;
 
+    /// The memory limit may drop this log's chunks from now on, also those that it has passed over before. For engines
+    /// that keep no such order there is nothing to do.
+    fn may_be_dropped(&self) {}
+
     /// Drops everything; the partition is gone.
     fn clear(&mut self) -> Garbage;
 }

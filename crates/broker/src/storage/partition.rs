@@ -104,6 +104,9 @@ impl Partition {
 
     /// Whether the memory limit may drop this partition's records.
     pub fn set_evictable(&self, evictable: bool) {
+        if evictable && !self.evictable.swap(true, Relaxed) {
+            self.lock().log.may_be_dropped();
+        }
         self.evictable.store(evictable, Relaxed);
     }
 

@@ -213,6 +213,11 @@ impl Log for MemoryLog {
         Ok(Garbage::Many(garbage))
     }
 
+    fn may_be_dropped(&self) {
+        let sequences = self.chunks.iter().map(|chunk| chunk.info().sequence);
+        self.memory.begin_again(&self.home, sequences);
+    }
+
     fn clear(&mut self) -> Garbage {
         self.open = Open::default();
         self.bytes = 0;

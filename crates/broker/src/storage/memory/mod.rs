@@ -125,6 +125,16 @@ impl Memory {
         sequence
     }
 
+    /// Puts chunks of `home` in their places in the order of eviction, unless they are there.
+    fn begin_again(&self, home: &Weak<Partition>, sequences: impl Iterator<Item = u64>) {
+        let mut oldest = self.oldest();
+        oldest.extend(sequences.map(|sequence| (sequence, home.clone())));
+        let all = oldest.make_contiguous();
+        all.sort_by_key(|(sequence, _)| *sequence);
+        let mut last = None;
+        oldest.retain(|(sequence, _)| last.replace(*sequence) != Some(*sequence));
+    }
+
     fn oldest(&self) -> MutexGuard<'_, VecDeque<(u64, Weak<Partition>)>> {
         lock(&self.oldest)
     }

@@ -155,6 +155,49 @@ fn at_the_limit_with_nothing_to_drop_a_write_is_refused() {
     assert_eq!(world.partition.offsets().log_start, 0);
 }
 
+/// Chunks that the limit had passed over while their topic was compacted were never looked at again: once the topic
+/// deleted, its old records stayed, newer ones of others went, and in the end every write was refused.
+#[test]
+fn records_may_be_dropped_again_once_their_topic_deletes() {
+    let world = world(1 << 20);
+    let engine = MemoryEngine::new(world.memory.clone());
+    let other = World {
+        memory: world.memory.clone(),
+        partition: Partition::new(&engine, Uuid([2; 16]), 0, true),
+    };
+    world.partition.set_evictable(false);
+    for _ in 0..20 {
+        append(&world, 30_000, true);
+    }
+    for _ in 0..40 {
+        world.memory.make_room().unwrap();
+        append(&other, 30_000, true);
+    }
+    assert_eq!(world.partition.offsets().log_start, 0);
+    let others_start = other.partition.offsets().log_start;
+    assert!(others_start > 0);
+    // Changing it back and forth neither loses a chunk nor remembers it twice.
+    for _ in 0..100 {
+        world.partition.set_evictable(true);
+        world.partition.set_evictable(false);
+    }
+    world.partition.set_evictable(true);
+    assert!(world.memory.oldest().len() <= 60);
+    for _ in 0..20 {
+        world.memory.make_room().unwrap();
+        append(&other, 30_000, true);
+    }
+    assert!(
+        world.partition.offsets().log_start >= 18,
+        "the oldest go first"
+    );
+    assert_eq!(other.partition.offsets().log_start, others_start);
+    for _ in 0..100 {
+        world.memory.make_room().unwrap();
+        append(&world, 30_000, true);
+    }
+}
+
 #[test]
 fn retention_drops_whole_chunks_by_size_and_by_age() {
     let world = world(64 << 20);
