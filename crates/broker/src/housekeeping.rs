@@ -99,13 +99,7 @@ impl WallClock {
 pub fn retain(shared: &Shared) {
     let now = shared.clock.now();
     for topic in shared.topics.all() {
-        let config = &topic.config;
-        let rules = Rules {
-            retention_ms: config.retention_ms,
-            retention_bytes: config.retention_bytes,
-            segment_ms: config.segment_ms,
-            delete: config.delete,
-        };
+        let rules = Rules::of(&topic.config);
         for partition in &topic.partitions {
             partition.retain(&rules, now);
         }

@@ -4,6 +4,10 @@ mod common;
 
 use common::{Client, World, batch};
 use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_wire::alter_configs_request::{
+    AlterConfigsRequest, AlterConfigsResource as LegacyResource, AlterableConfig as LegacyConfig,
+};
+use rustka_wire::alter_configs_response::AlterConfigsResponse;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::describe_producers_request::{DescribeProducersRequest, TopicRequest};
@@ -92,6 +96,43 @@ async fn retention_changed_while_the_broker_runs_deletes_what_is_there_already()
     assert_eq!(set.await, 0);
     world.advance_ms(HOUR_MS / 2).await;
     assert_eq!(log_start(&mut client, "by-default").await, 1);
+}
+
+/// Kafka never answers such a request. Here each of them is refused, and neither has an effect.
+#[tokio::test]
+async fn a_resource_that_comes_twice_in_alter_configs_is_refused_both_times() {
+    let world = World::start();
+    let mut client = world.connect();
+    for topic in ["twice", "once"] {
+        client.create_topic(topic, 1).await;
+    }
+    let resource = |name: &'static str, value: &'static str| LegacyResource {
+        resource_type: TOPIC,
+        resource_name: name.into(),
+        configs: vec![LegacyConfig {
+            name: "retention.ms".into(),
+            value: Some(value.into()),
+        }],
+    };
+    let request = AlterConfigsRequest {
+        resources: vec![
+            resource("twice", "1000"),
+            resource("once", "2000"),
+            resource("twice", "3000"),
+        ],
+        validate_only: false,
+    };
+    let answer = client.ask(AlterConfigsRequest::KEY, 2, &request).await;
+    let altered: AlterConfigsResponse<'_> = answer.body();
+    let answers = altered.responses.iter();
+    let answers: Vec<_> = answers
+        .map(|answer| (&*answer.resource_name, answer.error_code))
+        .collect();
+    assert_eq!(answers, [("twice", 42), ("once", 0), ("twice", 42)]);
+    let topics = &world.broker.shared().topics;
+    let retention = |name| topics.by_name(name).map(|topic| topic.config.retention_ms);
+    assert_eq!(retention("once"), Some(2_000));
+    assert_eq!(retention("twice"), Some(604_800_000));
 }
 
 #[tokio::test]

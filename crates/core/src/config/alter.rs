@@ -241,12 +241,14 @@ fn list_after(
         (None, _) => key.default_value().map(str::to_owned),
     };
     let mut items = split_list(before.as_deref().unwrap_or(""));
+    if operation == AlterOperation::Subtract {
+        // As in Kafka, what is taken away has to be named without spaces around it.
+        items.retain(|old| value.split(',').all(|item| item != *old));
+        return items.join(",");
+    }
     for item in split_list(value) {
-        let known = items.contains(&item);
-        match operation {
-            AlterOperation::Subtract => items.retain(|old| *old != item),
-            _ if !known => items.push(item),
-            _ => {}
+        if !items.contains(&item) {
+            items.push(item);
         }
     }
     items.join(",")

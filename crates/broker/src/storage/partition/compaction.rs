@@ -4,11 +4,10 @@
 mod output;
 mod walk;
 
-use super::{Inner, Partition};
+use super::{Inner, Partition, Rules};
 use crate::buffer::Pool;
 use crate::storage::engine::{ChunkInfo, Closed};
 use output::Output;
-use rustka_core::compression::INFLATE_BYTES_MAX;
 use rustka_core::config::TopicConfig;
 use rustka_core::log::compaction::{Compaction, History, Summary, Terms};
 use rustka_core::time::Now;
@@ -72,6 +71,11 @@ impl Partition {
 
     /// Goes once over what may be compacted. Takes long; holds the lock only to begin, to swap and to end.
     pub fn compact(&self, pool: &Arc<Pool>, now: Now, seed: u64) -> Cleaned {
+        // What is past retention goes first: put into one chunk with newer records it would stay as long as these.
+        let config = self.lock().config.clone();
+        if let Some(config) = config.filter(|config| config.delete) {
+            self.retain(&Rules::of(&config), now);
+        }
         let Some(found) = self.begin_compaction(now) else {
             return Cleaned::default();
         };
@@ -80,7 +84,7 @@ impl Partition {
             delete_retention_ms: found.config.delete_retention_ms,
             max_message_bytes: usize::try_from(found.config.max_message_bytes)
                 .unwrap_or(usize::MAX),
-            inflate_bytes_max: INFLATE_BYTES_MAX,
+            limits: found.config.inflate_limits(),
             seed,
         };
         match self.compact_chunks(found, terms, pool) {

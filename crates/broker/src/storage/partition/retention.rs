@@ -3,6 +3,7 @@
 use super::compaction::time_of;
 use super::{Inner, Partition};
 use crate::storage::engine::{ChunkInfo, Closed, Garbage, Replacement, Stale};
+use rustka_core::config::TopicConfig;
 use rustka_core::error::Refusal;
 use rustka_core::time::Now;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +19,18 @@ pub struct Rules {
     pub segment_ms: i64,
     /// Whether retention and the memory limit may drop records at all.
     pub delete: bool,
+}
+
+impl Rules {
+    /// What a topic's configs say.
+    pub fn of(config: &TopicConfig) -> Rules {
+        Rules {
+            retention_ms: config.retention_ms,
+            retention_bytes: config.retention_bytes,
+            segment_ms: config.segment_ms,
+            delete: config.delete,
+        }
+    }
 }
 
 impl Partition {

@@ -4,6 +4,7 @@ use crate::storage::memory::{Memory, MemoryEngine};
 use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, record_bytes,
 };
+use rustka_core::compression::InflateLimits;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
@@ -266,7 +267,7 @@ fn no_lock_is_held_while_batches_are_read() {
         now_ms: NOW.wall_ms,
         delete_retention_ms: 0,
         max_message_bytes: 1 << 20,
-        inflate_bytes_max: 1 << 20,
+        limits: InflateLimits::default(),
         seed: 3,
     };
     let mut round = Compaction::new(terms, &found.history);
@@ -299,7 +300,7 @@ fn a_round_that_retention_overtakes_loses_nothing() {
         now_ms: NOW.wall_ms,
         delete_retention_ms: 0,
         max_message_bytes: 1 << 20,
-        inflate_bytes_max: 1 << 20,
+        limits: InflateLimits::default(),
         seed: 3,
     };
     let outcome = world
