@@ -1,7 +1,7 @@
 //! One record batch through all that looks at batches: header, walk, validation, admission, search by time, rewriting.
 
 use rustka_core::batch::{self, BatchHeader, HEADER_BYTES, Records, Storage, record_bytes};
-use rustka_core::compression::Codec;
+use rustka_core::compression::{Codec, InflateLimits};
 use rustka_core::log::timestamps::{first_at_or_after, latest};
 use rustka_core::log::{Admitted, Origin, PartitionState, admit};
 use rustka_core::time::Now;
@@ -9,6 +9,10 @@ use rustka_core::validate::{Inflate, Rules, validate_produce};
 
 /// More than this is never inflated here.
 const INFLATED_BYTES_MAX: usize = 256 << 10;
+const LIMITS: InflateLimits = InflateLimits {
+    batch_bytes_max: INFLATED_BYTES_MAX,
+    record_bytes_max: usize::MAX,
+};
 /// Where a batch's CRC and what it covers begin.
 const CRC_AT: usize = 17;
 const COVERED_AT: usize = 21;
@@ -64,18 +68,13 @@ fn walk(data: &[u8], header: &BatchHeader) -> Option<usize> {
 }
 
 fn search(data: &[u8], header: &BatchHeader) {
-    let Ok(latest) = latest(data, INFLATED_BYTES_MAX) else {
+    let Ok(latest) = latest(data, LIMITS) else {
         return;
     };
     let Some(latest) = latest else {
         return;
     };
-    let found = first_at_or_after(
-        data,
-        latest.timestamp,
-        header.base_offset,
-        INFLATED_BYTES_MAX,
-    );
+    let found = first_at_or_after(data, latest.timestamp, header.base_offset, LIMITS);
     if let Ok(Some(found)) = found {
         assert!(found.timestamp >= latest.timestamp && found.offset >= header.base_offset);
     }
@@ -111,7 +110,7 @@ fn produce(data: &[u8]) {
         wall_ms: 1_700_000_000_000,
     };
     let plain = Rules {
-        inflate_bytes_max: INFLATED_BYTES_MAX,
+        limits: LIMITS,
         ..Rules::default()
     };
     let stored = |codec| Some(Storage { codec, level: None });
@@ -155,7 +154,7 @@ fn produce(data: &[u8]) {
         let count = i64::from(header.record_count);
         assert_eq!(i64::from(header.last_offset_delta) + 1, count);
         if !valid.shallow {
-            assert!(latest(records, INFLATED_BYTES_MAX).is_ok() || rules.log_append_time);
+            assert!(latest(records, LIMITS).is_ok() || rules.log_append_time);
             assert_eq!(walk(records, &header).map(|n| n as i64), Some(count));
         }
         append(&header, now);

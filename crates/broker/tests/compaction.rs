@@ -186,6 +186,29 @@ async fn batches_are_stored_in_the_topics_codec_and_in_the_order_they_came() {
 }
 
 #[tokio::test]
+async fn a_higher_level_of_lz4_stores_less_and_is_read_the_same() {
+    let world = World::start();
+    let mut client = world.connect();
+    let records: Vec<_> = (0..2_000).map(|n| (n * n % 977, Some(n % 31))).collect();
+    let mut sizes = Vec::new();
+    for (topic, level) in [("fast", "9"), ("lowest", "1"), ("high", "17")] {
+        let configs = [
+            ("compression.type", "lz4"),
+            ("compression.lz4.level", level),
+            ("max.message.bytes", "3000000"),
+        ];
+        create(&mut client, topic, &configs).await;
+        put(&mut client, topic, keyed(Codec::None, &records)).await;
+        let (read, headers) = read(&mut client, topic, 0).await;
+        let keys_and_numbers = read.into_iter().map(|(_, key, number)| (key, number));
+        assert!(keys_and_numbers.eq(records.iter().copied()));
+        assert_eq!(headers[0].compression(), Ok(Codec::Lz4));
+        sizes.push(headers[0].total_bytes());
+    }
+    assert!(sizes[2] < sizes[0] && sizes[2] < sizes[1], "{sizes:?}");
+}
+
+#[tokio::test]
 async fn compaction_of_a_topic_ends_with_its_deletion() {
     let world = World::start();
     let mut client = world.connect();

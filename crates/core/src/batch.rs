@@ -68,6 +68,13 @@ pub enum BatchError {
     Overflow,
     /// Longer than a length can say.
     TooLong,
+    /// A record of a compressed batch that is larger than allowed.
+    RecordTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound that was given.
+        max_bytes: usize,
+    },
 }
 
 impl fmt::Display for BatchError {
@@ -84,6 +91,12 @@ impl fmt::Display for BatchError {
             BatchError::Compression(error) => error.fmt(f),
             BatchError::Overflow => f.write_str("an offset or timestamp is out of range"),
             BatchError::TooLong => f.write_str("the batch is too long"),
+            BatchError::RecordTooLarge { bytes, max_bytes } => {
+                write!(
+                    f,
+                    "a record inflates to {bytes} bytes and max.decompressed.message.bytes is {max_bytes}"
+                )
+            }
         }
     }
 }

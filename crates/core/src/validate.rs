@@ -4,7 +4,7 @@ use crate::batch::{
     self, BatchError, BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, OVERHEAD_BYTES, Record, Records,
     Storage, rebuild, record_bytes,
 };
-use crate::compression::{Codec, INFLATE_BYTES_MAX};
+use crate::compression::{Codec, InflateLimits};
 use crate::error::{ErrorCode, Refusal};
 use crate::time::Now;
 
@@ -44,7 +44,7 @@ pub struct Rules {
     /// Whether to look into compressed batches.
     pub inflate: Inflate,
     /// More than this is never inflated.
-    pub inflate_bytes_max: usize,
+    pub limits: InflateLimits,
 }
 
 impl Default for Rules {
@@ -60,7 +60,7 @@ impl Default for Rules {
             after_max_ms: 3_600_000,
             storage: None,
             inflate: Inflate::Never,
-            inflate_bytes_max: INFLATE_BYTES_MAX,
+            limits: InflateLimits::default(),
         }
     }
 }
@@ -198,7 +198,7 @@ pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<V
             ..valid
         });
     }
-    let bytes = record_bytes(records, &header, rules.inflate_bytes_max)?;
+    let bytes = record_bytes(records, &header, rules.limits.batch_bytes_max)?;
     let walked = walk(&bytes, &header, rules, now)?;
     let (max_timestamp, offset_of_max) = if rules.log_append_time {
         (now.wall_ms, 0)
@@ -326,7 +326,7 @@ fn walk(bytes: &[u8], header: &BatchHeader, rules: &Rules, now: Now) -> Result<W
         offset_delta: 0,
     };
     let mut faults = Faults::default();
-    for (index, record) in (0..).zip(Records::new(bytes, header.record_count)) {
+    for (index, record) in (0..).zip(Records::of(header, bytes, rules.limits)) {
         let record = record?;
         match check_record(&record, index, header, rules, now) {
             Ok(timestamp) if timestamp > walked.max_timestamp => {

@@ -5,7 +5,8 @@ use crate::broker::Shared;
 use crate::hooks::{Operation, Resource};
 use crate::request::{Outcome, Request, Respond};
 use crate::storage::Partition;
-use rustka_core::compression::INFLATE_BYTES_MAX;
+use rustka_core::batch::BatchHeader;
+use rustka_core::compression::InflateLimits;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::timestamps;
 use rustka_wire::codec::Reader;
@@ -148,8 +149,11 @@ fn lookup(
     isolation_level: i8,
     version: i16,
 ) -> Result<Found, Refusal> {
-    let partition = shared
-        .partition(topic, asked.partition_index)
+    let topic = shared.topics.by_name(topic);
+    let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let limits = topic.config.inflate_limits();
+    let partition = topic
+        .partition(asked.partition_index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let offsets = partition.usable_offsets()?;
     rustka_core::epochs::check_current_leader_epoch(
@@ -181,13 +185,12 @@ fn lookup(
         },
         EARLIEST => at(offsets.log_start, -1),
         EARLIEST_LOCAL if version >= 8 => at(offsets.log_start, -1),
-        MAX_TIMESTAMP if version >= 7 => {
-            latest(&partition, end)?.map_or(NOTHING, |(offset, timestamp)| at(offset, timestamp))
-        }
+        MAX_TIMESTAMP if version >= 7 => latest(partition, end, limits)?
+            .map_or(NOTHING, |(offset, timestamp)| at(offset, timestamp)),
         LATEST_TIERED if version >= 9 => NOTHING,
         EARLIEST_PENDING_UPLOAD if version >= 11 => NOTHING,
         timestamp if timestamp >= 0 => {
-            let found = first_at_or_after(&partition, timestamp, offsets.log_start)?;
+            let found = first_at_or_after(partition, timestamp, offsets.log_start, limits)?;
             found
                 .filter(|(offset, _)| *offset < end)
                 .map_or(NOTHING, |(offset, timestamp)| at(offset, timestamp))
@@ -201,10 +204,11 @@ fn first_at_or_after(
     partition: &Partition,
     target: i64,
     log_start: i64,
+    limits: InflateLimits,
 ) -> Result<Option<(i64, i64)>, Refusal> {
     let mut found = Ok(None);
     partition.each_batch(log_start, |batch| {
-        match timestamps::first_at_or_after(batch, target, log_start, INFLATE_BYTES_MAX) {
+        match timestamps::first_at_or_after(batch, target, log_start, limits) {
             Ok(Some(record)) => found = Ok(Some((record.offset, record.timestamp))),
             Ok(None) => return true,
             Err(error) => found = Err(error.into()),
@@ -214,27 +218,31 @@ fn first_at_or_after(
     found
 }
 
-/// The first record with the largest timestamp (E47).
-fn latest(partition: &Partition, end: i64) -> Result<Option<(i64, i64)>, Refusal> {
-    let mut best: Option<(i64, i64)> = None;
-    let mut failed = None;
-    let start = partition.offsets().log_start;
-    partition.each_batch(start, |batch| {
-        let newer = rustka_core::batch::BatchHeader::parse(batch)
-            .is_ok_and(|header| best.is_none_or(|(_, timestamp)| header.max_timestamp > timestamp));
-        if newer {
-            match timestamps::latest(batch, INFLATE_BYTES_MAX) {
-                Ok(Some(record)) if record.offset < end => {
-                    best = Some((record.offset, record.timestamp))
-                }
-                Ok(_) => {}
-                Err(error) => failed = Some(error),
-            }
+/// The first record with the largest timestamp (E47). As in Kafka, only the batch whose header says the latest one is
+/// looked into.
+fn latest(
+    partition: &Partition,
+    end: i64,
+    limits: InflateLimits,
+) -> Result<Option<(i64, i64)>, Refusal> {
+    let mut best: Option<BatchHeader> = None;
+    partition.each_batch(partition.offsets().log_start, |batch| {
+        if let Ok(header) = BatchHeader::parse(batch)
+            && header.base_offset < end
+            && best.is_none_or(|best| header.max_timestamp > best.max_timestamp)
+        {
+            best = Some(header);
         }
-        failed.is_none()
+        true
     })?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(best),
-    }
+    let Some(best) = best else {
+        return Ok(None);
+    };
+    let mut found = Ok(None);
+    partition.each_batch(best.base_offset, |batch| {
+        found = timestamps::latest(batch, limits);
+        false
+    })?;
+    let found = found?.filter(|record| record.offset < end);
+    Ok(found.map(|record| (record.offset, record.timestamp)))
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{BatchError, varint};
+use super::{BatchError, BatchHeader, varint};
+use crate::compression::InflateLimits;
 
 /// One record of a batch, as it lies in the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ pub struct Records<'a> {
     rest: &'a [u8],
     left: u32,
     ended: bool,
+    record_bytes_max: usize,
 }
 
 impl<'a> Records<'a> {
@@ -104,13 +106,29 @@ impl<'a> Records<'a> {
             rest: bytes,
             left: u32::try_from(count).unwrap_or(0),
             ended: false,
+            record_bytes_max: usize::MAX,
         }
+    }
+
+    /// Walks the record bytes of a batch. As in Kafka, records are bounded only where they had to be inflated.
+    pub fn of(header: &BatchHeader, bytes: &'a [u8], limits: InflateLimits) -> Records<'a> {
+        let mut records = Records::new(bytes, header.record_count);
+        if header.is_compressed() {
+            records.record_bytes_max = limits.record_bytes_max;
+        }
+        records
     }
 
     #[inline]
     fn take(&mut self) -> Result<Record<'a>, BatchError> {
         let start = self.bytes.len() - self.rest.len();
         let length = length(varint::take_i32(&mut self.rest)?)?;
+        if length > self.record_bytes_max {
+            return Err(BatchError::RecordTooLarge {
+                bytes: length,
+                max_bytes: self.record_bytes_max,
+            });
+        }
         let (mut body, rest) = self
             .rest
             .split_at_checked(length)

@@ -6,7 +6,7 @@ use super::{
     BatchError, BatchHeader, CONTROL_BIT, HEADER_BYTES, LOG_APPEND_TIME_BIT, OVERHEAD_BYTES,
     Records, TRANSACTIONAL_BIT, record_bytes, seal, varint,
 };
-use crate::compression::{Codec, compress_onto};
+use crate::compression::{Codec, LZ4_LEVEL_FAST, compress_onto};
 
 /// What a transaction marker says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,17 @@ pub struct Storage {
     pub codec: Codec,
     /// Its level, if not the default.
     pub level: Option<i32>,
+}
+
+impl Storage {
+    /// Whether compressing takes much longer than copying.
+    pub fn is_slow(&self) -> bool {
+        match self.codec {
+            Codec::Gzip | Codec::Zstd => true,
+            Codec::Lz4 => self.level.is_some_and(|level| level != LZ4_LEVEL_FAST),
+            Codec::None | Codec::Snappy => false,
+        }
+    }
 }
 
 /// The batch with its inflated `records` in another codec, for topics whose `compression.type` is not the producer's.

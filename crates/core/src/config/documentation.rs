@@ -76,6 +76,10 @@ const TOPIC: &[(&str, &str)] = &[
         "The level with which the broker compresses in gzip.",
     ),
     (
+        "compression.lz4.level",
+        "The level with which the broker compresses in lz4; 9 stands for the fast compressor, any other for LZ4 HC.",
+    ),
+    (
         "compression.type",
         "The codec batches are stored in, whatever the producer used; producer keeps them as they come.",
     ),
@@ -90,6 +94,11 @@ const TOPIC: &[(&str, &str)] = &[
     (
         "max.compaction.lag.ms",
         "After how long a closed part of a log is compacted even if little of the log is dirty.",
+    ),
+    (
+        "max.decompressed.message.bytes",
+        "The largest record of a compressed batch, once inflated, where the broker looks into it. All records of a batch \
+         together may have 64 MiB, whatever is set here.",
     ),
     (
         "max.message.bytes",

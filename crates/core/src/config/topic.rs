@@ -9,7 +9,7 @@ use super::describe::{ConfigEntry, ConfigSource, describe_topic};
 use super::overrides::Overrides;
 use super::table::{ConfigKey, Scope, find_key};
 use crate::batch::Storage;
-use crate::compression::Codec;
+use crate::compression::{Codec, InflateLimits};
 use crate::error::{ErrorCode, Refusal};
 
 const MS_PER_MINUTE: i64 = 60_000;
@@ -203,7 +203,7 @@ pub struct TopicConfig {
     pub segment_bytes: i32,
     /// The largest batch.
     pub max_message_bytes: i32,
-    /// The largest batch after inflating.
+    /// The largest record of a compressed batch.
     pub max_decompressed_message_bytes: i32,
     /// Whether records get the broker's time (LogAppendTime).
     pub log_append_time: bool,
@@ -255,6 +255,16 @@ impl TopicConfig {
             CompressionType::Zstd => (Codec::Zstd, Some(self.zstd_level)),
         };
         Some(Storage { codec, level })
+    }
+
+    /// How far batches are inflated. All of one batch together has a bound of our own, whatever is configured: it is
+    /// held in memory.
+    pub fn inflate_limits(&self) -> InflateLimits {
+        InflateLimits {
+            record_bytes_max: usize::try_from(self.max_decompressed_message_bytes)
+                .unwrap_or(usize::MAX),
+            ..InflateLimits::default()
+        }
     }
 
     /// What holds for a topic with these overrides on this broker.

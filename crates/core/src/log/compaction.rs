@@ -12,6 +12,7 @@ mod transactions;
 use std::collections::BTreeMap;
 
 use crate::batch::{BatchError, BatchHeader, Record, Records, record_bytes};
+use crate::compression::InflateLimits;
 use crate::producers::AbortedTransaction;
 use keys::Keys;
 use rewrite::{Limits, rewrite, write_empty};
@@ -50,7 +51,7 @@ pub struct Terms {
     /// `max.message.bytes`: what is written anew is not larger.
     pub max_message_bytes: usize,
     /// A batch that inflates to more stays as it is.
-    pub inflate_bytes_max: usize,
+    pub limits: InflateLimits,
     /// Chance, for the table of keys.
     pub seed: u64,
 }
@@ -106,7 +107,7 @@ impl Compaction {
         if header.is_control() || self.transactions.is_aborted(&header) {
             return Ok(true);
         }
-        let Ok(bytes) = record_bytes(batch, &header, self.terms.inflate_bytes_max) else {
+        let Ok(bytes) = record_bytes(batch, &header, self.terms.limits.batch_bytes_max) else {
             return Ok(true);
         };
         if !self.keys.has_room(bytes.len()) {
@@ -114,7 +115,7 @@ impl Compaction {
         }
         // It stays as a whole if any of it cannot be read, and then must not push out older records either.
         let mut learned = Vec::new();
-        for record in InOrder::new(&bytes, &header) {
+        for record in InOrder::new(&bytes, &header, self.terms.limits) {
             match record {
                 Ok((Record { key: Some(key), .. }, offset)) => learned.push((key, offset)),
                 Ok(_) => {}
@@ -158,11 +159,11 @@ impl Compaction {
         if discard && !keep_empty {
             return Ok(self.dropped(header));
         }
-        let bytes = record_bytes(batch, header, self.terms.inflate_bytes_max)?;
+        let bytes = record_bytes(batch, header, self.terms.limits.batch_bytes_max)?;
         let count = usize::try_from(header.record_count).unwrap_or(0);
         let mut kept = Vec::with_capacity(count.min(bytes.len() / RECORD_BYTES_MIN));
         let mut tombstones = false;
-        for record in InOrder::new(&bytes, header) {
+        for record in InOrder::new(&bytes, header, self.terms.limits) {
             let (record, offset) = record?;
             if !discard && (header.is_control() || self.stays(header, &record, offset)) {
                 tombstones |= record.value.is_none();
@@ -244,10 +245,10 @@ struct InOrder<'a> {
 }
 
 impl<'a> InOrder<'a> {
-    fn new(bytes: &'a [u8], header: &'a BatchHeader) -> InOrder<'a> {
+    fn new(bytes: &'a [u8], header: &'a BatchHeader, limits: InflateLimits) -> InOrder<'a> {
         InOrder {
             header,
-            records: Records::new(bytes, header.record_count),
+            records: Records::of(header, bytes, limits),
             last_delta: -1,
         }
     }

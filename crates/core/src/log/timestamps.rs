@@ -1,6 +1,7 @@
 //! Finding records by time inside one batch (ListOffsets). Which batch to look into is the engine's question.
 
 use crate::batch::{BatchError, BatchHeader, Records, record_bytes};
+use crate::compression::InflateLimits;
 
 /// A record's place and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub fn first_at_or_after(
     batch: &[u8],
     target: i64,
     offset_min: i64,
-    inflate_bytes_max: usize,
+    limits: InflateLimits,
 ) -> Result<Option<TimestampedOffset>, BatchError> {
     // A batch is only inflated if what is looked for may be in it.
     let header = BatchHeader::parse(batch)?;
@@ -24,7 +25,7 @@ pub fn first_at_or_after(
         return Ok(None);
     }
     let mut found = None;
-    walk(batch, inflate_bytes_max, |record| {
+    walk(batch, limits, |record| {
         if record.timestamp >= target && record.offset >= offset_min {
             found = Some(record);
         }
@@ -36,10 +37,10 @@ pub fn first_at_or_after(
 /// The first of the records with the latest time.
 pub fn latest(
     batch: &[u8],
-    inflate_bytes_max: usize,
+    limits: InflateLimits,
 ) -> Result<Option<TimestampedOffset>, BatchError> {
     let mut latest: Option<TimestampedOffset> = None;
-    walk(batch, inflate_bytes_max, |record| {
+    walk(batch, limits, |record| {
         if latest.is_none_or(|latest| record.timestamp > latest.timestamp) {
             latest = Some(record);
         }
@@ -50,12 +51,12 @@ pub fn latest(
 
 fn walk(
     batch: &[u8],
-    inflate_bytes_max: usize,
+    limits: InflateLimits,
     mut visit: impl FnMut(TimestampedOffset) -> bool,
 ) -> Result<(), BatchError> {
     let header = BatchHeader::parse(batch)?;
-    let bytes = record_bytes(batch, &header, inflate_bytes_max)?;
-    for record in Records::new(&bytes, header.record_count) {
+    let bytes = record_bytes(batch, &header, limits.batch_bytes_max)?;
+    for record in Records::of(&header, &bytes, limits) {
         let record = record?;
         let more = visit(TimestampedOffset {
             offset: header.offset_of(&record).ok_or(BatchError::Overflow)?,
@@ -93,26 +94,34 @@ mod tests {
     fn the_first_record_late_enough_is_found_in_every_codec() {
         for codec in Codec::ALL {
             let batch = batch(BatchBuilder::new().compression(codec, None));
-            let find = |target, from| first_at_or_after(&batch, target, from, 1 << 20).unwrap();
+            let find = |target, from| {
+                first_at_or_after(&batch, target, from, InflateLimits::default()).unwrap()
+            };
             assert_eq!(find(0, 0), at(100, 50));
             assert_eq!(find(51, 0), at(102, 70));
             assert_eq!(find(51, 103), at(103, 70));
             assert_eq!(find(71, 0), None);
-            assert_eq!(latest(&batch, 1 << 20), Ok(at(102, 70)));
+            assert_eq!(latest(&batch, InflateLimits::default()), Ok(at(102, 70)));
         }
     }
 
     #[test]
     fn all_records_of_a_log_append_time_batch_share_its_time() {
         let batch = batch(BatchBuilder::new().log_append_time(1000));
-        assert_eq!(first_at_or_after(&batch, 999, 0, 0), Ok(at(100, 1000)));
-        assert_eq!(latest(&batch, 0), Ok(at(100, 1000)));
+        assert_eq!(
+            first_at_or_after(&batch, 999, 0, InflateLimits::default()),
+            Ok(at(100, 1000))
+        );
+        assert_eq!(latest(&batch, InflateLimits::default()), Ok(at(100, 1000)));
     }
 
     #[test]
     fn times_past_the_end_of_time_are_an_error() {
         let mut batch = batch(BatchBuilder::new());
         batch[27..35].copy_from_slice(&i64::MIN.to_be_bytes());
-        assert_eq!(latest(&batch, 0), Err(BatchError::Overflow));
+        assert_eq!(
+            latest(&batch, InflateLimits::default()),
+            Err(BatchError::Overflow)
+        );
     }
 }

@@ -399,7 +399,10 @@ fn bombs_and_corrupt_data_are_refused_when_inflated() {
     });
     let bomb = builder.build().unwrap();
     let rules = Rules {
-        inflate_bytes_max: 1 << 16,
+        limits: InflateLimits {
+            batch_bytes_max: 1 << 16,
+            ..InflateLimits::default()
+        },
         ..strict()
     };
     assert_eq!(code(&bomb, &rules), ErrorCode::MessageTooLarge);

@@ -7,7 +7,6 @@ use crate::request::{Outcome, Request};
 use crate::storage::Partition;
 use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
-use rustka_core::compression::{Codec, INFLATE_BYTES_MAX};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::validate::{Inflate, Rules, needs_inflate, needs_rebuild};
@@ -195,10 +194,9 @@ impl TopicPlan {
 
 fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
     let inflates = needs_inflate(header, rules) && bytes > INLINE_INFLATE_BYTES_MAX;
-    let codec = rules.storage.map_or(Codec::None, |storage| storage.codec);
-    let deflate_bytes_max = match codec {
-        Codec::Gzip | Codec::Zstd => INLINE_SLOW_DEFLATE_BYTES_MAX,
-        Codec::None | Codec::Snappy | Codec::Lz4 => INLINE_FAST_DEFLATE_BYTES_MAX,
+    let deflate_bytes_max = match rules.storage {
+        Some(storage) if storage.is_slow() => INLINE_SLOW_DEFLATE_BYTES_MAX,
+        _ => INLINE_FAST_DEFLATE_BYTES_MAX,
     };
     inflates || needs_rebuild(header, rules) && bytes > deflate_bytes_max
 }
@@ -220,6 +218,6 @@ pub fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rul
         } else {
             Inflate::Never
         },
-        inflate_bytes_max: INFLATE_BYTES_MAX,
+        limits: config.inflate_limits(),
     }
 }

@@ -130,7 +130,7 @@ impl Log {
             now_ms: self.now_ms,
             delete_retention_ms: DELETE_RETENTION_MS,
             max_message_bytes: 120,
-            inflate_bytes_max: 1 << 20,
+            limits: InflateLimits::default(),
             seed: chance.below(u64::MAX),
         };
         let mut round = Compaction::new(terms, &self.history);

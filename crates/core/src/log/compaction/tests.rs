@@ -12,7 +12,7 @@ fn terms() -> Terms {
         now_ms: 1_000_000,
         delete_retention_ms: DAY_MS,
         max_message_bytes: 1 << 20,
-        inflate_bytes_max: 1 << 20,
+        limits: InflateLimits::default(),
         seed: 1,
     }
 }
@@ -391,7 +391,10 @@ fn inflation_is_bounded_and_what_cannot_be_read_stays_and_pushes_nothing_out() {
     broken[second] = 120;
     let log = [plain(0, &[("a", "1")]), bomb, broken];
     let small = Terms {
-        inflate_bytes_max: 50_000,
+        limits: InflateLimits {
+            batch_bytes_max: 50_000,
+            ..InflateLimits::default()
+        },
         ..terms()
     };
     let (left, summary) = compact(small, &History::default(), &log);
