@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what brokers cost, measured side by side. Starts each peer with `bench/peers/NAME.sh`,
-//! loads it with `kbench`, appends JSON lines and prints a table beside what is to be reached. It ends only the
-//! processes that it started.
+//! loads it with `kbench`, appends JSON lines and prints all figures on one page beside what is to be reached. It ends
+//! only the processes that it started.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,6 +8,8 @@
 )]
 
 mod cases;
+mod goals;
+mod loads;
 mod peer;
 mod table;
 
@@ -20,8 +22,8 @@ use std::process::Command;
 use std::time::Instant;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--peers floor,rustka] [--cases NAME,...|figures|groups|all] [--runs 3]
-                         [--first-run 1] [--port 23100] [--out target/bench/results.jsonl]
+usage: cargo xtask bench [--quick] [--peers floor,rustka] [--cases NAME,...|engine|groups|topics|figures|all]
+                         [--runs 3] [--first-run 1] [--port 23100] [--out target/bench/results.jsonl]
        cargo xtask bench table [--out FILE] [--peers floor,rustka] [--cases ...] [--metrics NAME,...|all]
        cargo xtask bench list";
 
@@ -95,7 +97,12 @@ fn parse(root: &Path, arguments: &[String]) -> Result<Options, String> {
     };
     let words = |text: &str| -> Vec<String> { text.split(',').map(str::to_owned).collect() };
     let mut rest = arguments.iter();
+    let mut quick = false;
     while let Some(flag) = rest.next() {
+        if flag == "--quick" {
+            quick = true;
+            continue;
+        }
         let value = rest
             .next()
             .ok_or_else(|| format!("{flag}: expects a value\n{USAGE}"))?;
@@ -110,6 +117,10 @@ fn parse(root: &Path, arguments: &[String]) -> Result<Options, String> {
             "--out" => options.out = PathBuf::from(value),
             _ => return Err(format!("{flag}: unknown\n{USAGE}")),
         }
+    }
+    if quick {
+        cases::quick(&mut options.cases);
+        options.runs = 1;
     }
     Ok(options)
 }
@@ -150,10 +161,11 @@ fn measure(root: &Path, options: &Options) -> Result<(), String> {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
     let mut port = options.port;
+    let begun = Instant::now();
     for case in &options.cases {
         let runs = match options.runs {
             1 => 1,
-            n => n.max(case.runs_min),
+            n => n.max(case.runs_min).min(case.runs_max),
         };
         for run in options.first_run..options.first_run + runs {
             // each run begins with another peer, so that none always has the warmer machine
@@ -183,6 +195,7 @@ fn measure(root: &Path, options: &Options) -> Result<(), String> {
             }
         }
     }
+    println!("{:.0} minutes\n", begun.elapsed().as_secs_f64() / 60.0);
     Ok(())
 }
 

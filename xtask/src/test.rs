@@ -144,7 +144,7 @@ fn examples(root: &Path, broker: &Path, skipped: &mut Vec<String>) -> Tally {
 }
 
 /// A virtual environment under target/ with clients/requirements.txt installed; made anew when that file changes.
-fn python_environment(root: &Path) -> Result<PathBuf, String> {
+pub fn python_environment(root: &Path) -> Result<PathBuf, String> {
     let requirements = root.join("clients/requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .map_err(|e| format!("{}: {e}", requirements.display()))?;

@@ -1,10 +1,13 @@
 //! A topic of `keys` keys that are overwritten at random for `secs`, at `rate-mb` MB per second: how large it becomes
-//! beside what is live, what that costs, and how long small requests and produce take meanwhile.
+//! beside what is live, what that costs, and how long the heartbeats of a group and produce take meanwhile.
+//!
+//! A produce is timed from when it was due if the one before ended later than that, else from when it was sent.
 //!
 //! With `--metrics PORT` also what compaction read, from Rustka's metrics.
 
 use crate::args::Args;
 use crate::batch::{self, Codec};
+use crate::idle;
 use crate::stat::{self, Meter, mono_ns, pct};
 use crate::wire::{self, Conn, W};
 use std::io::{Read, Write};
@@ -15,6 +18,10 @@ use std::time::Duration;
 
 /// What two chunks hold, which may come on top.
 const TWO_CHUNKS: f64 = (2 << 20) as f64;
+/// Members of the group beside it.
+const MEMBERS: usize = 10;
+/// From one heartbeat of the group to the next.
+const HEARTBEAT_NS: u64 = 5_000_000;
 
 /// Bytes of the topic's first partition, from DescribeLogDirs v1.
 fn size_of(c: &mut Conn, topic: &str) -> f64 {
@@ -67,6 +74,23 @@ fn produce(c: &mut Conn, frame: &[u8]) -> u64 {
     mono_ns() - t
 }
 
+/// The members heartbeat in turn, 200 times a second, until `done`; the time of each heartbeat from when it was due.
+fn heartbeats(mut members: Vec<idle::Member>, done: &AtomicBool) -> Vec<u64> {
+    let mut times = Vec::new();
+    let start = mono_ns();
+    while !done.load(Relaxed) {
+        let due = start + times.len() as u64 * HEARTBEAT_NS;
+        let now = mono_ns();
+        if due > now {
+            std::thread::sleep(Duration::from_nanos(due - now));
+        }
+        let error = idle::heartbeat(&mut members[times.len() % MEMBERS]);
+        assert_eq!(error, 0, "heartbeat error");
+        times.push(mono_ns() - due);
+    }
+    times
+}
+
 pub fn run(a: &Args) {
     let (addr, topic) = (a.addr(), a.str("topic", "t"));
     let keys = a.num("keys", 100_000) as usize;
@@ -96,20 +120,13 @@ pub fn run(a: &Args) {
     // Each record's bytes; compaction may leave one in a batch of its own, whose header is not counted as live.
     let live = (batch_bytes - 61) as f64 / per_batch as f64 * keys as f64;
     let mut seed = 88_172_645_463_325_252;
-    let frames: Vec<Vec<u8>> = (0..4096)
-        .map(|_| {
-            let mut own = Vec::new();
-            while own.len() < per_batch {
-                seed = stat::random(seed);
-                own.push((seed % keys as u64) as usize);
-            }
-            frame(&own).0
-        })
-        .collect();
     let read_before = counter(port, "rustka_compaction_bytes_read_total ");
+    let open = |_| Conn::open(&addr).expect("connect");
+    let group = format!("beside-{topic}");
+    let members = idle::join_all((0..MEMBERS).map(open).collect(), &group, &topic);
     let done = AtomicBool::new(false);
-    let (sizes, small, mut sent) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()), 0u64);
-    let mut times = Vec::new();
+    let (sizes, beats, mut sent) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()), 0u64);
+    let (mut times, mut own) = (Vec::new(), vec![0; per_batch]);
     let m = Meter::start(a.pid());
     let mut out = Vec::new();
     std::thread::scope(|s| {
@@ -121,36 +138,31 @@ pub fn run(a: &Args) {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        s.spawn(|| {
-            let mut c = Conn::open(&addr).expect("connect");
-            let mut own = Vec::new();
-            while !done.load(Relaxed) {
-                let t = mono_ns();
-                c.call(wire::API_VERSIONS, &[]).expect("ApiVersions");
-                own.push(mono_ns() - t);
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            *small.lock().unwrap() = own;
-        });
+        s.spawn(|| *beats.lock().unwrap() = heartbeats(members, &done));
         let start = mono_ns();
         let end = start + secs * 1_000_000_000;
         let step = batch_bytes as f64 / rate * 1e9;
         while mono_ns() < end {
+            for key in &mut own {
+                seed = stat::random(seed);
+                *key = (seed % keys as u64) as usize;
+            }
+            let (frame, _) = frame(&own);
             let due = start + (sent as f64 * step) as u64;
             let now = mono_ns();
+            let late = now.saturating_sub(due);
             if due > now {
                 std::thread::sleep(Duration::from_nanos(due - now));
             }
-            seed = stat::random(seed);
-            times.push(produce(&mut c, &frames[(seed % 4096) as usize]));
+            times.push(late + produce(&mut c, &frame));
             sent += 1;
         }
         out = m.stop();
         done.store(true, Relaxed);
     });
     let read = counter(port, "rustka_compaction_bytes_read_total ") - read_before;
-    let (mut small, sizes) = (small.into_inner().unwrap(), sizes.into_inner().unwrap());
-    small.sort_unstable();
+    let (mut beats, sizes) = (beats.into_inner().unwrap(), sizes.into_inner().unwrap());
+    beats.sort_unstable();
     times.sort_unstable();
     let largest = sizes.iter().copied().fold(0.0, f64::max);
     let cpu = out[1].1;
@@ -166,8 +178,10 @@ pub fn run(a: &Args) {
         ),
         ("largest_over_live", (largest - TWO_CHUNKS) / live),
         ("cpu_s_per_written_gb", cpu / written * 1e9),
-        ("small_p50_ms", pct(&small, 50.0) / 1e6),
-        ("small_p99_ms", pct(&small, 99.0) / 1e6),
+        ("heartbeats", beats.len() as f64),
+        ("heartbeat_p50_ms", pct(&beats, 50.0) / 1e6),
+        ("heartbeat_p99_ms", pct(&beats, 99.0) / 1e6),
+        ("heartbeat_max_ms", pct(&beats, 100.0) / 1e6),
         ("produce_p50_ms", pct(&times, 50.0) / 1e6),
         ("produce_p99_ms", pct(&times, 99.0) / 1e6),
     ]);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 /// Members per group.
 const GROUP: usize = 10;
 
-struct Member {
+/// A member of a group, with a connection of its own.
+pub struct Member {
     c: Conn,
     id: String,
     generation: i32,
@@ -48,25 +49,7 @@ pub fn run(a: &Args) {
             }));
             continue;
         }
-        let mut conns: Vec<Conn> = conns.collect();
-        await_coordinator(&mut conns[0], &group);
-        let bar = Barrier::new(GROUP);
-        let joined: Vec<Member> = std::thread::scope(|s| {
-            let threads: Vec<_> = conns
-                .into_iter()
-                .map(|c| {
-                    let (group, topic, bar) = (&group, &topic, &bar);
-                    s.spawn(move || {
-                        bar.wait();
-                        enter(c, group, topic)
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|h| h.join().expect("a member"))
-                .collect()
-        });
+        let joined = join_all(conns.collect(), &group, &topic);
         members.extend(joined);
     }
     let rss1 = stat::mem(a.pid(), "VmRSS");
@@ -100,7 +83,28 @@ pub fn run(a: &Args) {
     stat::print(&out);
 }
 
-fn heartbeat(m: &mut Member) -> i16 {
+/// A group with one member on each connection, once all of them are in its last generation.
+pub fn join_all(mut conns: Vec<Conn>, group: &str, topic: &str) -> Vec<Member> {
+    await_coordinator(&mut conns[0], group);
+    let bar = Barrier::new(conns.len());
+    std::thread::scope(|s| {
+        let threads: Vec<_> = conns
+            .into_iter()
+            .map(|c| {
+                let bar = &bar;
+                s.spawn(move || {
+                    bar.wait();
+                    enter(c, group, topic)
+                })
+            })
+            .collect();
+        let joined = threads.into_iter().map(|h| h.join().expect("a member"));
+        joined.collect()
+    })
+}
+
+/// One heartbeat; the answer's error.
+pub fn heartbeat(m: &mut Member) -> i16 {
     let mut w = W::default();
     w.str(&m.group).i32(m.generation).str(&m.id);
     let mut r = m.c.call(wire::HEARTBEAT, &w.0).expect("heartbeat");

@@ -1,7 +1,8 @@
 //! The results file, and the tables made of it.
 
 use super::Line;
-use super::cases::{Case, GOALS, Goal, Limit};
+use super::cases::{CASES, Case, Set};
+use super::goals::{GOALS, Goal, Limit};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -75,6 +76,7 @@ pub fn print(
     metrics: &[String],
 ) -> Result<(), String> {
     let results = read(path, from)?;
+    let nothing = BTreeMap::new();
     let first = peers.first().cloned().unwrap_or_default();
     let mut head = "| figure |".to_owned();
     for peer in peers {
@@ -85,10 +87,19 @@ pub fn print(
             "{head} goal | |\n|---|{}---|---|",
             "---|".repeat(peers.len())
         );
-        for goal in GOALS {
-            let key = (goal.case.to_owned(), goal.metric.to_owned());
-            let wanted = cases.iter().any(|c| c.made(goal.case));
-            if let Some(of) = results.get(&key).filter(|_| wanted) {
+        for set in Set::WITH_GOALS {
+            let of_set = |goal: &&Goal| {
+                let wanted = cases.iter().any(|case| case.made(goal.case));
+                let case = CASES.iter().find(|case| case.made(goal.case));
+                wanted && case.is_some_and(|case| case.set == set)
+            };
+            let goals: Vec<&Goal> = GOALS.iter().filter(of_set).collect();
+            if !goals.is_empty() {
+                println!("| **{}** |{} | |", set.heading(), " |".repeat(peers.len()));
+            }
+            for goal in goals {
+                let key = (goal.case.to_owned(), goal.metric.to_owned());
+                let of = results.get(&key).unwrap_or(&nothing);
                 println!("{} {} |", row(&key, of, peers), verdict(goal, of, &first));
             }
         }
@@ -147,7 +158,7 @@ fn verdict(goal: &Goal, of: &BTreeMap<String, Vec<f64>>, first: &str) -> String 
     let word = match reached {
         Some(true) => "reached",
         Some(false) => "NOT REACHED",
-        None => "",
+        None => "not measured",
     };
     format!("{text} | {word}")
 }
