@@ -88,3 +88,13 @@ def test_reading_may_start_in_the_middle_of_a_compressed_batch(bootstrap, make_t
     assert [message.offset() for message in messages] == list(range(57, 100))
     assert messages[0].value() == b"57"
     consumer.close()
+
+
+@pytest.mark.parametrize("level", ["1", "9", "17"])
+def test_what_the_broker_compresses_with_lz4_is_read_by_both_clients(bootstrap, make_topic, level):
+    topic = make_topic(**{"compression.type": "lz4", "compression.lz4.level": level})
+    values = payloads()
+    write_with_confluent(bootstrap, topic, "none", values)
+    expected = list(enumerate(values))
+    assert read_with_confluent(bootstrap, topic, len(values)) == expected
+    assert read_with_kafka_python(bootstrap, topic, len(values)) == expected
