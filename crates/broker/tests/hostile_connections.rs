@@ -72,6 +72,23 @@ async fn a_client_that_never_reads_its_answer_is_closed_after_the_idle_time() {
     assert_eq!(world.connections(), 1, "only the one that spoke meanwhile");
 }
 
+/// A request that waits kept its connection for ever, however long ago its client was last heard of. Kafka closes it.
+#[tokio::test]
+async fn a_request_that_waits_does_not_keep_its_connection_beyond_the_idle_time() {
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let mut waits = world.connect();
+    let request = fetch_request("t", 0, 0, i32::MAX);
+    waits.send(FetchRequest::KEY, 12, &request).await;
+    world.advance_ms(IDLE_MS - 1_000).await;
+    assert!(is_served(&mut client).await);
+    assert_eq!(world.connections(), 2);
+    world.advance_ms(2_000).await;
+    assert_eq!(world.connections(), 1, "only the one that spoke meanwhile");
+    assert!(waits.is_closed().await);
+}
+
 /// Attacks, row 14: one byte now and then keeps a connection from being idle, but not from being late.
 #[tokio::test]
 async fn a_request_that_drips_in_is_cut_off() {

@@ -89,13 +89,10 @@ impl Peer {
     }
 
     /// Whether the connection should be closed for what it did not do, `idle_max_ms` being negative for never.
-    /// A request that waits for its answer is never overdue.
+    /// A request that waits for its answer excuses the frame behind it, which nobody reads yet, but no silent client.
     pub fn overdue(&self, now_ms: i64, idle_max_ms: i64) -> Option<Overdue> {
-        if self.parked.load(Relaxed) {
-            return None;
-        }
         let since_ms = self.receiving_since_ms.load(Relaxed);
-        if since_ms != NOTHING {
+        if since_ms != NOTHING && !self.parked.load(Relaxed) {
             let late_ms = now_ms
                 .saturating_sub(since_ms)
                 .saturating_sub(FRAME_GRACE_MS);
