@@ -2,6 +2,7 @@
 
 use crate::broker::{Shared, State, reached};
 use crate::connection::Overdue;
+use crate::hooks::Event;
 use crate::storage::Rules;
 use rustka_core::time::Now;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub async fn run(shared: Arc<Shared>) {
             if wall.is_trusted(now) {
                 retain(&shared);
             }
+            rebuild(&shared).await;
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
         if now.monotonic_ms >= next_expiry_ms {
@@ -102,6 +104,19 @@ pub fn retain(shared: &Shared) {
         let rules = Rules::of(&topic.config);
         for partition in &topic.partitions {
             partition.retain(&rules, now);
+        }
+    }
+}
+
+/// Brings partitions back that a panic took offline.
+async fn rebuild(shared: &Arc<Shared>) {
+    for topic in shared.topics.all() {
+        for partition in topic.partitions.iter().filter(|one| one.wants_rebuild()) {
+            let what = "a partition went offline by a mistake of ours";
+            shared.hooks.saw(|| Event::Failed(what));
+            let (partition, now) = (partition.clone(), shared.clock.now());
+            // It says in the log how it went.
+            let _back = shared.work.run(move || partition.rebuild(now)).await;
         }
     }
 }

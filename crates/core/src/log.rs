@@ -1,6 +1,7 @@
 //! One partition's log: which offsets exist and who may append. Holds no bytes; engines do.
 
 pub mod compaction;
+pub mod replay;
 pub mod timestamps;
 
 use crate::batch::BatchHeader;

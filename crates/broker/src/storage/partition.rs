@@ -1,12 +1,14 @@
 //! One partition of one topic, whatever engine keeps its bytes: who may append, which offsets exist, who waits.
 //!
 //! Its lock is short and never held over an await; waiters and observers are called after the unlock. A panic under
-//! the lock takes the partition offline: every request is refused from then on, other partitions go on.
+//! the lock takes the partition offline: every request is refused until its state is rebuilt from its batches, other
+//! partitions go on.
 
 mod append;
 mod compaction;
 mod durability;
 mod read;
+mod rebuild;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
@@ -56,6 +58,8 @@ struct Inner {
     leader: Option<i32>,
     deleted: bool,
     offline: bool,
+    /// Offline for good.
+    lost: bool,
 }
 
 /// A partition's offsets at one moment.
@@ -91,6 +95,7 @@ impl Partition {
                 leader: None,
                 deleted: false,
                 offline: false,
+                lost: false,
             }),
         })
     }
@@ -246,7 +251,12 @@ impl Drop for Locked<'_> {
                 return;
             };
             inner.offline = true;
-            (inner.waiters.all(), inner.take_awaited())
+            let told = inner.take_awaited();
+            // It may come back, and then its observer wants to know again.
+            if let Some(observer) = told.observer() {
+                inner.awaited.get_or_insert_default().observer = Some(observer);
+            }
+            (inner.waiters.all(), told)
         };
         tracing::error!("a partition is offline since a request failed unexpectedly in it");
         woken.iter().for_each(|waiter| waiter.fire());

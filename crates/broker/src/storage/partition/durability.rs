@@ -30,7 +30,7 @@ pub trait Observer: Send + Sync {
 #[derive(Default)]
 pub(super) struct Awaited {
     writers: Vec<(i64, Arc<Waiter>)>,
-    observer: Option<Arc<dyn Observer>>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 /// Who is to be told, once the partition is unlocked.
@@ -41,6 +41,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Who is told besides those who wait.
+    pub fn observer(&self) -> Option<Arc<dyn Observer>> {
+        let (observer, ..) = self.observer.as_ref()?;
+        Some(observer.clone())
+    }
+
     pub fn call(self) {
         for writer in self.writers {
             writer.fire();

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 use std::task::{Context, Poll, Waker};
 
-/// Panics at the second batch of partition 0.
+/// Panics once, at the second batch of partition 0.
 struct Clumsy(MemoryEngine);
 
 struct ClumsyLog {
@@ -36,10 +36,11 @@ impl Engine for Clumsy {
 
 impl Log for ClumsyLog {
     fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
-        assert!(
-            !(self.clumsy && batch.base_offset == 1),
-            "clumsy on purpose"
-        );
+        let clumsy = self.clumsy && batch.base_offset == 1;
+        if clumsy {
+            self.clumsy = false;
+            panic!("clumsy on purpose");
+        }
         self.log.append(batch)
     }
     fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
@@ -71,6 +72,11 @@ impl Log for ClumsyLog {
     }
 }
 
+const NOW: Now = Now {
+    monotonic_ms: 0,
+    wall_ms: 0,
+};
+
 fn append(partition: &Partition) -> Result<i64, ErrorCode> {
     let record = NewRecord {
         value: Some(b"v"),
@@ -78,18 +84,14 @@ fn append(partition: &Partition) -> Result<i64, ErrorCode> {
     };
     let mut bytes = BatchBuilder::new().record(&record).build().unwrap();
     let header = BatchHeader::parse(&bytes).unwrap();
-    let now = Now {
-        monotonic_ms: 0,
-        wall_ms: 0,
-    };
     partition
-        .append(Incoming::Copied(&mut bytes), &header, Origin::Client, now)
+        .append(Incoming::Copied(&mut bytes), &header, Origin::Client, NOW)
         .map(|appended| appended.base_offset)
         .map_err(|refusal| refusal.code)
 }
 
 #[test]
-fn a_panic_under_the_lock_takes_the_partition_offline_and_no_other() {
+fn a_panic_under_the_lock_takes_the_partition_offline_until_it_is_rebuilt_and_no_other() {
     let engine = Clumsy(MemoryEngine::new(Memory::new(1 << 20)));
     let (bad, good) = (
         Partition::new(&engine, Uuid([1; 16]), 0, true),
@@ -109,6 +111,13 @@ fn a_panic_under_the_lock_takes_the_partition_offline_and_no_other() {
         Err(ErrorCode::KafkaStorageError)
     );
     assert_eq!(append(&good), Ok(1));
+    assert!(bad.wants_rebuild() && !good.wants_rebuild());
+    assert!(bad.rebuild(NOW));
+    assert!(!bad.wants_rebuild());
+    assert_eq!(append(&bad), Ok(1), "the offset that was never told");
+    let (offsets, read) = bad.fetch(0, false, 1_000, true);
+    assert_eq!(offsets.high_watermark, 2);
+    assert!(read.is_ok_and(|slices| !slices.is_empty()));
     // Its memory still comes back when its topic goes.
     bad.delete();
     assert_eq!(bad.bytes(), 0);
