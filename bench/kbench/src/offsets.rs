@@ -140,6 +140,10 @@ pub fn pending(a: &Args) {
             (rss1 - rss0) * 1024.0 / given.max(1) as f64,
         ),
         ("join_all_ms", settle_ms),
+        (
+            "rss_kept_kib_per_id",
+            (rss2 - rss0) * 1024.0 / given.max(1) as f64,
+        ),
         ("rss_before_mib", rss0),
         ("rss_after_mib", rss2),
     ]);

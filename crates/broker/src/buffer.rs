@@ -1,6 +1,6 @@
 //! Memory for frames and log chunks: filled once from the front, shared without copying, used again by size.
 //!
-//! The only module with `unsafe`: buffers are not zeroed before a socket fills them, and a chunk is read while its
+//! The module with `unsafe`: buffers are not zeroed before a socket fills them, and a chunk is read while its
 //! rest is still being written. A [`BufMut`] owns a range of a block exclusively; [`Slice`]s share ranges that will
 //! never change again.
 #![allow(unsafe_code)]

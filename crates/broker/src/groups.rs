@@ -36,6 +36,8 @@ const REFUSALS_QUIET_MS: i64 = 10_000;
 pub struct Groups {
     options: Options,
     shards: OnceLock<Box<[Shard]>>,
+    /// Who holds member ids that have not joined.
+    addresses: Arc<Addresses>,
     /// What the task below sleeps until.
     armed_ms: AtomicI64,
     earlier: Notify,
@@ -48,6 +50,7 @@ impl Groups {
         Groups {
             options: options(config),
             shards: OnceLock::new(),
+            addresses: Arc::default(),
             armed_ms: AtomicI64::new(NEVER_MS),
             earlier: Notify::new(),
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
@@ -104,6 +107,11 @@ impl Groups {
             .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
     }
 
+    /// Number of member ids given out whose owners have not joined.
+    pub fn pending_ids(&self) -> usize {
+        self.addresses.ids()
+    }
+
     fn of<'a>(shared: &'a Arc<Shared>, group: &str) -> (&'a [Shard], usize) {
         let groups = &shared.groups;
         let shards = groups.shards.get_or_init(|| {
@@ -114,9 +122,8 @@ impl Groups {
                 groups_max,
                 ..groups.options.clone()
             };
-            let addresses = Arc::new(Addresses::default());
             (0..count)
-                .map(|_| Shard::new(&options, &addresses))
+                .map(|_| Shard::new(&options, &groups.addresses))
                 .collect()
         });
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);

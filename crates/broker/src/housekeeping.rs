@@ -2,10 +2,12 @@
 
 use crate::broker::{Shared, State, reached};
 use crate::connection::Overdue;
+use crate::heap::{self, Crowd};
 use crate::hooks::Event;
 use crate::storage::Rules;
 use rustka_core::time::Now;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Between two rounds, in milliseconds.
 const ROUND_MS: i64 = 1_000;
@@ -33,6 +35,7 @@ pub async fn run(shared: Arc<Shared>) {
     );
     let mut next_expiry_ms = shared.clock.monotonic_ms().saturating_add(expiry_ms);
     let mut wall = WallClock::new(shared.clock.now());
+    let mut crowd = Crowd::default();
     loop {
         let now = shared.clock.now();
         wall.look(now);
@@ -48,6 +51,11 @@ pub async fn run(shared: Arc<Shared>) {
             next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
         }
         close_overdue(&shared, now.monotonic_ms, idle_max_ms);
+        let connections = shared.metrics.connections_open.load(Relaxed);
+        let connections = usize::try_from(connections).unwrap_or(0);
+        if crowd.has_gone(connections + shared.groups.pending_ids()) {
+            heap::give_back();
+        }
         let next_round_ms = now
             .monotonic_ms
             .saturating_add(ROUND_MS)

@@ -53,6 +53,7 @@ pub const GOALS: &[Goal] = &[
     goal("rebalance", "leave_ms", Limit::Most(115.0)),
     goal("pending", "join_all_ms", Limit::Most(2000.0)),
     goal("pending", "rss_kib_per_id", Limit::Most(1.0)),
+    goal("pending", "rss_kept_kib_per_id", Limit::Most(0.1)),
     goal("idle-group", "cpu_us_per_heartbeat", Limit::Ratio(1.3)),
     goal("idle-group", "rss_kib_per_member", Limit::Most(4.0)),
     goal("commit", "cpu_us_per_req", Limit::Ratio(4.0)),

@@ -33,6 +33,11 @@ impl Addresses {
         })
     }
 
+    /// How many ids all of them hold.
+    pub fn ids(&self) -> usize {
+        lock(&self.held).values().sum()
+    }
+
     /// How many addresses hold ids.
     pub(super) fn len(&self) -> usize {
         lock(&self.held).len()
