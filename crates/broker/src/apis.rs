@@ -5,7 +5,7 @@ use crate::config::NamedResource;
 use crate::fault::Point;
 use crate::handlers::*;
 use crate::request::{Outcome, Request};
-use rustka_wire::api::ApiKey;
+use rustka_wire::api::{self, ApiKey};
 
 /// One API that this broker serves.
 pub struct Api {
@@ -23,6 +23,7 @@ macro_rules! apis {
     ($($request:ty, $min:literal => $handler:path;)*) => {
         /// Every API that is served, by key.
         pub static APIS: &[Api] = &[$(Api { key: <$request>::KEY, min: $min, max: <$request>::MAX_VERSION, handler: $handler },)*];
+        static PLACES: [u8; 128] = api::places(&[$(<$request>::KEY),*]);
     };
 }
 
@@ -105,21 +106,6 @@ apis! {
 fn find(key: i16) -> Option<&'static Api> {
     let at = *PLACES.get(usize::try_from(key).ok()?)?;
     APIS.get(usize::from(at))
-}
-
-/// Where each key stands in `APIS`; beyond its end for keys that are not served.
-static PLACES: [u8; PLACES_LEN] = places();
-
-const PLACES_LEN: usize = 128;
-
-const fn places() -> [u8; PLACES_LEN] {
-    let mut places = [u8::MAX; PLACES_LEN];
-    let mut at = 0;
-    while at < APIS.len() {
-        places[APIS[at].key as usize] = at as u8;
-        at += 1;
-    }
-    places
 }
 
 /// Whether clients are told of this API now: those for their metrics only while there are subscriptions to any.

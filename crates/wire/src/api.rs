@@ -19,20 +19,31 @@ pub struct ApiKey {
     pub on_broker: bool,
 }
 
-/// Where each key stands in `APIS`; beyond its end for keys that do not exist. Every request looks here a few times,
-/// mostly after a pause in which the caches have forgotten everything: one line of memory instead of a search.
-static PLACES: [u8; PLACES_LEN] = places();
+/// Every key is below this.
+const KEYS_MAX: usize = 128;
 
-const PLACES_LEN: usize = APIS[APIS.len() - 1].key as usize + 1;
-
-const fn places() -> [u8; PLACES_LEN] {
-    let mut places = [u8::MAX; PLACES_LEN];
+/// Where each of these keys stands, `u8::MAX` for all others. Every request looks for its key a few times, mostly after a
+/// pause in which the caches have forgotten everything: this is one line of memory where a search would touch many.
+pub const fn places(keys: &[i16]) -> [u8; KEYS_MAX] {
+    let mut places = [u8::MAX; KEYS_MAX];
     let mut at = 0;
-    while at < APIS.len() {
-        places[APIS[at].key as usize] = at as u8;
+    while at < keys.len() {
+        places[keys[at] as usize] = at as u8;
         at += 1;
     }
     places
+}
+
+static PLACES: [u8; KEYS_MAX] = places(&keys());
+
+const fn keys() -> [i16; APIS.len()] {
+    let mut keys = [0; APIS.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = APIS[at].key;
+        at += 1;
+    }
+    keys
 }
 
 /// ApiVersions, which a client sends before it knows what the broker speaks.
