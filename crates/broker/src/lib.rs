@@ -23,7 +23,7 @@ pub mod fault;
 pub mod features;
 pub mod groups;
 pub mod handlers;
-pub mod heap;
+mod heap;
 pub mod hooks;
 pub mod housekeeping;
 #[cfg(feature = "http")]

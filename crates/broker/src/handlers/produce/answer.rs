@@ -8,7 +8,7 @@ use crate::hooks::Event;
 use crate::out::Reply;
 use crate::request::Respond;
 use crate::storage::{Fate, Partition};
-use rustka_core::error::ErrorCode;
+use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::validate::Invalid;
 use rustka_wire::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -52,14 +52,8 @@ pub async fn commit(
             Fate::Pending => answer.error_code = ErrorCode::RequestTimedOut.code(),
             Fate::Failed => {
                 shared.hooks.saw(|| Event::Failed(WRITE_FAILED));
-                *answer = PartitionAnswer {
-                    index: answer.index,
-                    error_code: ErrorCode::KafkaStorageError.code(),
-                    base_offset: -1,
-                    log_append_time_ms: -1,
-                    log_start_offset: -1,
-                    ..Default::default()
-                };
+                let lost = Refusal::from(ErrorCode::KafkaStorageError);
+                *answer = refused(answer.index, lost.into());
             }
         }
     }
@@ -127,33 +121,36 @@ pub fn answer(
                 ..Default::default()
             }
         }
-        Err(Refused {
-            invalid: Invalid {
-                refusal,
-                record_errors,
-            },
-            log_start,
-            leader,
-        }) => PartitionAnswer {
-            index,
-            error_code: refusal.code.code(),
-            base_offset: -1,
-            log_append_time_ms: -1,
-            log_start_offset: log_start,
-            record_errors: record_errors
-                .into_iter()
-                .map(|(batch_index, message)| BatchIndexAndErrorMessage {
-                    batch_index,
-                    batch_index_error_message: message.map(Cow::Owned),
-                })
-                .collect(),
-            error_message: refusal.message,
-            current_leader: leader.map_or_else(Default::default, |(leader_id, leader_epoch)| {
+        Err(why) => refused(index, why),
+    }
+}
+
+fn refused(index: i32, why: Refused) -> PartitionAnswer {
+    let Invalid {
+        refusal,
+        record_errors,
+    } = why.invalid;
+    PartitionAnswer {
+        index,
+        error_code: refusal.code.code(),
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: why.log_start,
+        record_errors: record_errors
+            .into_iter()
+            .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: message.map(Cow::Owned),
+            })
+            .collect(),
+        error_message: refusal.message,
+        current_leader: why
+            .leader
+            .map_or_else(Default::default, |(leader_id, leader_epoch)| {
                 LeaderIdAndEpoch {
                     leader_id,
                     leader_epoch,
                 }
             }),
-        },
     }
 }

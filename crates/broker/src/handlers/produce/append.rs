@@ -85,14 +85,18 @@ impl Refused {
     }
 }
 
-fn checked_target(
+/// Where a batch goes.
+type Target = (TopicRef, Arc<Partition>);
+
+/// Finds the partition and checks the batch by its topic's rules.
+fn checked(
     shared: &Shared,
     plan: &Plan,
     topic: &TopicPlan,
     index: i32,
-    records: &[u8],
+    records: &mut [u8],
     version: i16,
-) -> Result<(TopicRef, Arc<Partition>), Refused> {
+) -> Result<(Target, Validated), Refused> {
     if topic.denied {
         return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
     }
@@ -101,7 +105,10 @@ fn checked_target(
     if found.internal && !plan.admin {
         return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }
-    Ok((found, partition))
+    let rules = rules(&found.config, version, shared);
+    let valid = validate_produce(records, &rules, shared.clock.now())
+        .map_err(|invalid| Refused::late(invalid, &partition))?;
+    Ok(((found, partition), valid))
 }
 
 /// Appends a copy of a batch.
@@ -115,20 +122,8 @@ pub fn append_copied(
     version: i16,
 ) -> Result<Accepted, Refused> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
-    let (found, partition) = checked_target(shared, plan, topic, index, records, version)?;
-    let valid = validate_produce(
-        records,
-        &rules(&found.config, version, shared),
-        shared.clock.now(),
-    )
-    .map_err(|invalid| Refused::late(invalid, &partition))?;
-    append(
-        shared,
-        &found.name,
-        &partition,
-        Incoming::Copied(records),
-        valid,
-    )
+    let (target, valid) = checked(shared, plan, topic, index, records, version)?;
+    append(shared, &target, Incoming::Copied(records), valid)
 }
 
 /// Appends a batch that stays where it is.
@@ -140,29 +135,17 @@ pub fn append_kept(
     mut batch: BufMut,
     version: i16,
 ) -> Result<Accepted, Refused> {
-    let (found, partition) = checked_target(shared, plan, topic, index, &batch, version)?;
-    let valid = validate_produce(
-        &mut batch,
-        &rules(&found.config, version, shared),
-        shared.clock.now(),
-    )
-    .map_err(|invalid| Refused::late(invalid, &partition))?;
-    append(
-        shared,
-        &found.name,
-        &partition,
-        Incoming::Kept(batch),
-        valid,
-    )
+    let (target, valid) = checked(shared, plan, topic, index, &mut batch, version)?;
+    append(shared, &target, Incoming::Kept(batch), valid)
 }
 
 fn append(
     shared: &Arc<Shared>,
-    topic: &str,
-    partition: &Arc<Partition>,
+    (topic, partition): &Target,
     sent: Incoming<'_>,
     mut valid: Validated,
 ) -> Result<Accepted, Refused> {
+    let topic = &topic.name;
     if shared.faults.strikes_in(Point::Admit, topic) {
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
     }
