@@ -1,7 +1,7 @@
 //! Requests of any key and version: first through the decoders alone, then into a broker.
 
 use super::memory;
-use rustka::transport::MemoryStream;
+use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Clock};
 use rustka_wire::api::{ApiKey, request_header_version};
 use rustka_wire::json::MESSAGES;

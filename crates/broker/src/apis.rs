@@ -1,10 +1,16 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
+use crate::api::request::{Outcome, Request};
+use crate::base::config::NamedResource;
+use crate::base::fault::Point;
 use crate::broker::Shared;
-use crate::config::NamedResource;
-use crate::fault::Point;
-use crate::handlers::*;
-use crate::request::{Outcome, Request};
+use crate::handlers::cluster::*;
+use crate::handlers::configs::*;
+use crate::handlers::groups::*;
+use crate::handlers::offsets::*;
+use crate::handlers::topics::*;
+use crate::handlers::transactions::*;
+use crate::handlers::{fetch, produce};
 use rustka_wire::api::{self, ApiKey};
 
 /// One API that this broker serves.

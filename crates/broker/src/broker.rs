@@ -1,29 +1,29 @@
 //! A running broker: what its connections share, how it starts and how it stops.
 
-use crate::addresses::Addresses;
-use crate::budget::Budget;
-use crate::clock::Clock;
-use crate::compaction::Compactor;
-use crate::config::LiveConfig;
-use crate::fault::Faults;
-use crate::groups::{self, Groups};
+use crate::base::budget::Budget;
+use crate::base::clock::Clock;
+use crate::base::config::LiveConfig;
+use crate::base::fault::Faults;
+use crate::base::hooks::Hooks;
+use crate::base::loggers::Loggers;
+use crate::base::metrics::Metrics;
+use crate::base::producer_ids::ProducerIds;
+use crate::base::random;
+use crate::base::rate::Rate;
+use crate::base::work::Work;
+use crate::coordinators::groups::{self, Groups};
 use crate::handlers::fetch;
-use crate::hooks::Hooks;
 #[cfg(feature = "http")]
 use crate::http;
-use crate::listener;
-use crate::loggers::Loggers;
-use crate::metrics::Metrics;
+use crate::net::addresses::Addresses;
+use crate::net::listener;
+use crate::net::peers::Peers;
+use crate::net::transport::{self, MemoryStream};
 use crate::options::Options;
-use crate::peers::Peers;
-use crate::producer_ids::ProducerIds;
-use crate::random;
-use crate::rate::Rate;
 use crate::storage::memory::{Memory, MemoryEngine};
 use crate::storage::{Engine, Partition};
 use crate::topics::Topics;
-use crate::transport::{self, MemoryStream};
-use crate::work::Work;
+use crate::upkeep::compaction::Compactor;
 use rustka_core::error::Refusal;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use rustka_core::telemetry::Telemetry;
@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
-use crate::buffer::Pool;
+use crate::storage::buffer::Pool;
 
 /// How long an ordered shutdown waits for parked requests to be answered.
 const SHUTDOWN_MS: u64 = 5_000;
@@ -235,8 +235,8 @@ impl Broker {
         if let Some(listener) = http_listener {
             handle.spawn(http::serve(listener, shared.clone()));
         }
-        handle.spawn(crate::housekeeping::run(shared.clone()));
-        handle.spawn(crate::compaction::run(shared.clone()));
+        handle.spawn(crate::upkeep::housekeeping::run(shared.clone()));
+        handle.spawn(crate::upkeep::compaction::run(shared.clone()));
         handle.spawn(groups::run(shared.clone()));
         shared.state.send_replace(State::Serving);
         Ok(Broker {

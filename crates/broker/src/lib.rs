@@ -7,43 +7,22 @@
 //! ```
 //! The library installs no allocator, no signal handler and no log subscriber, and runs inside or outside of a runtime.
 
-mod addresses;
-pub mod alter;
+pub mod api;
 pub mod apis;
-pub mod authorize;
+pub mod base;
 pub mod broker;
-pub mod budget;
-pub mod buffer;
-pub mod clock;
-pub mod compaction;
-pub mod config;
-pub mod connection;
-mod endpoints;
-pub mod fault;
-pub mod features;
-pub mod groups;
+pub mod coordinators;
 pub mod handlers;
-mod heap;
-pub mod hooks;
-pub mod housekeeping;
 #[cfg(feature = "http")]
 pub mod http;
-pub mod listener;
-pub mod loggers;
-pub mod metrics;
+pub mod net;
 pub mod options;
-pub mod out;
-pub mod peers;
-mod producer_ids;
-mod random;
-mod rate;
-pub mod request;
 pub mod storage;
 pub mod topics;
-pub mod transport;
-pub mod work;
+pub mod upkeep;
 
+pub use base::clock::Clock;
+pub use base::loggers::LogControl;
+pub use base::{fault, hooks};
 pub use broker::{Broker, StartError};
-pub use clock::Clock;
-pub use loggers::LogControl;
 pub use options::Options;

@@ -1,10 +1,10 @@
 //! What a broker can be told before it starts.
 
-use crate::addresses::Addresses;
+use crate::base::clock::Clock;
+use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
+use crate::base::loggers::LogControl;
 use crate::broker::{Broker, StartError};
-use crate::clock::Clock;
-use crate::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
-use crate::loggers::LogControl;
+use crate::net::addresses::Addresses;
 use crate::storage::Engine;
 use rustka_core::config::BrokerConfig;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ mod engine;
 
 use common::{Client, World, batch, fetch_request, produce_request};
 use engine::{PLENTY, TestEngine};
-use rustka::connection::IN_FLIGHT_WRITES_MAX;
+use rustka::net::connection::IN_FLIGHT_WRITES_MAX;
 use rustka::storage::Partition;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Client, World};
-use rustka::groups::Groups;
+use rustka::coordinators::groups::Groups;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::partition_for;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
@@ -217,7 +217,7 @@ async fn attack_23_an_address_has_as_many_ids_however_its_groups_are_spread() {
     world.advance_ms(10_500).await;
     assert_eq!(flooded().await.len(), 5);
     let shared = world.broker.shared();
-    Groups::topic_deleted(shared, &rustka::groups::offsets_topic(shared));
+    Groups::topic_deleted(shared, &rustka::coordinators::groups::offsets_topic(shared));
     let given_out = flooded().await;
     assert_eq!(given_out.len(), 5);
     let groups_names = given_out

@@ -6,7 +6,7 @@ mod common;
 mod memory;
 
 use common::{Client, START_MS, World, batch, fetch_request};
-use rustka::transport::Transport;
+use rustka::net::transport::Transport;
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
@@ -384,7 +384,7 @@ impl Transport for Exploding {
 async fn a_panic_ends_one_connection_and_nothing_else() {
     let _alone = ALONE.lock().await;
     let world = World::start();
-    rustka::listener::serve(Exploding, ([10, 0, 0, 1], 1).into(), world.broker.shared());
+    rustka::net::listener::serve(Exploding, ([10, 0, 0, 1], 1).into(), world.broker.shared());
     world.settle().await;
     assert_eq!(world.connections(), 0);
     assert!(is_served(&world).await);

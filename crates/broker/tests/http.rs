@@ -5,7 +5,7 @@ mod common;
 
 use common::World;
 use rustka::http::{CONNECTIONS_MAX, HEADER_BYTES_MAX, REQUEST_MS};
-use rustka::transport::MemoryStream;
+use rustka::net::transport::MemoryStream;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

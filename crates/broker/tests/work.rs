@@ -3,7 +3,7 @@
 mod common;
 
 use common::{START_MS, World, batch, produce_request};
-use rustka::work::Work;
+use rustka::base::work::Work;
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::compression::Codec;
 use rustka_wire::produce_request::ProduceRequest;

@@ -7,8 +7,8 @@ mod plan;
 mod read;
 mod wait;
 
-use crate::authorize::Caller;
-use crate::request::{Outcome, Request, Respond};
+use crate::api::authorize::Caller;
+use crate::api::request::{Outcome, Request, Respond};
 use crate::storage::Partition;
 use answer::answer;
 use plan::plan;

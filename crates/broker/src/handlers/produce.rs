@@ -5,9 +5,9 @@ mod answer;
 mod append;
 mod plan;
 
+use crate::api::request::{Frame, Outcome, Request, Respond};
 use crate::broker::Shared;
-use crate::buffer::BufMut;
-use crate::request::{Frame, Outcome, Request, Respond};
+use crate::storage::buffer::BufMut;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
 use plan::Plan;

@@ -6,7 +6,7 @@
 //! order of the writes of that partition; partitions do not wait for each other.
 
 use super::partition::Partition;
-use crate::buffer::{BufMut, Slice};
+use crate::storage::buffer::{BufMut, Slice};
 use crate::storage::memory::Memory;
 use rustka_core::batch::{self, BatchHeader};
 use rustka_core::error::{ErrorCode, Refusal};

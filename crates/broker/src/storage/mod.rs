@@ -5,6 +5,7 @@
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
 //! - [`memory`] is the engine that keeps everything in chunks of memory.
 
+pub mod buffer;
 pub mod engine;
 pub mod memory;
 pub mod partition;

@@ -5,8 +5,8 @@
     reason = "each test file includes this one and uses its own part of it"
 )]
 
-use rustka::buffer::Slice;
 use rustka::storage::Partition;
+use rustka::storage::buffer::Slice;
 use rustka::storage::engine::{
     Batch, ChunkInfo, Closed, Engine, Garbage, Log, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,

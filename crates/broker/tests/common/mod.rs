@@ -12,7 +12,7 @@
     reason = "each test file includes this one and uses its own part of it"
 )]
 
-use rustka::transport::MemoryStream;
+use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Clock, Options};
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_wire::api::{request_header_version, response_header_version};

@@ -3,7 +3,7 @@
 use super::common::World;
 use super::denying::Denying;
 use rustka::LogControl;
-use rustka::transport::MemoryStream;
+use rustka::net::transport::MemoryStream;
 use rustka_oracle_player::play::{Line, Target};
 use rustka_oracle_player::scenario::Scenario;
 use rustka_oracle_player::schema::Schemas;

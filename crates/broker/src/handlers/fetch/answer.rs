@@ -2,11 +2,11 @@
 
 use super::read::{Fetched, Read};
 use super::{Handle, Plan};
+use crate::api::endpoints::nodes;
+use crate::base::random;
 use crate::broker::Shared;
-use crate::buffer::Slice;
-use crate::endpoints::nodes;
-use crate::out::Reply;
-use crate::random;
+use crate::net::out::Reply;
+use crate::storage::buffer::Slice;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{FetchContext, TopicKey};
 use rustka_wire::codec::Records;

@@ -1,8 +1,8 @@
 //! What a Fetch asks for: its partitions, from itself and from its session, and what its client may read of them.
 
 use super::{Handle, Plan, failed, size};
-use crate::hooks::{Operation, Resource};
-use crate::request::{Outcome, Request};
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{self, FetchContext, RequestedPartition, SessionRequest, TopicKey};
 use rustka_wire::codec::{Reader, Uuid};

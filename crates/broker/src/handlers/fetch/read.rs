@@ -2,7 +2,7 @@
 
 use super::{Handle, Plan, size};
 use crate::broker::Shared;
-use crate::buffer::Slice;
+use crate::storage::buffer::Slice;
 use crate::storage::{Offsets, Partition};
 use rustka_core::catalog::Catalog;
 use rustka_core::epochs::check_current_leader_epoch;

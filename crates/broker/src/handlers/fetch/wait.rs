@@ -3,9 +3,9 @@
 use super::answer::answer;
 use super::read::read;
 use super::{Handle, Plan, failed};
+use crate::api::request::Outcome;
+use crate::base::budget::Charge;
 use crate::broker::{Shared, State, reached};
-use crate::budget::Charge;
-use crate::request::Outcome;
 use crate::storage::Partition;
 use crate::storage::waiters::Waiter;
 use rustka_core::error::ErrorCode;

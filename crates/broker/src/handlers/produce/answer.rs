@@ -2,11 +2,11 @@
 
 use super::append::{Accepted, Refused};
 use super::plan::Plan;
+use crate::api::endpoints::nodes;
+use crate::api::request::Respond;
+use crate::base::hooks::Event;
 use crate::broker::Shared;
-use crate::endpoints::nodes;
-use crate::hooks::Event;
-use crate::out::Reply;
-use crate::request::Respond;
+use crate::net::out::Reply;
 use crate::storage::{Fate, Partition};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::validate::Invalid;

@@ -2,9 +2,9 @@
 
 use super::Bytes;
 use super::plan::{Plan, TopicPlan, rules};
+use crate::base::fault::Point;
 use crate::broker::Shared;
-use crate::buffer::BufMut;
-use crate::fault::Point;
+use crate::storage::buffer::BufMut;
 use crate::storage::{Durability, Incoming, Partition};
 use crate::topics::TopicRef;
 use rustka_core::error::{ErrorCode, Refusal};

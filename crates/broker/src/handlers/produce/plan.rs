@@ -1,9 +1,9 @@
 //! What a Produce asks for, found out before any of it is done.
 
-use crate::authorize::Caller;
+use crate::api::authorize::Caller;
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
 use crate::broker::Shared;
-use crate::hooks::{Operation, Resource};
-use crate::request::{Outcome, Request};
 use crate::storage::Partition;
 use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;

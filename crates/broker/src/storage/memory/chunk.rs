@@ -1,6 +1,6 @@
 //! One chunk: batches one after the other in shared memory, with a sparse index.
 
-use crate::buffer::Slice;
+use crate::storage::buffer::Slice;
 use crate::storage::engine::ChunkInfo;
 use rustka_core::batch::{BatchHeader, batches};
 

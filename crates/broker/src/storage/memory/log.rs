@@ -2,7 +2,7 @@
 
 use super::chunk::Chunk;
 use super::{CHUNK_BYTES, Memory};
-use crate::buffer::{BufMut, Slice};
+use crate::storage::buffer::{BufMut, Slice};
 use crate::storage::engine::{
     Batch, ChunkInfo, Closed, Garbage, Incoming, Log, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,

@@ -10,7 +10,7 @@ mod tests;
 
 use super::engine::{Engine, Log};
 use super::partition::Partition;
-use crate::buffer::Pool;
+use crate::storage::buffer::Pool;
 use log::MemoryLog;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::sync::lock;

@@ -5,7 +5,7 @@ mod output;
 mod walk;
 
 use super::{Inner, Partition, Rules};
-use crate::buffer::Pool;
+use crate::storage::buffer::Pool;
 use crate::storage::engine::{ChunkInfo, Closed};
 use output::Output;
 use rustka_core::config::TopicConfig;

@@ -1,7 +1,7 @@
 //! Reading whole batches.
 
 use super::{Offsets, Partition};
-use crate::buffer::Slice;
+use crate::storage::buffer::Slice;
 use crate::storage::engine::Span;
 use rustka_core::batch::batches;
 use rustka_core::error::ErrorCode;

@@ -1,7 +1,7 @@
 //! Bringing a partition back that a panic took offline: its batches are whole, so its state is read again from them.
 
 use super::Partition;
-use crate::buffer::Slice;
+use crate::storage::buffer::Slice;
 use crate::storage::engine::Span;
 use rustka_core::batch::{BatchError, batches};
 use rustka_core::log::replay::{Replay, Unusable};

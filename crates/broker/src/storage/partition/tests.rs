@@ -1,7 +1,7 @@
 //! A partition whose engine misbehaves. What every engine has to do stands in `tests/storage.rs`.
 
 use super::*;
-use crate::buffer::Slice;
+use crate::storage::buffer::Slice;
 use crate::storage::engine::{
     Batch, ChunkInfo, Closed, Garbage, Incoming, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,

@@ -1,0 +1,192 @@
+//! One request on its way to a handler, and what can come back.
+
+use crate::broker::Shared;
+use crate::net::connection::Peer;
+use crate::net::out::Reply;
+use crate::storage::buffer::{BufMut, Slice};
+use rustka_wire::api;
+use rustka_wire::codec::{DecodeError, Reader, Writer};
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The bytes of a request after its length: in the thread's read buffer, or in a block of its own.
+pub enum Frame<'a> {
+    /// Valid during the call only.
+    Borrowed(&'a mut [u8]),
+    /// May be kept, in part or whole.
+    Owned(BufMut),
+}
+
+impl Frame<'_> {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Frame::Borrowed(bytes) => bytes,
+            Frame::Owned(buffer) => buffer,
+        }
+    }
+
+    /// The bytes, to be patched in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Frame::Borrowed(bytes) => bytes,
+            Frame::Owned(buffer) => buffer,
+        }
+    }
+}
+
+/// A request that waits: for data, for members, for durability. Dropped when its connection goes away.
+pub type Parked = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// An answer that comes once a write is durable. Dropped when its connection goes away.
+pub type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// What a handler decided.
+pub enum Outcome {
+    /// An answer.
+    Reply(Reply),
+    /// No answer is due (Produce with acks=0).
+    Nothing,
+    /// The answer comes later; the connection reads no further until then.
+    Park(Parked),
+    /// The work is done and its answer waits for durability alone; the connection reads on meanwhile.
+    Later(Later),
+    /// The connection is closed, for the reason given.
+    Close(String),
+}
+
+impl From<DecodeError> for Outcome {
+    fn from(error: DecodeError) -> Self {
+        Outcome::Close(format!("malformed request: {error}"))
+    }
+}
+
+/// The fixed fields in front of every request.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// API key.
+    pub api: i16,
+    /// API version.
+    pub version: i16,
+    /// Echoed in the answer.
+    pub correlation: i32,
+    /// Where the client id stands in the frame; empty when null (E9).
+    pub client_id: Range<usize>,
+    /// Where the body begins.
+    pub body: usize,
+}
+
+impl Header {
+    /// Reads the header of a frame. Key and version come first, so that they can be refused before the rest is read.
+    pub fn parse(frame: &[u8]) -> Result<Header, DecodeError> {
+        let mut r = Reader::new(frame);
+        let api = r.i16()?;
+        let version = r.i16()?;
+        let correlation = r.i32()?;
+        let length = r.i16()?;
+        let from = frame.len() - r.remaining();
+        let length = usize::try_from(length).unwrap_or(0);
+        r.take(length)?;
+        if api::request_header_version(api, version) >= 2 {
+            r.skip_tags()?;
+        }
+        Ok(Header {
+            api,
+            version,
+            correlation,
+            client_id: from..from + length,
+            body: frame.len() - r.remaining(),
+        })
+    }
+}
+
+/// Everything a handler may know about a request.
+pub struct Request<'a> {
+    /// The broker.
+    pub shared: &'a Arc<Shared>,
+    /// Who asks.
+    pub peer: &'a Arc<Peer>,
+    /// Key, version, correlation id, client id.
+    pub header: Header,
+    /// Header and body.
+    pub frame: Frame<'a>,
+    /// When the frame was complete, in monotonic milliseconds.
+    pub received_ms: i64,
+    /// What the quota meter has decided: told in the answer, then waited for.
+    pub throttle_ms: u32,
+}
+
+impl Request<'_> {
+    /// The body, to be decoded.
+    pub fn body(&self) -> &[u8] {
+        self.frame
+            .bytes()
+            .get(self.header.body..)
+            .unwrap_or_default()
+    }
+
+    /// The client id as text, "" when there is none.
+    pub fn client_id(&self) -> &str {
+        let bytes = self
+            .frame
+            .bytes()
+            .get(self.header.client_id.clone())
+            .unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or("")
+    }
+
+    /// The throttle time as answers have it.
+    pub fn throttle_time_ms(&self) -> i32 {
+        i32::try_from(self.throttle_ms).unwrap_or(i32::MAX)
+    }
+
+    /// What is needed to answer later.
+    pub fn respond(&self) -> Respond {
+        Respond {
+            api: self.header.api,
+            version: self.header.version,
+            correlation: self.header.correlation,
+            throttle_ms: self.throttle_ms,
+        }
+    }
+
+    /// Answers now.
+    pub fn reply(&self, encode: impl FnOnce(&mut Writer)) -> Outcome {
+        Outcome::Reply(self.respond().encode(&[], encode))
+    }
+}
+
+/// Encodes the answer of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Respond {
+    api: i16,
+    version: i16,
+    correlation: i32,
+    throttle_ms: u32,
+}
+
+impl Respond {
+    /// The throttle time as answers have it.
+    pub fn throttle_time_ms(&self) -> i32 {
+        i32::try_from(self.throttle_ms).unwrap_or(i32::MAX)
+    }
+
+    /// The frame of an answer; `slots` are the record slices that the body's splices name.
+    pub fn encode(&self, slots: &[Vec<Slice>], encode: impl FnOnce(&mut Writer)) -> Reply {
+        let mut writer = Writer::with_capacity(128);
+        writer.i32(0);
+        writer.i32(self.correlation);
+        if api::response_header_version(self.api, self.version) >= 1 {
+            writer.uvarint(0);
+        }
+        encode(&mut writer);
+        Reply::finish(writer, slots)
+    }
+
+    /// The version the request was made in.
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+}

@@ -1,0 +1,15 @@
+//! What everything else stands on: time, chance, counters, limits, hooks. Nothing here knows a topic or a request.
+
+pub mod budget;
+pub mod clock;
+pub mod config;
+pub mod fault;
+pub mod features;
+pub mod heap;
+pub mod hooks;
+pub mod loggers;
+pub mod metrics;
+pub mod producer_ids;
+pub mod random;
+pub mod rate;
+pub mod work;

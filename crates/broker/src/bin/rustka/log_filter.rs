@@ -1,0 +1,124 @@
+//! What the program logs: RUST_LOG at the start, afterwards what clients set for the broker's loggers.
+
+use rustka::LogControl;
+use rustka::base::loggers::ROOT;
+use rustka_core::sync::lock;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The levels in force and the filter that they make.
+struct Filter {
+    levels: Mutex<Targets>,
+    handle: Handle<Targets, Registry>,
+}
+
+/// Logs to stderr as RUST_LOG says, by default `level` and above; hands out the control over it.
+pub fn install(level: LevelFilter) -> Arc<dyn LogControl> {
+    let given = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
+    let parsed = given.as_deref().map(str::parse::<Targets>);
+    let targets = match &parsed {
+        Some(Ok(targets)) => targets.clone(),
+        Some(Err(_)) | None => Targets::new().with_default(level),
+    };
+    let (filter, handle) = reload::Layer::new(targets.clone());
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // Colours are for people; files and CI get plain text.
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(format)
+        .init();
+    if let Some(Err(error)) = parsed {
+        tracing::warn!("RUST_LOG is not of the form LEVEL or MODULE=LEVEL,…: {error}");
+    }
+    Arc::new(Filter {
+        levels: Mutex::new(targets),
+        handle,
+    })
+}
+
+impl LogControl for Filter {
+    fn level(&self, logger: &str) -> LevelFilter {
+        let targets = lock(&self.levels);
+        level_of(&targets, logger)
+    }
+
+    fn set(&self, levels: &BTreeMap<String, Option<LevelFilter>>) -> Result<(), String> {
+        let mut targets = lock(&self.levels);
+        let next = with_levels(&targets, levels);
+        self.handle
+            .reload(next.clone())
+            .map_err(|error| error.to_string())?;
+        *targets = next;
+        Ok(())
+    }
+}
+
+fn level_of(targets: &Targets, logger: &str) -> LevelFilter {
+    if logger == ROOT {
+        return targets.default_level().unwrap_or(LevelFilter::OFF);
+    }
+    let levels = [
+        Level::TRACE,
+        Level::DEBUG,
+        Level::INFO,
+        Level::WARN,
+        Level::ERROR,
+    ];
+    let mut enabled = levels.into_iter();
+    let most = enabled.find(|level| targets.would_enable(logger, level));
+    most.map_or(LevelFilter::OFF, LevelFilter::from_level)
+}
+
+fn with_levels(targets: &Targets, levels: &BTreeMap<String, Option<LevelFilter>>) -> Targets {
+    let mut own: BTreeMap<String, LevelFilter> = targets
+        .iter()
+        .map(|(target, level)| (target.to_owned(), level))
+        .collect();
+    let mut default = targets.default_level().unwrap_or(LevelFilter::OFF);
+    for (logger, level) in levels {
+        match level {
+            Some(level) if logger == ROOT => default = *level,
+            Some(level) => drop(own.insert(logger.clone(), *level)),
+            None => drop(own.remove(logger)),
+        }
+    }
+    Targets::new().with_targets(own).with_default(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logger_without_a_level_follows_the_one_before_it() {
+        let targets: Targets = "warn,rustka::http=trace".parse().unwrap();
+        assert_eq!(level_of(&targets, ROOT), LevelFilter::WARN);
+        assert_eq!(level_of(&targets, "rustka"), LevelFilter::WARN);
+        assert_eq!(level_of(&targets, "rustka::http"), LevelFilter::TRACE);
+        let levels = [
+            ("rustka".to_owned(), Some(LevelFilter::DEBUG)),
+            ("rustka::http".to_owned(), None),
+        ];
+        let next = with_levels(&targets, &levels.into());
+        assert_eq!(level_of(&next, ROOT), LevelFilter::WARN);
+        assert_eq!(level_of(&next, "rustka"), LevelFilter::DEBUG);
+        assert_eq!(level_of(&next, "rustka::http"), LevelFilter::DEBUG);
+        let root = [(ROOT.to_owned(), Some(LevelFilter::ERROR))];
+        assert_eq!(
+            level_of(&with_levels(&next, &root.into()), ROOT),
+            LevelFilter::ERROR
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! The `rustka` command: a broker until it is told to stop.
+
+mod environment;
+mod flags;
+mod log_filter;
+mod properties;
+
+use environment::Outside;
+use flags::Parsed;
+use std::io::Write;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+// glibc's allocator packs frames tightly and does not ask for huge pages, whose clearing costs more than they save.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let asked = flags::parse(std::env::args_os().skip(1)).and_then(|parsed| match parsed {
+        Parsed::Run(flags) => {
+            let environment = std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            });
+            let options = rustka::Broker::builder();
+            let mut environment = environment::read(options, flags.file.as_deref(), environment)?;
+            environment.options = flags.over(environment.options);
+            environment
+                .options
+                .check()
+                .map_err(|error| error.to_string())?;
+            Ok(Ok(environment))
+        }
+        Parsed::Print(text) => Ok(Err(text)),
+    });
+    let Outside { options, notes } = match asked {
+        Ok(Ok(environment)) => environment,
+        Ok(Err(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(sentence) => {
+            eprintln!("rustka: {sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    let options = options.log_control(log_filter::install(LevelFilter::INFO));
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rustka: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(run(options))
+}
+
+async fn run(options: rustka::Options) -> ExitCode {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        eprintln!("rustka: cannot listen for signals");
+        return ExitCode::FAILURE;
+    };
+    let broker = match options.start() {
+        Ok(broker) => broker,
+        Err(error) => {
+            eprintln!("rustka: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let line = format!(
+        "{{\"ready\":true,\"bootstrap\":\"{}\",\"http\":\"{}\",\"node_id\":{},\"version\":\"{}\"}}\n",
+        broker.bootstrap(),
+        broker
+            .http()
+            .map_or_else(String::new, |address| address.to_string()),
+        broker.node_id(),
+        env!("CARGO_PKG_VERSION"),
+    );
+    let mut stdout = std::io::stdout().lock();
+    // Whoever started us may have closed its end; a broker serves all the same.
+    if let Err(error) = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        tracing::debug!("nobody reads the ready line: {error}");
+    }
+    drop(stdout);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    broker.stop().await;
+    ExitCode::SUCCESS
+}

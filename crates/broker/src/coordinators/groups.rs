@@ -1,0 +1,242 @@
+//! Consumer groups: one shard per partition of `__consumer_offsets`, and the task that drives their deadlines.
+//!
+//! The machines of `rustka_core::group` decide. Here are their locks, their journals, the requests that wait for them
+//! and the time. The topic is created with the first request that needs a shard.
+
+mod answer;
+mod journal;
+mod news;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use crate::base::random;
+use crate::base::rate::LogLimit;
+use crate::broker::{Shared, State, reached};
+use crate::handlers::topics::create_topics::new_partition;
+use crate::storage::Partition;
+use crate::topics::TopicRef;
+pub use answer::{Answer, Waiting, respond, respond_all};
+use rustka_core::config::{BrokerConfig, Overrides, Scope};
+use rustka_core::group::command::Command;
+use rustka_core::group::{Addresses, Options, partition_for};
+use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_core::time::Now;
+use shard::Shard;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
+
+/// No deadline.
+const NEVER_MS: i64 = i64::MAX;
+/// After a line in the log about a refused request there is none for this long.
+const REFUSALS_QUIET_MS: i64 = 10_000;
+
+/// All groups of one broker.
+pub struct Groups {
+    options: Options,
+    shards: OnceLock<Box<[Shard]>>,
+    /// Who holds member ids that have not joined.
+    addresses: Arc<Addresses>,
+    /// What the task below sleeps until.
+    armed_ms: AtomicI64,
+    earlier: Notify,
+    refusals: LogLimit,
+}
+
+impl Groups {
+    /// No groups yet.
+    pub fn new(config: &BrokerConfig) -> Groups {
+        Groups {
+            options: options(config),
+            shards: OnceLock::new(),
+            addresses: Arc::default(),
+            armed_ms: AtomicI64::new(NEVER_MS),
+            earlier: Notify::new(),
+            refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
+        }
+    }
+
+    /// Hands a command to the group's shard.
+    pub fn call(shared: &Arc<Shared>, group: &str, command: Command) -> Answer {
+        let (shards, at) = Groups::of(shared, group);
+        shards[at].call(shared, at, command)
+    }
+
+    /// A heartbeat copies nothing.
+    pub fn heartbeat(
+        shared: &Arc<Shared>,
+        group: &str,
+        member: (&str, Option<&str>, i32),
+    ) -> Answer {
+        let (shards, at) = Groups::of(shared, group);
+        shards[at].heartbeat(shared, at, group, member)
+    }
+
+    /// Asks every shard there is, in their order.
+    pub fn call_all(shared: &Arc<Shared>, command: &Command) -> Vec<Answer> {
+        let shards = shared.groups.shards.get().into_iter().flatten();
+        shards
+            .enumerate()
+            .map(|(at, shard)| shard.call(shared, at, command.clone()))
+            .collect()
+    }
+
+    /// A topic is gone, and with it what groups have committed for it (E35). Not to be called with the catalog locked.
+    pub fn topic_deleted(shared: &Arc<Shared>, topic: &TopicRef) {
+        if &*topic.name == CONSUMER_OFFSETS {
+            for shard in shared.groups.shards.get().into_iter().flatten() {
+                shard.detach();
+            }
+            return;
+        }
+        let topic_id = topic.id.0;
+        let topic = topic.name.clone();
+        // It is forgotten from here on; nobody waits for the records that say so.
+        drop(Groups::call_all(
+            shared,
+            &Command::TopicDeleted { topic, topic_id },
+        ));
+    }
+
+    /// Number of groups, and of member ids given out whose owners have not joined.
+    pub fn counts(&self) -> (usize, usize) {
+        let shards = self.shards.get().into_iter().flatten();
+        shards
+            .map(Shard::counts)
+            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    }
+
+    /// Number of member ids given out whose owners have not joined.
+    pub fn pending_ids(&self) -> usize {
+        self.addresses.ids()
+    }
+
+    fn of<'a>(shared: &'a Arc<Shared>, group: &str) -> (&'a [Shard], usize) {
+        let groups = &shared.groups;
+        let shards = groups.shards.get_or_init(|| {
+            let count = offsets_topic(shared).partitions.len();
+            // Names spread unevenly: each shard may hold twice its part.
+            let groups_max = (groups.options.groups_max * 2).div_ceil(count.max(1));
+            let options = Options {
+                groups_max,
+                ..groups.options.clone()
+            };
+            (0..count)
+                .map(|_| Shard::new(&options, &groups.addresses))
+                .collect()
+        });
+        let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+        (shards, partition_for(group, count) as usize)
+    }
+
+    /// A limit was hit. Says so in the log, or counts what it leaves out.
+    fn refused(&self, now: Now, line: impl FnOnce() -> String) {
+        match self.refusals.admits(now.monotonic_ms) {
+            None => {}
+            Some(0) => tracing::warn!("{}", line()),
+            Some(more) => tracing::warn!("{}; {more} more before", line()),
+        }
+    }
+
+    /// A shard's journal has news about durability.
+    fn journal_told(&self, at: usize) {
+        if let Some(shard) = self.shards.get().and_then(|shards| shards.get(at)) {
+            shard.journal_told();
+            self.earlier.notify_one();
+        }
+    }
+
+    /// A shard's next deadline changed.
+    fn arm(&self, deadline_ms: Option<i64>) {
+        if deadline_ms.is_some_and(|at_ms| at_ms < self.armed_ms.load(SeqCst)) {
+            self.earlier.notify_one();
+        }
+    }
+}
+
+/// `__consumer_offsets`, created if need be.
+pub fn offsets_topic(shared: &Shared) -> TopicRef {
+    if let Some(topic) = shared.topics.by_name(CONSUMER_OFFSETS) {
+        return topic;
+    }
+    let mut catalog = shared.topics.write();
+    if let Some(topic) = catalog.by_name(CONSUMER_OFFSETS) {
+        return topic.clone();
+    }
+    let config = shared.config.broker();
+    let partitions = u32::try_from(config.settings().offsets_partitions).unwrap_or(1);
+    let segment_bytes = config.value("offsets.topic.segment.bytes");
+    let pairs = [
+        ("cleanup.policy", Some("compact")),
+        ("compression.type", Some("producer")),
+        ("segment.bytes", segment_bytes),
+    ];
+    let overrides = Overrides::parse(Scope::Topic, pairs).unwrap_or_default();
+    let make = |seed: rustka_core::catalog::PartitionSeed<'_>| new_partition(shared, &seed);
+    let id = random::uuid();
+    catalog.restore_topic(CONSUMER_OFFSETS, id, partitions, overrides, &config, make)
+}
+
+fn journal_partition(shared: &Shared, at: usize) -> Option<Arc<Partition>> {
+    offsets_topic(shared).partitions.get(at).cloned()
+}
+
+fn options(config: &BrokerConfig) -> Options {
+    let settings = config.settings();
+    let size = |value: i32| usize::try_from(value).unwrap_or(0);
+    let initial_delay = "group.initial.rebalance.delay.ms";
+    Options {
+        strict: config.is_strict(),
+        initial_rebalance_delay_ms: config
+            .is_set(initial_delay)
+            .then_some(settings.group_initial_rebalance_delay_ms),
+        initial_rebalance_delay_max_ms: settings.group_initial_rebalance_delay_max_ms.into(),
+        pending_rebalance_wait_ms: settings.group_pending_rebalance_wait_ms.into(),
+        session_timeout_ms_min: settings.group_session_timeout_min_ms,
+        session_timeout_ms_max: settings.group_session_timeout_max_ms,
+        group_size_max: size(settings.group_size_max),
+        groups_max: size(settings.group_count_max),
+        members_max: size(settings.group_members_max),
+        member_metadata_bytes_max: size(settings.group_member_metadata_bytes_max),
+        group_bytes_max: size(settings.group_bytes_max),
+        pending_per_group_max: size(settings.group_pending_ids_max),
+        pending_per_address_max: size(settings.group_pending_ids_per_address_max),
+        offset_metadata_bytes_max: size(settings.offset_metadata_bytes_max),
+        offsets_retention_ms: i64::from(settings.offsets_retention_minutes) * 60_000,
+        offsets_retention_check_interval_ms: settings.offsets_retention_check_interval_ms,
+    }
+}
+
+/// Calls every shard when something in it is due, until the broker stops; then refuses what still waits.
+pub async fn run(shared: Arc<Shared>) {
+    let groups = &shared.groups;
+    let mut state = shared.state.subscribe();
+    loop {
+        // Until the scan is over every new deadline wakes this task again: none is lost.
+        groups.armed_ms.store(NEVER_MS, SeqCst);
+        let now = shared.clock.now();
+        let mut next_ms = NEVER_MS;
+        for shard in groups.shards.get().into_iter().flatten() {
+            if shard.is_due(now) {
+                shard.expire(&shared, now);
+            }
+            next_ms = next_ms.min(shard.deadline_ms());
+        }
+        groups.armed_ms.store(next_ms, SeqCst);
+        let due = async {
+            match next_ms {
+                NEVER_MS => std::future::pending().await,
+                at_ms => shared.clock.sleep_until(at_ms).await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = groups.earlier.notified() => {}
+            () = reached(&mut state, |state| state >= State::Stopping) => break,
+        }
+    }
+    for shard in groups.shards.get().into_iter().flatten() {
+        shard.close();
+    }
+}

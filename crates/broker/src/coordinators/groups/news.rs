@@ -1,0 +1,86 @@
+//! What happens in groups, told to the observer and to the log.
+
+use crate::base::hooks;
+use crate::base::metrics::printable;
+use crate::broker::Shared;
+use rustka_core::group::effects::Event;
+use rustka_core::time::Now;
+use tracing::Level;
+
+/// Whether anybody wants to hear all of it.
+pub fn is_wanted(shared: &Shared) -> bool {
+    shared.hooks.observer.is_some() || tracing::enabled!(Level::DEBUG)
+}
+
+/// Tells it.
+pub fn tell(shared: &Shared, event: &Event, now: Now) {
+    log(shared, event, now);
+    shared.hooks.saw(|| match event {
+        Event::Rebalance { group, cause } => hooks::Event::GroupRebalances {
+            group,
+            cause: *cause,
+        },
+        Event::State {
+            group,
+            state,
+            generation,
+        } => hooks::Event::GroupState {
+            group,
+            state: state.name(),
+            generation: *generation,
+        },
+        Event::MemberGone {
+            group,
+            member,
+            cause,
+        } => hooks::Event::MemberGone {
+            group,
+            member,
+            cause: *cause,
+        },
+        Event::Refused {
+            group,
+            client_host,
+            code,
+            limit,
+        } => hooks::Event::GroupRefused {
+            group,
+            client_host,
+            code: *code,
+            limit,
+        },
+        Event::RolledBack { .. } => hooks::Event::Failed(ROLLED_BACK),
+    });
+}
+
+const ROLLED_BACK: &str = "a record of a group could not be written";
+
+fn log(shared: &Shared, event: &Event, now: Now) {
+    match event {
+        Event::Refused {
+            group,
+            client_host,
+            code,
+            limit,
+        } => shared.groups.refused(now, || {
+            let (group, code) = (printable(group), code.name());
+            format!("group {group}: {code} for {client_host}, see {limit}")
+        }),
+        Event::RolledBack { group } => {
+            tracing::error!("group {group:?}: {ROLLED_BACK}");
+        }
+        Event::Rebalance { group, cause } => {
+            tracing::debug!("group {group:?} rebalances: {cause:?}");
+        }
+        Event::State {
+            group,
+            state,
+            generation,
+        } => tracing::debug!("group {group:?} is {} at {generation}", state.name()),
+        Event::MemberGone {
+            group,
+            member,
+            cause,
+        } => tracing::debug!("group {group:?}: {member} is gone: {cause:?}"),
+    }
+}

@@ -1,0 +1,62 @@
+//! AlterReplicaLogDirs (key 34): moving partitions between directories, of which there is one.
+//! v2 flexible
+
+use super::describe_log_dirs::LOG_DIR;
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use rustka_core::error::ErrorCode;
+use rustka_wire::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
+use rustka_wire::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
+};
+use rustka_wire::codec::Reader;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Accepts what lies where it is wanted.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let mut reader = Reader::new(request.body());
+    let asked = match AlterReplicaLogDirsRequest::decode(&mut reader, version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let denied = request.check(Operation::Alter, Resource::Cluster).err();
+    // Of a partition that comes more than once the last directory counts, as in Kafka.
+    let mut results: BTreeMap<&str, BTreeMap<i32, ErrorCode>> = BTreeMap::new();
+    for dir in &asked.dirs {
+        let error = match (&denied, &*dir.path) {
+            (Some(code), _) => *code,
+            (None, LOG_DIR) => ErrorCode::None,
+            _ => ErrorCode::LogDirNotFound,
+        };
+        for topic in &dir.topics {
+            for partition in &topic.partitions {
+                let topic = results.entry(&*topic.name).or_default();
+                topic.insert(*partition, error);
+            }
+        }
+    }
+    let exists = |topic: &str, partition| request.shared.partition(topic, partition).is_some();
+    let results = results.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(index, error)| {
+            let error = match error {
+                ErrorCode::None if !exists(name, index) => ErrorCode::UnknownTopicOrPartition,
+                error => error,
+            };
+            AlterReplicaLogDirPartitionResult {
+                partition_index: index,
+                error_code: error.code(),
+            }
+        });
+        AlterReplicaLogDirTopicResult {
+            topic_name: Cow::Borrowed(name),
+            partitions: partitions.collect(),
+        }
+    });
+    let response = AlterReplicaLogDirsResponse {
+        results: results.collect(),
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}

@@ -1,0 +1,146 @@
+//! ApiVersions (key 18): what this broker speaks.
+//! v3 flexible, client software name and version (KIP-511) · v5 cluster id and node id (KIP-1242)
+
+use crate::api::request::{Outcome, Request};
+use crate::apis::{APIS, is_offered};
+use crate::base::features::{self, FEATURES};
+use crate::base::hooks::Software;
+use rustka_core::error::ErrorCode;
+use rustka_wire::api_versions_request::ApiVersionsRequest;
+use rustka_wire::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use rustka_wire::codec::{Reader, Writer};
+use std::borrow::Cow;
+
+/// Answers with everything in the table of APIs.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match ApiVersionsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let error = check(&request, &asked);
+    if error == ErrorCode::None && version >= 3 {
+        request.peer.introduce(Software {
+            name: asked.client_software_name.to_string(),
+            version: asked.client_software_version.to_string(),
+        });
+    }
+    let api_keys = match error {
+        ErrorCode::None => APIS
+            .iter()
+            .filter(|api| is_offered(request.shared, api.key))
+            .map(|api| row(api.key, api.min, api.max))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let response = ApiVersionsResponse {
+        error_code: error.code(),
+        api_keys,
+        supported_features: supported(version),
+        finalized_features_epoch: features::epoch(),
+        finalized_features: finalized(),
+        throttle_time_ms: request.throttle_time_ms(),
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn row(api_key: i16, min_version: i16, max_version: i16) -> ApiVersion {
+    ApiVersion {
+        api_key,
+        min_version,
+        max_version,
+    }
+}
+
+/// Before version 4 clients do not understand levels that begin at 0 (E6).
+fn supported(version: i16) -> Vec<SupportedFeatureKey<'static>> {
+    let told = FEATURES
+        .iter()
+        .filter(|feature| version >= 4 || feature.min > 0);
+    let told = told.map(|feature| SupportedFeatureKey {
+        name: Cow::Borrowed(feature.name),
+        min_version: feature.min,
+        max_version: feature.max,
+    });
+    told.collect()
+}
+
+fn finalized() -> Vec<FinalizedFeatureKey<'static>> {
+    let told = FEATURES.iter().filter(|feature| feature.finalized > 0);
+    let told = told.map(|feature| FinalizedFeatureKey {
+        name: Cow::Borrowed(feature.name),
+        max_version_level: feature.finalized,
+        min_version_level: feature.finalized,
+    });
+    told.collect()
+}
+
+fn check(request: &Request<'_>, asked: &ApiVersionsRequest<'_>) -> ErrorCode {
+    let version = request.header.version;
+    if version >= 3
+        && !(is_software(&asked.client_software_name)
+            && is_software(&asked.client_software_version))
+    {
+        return ErrorCode::InvalidRequest;
+    }
+    // KIP-1242: a client that reaches another cluster or node than it meant must begin again.
+    if version >= 5 {
+        match (&asked.cluster_id, asked.node_id) {
+            (None, -1) => {}
+            (Some(cluster), node) if node != -1 => {
+                if **cluster != *request.shared.cluster_id || node != request.shared.node_id {
+                    return ErrorCode::RebootstrapRequired;
+                }
+            }
+            // One without the other says nothing.
+            _ => return ErrorCode::InvalidRequest,
+        }
+    }
+    ErrorCode::None
+}
+
+/// KIP-511: letters and digits, and between them also `-` and `.`.
+fn is_software(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    edge(bytes.first())
+        && edge(bytes.last())
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+/// The answer to a version we do not know, in version 0 and without reading the body: only this API's own range (E2).
+pub fn unsupported(request: &Request<'_>) -> Outcome {
+    let own = APIS.iter().find(|api| api.key == ApiVersionsRequest::KEY);
+    let api_keys = own
+        .map(|api| row(api.key, api.min, api.max))
+        .into_iter()
+        .collect();
+    let error_code = ErrorCode::UnsupportedVersion.code();
+    let response = ApiVersionsResponse {
+        error_code,
+        api_keys,
+        throttle_time_ms: request.throttle_time_ms(),
+        ..Default::default()
+    };
+    request.reply(|w: &mut Writer| response.encode(w, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_names_follow_kip_511() {
+        for good in ["librdkafka", "apache-kafka-java", "2.16.0", "a"] {
+            assert!(is_software(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", ".", "a b", "a_b", "é"] {
+            assert!(!is_software(bad), "{bad}");
+        }
+    }
+}

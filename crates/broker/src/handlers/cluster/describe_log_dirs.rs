@@ -1,0 +1,82 @@
+//! DescribeLogDirs (key 35): where partitions lie and how large they are.
+//! v2 flexible · v3 error of the whole answer · v4 size of the volume (KIP-827) · v5 cordoned directories (KIP-1066)
+
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use rustka_wire::codec::Reader;
+use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
+use rustka_wire::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The one directory: memory, named as a path because tools expect one.
+pub const LOG_DIR: &str = "/memory";
+
+/// Tells of all partitions, or of those that were asked for and exist.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DescribeLogDirsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    if let Err(code) = request.check(Operation::Describe, Resource::Cluster) {
+        let response = DescribeLogDirsResponse {
+            error_code: code.code(),
+            throttle_time_ms: request.throttle_time_ms(),
+            ..Default::default()
+        };
+        return request.reply(|w| response.encode(w, version));
+    }
+    let shared = request.shared;
+    let mut wanted: Option<BTreeMap<&str, BTreeSet<i32>>> = None;
+    if let Some(topics) = &asked.topics {
+        let wanted = wanted.insert(BTreeMap::new());
+        for topic in topics {
+            let partitions = wanted.entry(&*topic.topic).or_default();
+            partitions.extend(&topic.partitions);
+        }
+    }
+    let topics = match &wanted {
+        None => shared.topics.all(),
+        Some(wanted) => {
+            let catalog = shared.topics.read();
+            let names = wanted.keys();
+            names
+                .filter_map(|name| catalog.by_name(name).cloned())
+                .collect()
+        }
+    };
+    let topics = topics.iter().filter_map(|topic| {
+        let only = wanted.as_ref().and_then(|wanted| wanted.get(&*topic.name));
+        let partitions: Vec<_> = topic
+            .partitions
+            .iter()
+            .filter(|partition| only.is_none_or(|only| only.contains(&partition.index)))
+            .map(|partition| DescribeLogDirsPartition {
+                partition_index: partition.index,
+                partition_size: i64::try_from(partition.bytes()).unwrap_or(i64::MAX),
+                ..Default::default()
+            })
+            .collect();
+        (!partitions.is_empty()).then(|| DescribeLogDirsTopic {
+            name: Cow::Owned(topic.name.to_string()),
+            partitions,
+        })
+    });
+    let limit = shared.memory.limit();
+    let free = limit.saturating_sub(shared.pool.bytes_in_use());
+    let response = DescribeLogDirsResponse {
+        results: vec![DescribeLogDirsResult {
+            log_dir: Cow::Borrowed(LOG_DIR),
+            topics: topics.collect(),
+            total_bytes: i64::try_from(limit).unwrap_or(i64::MAX),
+            usable_bytes: i64::try_from(free).unwrap_or(i64::MAX),
+            ..Default::default()
+        }],
+        throttle_time_ms: request.throttle_time_ms(),
+        ..Default::default()
+    };
+    request.reply(|w| response.encode(w, version))
+}

@@ -1,0 +1,53 @@
+//! DeleteGroups (key 42): forgets groups without members, and all they committed (E110).
+//! v1 throttle time · v2 flexible · v3 error messages
+
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use crate::coordinators::groups::{self, Answer, Groups};
+use rustka_core::error::ErrorCode;
+use rustka_core::group::command::Command;
+use rustka_core::group::effects::Reply;
+use rustka_wire::codec::Reader;
+use rustka_wire::delete_groups_request::DeleteGroupsRequest;
+use rustka_wire::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// Deletes each group once, however often it is named.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DeleteGroupsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let mut seen = HashSet::new();
+    let ids = asked.groups_names.iter().map(|id| &**id);
+    let ids: Vec<Box<str>> = ids.filter(|id| seen.insert(*id)).map(Box::from).collect();
+    let respond = request.respond();
+    let answers = ids.iter().map(|id| {
+        if let Err(code) = request.check(Operation::Delete, Resource::Group(id)) {
+            return Answer::Now(Reply::DeleteGroup(code));
+        }
+        let group = (&**id).into();
+        Groups::call(request.shared, id, Command::DeleteGroup { group })
+    });
+    let answers = answers.collect();
+    groups::respond_all(respond, answers, move |replies, w, version| {
+        let results = ids.iter().zip(&replies).map(|(id, reply)| {
+            let code = match reply {
+                Some(Reply::DeleteGroup(code)) => *code,
+                _ => ErrorCode::NotCoordinator,
+            };
+            DeletableGroupResult {
+                group_id: Cow::Borrowed(&**id),
+                error_code: code.code(),
+                ..Default::default()
+            }
+        });
+        let response = DeleteGroupsResponse {
+            results: results.collect(),
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
+    })
+}

@@ -1,0 +1,101 @@
+//! FindCoordinator (key 10): who coordinates a group or a transactional id (E42).
+//! v1 key types, message · v3 flexible · v4 batches (KIP-699) · v6 share groups (KIP-932)
+
+use crate::api::authorize::denied;
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use crate::coordinators::groups;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_wire::codec::Reader;
+use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
+use rustka_wire::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+use std::borrow::Cow;
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+/// Brokers ask for the coordinators of share groups from this version on.
+const SHARE_FROM: i16 = 6;
+
+/// Answers with this node. Asking for a group creates `__consumer_offsets`, as in Kafka.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match FindCoordinatorRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let (host, port) = request.endpoint(shared.node_id).unwrap_or_default();
+    let node = |found: &Result<(), Refusal>| match found {
+        Ok(()) => (shared.node_id, &*host, port),
+        Err(_) => (-1, "", -1),
+    };
+    let throttle_time_ms = request.throttle_time_ms();
+    let response = if version < 4 {
+        let found = find(&request, asked.key_type, &asked.key);
+        let (node_id, host, port) = node(&found);
+        // Up to v3 Kafka puts a text there even when all is well.
+        let (code, message) = match found {
+            Ok(()) => (ErrorCode::None, Some(Cow::Borrowed("NONE"))),
+            Err(refusal) => (refusal.code, refusal.message),
+        };
+        FindCoordinatorResponse {
+            error_code: code.code(),
+            error_message: message,
+            node_id,
+            host: Cow::Borrowed(host),
+            port,
+            throttle_time_ms,
+            ..Default::default()
+        }
+    } else {
+        let coordinators = asked.coordinator_keys.iter().map(|key| {
+            let found = find(&request, asked.key_type, key);
+            let (node_id, host, port) = node(&found);
+            let (code, message) = match found {
+                Ok(()) => (ErrorCode::None, None),
+                Err(refusal) => match asked.key_type {
+                    // Of these only the refusal to act like a broker comes with words.
+                    GROUP | TRANSACTION => (refusal.code, None),
+                    SHARE if refusal.code == ErrorCode::InvalidRequest => (refusal.code, None),
+                    _ => (refusal.code, refusal.message),
+                },
+            };
+            Coordinator {
+                key: Cow::Borrowed(&**key),
+                node_id,
+                host: Cow::Borrowed(host),
+                port,
+                error_code: code.code(),
+                error_message: Some(message.unwrap_or_default()),
+            }
+        });
+        FindCoordinatorResponse {
+            coordinators: coordinators.collect(),
+            throttle_time_ms,
+            ..Default::default()
+        }
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+/// Whether this node coordinates what the key stands for.
+fn find(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), Refusal> {
+    let check = |operation, resource| request.check(operation, resource).map_err(denied);
+    let invalid = |what: &'static str| Err(Refusal::new(ErrorCode::InvalidRequest, what));
+    match key_type {
+        GROUP => {
+            check(Operation::Describe, Resource::Group(key))?;
+            groups::offsets_topic(request.shared);
+            Ok(())
+        }
+        TRANSACTION => check(Operation::Describe, Resource::TransactionalId(key)),
+        SHARE => {
+            if request.header.version >= SHARE_FROM {
+                check(Operation::ClusterAction, Resource::Cluster)?;
+            }
+            invalid("share groups are not served")
+        }
+        _ => invalid("unknown type of coordinator"),
+    }
+}

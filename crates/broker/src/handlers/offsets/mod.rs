@@ -1,0 +1,4 @@
+//! Which offsets a partition has: by time, by leader epoch.
+
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;

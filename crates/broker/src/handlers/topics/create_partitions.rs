@@ -1,0 +1,76 @@
+//! CreatePartitions (key 37): more partitions for a topic (E36).
+//! v2 flexible
+
+use super::create_topics::{new_partition, once};
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use rustka_core::catalog::{AddPartitions, Cluster};
+use rustka_core::error::ErrorCode;
+use rustka_wire::codec::Reader;
+use rustka_wire::create_partitions_request::CreatePartitionsRequest;
+use rustka_wire::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// Extends and answers when the partitions are there.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match CreatePartitionsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let names = once(asked.topics.iter().map(|topic| &*topic.name));
+    let denied: BTreeSet<&str> = names
+        .filter(|name| !request.may(Operation::Alter, Resource::Topic(name)))
+        .collect();
+    let (denied, allowed): (Vec<_>, Vec<_>) = asked
+        .topics
+        .iter()
+        .partition(|topic| denied.contains(&*topic.name));
+    let command: Vec<AddPartitions> = allowed
+        .iter()
+        .map(|topic| AddPartitions {
+            name: topic.name.to_string(),
+            count: topic.count,
+            assignments: topic
+                .assignments
+                .as_ref()
+                .map(|all| all.iter().map(|one| one.broker_ids.clone()).collect()),
+        })
+        .collect();
+    let nodes = [shared.node_id];
+    let mut catalog = shared.topics.write();
+    let config = shared.config.broker();
+    let cluster = Cluster {
+        broker: &config,
+        nodes: &nodes,
+    };
+    let outcomes = catalog.create_partitions(&command, asked.validate_only, cluster, |seed| {
+        new_partition(shared, &seed)
+    });
+    drop(catalog);
+    let results = outcomes.into_iter().map(|outcome| {
+        let (error_code, error_message) = match outcome.result {
+            Ok(_) => (0, None),
+            Err(refusal) => (refusal.code.code(), refusal.message),
+        };
+        CreatePartitionsTopicResult {
+            name: Cow::Owned(outcome.name.into()),
+            error_code,
+            error_message,
+        }
+    });
+    let denied = denied.iter().map(|topic| CreatePartitionsTopicResult {
+        name: Cow::Borrowed(&*topic.name),
+        error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        error_message: None,
+    });
+    let response = CreatePartitionsResponse {
+        results: results.chain(denied).collect(),
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}

@@ -1,0 +1,253 @@
+//! CreateTopics (key 19): topics with their partitions and configs (E29 to E33).
+//! v4 broker defaults by -1 · v5 flexible, effective configs in the answer · v7 topic ids
+
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Event, Operation, Resource};
+use crate::base::random;
+use crate::broker::Shared;
+use crate::storage::Partition;
+use rustka_core::catalog::{
+    Assignment, Cluster, CreateTopic, CreateTopics, Created, PartitionSeed,
+};
+use rustka_core::config::ConfigEntry;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::names::{CLUSTER_METADATA, is_internal};
+use rustka_wire::codec::Reader;
+use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use rustka_wire::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Creates what can be created and answers when it is there.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match CreateTopicsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let shared = request.shared;
+    let rights = Rights::of(&request, &asked);
+    let (denied, allowed): (Vec<_>, Vec<_>) = asked
+        .topics
+        .iter()
+        .partition(|topic| rights.denied.contains(&*topic.name));
+    let command = CreateTopics {
+        topics: allowed.iter().copied().map(command).collect(),
+        validate_only: asked.validate_only,
+    };
+    let mut topics: Vec<_> = match create(shared, &command) {
+        Ok(outcomes) => outcomes
+            .into_iter()
+            .map(|outcome| match outcome.result {
+                Ok(created) if rights.hidden.contains(&*outcome.name) => {
+                    without_configs(outcome.name, &created)
+                }
+                Ok(created) => accepted(shared, outcome.name, &created, version),
+                Err(refusal) => refused(outcome.name, refusal),
+            })
+            .collect(),
+        Err(refusal) => allowed
+            .iter()
+            .map(|topic| refused((*topic.name).into(), refusal.clone()))
+            .collect(),
+    };
+    topics.extend(denied.iter().map(|topic| {
+        let refusal = Refusal::new(
+            ErrorCode::TopicAuthorizationFailed,
+            "The topic may not be created by this client.",
+        );
+        refused((*topic.name).into(), refusal)
+    }));
+    let response = CreateTopicsResponse {
+        topics,
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+/// What the client may not do, of the topics that are named once.
+#[derive(Default)]
+struct Rights<'a> {
+    /// Topics it may not create.
+    denied: BTreeSet<&'a str>,
+    /// Topics whose configs it may not see.
+    hidden: BTreeSet<&'a str>,
+}
+
+impl<'a> Rights<'a> {
+    fn of(request: &Request<'_>, asked: &'a CreateTopicsRequest<'_>) -> Rights<'a> {
+        let mut rights = Rights::default();
+        if request.may_do_everything() {
+            return rights;
+        }
+        let names = once(asked.topics.iter().map(|topic| &*topic.name));
+        let all = request.may(Operation::Create, Resource::Cluster);
+        for name in names.filter(|name| *name != CLUSTER_METADATA) {
+            let topic = Resource::Topic(name);
+            if !all && !request.may(Operation::Create, topic) {
+                rights.denied.insert(name);
+            }
+            if !request.may(Operation::DescribeConfigs, topic) {
+                rights.hidden.insert(name);
+            }
+        }
+        rights
+    }
+}
+
+/// The names that come exactly once. What comes twice is refused, whoever asks.
+pub fn once<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut times: BTreeMap<&str, u32> = BTreeMap::new();
+    for name in names {
+        *times.entry(name).or_default() += 1;
+    }
+    let only = times.into_iter().filter(|(_, times)| *times == 1);
+    only.map(|(name, _)| name)
+}
+
+fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
+    CreateTopic {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|assignment| Assignment {
+                partition: assignment.partition_index,
+                brokers: assignment.broker_ids.clone(),
+            })
+            .collect(),
+        configs: topic
+            .configs
+            .iter()
+            .map(|config| {
+                (
+                    config.name.to_string(),
+                    config.value.as_deref().map(str::to_owned),
+                )
+            })
+            .collect(),
+    }
+}
+
+type Outcomes = Vec<rustka_core::catalog::Outcome<Created<Arc<Partition>>>>;
+
+fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> {
+    let nodes = [shared.node_id];
+    let mut catalog = shared.topics.write();
+    let config = shared.config.broker();
+    let cluster = Cluster {
+        broker: &config,
+        nodes: &nodes,
+    };
+    let outcomes = catalog.create_topics(command, cluster, random::uuid, |seed| {
+        new_partition(shared, &seed)
+    })?;
+    drop(catalog);
+    if shared.hooks.observer.is_some() && !command.validate_only {
+        for created in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
+            shared.hooks.saw(|| Event::TopicCreated(&created.name));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// An empty partition for a new place in the catalog.
+pub fn new_partition(shared: &Shared, seed: &PartitionSeed<'_>) -> Arc<Partition> {
+    let index = i32::try_from(seed.partition).unwrap_or(i32::MAX);
+    let partition = Partition::new(&*shared.engine, seed.id, index, seed.config.delete);
+    // Journals are compacted by those who write them.
+    if !is_internal(seed.name) {
+        partition.obey(seed.config);
+    }
+    partition
+}
+
+/// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22).
+pub fn auto_create(shared: &Shared, name: &str) -> Result<(), Refusal> {
+    let command = CreateTopics {
+        topics: vec![CreateTopic::by_default(name)],
+        validate_only: false,
+    };
+    match create(shared, &command)?
+        .into_iter()
+        .next()
+        .map(|outcome| outcome.result)
+    {
+        Some(Err(refusal)) if refusal.code != rustka_core::error::ErrorCode::TopicAlreadyExists => {
+            Err(refusal)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(name: Box<str>, refusal: Refusal) -> CreatableTopicResult<'static> {
+    CreatableTopicResult {
+        name: Cow::Owned(name.into()),
+        error_code: refusal.code.code(),
+        error_message: refusal.message,
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+/// Nothing of how a topic was made is told to whoever may not see its configs.
+fn without_configs(
+    name: Box<str>,
+    created: &Created<Arc<Partition>>,
+) -> CreatableTopicResult<'static> {
+    CreatableTopicResult {
+        name: Cow::Owned(name.into()),
+        topic_id: created.id,
+        topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        error_message: None,
+        configs: Some(Vec::new()),
+        num_partitions: -1,
+        replication_factor: -1,
+        ..Default::default()
+    }
+}
+
+fn accepted(
+    shared: &Shared,
+    name: Box<str>,
+    created: &Created<Arc<Partition>>,
+    version: i16,
+) -> CreatableTopicResult<'static> {
+    let configs = match version {
+        ..5 => None,
+        _ => Some(
+            created
+                .config
+                .created_entries(&shared.config.broker())
+                .iter()
+                .map(config)
+                .collect(),
+        ),
+    };
+    CreatableTopicResult {
+        name: Cow::Owned(name.into()),
+        topic_id: created.id,
+        num_partitions: i32::try_from(created.partitions).unwrap_or(i32::MAX),
+        replication_factor: created.replication_factor,
+        configs,
+        error_message: None,
+        ..Default::default()
+    }
+}
+
+fn config(entry: &ConfigEntry) -> CreatableTopicConfigs<'static> {
+    CreatableTopicConfigs {
+        name: Cow::Borrowed(entry.name),
+        value: entry.value.clone(),
+        read_only: entry.read_only,
+        config_source: entry.source.code(),
+        is_sensitive: entry.sensitive,
+    }
+}

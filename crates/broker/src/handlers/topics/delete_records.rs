@@ -1,0 +1,73 @@
+//! DeleteRecords (key 21): moves a partition's first offset (E43).
+//! v2 flexible
+
+use crate::api::request::{Outcome, Request};
+use crate::base::fault::Point;
+use crate::base::hooks::{Operation, Resource};
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_wire::codec::Reader;
+use rustka_wire::delete_records_request::DeleteRecordsRequest;
+use rustka_wire::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+use std::borrow::Cow;
+
+/// Deletes and answers at once with the new low watermark.
+pub fn handle(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DeleteRecordsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let topics = asked.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let index = partition.partition_index;
+            let (error_code, low_watermark) =
+                match delete(&request, &topic.name, index, partition.offset) {
+                    Ok(low_watermark) => (0, low_watermark),
+                    Err(refusal) => (refusal.code.code(), -1),
+                };
+            DeleteRecordsPartitionResult {
+                partition_index: index,
+                low_watermark,
+                error_code,
+            }
+        });
+        DeleteRecordsTopicResult {
+            name: Cow::Borrowed(&topic.name),
+            partitions: partitions.collect(),
+        }
+    });
+    let response = DeleteRecordsResponse {
+        topics: topics.collect(),
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result<i64, Refusal> {
+    request.check(Operation::Delete, Resource::Topic(topic))?;
+    let found = request
+        .shared
+        .topics
+        .by_name(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = found
+        .partition(index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if found.internal {
+        return Err(Refusal::new(
+            ErrorCode::InvalidTopicException,
+            format!("records of the internal topic {topic} may not be deleted"),
+        ));
+    }
+    if !found.config.delete {
+        let message =
+            format!("records of {topic} may not be deleted: its cleanup.policy is compact alone");
+        return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+    }
+    if request.shared.faults.strikes_in(Point::Admit, topic) {
+        return Err(ErrorCode::KafkaStorageError.into());
+    }
+    partition.delete_records(offset)
+}

@@ -1,0 +1,157 @@
+//! Metadata of every topic, straight from the catalog into the answer.
+//!
+//! Clients ask for all topics at each reconnect; building structs for thousands of partitions would cost several
+//! times what writing their bytes does.
+
+use crate::storage::Partition;
+use rustka_core::catalog::{Catalog, Topic};
+use rustka_wire::codec::Writer;
+use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
+use std::sync::Arc;
+
+/// Where a partition's number stands in its encoding, behind the error code.
+const INDEX_AT: usize = 2;
+/// Rough size of one partition and of one topic without its name, to allocate once.
+const PARTITION_BYTES: usize = 40;
+const TOPIC_BYTES: usize = 64;
+
+/// Writes `head` with all topics of the catalog in place of its own.
+pub fn encode(
+    w: &mut Writer,
+    version: i16,
+    head: &MetadataResponse<'_>,
+    catalog: &Catalog<Arc<Partition>>,
+    node_id: i32,
+    topic_operations: i32,
+) {
+    let flexible = version >= MetadataResponse::FLEXIBLE_FROM;
+    w.buf
+        .reserve(catalog.partition_count() * PARTITION_BYTES + catalog.len() * TOPIC_BYTES);
+    if version >= 3 {
+        w.i32(head.throttle_time_ms);
+    }
+    w.array(&head.brokers, flexible, |w, broker| {
+        broker.encode(w, version)
+    });
+    if version >= 2 {
+        w.nullable_string(head.cluster_id.as_deref(), flexible);
+    }
+    if version >= 1 {
+        w.i32(head.controller_id);
+    }
+    length(w, catalog.len(), flexible);
+    let partition = partition_template(version, node_id);
+    for topic in catalog.topics() {
+        encode_topic(w, version, topic, &partition, topic_operations);
+    }
+    if (8..=10).contains(&version) {
+        w.i32(head.cluster_authorized_operations);
+    }
+    if version >= 13 {
+        w.i16(head.error_code);
+    }
+    if flexible {
+        w.uvarint(0);
+    }
+}
+
+fn length(w: &mut Writer, length: usize, flexible: bool) {
+    if flexible {
+        w.uvarint(length as u32 + 1);
+    } else {
+        w.i32(length as i32);
+    }
+}
+
+/// On one node all partitions look alike but for their number.
+fn partition_template(version: i16, node_id: i32) -> Vec<u8> {
+    let mut w = Writer::with_capacity(PARTITION_BYTES);
+    let partition = MetadataResponsePartition {
+        leader_id: node_id,
+        leader_epoch: 0,
+        replica_nodes: vec![node_id],
+        isr_nodes: vec![node_id],
+        ..Default::default()
+    };
+    partition.encode(&mut w, version);
+    w.buf
+}
+
+fn encode_topic(
+    w: &mut Writer,
+    version: i16,
+    topic: &Topic<Arc<Partition>>,
+    partition: &[u8],
+    operations: i32,
+) {
+    let flexible = version >= MetadataResponse::FLEXIBLE_FROM;
+    w.i16(0);
+    w.string(&topic.name, flexible);
+    if version >= 10 {
+        w.uuid(topic.id);
+    }
+    if version >= 1 {
+        w.bool(topic.internal);
+    }
+    length(w, topic.partitions.len(), flexible);
+    for index in (0i32..).take(topic.partitions.len()) {
+        let at = w.buf.len() + INDEX_AT;
+        w.raw(partition);
+        w.buf[at..at + 4].copy_from_slice(&index.to_be_bytes());
+    }
+    if version >= 8 {
+        w.i32(operations);
+    }
+    if flexible {
+        w.uvarint(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metadata::known;
+    use super::*;
+    use crate::Broker;
+    use crate::api::authorize::all_topic_operations;
+    use crate::handlers::topics::create_topics::auto_create;
+    use std::borrow::Cow;
+
+    #[test]
+    fn it_writes_the_very_bytes_of_the_generated_encoder() {
+        let broker = Broker::builder()
+            .port(0)
+            .http_port(0)
+            .config("num.partitions", "3")
+            .start()
+            .unwrap();
+        let (shared, operations) = (broker.shared(), all_topic_operations());
+        for name in ["b", "a-longer-name", "c"] {
+            auto_create(shared, name).unwrap();
+        }
+        for version in MetadataResponse::MIN_VERSION..=MetadataResponse::MAX_VERSION {
+            let head = MetadataResponse {
+                cluster_id: Some(Cow::Borrowed("id")),
+                controller_id: 1,
+                ..Default::default()
+            };
+            let mut direct = Writer::default();
+            encode(
+                &mut direct,
+                version,
+                &head,
+                &shared.topics.read(),
+                1,
+                operations,
+            );
+            let topics = shared
+                .topics
+                .all()
+                .iter()
+                .map(|topic| known(topic, 1, operations))
+                .collect();
+            let mut generated = Writer::default();
+            MetadataResponse { topics, ..head }.encode(&mut generated, version);
+            assert_eq!(direct.buf, generated.buf, "version {version}");
+        }
+    }
+}

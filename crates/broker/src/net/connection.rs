@@ -1,0 +1,275 @@
+//! One client's connection: frames in, answers out in the same order.
+//!
+//! A connection is one small future. Requests are handled inline as their bytes arrive in a buffer of the thread;
+//! a request that waits stops the reading, as in Kafka, and its socket is watched for hang-up meanwhile.
+
+mod answers;
+mod frames;
+mod peer;
+
+use crate::api::request::{Frame, Header, Outcome, Parked, Request};
+use crate::apis::{self, Dispatched};
+use crate::base::hooks::Event;
+use crate::broker::{Shared, State};
+use crate::net::out::Out;
+use crate::net::transport::Transport;
+use answers::Behind;
+pub use answers::IN_FLIGHT_WRITES_MAX;
+use frames::Partial;
+use peer::NOTHING;
+pub use peer::{Overdue, Peer};
+use rustka_core::sync::lock;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+/// The future that serves one connection until either side closes it.
+pub struct Connection<T> {
+    transport: T,
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    partial: Partial,
+    /// Pipelined bytes behind a request that waits.
+    stash: Vec<u8>,
+    out: Out,
+    parked: Option<Parked>,
+    /// Answers that wait for a write to become durable, and those that wait behind them.
+    later: VecDeque<Behind>,
+    /// Bytes of the complete ones among them.
+    later_bytes: usize,
+    /// Over quota: nothing is read until this has passed.
+    muted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    closing: bool,
+    watched: bool,
+    /// When the frame that is being received began.
+    frame_since_ms: i64,
+    /// Whether the peer is told of record memory that unsent answers hold.
+    holding: bool,
+}
+
+impl<T: Transport> Connection<T> {
+    /// Serves `transport` on behalf of `peer`.
+    pub fn new(transport: T, shared: Arc<Shared>, peer: Arc<Peer>) -> Self {
+        let partial = Partial::Prefix {
+            bytes: [0; 4],
+            count: 0,
+        };
+        let (stash, out) = (Vec::new(), Out::default());
+        Connection {
+            transport,
+            shared,
+            peer,
+            partial,
+            stash,
+            out,
+            parked: None,
+            later: VecDeque::new(),
+            later_bytes: 0,
+            muted: None,
+            closing: false,
+            watched: false,
+            frame_since_ms: NOTHING,
+            holding: false,
+        }
+    }
+
+    /// Closes the connection for a mistake of ours.
+    fn fail(&mut self, reason: &str) {
+        self.close(reason);
+        self.shared.hooks.saw(|| Event::Failed(reason));
+    }
+
+    fn close(&mut self, reason: &str) {
+        self.closing = true;
+        let now_ms = self.shared.clock.monotonic_ms();
+        self.shared
+            .metrics
+            .connection_closed(self.peer.address, reason, now_ms);
+        self.shared
+            .hooks
+            .saw(|| Event::Refused(self.peer.address, reason));
+    }
+
+    fn mute(&mut self, mute_ms: u32) {
+        let clock = self.shared.clock.clone();
+        let until_ms = clock.monotonic_ms().saturating_add(i64::from(mute_ms));
+        self.muted = Some(Box::pin(async move { clock.sleep_until(until_ms).await }));
+    }
+
+    fn handle(&mut self, frame: Frame<'_>) {
+        let received_ms = self.peer.active_ms.load(Relaxed);
+        let dispatched = catch_unwind(AssertUnwindSafe(|| {
+            let header = match Header::parse(frame.bytes()) {
+                Ok(header) => header,
+                Err(error) => {
+                    let reason = format!("malformed request header: {error}");
+                    return Dispatched::now(Outcome::Close(reason));
+                }
+            };
+            apis::dispatch(Request {
+                shared: &self.shared,
+                peer: &self.peer,
+                header,
+                frame,
+                received_ms,
+                throttle_ms: 0,
+            })
+        }));
+        match dispatched {
+            Ok(Dispatched { outcome, mute_ms }) => {
+                self.outcome(outcome);
+                if mute_ms > 0 {
+                    self.mute(mute_ms);
+                }
+            }
+            Err(_) => self.fail("a request failed unexpectedly; this is a bug in Rustka"),
+        }
+    }
+
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(parked) = &mut self.parked else {
+            return Poll::Ready(());
+        };
+        match catch_unwind(AssertUnwindSafe(|| parked.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                ready!(self.poll_hangup(cx));
+                self.parked = None;
+                Poll::Ready(())
+            }
+            Ok(Poll::Ready(outcome)) => {
+                self.parked = None;
+                self.outcome(outcome);
+                Poll::Ready(())
+            }
+            Err(_) => {
+                self.parked = None;
+                self.fail("a waiting request failed unexpectedly; this is a bug in Rustka");
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Nothing is read now, but a client that has gone is noticed.
+    fn poll_hangup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.transport.poll_hangup(cx).is_ready() {
+            self.closing = true;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        self.poll_later(cx);
+        ready!(self.out.poll_flush(cx, &mut self.transport))?;
+        if self.holding {
+            self.peer.holds(NOTHING, Vec::new());
+            self.holding = false;
+        }
+        if self.closing {
+            return Poll::Ready(Ok(false));
+        }
+        if self.parked.is_some() {
+            ready!(self.poll_parked(cx));
+            return Poll::Ready(Ok(true));
+        }
+        if let Some(muted) = &mut self.muted {
+            match muted.as_mut().poll(cx) {
+                Poll::Ready(()) => self.muted = None,
+                Poll::Pending => ready!(self.poll_hangup(cx)),
+            }
+            return Poll::Ready(Ok(true));
+        }
+        if self.is_full() {
+            ready!(self.poll_hangup(cx));
+            return Poll::Ready(Ok(true));
+        }
+        if !self.stash.is_empty() {
+            let mut stash = std::mem::take(&mut self.stash);
+            let used = self.process(&mut stash);
+            stash.drain(..used);
+            self.stash = stash;
+            return Poll::Ready(Ok(true));
+        }
+        let n = match &self.partial {
+            Partial::Prefix { .. } => ready!(self.poll_read(cx))?,
+            Partial::Frame { .. } => {
+                let n = ready!(self.poll_frame(cx))?;
+                self.note_active();
+                self.take_frame_if_complete();
+                n
+            }
+        };
+        Poll::Ready(Ok(n > 0))
+    }
+
+    /// Tells those who watch over connections where this one stands, before it waits.
+    fn note_state(&mut self) {
+        let received = match &self.partial {
+            Partial::Prefix { count, .. } => usize::from(*count),
+            Partial::Frame { buffer, .. } => buffer.len(),
+        };
+        let unsent = !self.out.is_empty();
+        let peer = &self.peer;
+        if received == 0 {
+            self.frame_since_ms = NOTHING;
+        } else if self.frame_since_ms == NOTHING {
+            self.frame_since_ms = self.shared.clock.monotonic_ms();
+        }
+        peer.received_bytes.store(received, Relaxed);
+        peer.receiving_since_ms.store(self.frame_since_ms, Relaxed);
+        let waits = self.parked.is_some() || !self.later.is_empty() || self.muted.is_some();
+        peer.parked.store(waits && !unsent, Relaxed);
+        if unsent {
+            let now_ms = self.shared.clock.monotonic_ms();
+            if self.out.take_moved() {
+                peer.active_ms.store(now_ms, Relaxed);
+            }
+            if !self.holding {
+                self.holding = true;
+                peer.holds(now_ms, self.out.blocks());
+            }
+        }
+        let waiting = self.parked.is_some() || !self.later.is_empty();
+        let busy = unsent || received > 0 || waiting;
+        if peer.busy.swap(busy, Relaxed) && !busy && *self.shared.state.borrow() != State::Serving {
+            self.shared.quiet.notify_one();
+        }
+    }
+
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        let mut waker = lock(&self.peer.waker);
+        if !self.watched || !waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+            self.watched = true;
+        }
+    }
+}
+
+impl<T: Transport> Future for Connection<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if this.peer.closed.load(Relaxed) {
+                return Poll::Ready(());
+            }
+            match this.poll_step(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    this.note_state();
+                    if !this.watched {
+                        this.watch(cx);
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Answers out, in the order of their requests.
+
+use super::Connection;
+use crate::api::request::{Later, Outcome};
+use crate::base::fault::Point;
+use crate::net::out::Reply;
+use crate::net::transport::Transport;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+
+/// Writes of one connection that wait for durability before its socket is not read any more.
+pub const IN_FLIGHT_WRITES_MAX: usize = 64;
+/// Bytes of answers that wait, for such a write or for the socket, before the next request may begin.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// An answer in the queue behind a write.
+pub enum Behind {
+    /// Waits itself.
+    Waiting(Later),
+    /// Waits for its turn.
+    Complete(Reply),
+}
+
+impl<T: Transport> Connection<T> {
+    pub(super) fn outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Reply(reply) => self.reply(reply),
+            Outcome::Nothing => {}
+            Outcome::Later(later) => self.later.push_back(Behind::Waiting(later)),
+            Outcome::Park(parked) => self.parked = Some(parked),
+            Outcome::Close(reason) => self.close(&reason),
+        }
+    }
+
+    /// Answers leave in the order of their requests.
+    pub(super) fn reply(&mut self, reply: Reply) {
+        if self.later.is_empty() {
+            self.send(reply);
+        } else {
+            self.later_bytes += reply.bytes();
+            self.later.push_back(Behind::Complete(reply));
+        }
+    }
+
+    pub(super) fn send(&mut self, reply: Reply) {
+        if self.shared.faults.strikes(Point::Reply) {
+            return self.close("a fault was armed at reply");
+        }
+        self.out.push(reply);
+    }
+
+    /// Whether so much is unanswered that nothing more is read.
+    pub(super) fn is_full(&self) -> bool {
+        self.later.len() >= IN_FLIGHT_WRITES_MAX || self.later_bytes >= UNSENT_BYTES_MAX
+    }
+
+    /// Whether the next request may begin.
+    pub(super) fn may_begin(&self) -> bool {
+        let has_room = self.out.unsent() < UNSENT_BYTES_MAX && !self.is_full();
+        has_room && self.parked.is_none() && self.muted.is_none() && !self.closing
+    }
+
+    /// Sends what has become durable, in order.
+    pub(super) fn poll_later(&mut self, cx: &mut Context<'_>) {
+        while let Some(front) = self.later.front_mut() {
+            if let Behind::Waiting(later) = front {
+                match catch_unwind(AssertUnwindSafe(|| later.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Ready(reply)) => {
+                        self.later.pop_front();
+                        self.send(reply);
+                    }
+                    Err(_) => {
+                        self.later.clear();
+                        self.fail("a write failed unexpectedly; this is a bug in Rustka");
+                    }
+                }
+            } else if let Some(Behind::Complete(reply)) = self.later.pop_front() {
+                self.later_bytes -= reply.bytes();
+                self.send(reply);
+            }
+        }
+        // An idle connection holds no memory for answers.
+        self.later.shrink_to(0);
+    }
+}

@@ -1,0 +1,188 @@
+//! Frames in: whole ones straight from the thread's read buffer, larger ones as their bytes arrive.
+
+use super::Connection;
+use super::peer::NOTHING;
+use crate::api::request::Frame;
+use crate::base::budget::Charge;
+use crate::net::transport::Transport;
+use crate::storage::buffer::BufMut;
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use tokio::io::ReadBuf;
+
+/// Bytes read at once while no frame has begun.
+const READ_BYTES: usize = 32 << 10;
+/// Largest block allocated for a frame before its bytes are here; larger frames double up to their length. Also
+/// what is copied at once when they do.
+const FRAME_BYTES_AT_ONCE: usize = 1 << 20;
+/// First block of a frame for which the budget has no room: no more than what has arrived already, but this.
+const FRAME_BYTES_MIN_BLOCK: usize = 4 << 10;
+/// The shortest request: key, version, correlation id.
+const FRAME_BYTES_MIN: usize = 8;
+
+thread_local! {
+    static READ: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ_BYTES));
+}
+
+/// What is here of the next frame.
+pub enum Partial {
+    /// Fewer than the four bytes of a length.
+    Prefix { bytes: [u8; 4], count: u8 },
+    /// A frame of `length` bytes whose beginning is here, and its part of the budget for such frames.
+    Frame {
+        buffer: BufMut,
+        length: usize,
+        charge: Option<Charge>,
+        /// Takes the place of the full buffer once all of that was copied.
+        larger: Option<BufMut>,
+    },
+}
+
+impl<T: Transport> Connection<T> {
+    /// Handles whole frames at the front of `data` and begins the last, partial one; the bytes used.
+    pub(super) fn process(&mut self, data: &mut [u8]) -> usize {
+        let mut at = 0;
+        while at < data.len() && self.may_begin() {
+            let Partial::Prefix { bytes, count } = &mut self.partial else {
+                break;
+            };
+            while usize::from(*count) < 4 && at < data.len() {
+                bytes[usize::from(*count)] = data[at];
+                *count += 1;
+                at += 1;
+            }
+            if *count < 4 {
+                break;
+            }
+            let length = i32::from_be_bytes(*bytes);
+            *count = 0;
+            let length = match usize::try_from(length) {
+                Ok(length)
+                    if (FRAME_BYTES_MIN..=self.shared.request_bytes_max).contains(&length) =>
+                {
+                    length
+                }
+                _ => {
+                    self.close(&bad_length(length));
+                    break;
+                }
+            };
+            if data.len() - at >= length {
+                self.frame_since_ms = NOTHING;
+                self.handle(Frame::Borrowed(&mut data[at..at + length]));
+                at += length;
+            } else {
+                let at_once = length.min(FRAME_BYTES_AT_ONCE);
+                let charge = self.shared.receiving.try_take(at_once);
+                let block = match charge {
+                    Some(_) => at_once,
+                    None => (data.len() - at).clamp(FRAME_BYTES_MIN_BLOCK, READ_BYTES),
+                };
+                let mut buffer = self.shared.pool.take(block);
+                let here = (data.len() - at).min(buffer.room());
+                buffer.push(&data[at..at + here]);
+                at += here;
+                self.partial = Partial::Frame {
+                    buffer,
+                    length,
+                    charge,
+                    larger: None,
+                };
+                // More is here than a first block holds only when READ_BYTES exceeds it, which it does not.
+                debug_assert!(at == data.len());
+            }
+        }
+        at
+    }
+
+    /// Receives more of a frame that has begun; true when it is complete.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let Partial::Frame {
+            buffer,
+            length,
+            charge,
+            larger,
+        } = &mut self.partial
+        else {
+            return Poll::Ready(Ok(0));
+        };
+        if buffer.room() == 0 && larger.is_none() {
+            let bytes = (buffer.len() * 2).min(*length);
+            if self
+                .shared
+                .receiving
+                .poll_grow(charge, bytes, cx)
+                .is_pending()
+            {
+                // It is we who do not read on.
+                self.frame_since_ms = self.shared.clock.monotonic_ms();
+                return Poll::Pending;
+            }
+            *larger = Some(self.shared.pool.take(bytes));
+        }
+        if let Some(mut copy) = larger.take() {
+            let more = (buffer.len() - copy.len()).min(FRAME_BYTES_AT_ONCE);
+            copy.push(&buffer[copy.len()..][..more]);
+            if copy.len() < buffer.len() {
+                // Copying all of a large frame would keep others waiting for tens of milliseconds.
+                *larger = Some(copy);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *buffer = copy;
+        }
+        let missing = *length - buffer.len();
+        buffer.poll_fill(cx, &mut self.transport, missing)
+    }
+
+    pub(super) fn take_frame_if_complete(&mut self) {
+        if matches!(&self.partial, Partial::Frame { buffer, length, .. } if buffer.len() == *length)
+        {
+            let prefix = Partial::Prefix {
+                bytes: [0; 4],
+                count: 0,
+            };
+            let frame = std::mem::replace(&mut self.partial, prefix);
+            if let Partial::Frame { buffer, charge, .. } = frame {
+                self.frame_since_ms = NOTHING;
+                self.handle(Frame::Owned(buffer));
+                drop(charge);
+            }
+        }
+    }
+
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        READ.with_borrow_mut(|memory| {
+            let mut into = ReadBuf::uninit(memory);
+            ready!(Pin::new(&mut self.transport).poll_read(cx, &mut into))?;
+            self.note_active();
+            let data = into.filled_mut();
+            let n = data.len();
+            let used = self.process(data);
+            if used < n && !self.closing {
+                self.stash.extend_from_slice(&data[used..]);
+            }
+            Poll::Ready(Ok(n))
+        })
+    }
+
+    pub(super) fn note_active(&self) {
+        let now_ms = self.shared.clock.monotonic_ms();
+        self.peer.active_ms.store(now_ms, Relaxed);
+    }
+}
+
+fn bad_length(length: i32) -> String {
+    match &length.to_be_bytes() {
+        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" => {
+            "an HTTP request on the Kafka port".to_owned()
+        }
+        [0x16, 3, ..] => "a TLS handshake on a port without TLS".to_owned(),
+        _ => {
+            format!("a request of {length} bytes, outside of what socket.request.max.bytes allows")
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is known of a connection's far end by those who watch over connections.
+
+use crate::base::hooks::Software;
+use crate::storage::buffer::BlockRef;
+use rustka_core::sync::lock;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+/// A frame may take this long whatever its size.
+const FRAME_GRACE_MS: i64 = 30_000;
+/// After that its bytes have to have come at least at this pace: no client waits longer for its answer.
+const FRAME_BYTES_PER_MS: i64 = 64;
+/// No frame has begun.
+pub(super) const NOTHING: i64 = -1;
+
+/// What is known of a connection's far end, shared with those who watch over connections.
+pub struct Peer {
+    /// Number of the connection in this broker's life.
+    pub id: u64,
+    /// The far end's address.
+    pub address: SocketAddr,
+    /// The client's software, once it has said it.
+    software: Mutex<Option<Arc<Software>>>,
+    /// When the last bytes came or went, in monotonic milliseconds.
+    pub active_ms: AtomicI64,
+    pub(super) busy: AtomicBool,
+    pub(super) parked: AtomicBool,
+    /// When the frame that is being received began, or [`NOTHING`]; also while it is we who do not read on.
+    pub(super) receiving_since_ms: AtomicI64,
+    pub(super) received_bytes: AtomicUsize,
+    held: Mutex<Option<Held>>,
+    pub(super) closed: AtomicBool,
+    pub(super) waker: Mutex<Option<Waker>>,
+}
+
+/// Record memory that unsent answers hold, and since when.
+struct Held {
+    since_ms: i64,
+    blocks: Vec<BlockRef>,
+}
+
+/// Why somebody who watches over connections wants one closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// Nothing has come or gone for too long.
+    Idle,
+    /// A frame comes in too slowly to be of use to anybody.
+    SlowFrame,
+}
+
+impl Peer {
+    /// A connection from `address`.
+    pub fn new(id: u64, address: SocketAddr, now_ms: i64) -> Arc<Peer> {
+        Arc::new(Peer {
+            id,
+            address,
+            software: Mutex::default(),
+            active_ms: AtomicI64::new(now_ms),
+            busy: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            receiving_since_ms: AtomicI64::new(NOTHING),
+            received_bytes: AtomicUsize::new(0),
+            held: Mutex::default(),
+            closed: AtomicBool::new(false),
+            waker: Mutex::default(),
+        })
+    }
+
+    /// The far end's address as Kafka's tools show it.
+    pub fn host(&self) -> Arc<str> {
+        format!("/{}", self.address.ip()).into()
+    }
+
+    /// The client's software (KIP-511), once it has said it.
+    pub fn software(&self) -> Option<Arc<Software>> {
+        lock(&self.software).clone()
+    }
+
+    /// The client has said what it is.
+    pub fn introduce(&self, software: Software) {
+        *lock(&self.software) = Some(Arc::new(software));
+    }
+
+    /// Whether a request waits for its answer, or a frame or an answer for its rest.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Relaxed)
+    }
+
+    /// Whether the connection should be closed for what it did not do, `idle_max_ms` being negative for never.
+    /// A request that waits for its answer excuses the frame behind it, which nobody reads yet, but no silent client.
+    pub fn overdue(&self, now_ms: i64, idle_max_ms: i64) -> Option<Overdue> {
+        let since_ms = self.receiving_since_ms.load(Relaxed);
+        if since_ms != NOTHING && !self.parked.load(Relaxed) {
+            let late_ms = now_ms
+                .saturating_sub(since_ms)
+                .saturating_sub(FRAME_GRACE_MS);
+            let due = late_ms.saturating_mul(FRAME_BYTES_PER_MS);
+            let received = i64::try_from(self.received_bytes.load(Relaxed)).unwrap_or(i64::MAX);
+            if late_ms >= 0 && received <= due {
+                return Some(Overdue::SlowFrame);
+            }
+        }
+        let silent_ms = now_ms.saturating_sub(self.active_ms.load(Relaxed));
+        (idle_max_ms >= 0 && silent_ms > idle_max_ms).then_some(Overdue::Idle)
+    }
+
+    /// Notes what record memory the connection's unsent answers hold.
+    pub fn holds(&self, since_ms: i64, blocks: Vec<BlockRef>) {
+        let held = (!blocks.is_empty()).then_some(Held { since_ms, blocks });
+        *lock(&self.held) = held;
+    }
+
+    /// Since when, and which blocks, it holds that the log has dropped.
+    pub fn dropped_but_held(&self) -> Option<(i64, Vec<BlockRef>)> {
+        if self.closed.load(Relaxed) {
+            return None;
+        }
+        let held = lock(&self.held);
+        let held = held.as_ref()?;
+        let mut blocks: Vec<BlockRef> = held
+            .blocks
+            .iter()
+            .filter(|block| block.is_abandoned())
+            .cloned()
+            .collect();
+        blocks.sort_by_key(BlockRef::address);
+        blocks.dedup_by_key(|block| block.address());
+        (!blocks.is_empty()).then_some((held.since_ms, blocks))
+    }
+
+    /// Ends the connection from outside.
+    pub fn close(&self) {
+        self.closed.store(true, Relaxed);
+        let waker = lock(&self.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Sockets that accept.
+
+use crate::base::fault::Point;
+use crate::base::hooks::Event;
+use crate::broker::{Shared, StartError, State, reached};
+use crate::net::connection::{Connection, Peer};
+use crate::net::transport::Transport;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections the kernel may hold ready before they are accepted.
+const BACKLOG: i32 = 4096;
+/// Pause after a failed accept, mostly for want of descriptors.
+const ACCEPT_PAUSE_MS: i64 = 20;
+/// While `max.connections` are open, how often the limit is read again: it may be raised meanwhile.
+const CAP_LOOK_MS: i64 = 1_000;
+/// A far end that vanished without a word is noticed after this long and a few probes.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Unanswered probes after which the far end is taken to be gone.
+const KEEPALIVE_RETRIES: u32 = 6;
+/// HTTP port unless told otherwise.
+const HTTP_PORT_DEFAULT: u16 = 8080;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn cannot_bind(host: &str, port: u16, error: &io::Error) -> StartError {
+    StartError(match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(
+                "port {port} on {host} is in use: stop what listens there, or choose another port with --port (0 for a free one)"
+            )
+        }
+        ErrorKind::PermissionDenied => format!(
+            "port {port} on {host} may not be bound by this user: choose one above 1023 with --port"
+        ),
+        _ => format!("cannot listen on {host}:{port}: {error}; check --host and --port"),
+    })
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, StartError> {
+    if host == "127.0.0.1" || host == "localhost" || host.is_empty() {
+        return Ok(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]);
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let found: Vec<_> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| {
+            StartError(format!(
+                "cannot resolve the host {host}: {error}; give --host an address of this machine"
+            ))
+        })?
+        .collect();
+    Ok(found)
+}
+
+/// Binds the broker's port; on loopback both address families, where the second is a convenience that may be missing.
+pub fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, StartError> {
+    let addresses = resolve(host, port)?;
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for mut address in addresses {
+        if let Some(first) = listeners
+            .first()
+            .and_then(|listener| listener.local_addr().ok())
+        {
+            address.set_port(first.port());
+        }
+        match listen(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if listeners.is_empty() => return Err(cannot_bind(host, port, &error)),
+            Err(error) => tracing::debug!("not listening on {address}: {error}"),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Binds the HTTP port: the one asked for, else 8080 or, where that is taken, a free one.
+pub fn bind_http(host: &str, asked: Option<u16>) -> Result<Option<TcpListener>, StartError> {
+    let bind_one = |port| {
+        resolve(host, port)?
+            .first()
+            .map(|address| listen(*address))
+            .transpose()
+            .map_err(|error| cannot_bind_http(port, &error))
+    };
+    match asked {
+        Some(port) => bind_one(port),
+        None => bind_one(HTTP_PORT_DEFAULT).or_else(|_| bind_one(0)),
+    }
+}
+
+fn cannot_bind_http(port: u16, error: &io::Error) -> StartError {
+    StartError(format!(
+        "cannot listen for HTTP on port {port}: {error}; choose another with --http-port (0 for a free one)"
+    ))
+}
+
+/// Accepts until the broker stops.
+pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut state = shared.state.subscribe();
+    let mut gate = Gate::new();
+    loop {
+        tokio::select! {
+            () = gate.next(&listener, &shared) => {}
+            () = reached(&mut state, |state| state >= State::Stopping) => return,
+        }
+    }
+}
+
+/// What stands between the kernel's queue and a connection being served.
+struct Gate {
+    /// Given up for a moment when no descriptor is left, so that those who wait hear so instead of nothing.
+    spare: Option<File>,
+    /// The second that is being counted, and the connections accepted in it (`max.connection.creation.rate`).
+    second: i64,
+    accepted: i32,
+}
+
+impl Gate {
+    fn new() -> Gate {
+        Gate {
+            spare: spare(),
+            second: 0,
+            accepted: 0,
+        }
+    }
+
+    async fn next(&mut self, listener: &TcpListener, shared: &Arc<Shared>) {
+        room(shared).await;
+        self.pace(shared).await;
+        match listener.accept().await {
+            Ok((stream, address)) => connected(stream, address, shared),
+            Err(error) if is_out_of_descriptors(&error) && self.spare.is_some() => {
+                self.turn_away(listener, shared).await;
+            }
+            Err(error) => {
+                tracing::debug!("cannot accept a connection: {error}");
+                let now_ms = shared.clock.monotonic_ms();
+                shared.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
+                self.spare = self.spare.take().or_else(spare);
+            }
+        }
+    }
+
+    /// Kafka counts connections per second and lets the next one wait.
+    async fn pace(&mut self, shared: &Shared) {
+        let rate = shared.config.settings().connection_creation_rate_max;
+        let now_ms = shared.clock.monotonic_ms();
+        if now_ms / 1_000 != self.second {
+            (self.second, self.accepted) = (now_ms / 1_000, 0);
+        }
+        if self.accepted >= rate {
+            shared.clock.sleep_until((self.second + 1) * 1_000).await;
+            (self.second, self.accepted) = (self.second + 1, 0);
+        }
+        self.accepted = self.accepted.saturating_add(1);
+    }
+
+    /// Accepts one connection with the spare descriptor, only to close it.
+    async fn turn_away(&mut self, listener: &TcpListener, shared: &Shared) {
+        self.spare = None;
+        let waiting = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted.ok(),
+            () = std::future::ready(()) => None,
+        };
+        if let Some((stream, address)) = waiting {
+            drop(stream);
+            let now_ms = shared.clock.monotonic_ms();
+            let reason = "no file descriptor is left; raise the limit on open files";
+            shared.metrics.connection_closed(address, reason, now_ms);
+        }
+        self.spare = spare();
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Waits until there are fewer connections than `max.connections`; the kernel keeps the next ones meanwhile, as in Kafka.
+async fn room(shared: &Shared) {
+    loop {
+        let left = shared.peers.left.notified();
+        let mut left = std::pin::pin!(left);
+        left.as_mut().enable();
+        let max = shared.config.settings().connections_max;
+        if usize::try_from(max).is_ok_and(|max| shared.peers.count() < max) {
+            return;
+        }
+        let look_again_ms = shared.clock.monotonic_ms() + CAP_LOOK_MS;
+        tokio::select! {
+            () = left => {}
+            () = shared.clock.sleep_until(look_again_ms) => {}
+        }
+    }
+}
+
+fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    let prepared = stream
+        .set_nodelay(true)
+        .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = prepared {
+        tracing::debug!("connection from {address} is gone already: {error}");
+        return;
+    }
+    serve(stream, address, shared);
+}
+
+/// Serves a connection in a task of its own, unless there are too many.
+pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>) {
+    if shared.faults.strikes(Point::Accept) {
+        return;
+    }
+    let now_ms = shared.clock.monotonic_ms();
+    let peer = Peer::new(shared.next_peer.fetch_add(1, Relaxed), address, now_ms);
+    if let Err(refused) = shared.peers.enter(&peer, &shared.config.settings()) {
+        let reason = refused.to_string();
+        return shared.metrics.connection_closed(address, &reason, now_ms);
+    }
+    let guard = Registered::new(shared.clone(), peer.clone());
+    let connection = Connection::new(stream, shared.clone(), peer);
+    tokio::spawn(async move {
+        let _guard = guard;
+        connection.await;
+    });
+}
+
+/// A connection's place among the broker's peers, given up when the connection ends.
+struct Registered {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+}
+
+impl Registered {
+    fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Registered {
+        shared.metrics.connections_accepted.fetch_add(1, Relaxed);
+        shared.metrics.connections_open.fetch_add(1, Relaxed);
+        shared.hooks.saw(|| Event::Connected(peer.address));
+        Registered { shared, peer }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.metrics.connections_open.fetch_sub(1, Relaxed);
+        self.shared
+            .hooks
+            .saw(|| Event::Disconnected(self.peer.address));
+        self.shared.peers.leave(&self.peer);
+        self.shared.quiet.notify_one();
+    }
+}

@@ -1,0 +1,8 @@
+//! Listeners and connections: bytes in, answers out. Nothing here knows what a request means.
+
+pub mod addresses;
+pub mod connection;
+pub mod listener;
+pub mod out;
+pub mod peers;
+pub mod transport;

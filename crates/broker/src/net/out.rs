@@ -1,0 +1,220 @@
+//! Answers on their way to a socket: encoded bytes with shared record slices between them.
+
+use crate::net::transport::Transport;
+use crate::storage::buffer::{BlockRef, Slice};
+use rustka_wire::codec::Writer;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Pieces handed to the kernel in one write.
+const IO_SLICES_MAX: usize = 64;
+/// Bytes after which a connection lets others write, and what is handed to the kernel at once, give or take a piece.
+const FLUSH_BYTES: usize = 1 << 20;
+/// Places for pieces that an idle connection keeps.
+const PIECES_KEPT: usize = 4;
+/// Encoded answers below this size are gathered into one piece.
+const GATHER_BYTES_MAX: usize = 16 << 10;
+
+/// One encoded answer, its length prefix included.
+#[derive(Debug, Default)]
+pub struct Reply {
+    bytes: Vec<u8>,
+    /// Shared slices and the place in `bytes` before which each goes, in order.
+    slices: Vec<(usize, Slice)>,
+}
+
+impl Reply {
+    /// Closes a frame that was begun with four bytes for its length; `slots` are what the writer's splices name.
+    pub fn finish(writer: Writer, slots: &[Vec<Slice>]) -> Reply {
+        let Writer {
+            buf: mut bytes,
+            splices,
+            ..
+        } = writer;
+        let mut slices = Vec::new();
+        let mut spliced = 0;
+        for splice in splices {
+            for slice in &slots[splice.slot as usize] {
+                spliced += slice.len();
+                slices.push((splice.at, slice.clone()));
+            }
+        }
+        let length = (bytes.len() - 4 + spliced) as u32;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        Reply { bytes, slices }
+    }
+
+    /// Size of the whole frame.
+    pub fn bytes(&self) -> usize {
+        let shared: usize = self.slices.iter().map(|(_, slice)| slice.len()).sum();
+        self.bytes.len() + shared
+    }
+
+    /// The whole frame in one piece.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(self.bytes.len());
+        let mut at = 0;
+        for (place, slice) in &self.slices {
+            whole.extend_from_slice(&self.bytes[at..*place]);
+            whole.extend_from_slice(slice);
+            at = *place;
+        }
+        whole.extend_from_slice(&self.bytes[at..]);
+        whole
+    }
+}
+
+enum Piece {
+    Own(Vec<u8>),
+    Shared(Slice),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Own(bytes) => bytes,
+            Piece::Shared(slice) => slice,
+        }
+    }
+}
+
+/// A connection's unsent answers, in order.
+#[derive(Default)]
+pub struct Out {
+    pieces: VecDeque<Piece>,
+    /// Bytes of the first piece that are already sent.
+    sent: usize,
+    /// Bytes not yet handed to the kernel.
+    unsent: usize,
+    /// Whether any were since [`Out::take_moved`].
+    moved: bool,
+}
+
+impl Out {
+    /// Whether everything has been handed to the kernel.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Bytes not yet handed to the kernel.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Whether the kernel has taken anything since the last time this was asked.
+    pub fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The blocks of record memory that unsent answers hold.
+    pub fn blocks(&self) -> Vec<BlockRef> {
+        let shared = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Shared(slice) => Some(slice.block_ref()),
+            Piece::Own(_) => None,
+        });
+        shared.collect()
+    }
+
+    /// Puts an answer behind the others.
+    pub fn push(&mut self, reply: Reply) {
+        let Reply { bytes, slices } = reply;
+        self.unsent += bytes.len() + slices.iter().map(|(_, slice)| slice.len()).sum::<usize>();
+        if slices.is_empty() {
+            return self.push_own(bytes);
+        }
+        let mut at = 0;
+        for (place, slice) in slices {
+            if place > at {
+                self.push_own(bytes[at..place].to_vec());
+            }
+            at = place;
+            self.pieces.push_back(Piece::Shared(slice));
+        }
+        if at < bytes.len() {
+            self.push_own(bytes[at..].to_vec());
+        }
+    }
+
+    fn push_own(&mut self, bytes: Vec<u8>) {
+        if let Some(Piece::Own(last)) = self.pieces.back_mut()
+            && last.len() + bytes.len() <= GATHER_BYTES_MAX
+        {
+            last.extend_from_slice(&bytes);
+        } else {
+            self.pieces.push_back(Piece::Own(bytes));
+        }
+    }
+
+    /// Writes until everything is sent or the socket is full, in turns with others: a socket takes megabytes at once,
+    /// and hundreds of large answers would hold up a small one for a second.
+    pub fn poll_flush<T: Transport>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut T,
+    ) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        while !self.pieces.is_empty() {
+            if written >= FLUSH_BYTES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let n = ready!(self.poll_write(cx, to))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            written += n;
+            self.consume(n);
+        }
+        // An idle connection holds next to no memory for answers.
+        self.pieces.shrink_to(PIECES_KEPT);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands the kernel what is first. Most answers are of one piece, for which it has a shorter way.
+    fn poll_write<T: Transport>(
+        &self,
+        cx: &mut Context<'_>,
+        to: &mut T,
+    ) -> Poll<io::Result<usize>> {
+        let to = Pin::new(to);
+        if self.pieces.len() == 1 {
+            return to.poll_write(cx, &self.pieces[0].bytes()[self.sent..]);
+        }
+        let mut parts = [IoSlice::new(&[]); IO_SLICES_MAX];
+        let (mut count, mut bytes) = (0, 0);
+        for (part, piece) in parts.iter_mut().zip(&self.pieces) {
+            let skip = if count == 0 { self.sent } else { 0 };
+            *part = IoSlice::new(&piece.bytes()[skip..]);
+            count += 1;
+            bytes += part.len();
+            if bytes >= FLUSH_BYTES {
+                break;
+            }
+        }
+        to.poll_write_vectored(cx, &parts[..count])
+    }
+
+    fn consume(&mut self, mut n: usize) {
+        self.unsent -= n;
+        self.moved = true;
+        while n > 0 {
+            let left = self.pieces.front().map_or(0, |piece| piece.bytes().len()) - self.sent;
+            if n < left {
+                self.sent += n;
+                return;
+            }
+            n -= left;
+            self.sent = 0;
+            self.pieces.pop_front();
+        }
+        while self
+            .pieces
+            .front()
+            .is_some_and(|piece| piece.bytes().is_empty())
+        {
+            self.pieces.pop_front();
+        }
+    }
+}

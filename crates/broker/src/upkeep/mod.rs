@@ -1,0 +1,4 @@
+//! What the broker does without being asked: retention, compaction, closing idle connections.
+
+pub mod compaction;
+pub mod housekeeping;
