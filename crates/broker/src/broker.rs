@@ -258,7 +258,7 @@ impl Broker {
         let endpoint = addresses.advertised.clone().unwrap_or(here);
         if !addresses.not_served.is_empty() {
             let names = addresses.not_served.join(", ");
-            tracing::warn!("only one listener is served, not these: {names}");
+            tracing::warn!(target: "rustka::broker", "only one listener is served, not these: {names}");
         }
         let config = options.broker_config_at(&endpoint.0, endpoint.1)?;
         let node_id = config.value("node.id").and_then(|id| id.parse().ok());
@@ -272,6 +272,7 @@ impl Broker {
             .unwrap_or(usize::MAX)
             .min(memory.limit() / RECEIVING_PART);
         tracing::info!(
+            target: "rustka::broker",
             "records and frames may take {} MiB of memory",
             memory.limit() >> 20
         );
@@ -409,7 +410,7 @@ async fn drain(shared: Arc<Shared>) {
     let engine = shared.engine.clone();
     let drained = async {
         if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
-            tracing::error!("the storage did not end in order: {error}");
+            tracing::error!(target: "rustka::broker", "the storage did not end in order: {error}");
         }
         loop {
             let quiet = shared.quiet.notified();
@@ -424,7 +425,7 @@ async fn drain(shared: Arc<Shared>) {
         .await
         .is_err()
     {
-        tracing::warn!("some requests were not answered before the broker stopped");
+        tracing::warn!(target: "rustka::broker", "some requests were not answered before the broker stopped");
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => connected(stream, address, &shared),
                 Err(error) => {
-                    tracing::warn!("cannot accept an HTTP connection: {error}");
+                    tracing::warn!(target: "rustka::http", "cannot accept an HTTP connection: {error}");
                     let until_ms = shared.clock.monotonic_ms() + ACCEPT_PAUSE_MS;
                     shared.clock.sleep_until(until_ms).await;
                 }
@@ -94,10 +94,10 @@ where
     tokio::select! {
         served = served => {
             if let Err(error) = served {
-                tracing::debug!("HTTP connection ended: {error}");
+                tracing::debug!(target: "rustka::http", "HTTP connection ended: {error}");
             }
         }
-        () = overdue => tracing::debug!("HTTP connection closed: no request for {REQUEST_MS} ms"),
+        () = overdue => tracing::debug!(target: "rustka::http", "HTTP connection closed: no request for {REQUEST_MS} ms"),
     }
 }
 

@@ -93,9 +93,9 @@ impl Metrics {
             return;
         };
         if dropped > 0 {
-            tracing::warn!("{dropped} more connections were closed");
+            tracing::warn!(target: "rustka::metrics", "{dropped} more connections were closed");
         }
-        tracing::warn!("closed the connection from {peer}: {}", printable(reason));
+        tracing::warn!(target: "rustka::metrics", "closed the connection from {peer}: {}", printable(reason));
     }
 
     /// Connections that the broker closed because of what they sent.

@@ -134,8 +134,10 @@ impl Groups {
     fn refused(&self, now: Now, line: impl FnOnce() -> String) {
         match self.refusals.admits(now.monotonic_ms) {
             None => {}
-            Some(0) => tracing::warn!("{}", line()),
-            Some(more) => tracing::warn!("{}; {more} more before", line()),
+            Some(0) => tracing::warn!(target: "rustka::groups", "{}", line()),
+            Some(more) => {
+                tracing::warn!(target: "rustka::groups", "{}; {more} more before", line())
+            }
         }
     }
 

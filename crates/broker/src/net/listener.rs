@@ -94,7 +94,9 @@ pub fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, StartError> {
         match listen(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) if listeners.is_empty() => return Err(cannot_bind(host, port, &error)),
-            Err(error) => tracing::debug!("not listening on {address}: {error}"),
+            Err(error) => {
+                tracing::debug!(target: "rustka::listener", "not listening on {address}: {error}")
+            }
         }
     }
     Ok(listeners)
@@ -160,7 +162,7 @@ impl Gate {
                 self.turn_away(listener, shared).await;
             }
             Err(error) => {
-                tracing::debug!("cannot accept a connection: {error}");
+                tracing::debug!(target: "rustka::listener", "cannot accept a connection: {error}");
                 let now_ms = shared.clock.monotonic_ms();
                 shared.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
                 self.spare = self.spare.take().or_else(spare);
@@ -237,7 +239,7 @@ fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
         .set_nodelay(true)
         .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive));
     if let Err(error) = prepared {
-        tracing::debug!("connection from {address} is gone already: {error}");
+        tracing::debug!(target: "rustka::listener", "connection from {address} is gone already: {error}");
         return;
     }
     serve(stream, address, shared);

@@ -258,7 +258,7 @@ impl Drop for Locked<'_> {
             }
             (inner.waiters.all(), told)
         };
-        tracing::error!("a partition is offline since a request failed unexpectedly in it");
+        tracing::error!(target: "rustka::storage", "a partition is offline since a request failed unexpectedly in it");
         woken.iter().for_each(|waiter| waiter.fire());
         told.call();
     }

@@ -119,7 +119,7 @@ async fn compact(shared: &Arc<Shared>, partition: Arc<Partition>) {
             }
         }
         Err(error) => {
-            tracing::error!("compaction failed unexpectedly: {error}");
+            tracing::error!(target: "rustka::compaction", "compaction failed unexpectedly: {error}");
             partition.give_up_compaction();
         }
     }

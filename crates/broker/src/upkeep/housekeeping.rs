@@ -89,6 +89,7 @@ impl WallClock {
             .saturating_sub(passed_ms);
         if jump_ms > WALL_JUMP_MS {
             tracing::warn!(
+                target: "rustka::housekeeping",
                 "the clock jumped ahead by {} seconds: retention waits for {} seconds, in case it is set back",
                 jump_ms / 1_000,
                 WALL_DISTRUST_MS / 1_000
@@ -146,7 +147,7 @@ fn close_overdue(shared: &Shared, now_ms: i64, idle_max_ms: i64) {
         match peer.overdue(now_ms, idle_max_ms) {
             None => continue,
             Some(Overdue::Idle) => {
-                tracing::debug!("closing the idle connection from {}", peer.address);
+                tracing::debug!(target: "rustka::housekeeping", "closing the idle connection from {}", peer.address);
             }
             Some(Overdue::SlowFrame) => {
                 let reason = "a request came in too slowly";

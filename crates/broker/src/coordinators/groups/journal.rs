@@ -181,12 +181,14 @@ impl Writes for PartitionJournal {
             Ok(_) => {
                 self.bytes = self.bytes.saturating_sub(done.replaced_bytes);
                 tracing::debug!(
+                    target: "rustka::groups",
                     "compacted {CONSUMER_OFFSETS}-{}: {before} bytes became {}",
                     self.partition.index,
                     self.bytes
                 );
             }
             Err(refusal) => tracing::warn!(
+                target: "rustka::groups",
                 "cannot compact {CONSUMER_OFFSETS}-{}: {}",
                 self.partition.index,
                 refusal.code.name()

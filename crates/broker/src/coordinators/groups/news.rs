@@ -67,20 +67,24 @@ fn log(shared: &Shared, event: &Event, now: Now) {
             format!("group {group}: {code} for {client_host}, see {limit}")
         }),
         Event::RolledBack { group } => {
-            tracing::error!("group {group:?}: {ROLLED_BACK}");
+            tracing::error!(target: "rustka::groups", "group {group:?}: {ROLLED_BACK}");
         }
         Event::Rebalance { group, cause } => {
-            tracing::debug!("group {group:?} rebalances: {cause:?}");
+            tracing::debug!(target: "rustka::groups", "group {group:?} rebalances: {cause:?}");
         }
         Event::State {
             group,
             state,
             generation,
-        } => tracing::debug!("group {group:?} is {} at {generation}", state.name()),
+        } => {
+            tracing::debug!(target: "rustka::groups", "group {group:?} is {} at {generation}", state.name())
+        }
         Event::MemberGone {
             group,
             member,
             cause,
-        } => tracing::debug!("group {group:?}: {member} is gone: {cause:?}"),
+        } => {
+            tracing::debug!(target: "rustka::groups", "group {group:?}: {member} is gone: {cause:?}")
+        }
     }
 }

@@ -342,6 +342,7 @@ impl Inner {
             && let Err(code) = journal.compact(&mut self.machine.live_records(), now)
         {
             tracing::warn!(
+                target: "rustka::groups",
                 "cannot compact a journal of consumer groups: {}",
                 code.name()
             );

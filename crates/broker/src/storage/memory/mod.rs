@@ -109,6 +109,7 @@ impl Memory {
                 self.evicted.fetch_add(1, Relaxed);
                 if !self.warned.swap(true, Relaxed) {
                     tracing::warn!(
+                        target: "rustka::storage",
                         "the memory limit of {} bytes is reached: the oldest records are dropped; raise it with --memory-limit",
                         self.limit
                     );

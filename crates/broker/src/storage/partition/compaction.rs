@@ -91,6 +91,7 @@ impl Partition {
             Ok((end, summary, mut cleaned)) => {
                 if summary.unreadable > 0 {
                     tracing::warn!(
+                        target: "rustka::compaction",
                         "{} batches of partition {} of topic {} cannot be read and were not compacted",
                         summary.unreadable,
                         self.index,
@@ -103,6 +104,7 @@ impl Partition {
             }
             Err(why) => {
                 tracing::debug!(
+                    target: "rustka::compaction",
                     "partition {} of topic {} is compacted another time: {why}",
                     self.index,
                     self.topic_id

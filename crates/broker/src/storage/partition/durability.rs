@@ -97,6 +97,7 @@ impl Partition {
             (inner.waiters.all(), inner.take_awaited())
         };
         tracing::error!(
+            target: "rustka::storage",
             "partition {} of topic {} is read-only: its write at offset {offset} failed",
             self.index,
             self.topic_id

@@ -37,9 +37,11 @@ impl Partition {
         drop(inner);
         let (index, topic) = (self.index, self.topic_id);
         match &why {
-            None => tracing::warn!("partition {index} of topic {topic} is back"),
+            None => {
+                tracing::warn!(target: "rustka::storage", "partition {index} of topic {topic} is back")
+            }
             Some(why) => {
-                tracing::error!("partition {index} of topic {topic} stays offline: {why}");
+                tracing::error!(target: "rustka::storage", "partition {index} of topic {topic} stays offline: {why}");
             }
         }
         why.is_none()
