@@ -1,9 +1,8 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
 use crate::api::request::{Outcome, Request};
-use crate::base::config::NamedResource;
+use crate::api::served::{Api, is_offered};
 use crate::base::fault::Point;
-use crate::broker::Shared;
 use crate::handlers::cluster::*;
 use crate::handlers::configs::*;
 use crate::handlers::groups::*;
@@ -12,18 +11,6 @@ use crate::handlers::topics::*;
 use crate::handlers::transactions::*;
 use crate::handlers::{fetch, produce};
 use rustka_wire::api::{self, ApiKey};
-
-/// One API that this broker serves.
-pub struct Api {
-    /// API key.
-    pub key: i16,
-    /// Lowest version that ApiVersions tells.
-    pub min: i16,
-    /// Highest version served.
-    pub max: i16,
-    /// Who answers.
-    pub handler: fn(Request<'_>) -> Outcome,
-}
 
 macro_rules! apis {
     ($($request:ty, $min:literal => $handler:path;)*) => {
@@ -114,24 +101,14 @@ fn find(key: i16) -> Option<&'static Api> {
     APIS.get(usize::from(at))
 }
 
-/// Whether clients are told of this API now: those for their metrics only while there are subscriptions to any.
-pub fn is_offered(shared: &Shared, key: i16) -> bool {
-    match key {
-        GetTelemetrySubscriptionsRequest::KEY | PushTelemetryRequest::KEY => {
-            shared.config.has_any(NamedResource::ClientMetrics)
-        }
-        _ => true,
-    }
-}
-
 /// Hands a request to its handler. An unknown key or version ends the connection, as in Kafka (E5); only
 /// ApiVersions answers what it does not understand (E2).
 pub fn dispatch(mut request: Request<'_>) -> Dispatched {
-    let shared = request.shared;
-    if shared.faults.strikes(Point::Dispatch) {
+    let node = request.node;
+    if node.faults.strikes(Point::Dispatch) {
         return Dispatched::now(Outcome::Close("a fault was armed at dispatch".to_owned()));
     }
-    if let Some(meter) = &shared.hooks.quota {
+    if let Some(meter) = &node.hooks.quota {
         request.throttle_ms = meter.charge(&request.context(), request.frame.bytes().len());
     }
     Dispatched {
@@ -164,10 +141,10 @@ fn route(request: Request<'_>) -> Outcome {
             None => format!("unknown API key {key}"),
         });
     };
-    if !is_offered(request.shared, key) {
+    if !is_offered(request.node, key) {
         return Outcome::Close(format!("API key {key} is not served now"));
     }
-    request.shared.metrics.request(key);
+    request.node.metrics.request(key);
     let served =
         ApiKey::find(key).is_some_and(|known| version >= known.min_version) && version <= api.max;
     if !served {

@@ -1,40 +1,35 @@
 //! A running broker: what its connections share, how it starts and how it stops.
 
+use crate::api::parts::Parts;
+use crate::apis::APIS;
 use crate::base::budget::Budget;
-use crate::base::clock::Clock;
 use crate::base::config::LiveConfig;
-use crate::base::fault::Faults;
-use crate::base::hooks::Hooks;
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::producer_ids::ProducerIds;
 use crate::base::random;
 use crate::base::rate::Rate;
+use crate::base::start::StartError;
 use crate::base::work::Work;
 use crate::coordinators::groups::{self, Groups};
-use crate::handlers::fetch;
 #[cfg(feature = "http")]
-use crate::http;
+use crate::http::{self, Http};
 use crate::net::addresses::Addresses;
 use crate::net::listener;
-use crate::net::peers::Peers;
 use crate::net::transport::{self, MemoryStream};
+use crate::node::peers::Peers;
+use crate::node::topics::Topics;
+use crate::node::{Compactor, Node, State};
 use crate::options::Options;
 use crate::storage::memory::{Memory, MemoryEngine};
-use crate::storage::{Engine, Partition};
-use crate::topics::Topics;
-use crate::upkeep::compaction::Compactor;
-use rustka_core::error::Refusal;
+use crate::upkeep::{compaction, housekeeping};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
-use rustka_core::telemetry::Telemetry;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, watch};
-
-use crate::storage::buffer::Pool;
 
 /// How long an ordered shutdown waits for parked requests to be answered.
 const SHUTDOWN_MS: u64 = 5_000;
@@ -50,137 +45,11 @@ const RECEIVING_PART: usize = 4;
 /// Unread bytes that a connection in memory holds in each direction, about what a socket on loopback does.
 const MEMORY_STREAM_BYTES: usize = 256 << 10;
 
-/// Where a broker stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Not yet accepting.
-    Starting,
-    /// Accepting and answering.
-    Serving,
-    /// No longer accepting; waiting requests are being answered.
-    Stopping,
-    /// Gone.
-    Stopped,
-}
-
-/// Waits until the broker stands where `wanted` says, or is gone.
-pub async fn reached(state: &mut watch::Receiver<State>, wanted: impl Fn(State) -> bool) {
-    // An error means that the broker was dropped, which every waiter takes for the end.
-    let _gone = state.wait_for(|state| wanted(*state)).await.map(|_| ());
-}
-
-/// What all connections of one broker share.
-pub struct Shared {
-    /// Configs of the broker, of groups and of client metrics.
-    pub config: LiveConfig,
-    /// Log levels.
-    pub loggers: Loggers,
-    /// Whether Kafka's own defaults hold everywhere.
-    pub strict: bool,
-    /// Time.
-    pub clock: Clock,
-    /// Memory of frames and chunks.
-    pub pool: Arc<Pool>,
-    /// Memory, its limit and eviction.
-    pub memory: Arc<Memory>,
-    /// Keeps the partitions' batches.
-    pub engine: Arc<dyn Engine>,
-    /// Logs to be compacted.
-    pub compactor: Compactor,
-    /// Counters.
-    pub metrics: Metrics,
-    /// Topics and their partitions.
-    pub topics: Topics,
-    /// Incremental fetch sessions (KIP-227).
-    pub sessions: FetchSessions<fetch::Handle>,
-    /// Clients that push metrics.
-    pub telemetry: Mutex<Telemetry>,
-    /// Consumer groups.
-    pub groups: Groups,
-    /// Producer ids.
-    pub producer_ids: ProducerIds,
-    /// This broker's id.
-    pub node_id: i32,
-    /// The cluster's id.
-    pub cluster_id: String,
-    /// The name of the one listener.
-    pub listener: String,
-    /// Where clients are told to connect.
-    pub endpoint: (String, u16),
-    /// Largest request accepted.
-    pub request_bytes_max: usize,
-    /// Where the broker stands.
-    pub state: watch::Sender<State>,
-    /// Open connections.
-    pub peers: Peers,
-    /// Open connections of the HTTP port.
-    #[cfg(feature = "http")]
-    pub http: http::Http,
-    /// Bytes of frames that are being received.
-    pub receiving: Arc<Budget>,
-    /// Fetches that wait, counted with the partitions they wait for.
-    pub parked: Arc<Budget>,
-    /// Topics that Metadata may create.
-    pub(crate) auto_creations: Rate,
-    /// When slow readers were last looked for.
-    pub readers_checked_ms: AtomicI64,
-    /// Number of the next connection.
-    pub next_peer: AtomicU64,
-    /// Told when a connection becomes quiet while the broker stops.
-    pub quiet: Notify,
-    /// Who has a say or a look.
-    pub hooks: Hooks,
-    /// What is to go wrong.
-    pub faults: Arc<Faults>,
-    /// A pool for work that takes long.
-    pub work: Work,
-}
-
-impl Shared {
-    /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that
-    /// dropping records frees nothing.
-    pub fn make_room(&self) -> Result<(), Refusal> {
-        if self.memory.readers_hold_too_much() {
-            self.close_slowest_readers();
-        }
-        self.engine.make_room()
-    }
-
-    fn close_slowest_readers(&self) {
-        let now_ms = self.clock.monotonic_ms();
-        // Those closed last time may not have let go yet, and looking at all connections takes a while.
-        if self.readers_checked_ms.swap(now_ms, Relaxed) == now_ms {
-            return;
-        }
-        for peer in self.peers.slowest_readers(self.memory.tolerated_bytes()) {
-            let reason = "it reads its answer so slowly that it keeps dropped records in memory, which is at its limit";
-            self.metrics.connection_closed(peer.address, reason, now_ms);
-            self.metrics.slow_readers_closed.fetch_add(1, Relaxed);
-            peer.close();
-        }
-    }
-
-    /// The partition of a topic, if both exist.
-    pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
-        self.topics.partition(topic, index)
-    }
-}
-
-/// Why a broker did not start, in a sentence for its user.
-#[derive(Debug)]
-pub struct StartError(pub String);
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// A running broker. Dropping it stops it.
 pub struct Broker {
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
+    #[cfg(feature = "http")]
+    pages: Arc<Http>,
     host: String,
     bootstrap: SocketAddr,
     http: Option<SocketAddr>,
@@ -227,21 +96,26 @@ impl Broker {
         let http_address = http_listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let shared = Arc::new(Self::share(options, &addresses, bootstrap)?);
+        let parts = Arc::new(Self::parts_of(options, &addresses, bootstrap)?);
+        let node = &parts.node;
         for listener in listeners {
-            handle.spawn(listener::accept(listener, shared.clone()));
+            handle.spawn(listener::accept(listener, parts.clone()));
         }
         #[cfg(feature = "http")]
+        let pages = Arc::new(Http::new(node.clone()));
+        #[cfg(feature = "http")]
         if let Some(listener) = http_listener {
-            handle.spawn(http::serve(listener, shared.clone()));
+            handle.spawn(http::serve(listener, pages.clone()));
         }
-        handle.spawn(crate::upkeep::housekeeping::run(shared.clone()));
-        handle.spawn(crate::upkeep::compaction::run(shared.clone()));
-        handle.spawn(groups::run(shared.clone()));
-        shared.state.send_replace(State::Serving);
+        handle.spawn(housekeeping::run(node.clone(), parts.groups.clone()));
+        handle.spawn(compaction::run(node.clone()));
+        handle.spawn(groups::run(parts.groups.clone()));
+        node.state.send_replace(State::Serving);
         Ok(Broker {
             host: advertised(&addresses.host),
-            shared,
+            parts,
+            #[cfg(feature = "http")]
+            pages,
             bootstrap,
             http: http_address,
             handle: handle.clone(),
@@ -249,11 +123,11 @@ impl Broker {
         })
     }
 
-    fn share(
+    fn parts_of(
         options: Options,
         addresses: &Addresses,
         bootstrap: SocketAddr,
-    ) -> Result<Shared, StartError> {
+    ) -> Result<Parts, StartError> {
         let here = (advertised(&addresses.host), bootstrap.port());
         let endpoint = addresses.advertised.clone().unwrap_or(here);
         if !addresses.not_served.is_empty() {
@@ -261,8 +135,8 @@ impl Broker {
             tracing::warn!(target: "rustka::broker", "only one listener is served, not these: {names}");
         }
         let config = options.broker_config_at(&endpoint.0, endpoint.1)?;
-        let node_id = config.value("node.id").and_then(|id| id.parse().ok());
-        let node_id = node_id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
+        let id = config.value("node.id").and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
         let engine = options.engine.clone().unwrap_or_else(|| {
             let limit = options.memory_limit_bytes(&config);
             Arc::new(MemoryEngine::new(Memory::new(limit)))
@@ -280,7 +154,11 @@ impl Broker {
             .cluster_id
             .clone()
             .unwrap_or_else(|| random::uuid().to_string());
-        Ok(Shared {
+        let sessions = FetchSessions::new(SessionLimits::new(
+            config.settings().fetch_session_slots,
+            config.settings().fetch_sessions_fair_share,
+        ));
+        let node = Arc::new(Node {
             loggers: Loggers::new(options.log_control.clone()),
             strict: options.strict,
             clock: options.clock.clone(),
@@ -290,14 +168,8 @@ impl Broker {
             compactor: Compactor::default(),
             metrics: Metrics::default(),
             topics: Topics::default(),
-            sessions: FetchSessions::new(SessionLimits::new(
-                config.settings().fetch_session_slots,
-                config.settings().fetch_sessions_fair_share,
-            )),
-            telemetry: Mutex::default(),
-            groups: Groups::new(&config),
             producer_ids: ProducerIds::new(random::u32()),
-            node_id,
+            id,
             cluster_id,
             listener: addresses.listener.clone(),
             endpoint,
@@ -305,11 +177,7 @@ impl Broker {
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
             peers: Peers::default(),
-            #[cfg(feature = "http")]
-            http: http::Http::default(),
             receiving: Budget::new(receiving_bytes),
-            parked: Budget::new(PARKED_MAX),
-            auto_creations: Rate::new(AUTO_CREATIONS_AT_ONCE, AUTO_CREATIONS_PER_SECOND),
             readers_checked_ms: AtomicI64::new(i64::MIN),
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
@@ -317,6 +185,15 @@ impl Broker {
             faults: Arc::default(),
             work: Work::default(),
             config: LiveConfig::new(config),
+        });
+        Ok(Parts {
+            groups: Arc::new(Groups::new(node.clone())),
+            node,
+            sessions,
+            telemetry: Mutex::default(),
+            parked: Budget::new(PARKED_MAX),
+            auto_creations: Rate::new(AUTO_CREATIONS_AT_ONCE, AUTO_CREATIONS_PER_SECOND),
+            apis: APIS,
         })
     }
 
@@ -332,12 +209,17 @@ impl Broker {
 
     /// This broker's id.
     pub fn node_id(&self) -> i32 {
-        self.shared.node_id
+        self.parts.node.id
     }
 
-    /// What its connections share; for tests of parts.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    /// What its requests reach; for tests of parts.
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// What its parts share; for tests of parts.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.parts.node
     }
 
     /// A connection to this broker that needs no socket, as if from the loopback address.
@@ -349,7 +231,7 @@ impl Broker {
     /// The same, as if from this address. A refused connection is closed at once.
     pub fn connect_from(&self, address: SocketAddr) -> MemoryStream {
         let (near, far) = transport::pair(MEMORY_STREAM_BYTES);
-        listener::serve(far, address, &self.shared);
+        listener::serve(far, address, &self.parts);
         near
     }
 
@@ -357,18 +239,18 @@ impl Broker {
     #[cfg(feature = "http")]
     pub fn connect_http(&self) -> MemoryStream {
         let (near, far) = transport::pair(MEMORY_STREAM_BYTES);
-        http::connected(far, (Ipv4Addr::LOCALHOST, 0).into(), &self.shared);
+        http::connected(far, (Ipv4Addr::LOCALHOST, 0).into(), &self.pages);
         near
     }
 
     /// Stops in order: accepts no more, answers what waits, then closes the connections.
     pub async fn stop(mut self) {
-        drain(self.shared.clone()).await;
+        drain(self.parts.node.clone()).await;
         self.end();
     }
 
     fn end(&mut self) {
-        close_all(&self.shared);
+        close_all(&self.parts.node);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -379,22 +261,22 @@ impl Drop for Broker {
     /// In order, too. In a runtime of its own the broker is gone when this returns; within somebody else's it cannot
     /// be waited for and ends in the background.
     fn drop(&mut self) {
-        if *self.shared.state.borrow() == State::Stopped {
+        if *self.parts.node.state.borrow() == State::Stopped {
             return;
         }
-        self.shared.state.send_replace(State::Stopping);
+        self.parts.node.state.send_replace(State::Stopping);
         let inside = Handle::try_current().is_ok();
         match (self.runtime.take(), inside) {
             (Some(runtime), false) => {
-                runtime.block_on(drain(self.shared.clone()));
-                close_all(&self.shared);
+                runtime.block_on(drain(self.parts.node.clone()));
+                close_all(&self.parts.node);
                 runtime.shutdown_background();
             }
             (runtime, _) => {
-                let shared = self.shared.clone();
+                let node = self.parts.node.clone();
                 self.handle.spawn(async move {
-                    drain(shared.clone()).await;
-                    close_all(&shared);
+                    drain(node.clone()).await;
+                    close_all(&node);
                     if let Some(runtime) = runtime {
                         runtime.shutdown_background();
                     }
@@ -405,16 +287,16 @@ impl Drop for Broker {
 }
 
 /// Stops accepting, has the engine write what is queued, and waits until everything that waits is answered.
-async fn drain(shared: Arc<Shared>) {
-    shared.state.send_replace(State::Stopping);
-    let engine = shared.engine.clone();
+async fn drain(node: Arc<Node>) {
+    node.state.send_replace(State::Stopping);
+    let engine = node.engine.clone();
     let drained = async {
         if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
             tracing::error!(target: "rustka::broker", "the storage did not end in order: {error}");
         }
         loop {
-            let quiet = shared.quiet.notified();
-            let busy = shared.peers.any_busy();
+            let quiet = node.quiet.notified();
+            let busy = node.peers.any_busy();
             if !busy {
                 return;
             }
@@ -429,9 +311,9 @@ async fn drain(shared: Arc<Shared>) {
     }
 }
 
-fn close_all(shared: &Shared) {
-    shared.state.send_replace(State::Stopped);
-    for peer in shared.peers.all() {
+fn close_all(node: &Node) {
+    node.state.send_replace(State::Stopped);
+    for peer in node.peers.all() {
         peer.close();
     }
 }

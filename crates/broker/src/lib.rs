@@ -16,13 +16,14 @@ pub mod handlers;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod net;
+pub mod node;
 pub mod options;
 pub mod storage;
-pub mod topics;
 pub mod upkeep;
 
 pub use base::clock::Clock;
 pub use base::loggers::LogControl;
+pub use base::start::StartError;
 pub use base::{fault, hooks};
-pub use broker::{Broker, StartError};
+pub use broker::Broker;
 pub use options::Options;

@@ -3,7 +3,8 @@
 use crate::base::clock::Clock;
 use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
 use crate::base::loggers::LogControl;
-use crate::broker::{Broker, StartError};
+use crate::base::start::StartError;
+use crate::broker::Broker;
 use crate::net::addresses::Addresses;
 use crate::storage::Engine;
 use rustka_core::config::BrokerConfig;

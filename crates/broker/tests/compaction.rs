@@ -177,7 +177,7 @@ async fn batches_are_stored_in_the_topics_codec_and_in_the_order_they_came() {
     assert_eq!(
         world
             .broker
-            .shared()
+            .node()
             .topics
             .partition("t", 0)
             .map(|p| p.bytes() < 100_000),
@@ -218,7 +218,7 @@ async fn compaction_of_a_topic_ends_with_its_deletion() {
     }
     world
         .broker
-        .shared()
+        .node()
         .topics
         .partition("t", 0)
         .expect("a partition")

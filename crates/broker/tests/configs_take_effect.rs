@@ -129,7 +129,7 @@ async fn a_resource_that_comes_twice_in_alter_configs_is_refused_both_times() {
         .map(|answer| (&*answer.resource_name, answer.error_code))
         .collect();
     assert_eq!(answers, [("twice", 42), ("once", 0), ("twice", 42)]);
-    let topics = &world.broker.shared().topics;
+    let topics = &world.broker.node().topics;
     let retention = |name| topics.by_name(name).map(|topic| topic.config.retention_ms);
     assert_eq!(retention("once"), Some(2_000));
     assert_eq!(retention("twice"), Some(604_800_000));
@@ -143,8 +143,8 @@ async fn records_of_a_topic_that_may_no_longer_delete_are_kept() {
     client.produce("t", 0, batch(100)).await;
     let set = alter(&mut client, TOPIC, "t", "retention.ms", Some("1000"));
     assert_eq!(set.await, 0);
-    let shared = world.broker.shared();
-    let partition = shared.partition("t", 0).expect("partition");
+    let node = world.broker.node();
+    let partition = node.partition("t", 0).expect("partition");
     let set = alter(&mut client, TOPIC, "t", "cleanup.policy", Some(""));
     assert_eq!(set.await, 0);
     world.advance_ms(HOUR_MS).await;

@@ -32,7 +32,7 @@ async fn world() -> (World, Arc<TestEngine>, Client) {
 }
 
 fn partition(world: &World, index: i32) -> Arc<Partition> {
-    let partition = world.broker.shared().partition("t", index);
+    let partition = world.broker.node().partition("t", index);
     partition.expect("a partition")
 }
 

@@ -26,7 +26,7 @@ async fn an_armed_fault_strikes_once_at_its_point() {
     let world = World::start();
     let mut client = world.connect();
     client.create_topic("t", 2).await;
-    let faults = &world.broker.shared().faults;
+    let faults = &world.broker.node().faults;
     let versions = ApiVersionsRequest::default();
 
     faults.arm(Point::Accept);
@@ -57,7 +57,7 @@ async fn an_armed_fault_strikes_once_at_its_point() {
     let request = produce_request("t", 1, batch(10));
     client.send(ProduceRequest::KEY, 11, &request).await;
     assert!(client.is_closed().await);
-    let partition = world.broker.shared().partition("t", 1).expect("there");
+    let partition = world.broker.node().partition("t", 1).expect("there");
     assert_eq!(partition.offsets().high_watermark, 2, "the work was done");
 }
 
@@ -84,13 +84,13 @@ async fn deleting_records_fails_where_a_fault_is_armed() {
     let mut client = world.connect();
     client.create_topic("t", 1).await;
     client.produce("t", 0, batch(10)).await;
-    let faults = &world.broker.shared().faults;
+    let faults = &world.broker.node().faults;
     faults.arm_in(Point::Admit, "another");
     assert_eq!(delete_records(&mut client, 0).await, 0);
     faults.arm_in(Point::Admit, "t");
     let refused = delete_records(&mut client, 1).await;
     assert_eq!(refused, KAFKA_STORAGE_ERROR);
-    let partition = world.broker.shared().partition("t", 0).expect("there");
+    let partition = world.broker.node().partition("t", 0).expect("there");
     assert_eq!(partition.offsets().log_start, 0, "nothing is lost");
     assert_eq!(delete_records(&mut client, 1).await, 0);
 }
@@ -120,7 +120,7 @@ async fn a_group_whose_record_is_not_written_sends_its_clients_away() {
     let world = World::start();
     let mut client = world.connect();
     client.create_topic("t", 1).await;
-    let faults = &world.broker.shared().faults;
+    let faults = &world.broker.node().faults;
     faults.arm_in(Point::Admit, OFFSETS);
     let answer = client.produce("t", 0, batch(10)).await;
     let body: ProduceResponse<'_> = answer.body();

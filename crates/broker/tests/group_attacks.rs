@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Client, World};
-use rustka::coordinators::groups::Groups;
+use rustka::coordinators::groups::offsets_topic;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::partition_for;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
@@ -151,7 +151,7 @@ async fn attack_23_a_flood_of_member_ids_costs_its_sender_alone() {
         let (code, _) = refused(&mut flood, &join(group, "", b"t")).await;
         assert_eq!(code, ErrorCode::CoordinatorLoadInProgress);
     }
-    let (_, pending) = world.broker.shared().groups.counts();
+    let (_, pending) = world.broker.parts().groups.counts();
     assert_eq!(pending, 80);
     // Whoever comes from elsewhere is let in, and the flood is gone when its sessions are over.
     let mut other = world.connect_from(([10, 0, 0, 8], 1).into());
@@ -161,7 +161,7 @@ async fn attack_23_a_flood_of_member_ids_costs_its_sender_alone() {
     world.advance_ms(9_000).await;
     neighbour.is_well().await;
     world.advance_ms(1_500).await;
-    assert_eq!(world.broker.shared().groups.counts().1, 0);
+    assert_eq!(world.broker.parts().groups.counts().1, 0);
     let (code, _) = refused(&mut flood, &join("a", "", b"t")).await;
     assert_eq!(code, ErrorCode::MemberIdRequired);
 }
@@ -216,8 +216,8 @@ async fn attack_23_an_address_has_as_many_ids_however_its_groups_are_spread() {
     // The others' sessions end; then the journals are lost with all they hold; then groups are deleted.
     world.advance_ms(10_500).await;
     assert_eq!(flooded().await.len(), 5);
-    let shared = world.broker.shared();
-    Groups::topic_deleted(shared, &rustka::coordinators::groups::offsets_topic(shared));
+    let groups = &world.broker.parts().groups;
+    groups.topic_deleted(&offsets_topic(world.broker.node()));
     let given_out = flooded().await;
     assert_eq!(given_out.len(), 5);
     let groups_names = given_out
@@ -260,7 +260,7 @@ async fn attack_24_a_flood_of_groups_ends_at_the_limit_and_is_forgotten() {
         world.advance_ms(9_000).await;
         neighbour.is_well().await;
     }
-    assert_eq!(world.broker.shared().groups.counts().0, 1);
+    assert_eq!(world.broker.parts().groups.counts().0, 1);
     // The flood's own connection was idle for so long that it is gone.
     let mut late = world.connect();
     assert_eq!(commit(&mut late, "one more", "").await, ErrorCode::None);

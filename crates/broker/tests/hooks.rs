@@ -105,7 +105,7 @@ async fn a_client_that_may_not_use_one_topic_is_served_the_others() {
 async fn a_fetch_by_id_and_in_a_session_is_checked_each_time() {
     let (world, mut guest) = guarded().await;
     let topics = ["secret", "open"].map(|name| {
-        let topic = world.broker.shared().topics.by_name(name).expect("a topic");
+        let topic = world.broker.node().topics.by_name(name).expect("a topic");
         let by_name = fetch_request(name, 0, 0, 0).topics.remove(0);
         FetchTopic {
             topic: Default::default(),
@@ -144,7 +144,7 @@ async fn metadata_tells_nothing_of_a_topic_that_the_client_may_not_know() {
         .filter_map(|topic| topic.name.as_deref())
         .collect();
     assert_eq!(names, ["open"]);
-    let secret = world.broker.shared().topics.by_name("secret");
+    let secret = world.broker.node().topics.by_name("secret");
     let by_name = MetadataRequestTopic {
         name: Some("secret".into()),
         ..Default::default()
@@ -193,7 +193,7 @@ async fn topics_are_deleted_only_by_those_who_may() {
         results,
         [("open", 0), ("secret", TOPIC_AUTHORIZATION_FAILED)]
     );
-    assert!(world.broker.shared().topics.by_name("secret").is_some());
+    assert!(world.broker.node().topics.by_name("secret").is_some());
 }
 
 /// Every request of a client named "greedy" costs it three seconds.
@@ -225,7 +225,7 @@ async fn a_client_over_quota_is_answered_first_and_then_not_read_for_a_while() {
     greedy.send(ProduceRequest::KEY, 11, &request).await;
     world.advance_ms(2_999).await;
     assert!(!greedy.has_answer());
-    let partition = world.broker.shared().partition("t", 0).expect("there");
+    let partition = world.broker.node().partition("t", 0).expect("there");
     assert_eq!(partition.offsets().high_watermark, 1, "not even read");
     // Others are not slowed down.
     let answer = client.produce("t", 0, batch(10)).await;
@@ -257,7 +257,7 @@ async fn a_partition_that_another_node_leads_sends_its_clients_there() {
     let request = fetch_request("t", 0, 0, 500_000);
     reader.send(FetchRequest::KEY, 12, &request).await;
     world.settle().await;
-    let partition = world.broker.shared().partition("t", 0).expect("there");
+    let partition = world.broker.node().partition("t", 0).expect("there");
     partition.set_leader(Some(2));
     // Who waits there hears of it at once.
     let answer = reader.answer(FetchRequest::KEY, 12).await;

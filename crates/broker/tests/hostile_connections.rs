@@ -111,7 +111,15 @@ async fn a_request_that_drips_in_is_cut_off() {
     }
     assert_eq!(world.connections(), 1);
     assert!(drips.is_closed().await);
-    assert_eq!(world.broker.shared().metrics.connections_refused(), 1);
+    assert_eq!(
+        world
+            .broker
+            .node()
+            .metrics
+            .connections_refused
+            .load(Relaxed),
+        1
+    );
     // The steady one is done in time, and hung up on only because its request is nonsense.
     steady.send_raw(&body[sent..]).await;
     assert!(steady.is_closed().await);
@@ -145,13 +153,13 @@ async fn pipelined_requests_wait_until_answers_are_taken() {
         client.send(MetadataRequest::KEY, 9, &everything).await;
     }
     world.settle().await;
-    let answered = world.broker.shared().metrics.requests(MetadataRequest::KEY);
+    let answered = world.broker.node().metrics.requests(MetadataRequest::KEY);
     assert!(answered < asked / 2, "{answered} answers are made already");
     for _ in 0..asked {
         assert!(client.receive().await.is_some());
     }
     assert_eq!(
-        world.broker.shared().metrics.requests(MetadataRequest::KEY),
+        world.broker.node().metrics.requests(MetadataRequest::KEY),
         asked
     );
 }
@@ -177,7 +185,7 @@ async fn at_the_memory_limit_the_slowest_reader_is_closed() {
             .await;
     }
     world.settle().await;
-    let memory = &world.broker.shared().memory;
+    let memory = &world.broker.node().memory;
     let mut peak = 0;
     for _ in 0..200 {
         produce(&mut producer).await;
@@ -190,17 +198,12 @@ async fn at_the_memory_limit_the_slowest_reader_is_closed() {
     );
     let closed = world
         .broker
-        .shared()
+        .node()
         .metrics
         .slow_readers_closed
         .load(Relaxed);
     assert_eq!((closed, world.connections()), (20, 1));
-    let offsets = world
-        .broker
-        .shared()
-        .partition("t", 0)
-        .expect("t")
-        .offsets();
+    let offsets = world.broker.node().partition("t", 0).expect("t").offsets();
     let kept = offsets.high_watermark - offsets.log_start;
     assert!(kept >= 20, "{kept} batches of 500 kB are left in 16 MiB");
 }
@@ -233,9 +236,9 @@ async fn parked_fetches_are_limited_for_all_connections_together() {
     let world = World::start();
     let mut client = world.connect();
     client.create_topic("t", 1).await;
-    let shared = world.broker.shared();
+    let parts = world.broker.parts();
     // All places but those of two fetches of one partition each.
-    let taken = shared
+    let taken = parts
         .parked
         .try_take(500_000 - 4)
         .expect("nobody waits yet");
@@ -255,10 +258,10 @@ async fn parked_fetches_are_limited_for_all_connections_together() {
         .send(FetchRequest::KEY, 12, &fetch_request("t", 0, 0, 60_000))
         .await;
     world.settle().await;
-    assert_eq!(shared.parked.used(), 500_000);
+    assert_eq!(parts.parked.used(), 500_000);
     drop((taken, clients));
     world.settle().await;
-    assert_eq!(shared.parked.used(), 0);
+    assert_eq!(parts.parked.used(), 0);
 }
 
 /// Attacks, row 40: thousands of fetches wait, cost little, and all are answered by one record.
@@ -274,7 +277,7 @@ async fn thousands_of_waiting_fetches_are_woken_by_one_record() {
             .await;
     }
     world.settle().await;
-    assert_eq!(world.broker.shared().parked.used(), 10_000);
+    assert_eq!(world.broker.parts().parked.used(), 10_000);
     producer.produce("t", 0, batch(10)).await;
     for client in &mut clients {
         let answer = client.answer(FetchRequest::KEY, 12).await;
@@ -299,7 +302,7 @@ async fn one_address_cannot_keep_all_fetch_sessions() {
     for _ in 0..30 {
         open([10, 0, 0, 1]).await;
     }
-    let sessions = &world.broker.shared().sessions;
+    let sessions = &world.broker.parts().sessions;
     assert_eq!(sessions.counts().0, 10);
     assert_ne!(open([10, 0, 0, 2]).await, 0, "a session for somebody else");
     assert_eq!(
@@ -330,8 +333,8 @@ async fn connections_beyond_the_limit_wait_for_those_before_them() {
     }
     let mut third = connect().await.expect("the kernel takes it");
     third.write_all(&request).await.expect("sends");
-    assert_eq!(broker.shared().peers.count(), 2);
+    assert_eq!(broker.node().peers.count(), 2);
     drop(first);
     third.read_u32().await.expect("an answer, now");
-    assert_eq!(broker.shared().peers.count(), 2);
+    assert_eq!(broker.node().peers.count(), 2);
 }

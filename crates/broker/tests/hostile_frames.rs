@@ -58,7 +58,15 @@ async fn frames_that_announce_more_than_they_hold_end_their_connection_and_cost_
         assert!(memory::live() < before + (1 << 20), "{hex}");
         assert!(is_served(&world).await, "{hex}");
     }
-    assert_eq!(world.broker.shared().metrics.connections_refused(), 8);
+    assert_eq!(
+        world
+            .broker
+            .node()
+            .metrics
+            .connections_refused
+            .load(Relaxed),
+        8
+    );
 }
 
 /// Attacks, row 15: a length is a promise, not a reason to allocate.
@@ -84,9 +92,9 @@ async fn a_giant_length_is_refused_and_a_large_one_costs_what_has_arrived() {
     world.settle().await;
     assert_eq!(world.connections(), 500);
     let cost = memory::live() - before;
-    let budget = world.broker.shared().memory.limit() / 4;
+    let budget = world.broker.node().memory.limit() / 4;
     assert!(cost < budget + 500 * 600_000, "{cost}");
-    assert!(world.broker.shared().receiving.used() <= budget);
+    assert!(world.broker.node().receiving.used() <= budget);
     assert!(is_served(&world).await);
 }
 
@@ -202,7 +210,7 @@ async fn lying_batches_are_refused_and_nothing_of_them_stays() {
         let code = error_of(&mut client, old).await;
         assert_eq!(code, ErrorCode::InvalidRecord, "magic {magic}");
     }
-    let partition = world.broker.shared().partition("t", 0).expect("partition");
+    let partition = world.broker.node().partition("t", 0).expect("partition");
     assert_eq!(
         (partition.offsets().high_watermark, partition.bytes()),
         (0, 0)
@@ -253,7 +261,7 @@ async fn headers_of_one_name_both_stay() {
     };
     let sent = BatchBuilder::new().record(&record).build().expect("batch");
     assert_eq!(error_of(&mut client, sent.clone()).await, ErrorCode::None);
-    let partition = world.broker.shared().partition("t", 0).expect("partition");
+    let partition = world.broker.node().partition("t", 0).expect("partition");
     let kept = partition
         .read(0, i64::MAX, usize::MAX, true)
         .expect("records");
@@ -280,7 +288,7 @@ async fn no_key_and_version_with_an_empty_body_ends_more_than_its_connection() {
     assert!(
         world
             .broker
-            .shared()
+            .node()
             .metrics
             .connections_accepted
             .load(Relaxed)
@@ -321,5 +329,5 @@ async fn frames_being_received_share_a_budget_and_still_all_arrive() {
     for client in clients {
         assert!(client.await.expect("a client"), "an answer");
     }
-    assert_eq!(world.broker.shared().receiving.used(), 0);
+    assert_eq!(world.broker.node().receiving.used(), 0);
 }

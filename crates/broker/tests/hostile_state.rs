@@ -86,7 +86,7 @@ async fn producer_ids_by_the_thousand_are_forgotten_in_time() {
     for id in last - 12_000..last {
         assert_eq!(produce(&mut client, idempotent(id)).await, ErrorCode::None);
     }
-    let partition = world.broker.shared().partition("t", 0).expect("t");
+    let partition = world.broker.node().partition("t", 0).expect("t");
     let producers = || {
         let count = partition.with_state(|state| state.producers().count());
         count.expect("online")
@@ -224,7 +224,7 @@ async fn a_topic_deleted_under_its_clients_ends_what_waits_and_not_what_is_on_it
     assert_eq!(produce(&mut client, batch(10)).await, ErrorCode::None);
 
     // What was being read arrives whole, and its memory is given back only then.
-    let pool = &world.broker.shared().pool;
+    let pool = &world.broker.node().pool;
     assert!(pool.bytes_in_use() > 900_000);
     let answer = reading.answer(FetchRequest::KEY, 12).await;
     let fetched: FetchResponse<'_> = answer.body();
@@ -280,7 +280,7 @@ async fn names_that_could_be_paths_are_no_topics() {
         let mentioned = mention(&mut client, &[name.to_owned()]).await;
         assert_eq!(mentioned, [ErrorCode::InvalidTopicException], "{name}");
     }
-    assert_eq!(world.broker.shared().topics.all().len(), 0);
+    assert_eq!(world.broker.node().topics.all().len(), 0);
     client.create_topic(&long[..249], 1).await;
     client.create_topic("a.b", 1).await;
     let collides = mention(&mut client, &["a_b".to_owned()]).await;
@@ -301,7 +301,7 @@ async fn a_jump_of_the_wall_clock_ends_no_wait() {
         world.settle().await;
         world.clock.jump_wall(jump_ms);
         world.advance_ms(499).await;
-        assert_eq!(world.broker.shared().parked.used(), 2, "still waiting");
+        assert_eq!(world.broker.parts().parked.used(), 2, "still waiting");
         world.advance_ms(1).await;
         let answer = client.answer(FetchRequest::KEY, 12).await;
         assert_eq!(answer.body::<FetchResponse<'_>>().error_code, 0);
@@ -316,7 +316,7 @@ async fn a_wall_clock_that_jumps_ahead_and_back_deletes_nothing() {
     let mut client = world.connect();
     client.create_topic("t", 1).await;
     assert_eq!(produce(&mut client, batch(10)).await, ErrorCode::None);
-    let partition = world.broker.shared().partition("t", 0).expect("t");
+    let partition = world.broker.node().partition("t", 0).expect("t");
     let start = || partition.offsets().log_start;
     let year_ms = 365 * 24 * HOUR_MS;
     world.clock.jump_wall(year_ms);
@@ -384,7 +384,7 @@ impl Transport for Exploding {
 async fn a_panic_ends_one_connection_and_nothing_else() {
     let _alone = ALONE.lock().await;
     let world = World::start();
-    rustka::net::listener::serve(Exploding, ([10, 0, 0, 1], 1).into(), world.broker.shared());
+    rustka::net::listener::serve(Exploding, ([10, 0, 0, 1], 1).into(), world.broker.parts());
     world.settle().await;
     assert_eq!(world.connections(), 0);
     assert!(is_served(&world).await);

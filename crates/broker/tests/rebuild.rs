@@ -42,7 +42,7 @@ async fn a_partition_comes_back_after_a_panic_with_its_records_and_producers() {
     for sequence in 0..2 {
         assert_eq!(produce(&mut client, sequence).await, (0, sequence.into()));
     }
-    let partition = world.broker.shared().partition("t", 0).expect("there");
+    let partition = world.broker.node().partition("t", 0).expect("there");
     let panics = || partition.with_state(|_| panic!("on purpose"));
     assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
     assert_eq!(produce(&mut client, 2).await.0, KAFKA_STORAGE_ERROR);

@@ -2,8 +2,8 @@
 
 use crate::api::request::{Header, Request};
 use crate::base::hooks::{Authorizer, Context, Operation, Resource};
-use crate::broker::Shared;
-use crate::net::connection::Peer;
+use crate::node::Node;
+use crate::node::Peer;
 use rustka_core::error::{ErrorCode, Refusal};
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Request<'_> {
     /// What hooks are told about it.
     pub fn context(&self) -> Context<'_> {
         context(
-            self.shared,
+            self.node,
             self.peer,
             &self.header,
             self.client_id(),
@@ -66,7 +66,7 @@ impl Request<'_> {
     }
 
     fn authorizer(&self) -> Option<&Arc<dyn Authorizer>> {
-        self.shared.hooks.authorizer.as_ref()
+        self.node.hooks.authorizer.as_ref()
     }
 
     /// Whether there is nobody to be asked.
@@ -102,10 +102,10 @@ impl Request<'_> {
 
     /// Who asks, for a hook that is asked when the request is gone; nobody where there is no such hook.
     pub fn caller(&self) -> Option<Caller> {
-        let hooks = &self.shared.hooks;
+        let hooks = &self.node.hooks;
         let wants = hooks.authorizer.is_some() || hooks.endpoints.is_some();
         wants.then(|| Caller {
-            shared: self.shared.clone(),
+            node: self.node.clone(),
             peer: self.peer.clone(),
             header: self.header.clone(),
             client_id: self.client_id().into(),
@@ -116,7 +116,7 @@ impl Request<'_> {
 
 /// Who made a request that is no longer at hand.
 pub struct Caller {
-    shared: Arc<Shared>,
+    node: Arc<Node>,
     peer: Arc<Peer>,
     header: Header,
     client_id: Box<str>,
@@ -127,7 +127,7 @@ impl Caller {
     /// What hooks are told about it.
     pub fn context(&self) -> Context<'_> {
         context(
-            &self.shared,
+            &self.node,
             &self.peer,
             &self.header,
             &self.client_id,
@@ -138,7 +138,7 @@ impl Caller {
 
 /// Whether the caller may do this to that; without a caller there is nobody to be asked.
 pub fn may(caller: Option<&Caller>, operation: Operation, resource: Resource<'_>) -> bool {
-    caller.is_none_or(|caller| match &caller.shared.hooks.authorizer {
+    caller.is_none_or(|caller| match &caller.node.hooks.authorizer {
         Some(authorizer) => authorizer.is_allowed(&caller.context(), operation, resource),
         None => true,
     })
@@ -161,7 +161,7 @@ pub fn denied(code: ErrorCode) -> Refusal {
 }
 
 fn context<'c>(
-    shared: &'c Shared,
+    node: &'c Node,
     peer: &Peer,
     header: &Header,
     client_id: &'c str,
@@ -169,7 +169,7 @@ fn context<'c>(
 ) -> Context<'c> {
     Context {
         principal: ANONYMOUS,
-        listener: &shared.listener,
+        listener: &node.listener,
         peer: peer.address,
         connection: peer.id,
         client_id,

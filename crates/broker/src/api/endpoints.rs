@@ -3,21 +3,21 @@
 use crate::api::authorize::Caller;
 use crate::api::request::Request;
 use crate::base::hooks::Context;
-use crate::broker::Shared;
+use crate::node::Node;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Host and port.
 pub type Endpoint<'a> = (Cow<'a, str>, i32);
 
-impl Shared {
+impl Node {
     fn endpoint<'a>(
         &self,
         node_id: i32,
         context: impl FnOnce() -> Option<Context<'a>>,
     ) -> Option<Endpoint<'_>> {
         let (host, port) = &self.endpoint;
-        let usual = (node_id == self.node_id).then_some((host.as_str(), *port));
+        let usual = (node_id == self.id).then_some((host.as_str(), *port));
         if let Some(hook) = &self.hooks.endpoints
             && let Some(context) = context()
         {
@@ -31,19 +31,19 @@ impl Shared {
 impl<'a> Request<'a> {
     /// Where this request's client is told to reach a node; none for a node that is not there.
     pub fn endpoint(&self, node_id: i32) -> Option<Endpoint<'a>> {
-        self.shared.endpoint(node_id, || Some(self.context()))
+        self.node.endpoint(node_id, || Some(self.context()))
     }
 }
 
 /// Every node that leads something elsewhere, once, with where the caller is told to reach it.
 pub fn nodes<'s>(
-    shared: &'s Shared,
+    node: &'s Node,
     caller: Option<&Caller>,
     leaders: impl Iterator<Item = (i32, i32)>,
 ) -> impl Iterator<Item = (i32, Endpoint<'s>)> {
     let nodes: BTreeSet<i32> = leaders.map(|(node_id, _)| node_id).collect();
     nodes.into_iter().filter_map(move |node_id| {
-        let endpoint = shared.endpoint(node_id, || caller.map(Caller::context))?;
+        let endpoint = node.endpoint(node_id, || caller.map(Caller::context))?;
         Some((node_id, endpoint))
     })
 }

@@ -2,4 +2,7 @@
 
 pub mod authorize;
 pub mod endpoints;
+pub mod parts;
+pub mod reply;
 pub mod request;
+pub mod served;

@@ -1,8 +1,8 @@
 //! One request on its way to a handler, and what can come back.
 
-use crate::broker::Shared;
-use crate::net::connection::Peer;
-use crate::net::out::Reply;
+use crate::api::parts::Parts;
+use crate::api::reply::Reply;
+use crate::node::{Node, Peer};
 use crate::storage::buffer::{BufMut, Slice};
 use rustka_wire::api;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
@@ -104,8 +104,10 @@ impl Header {
 
 /// Everything a handler may know about a request.
 pub struct Request<'a> {
-    /// The broker.
-    pub shared: &'a Arc<Shared>,
+    /// What all parts of the broker share.
+    pub node: &'a Arc<Node>,
+    /// What requests reach beside it.
+    pub parts: &'a Arc<Parts>,
     /// Who asks.
     pub peer: &'a Arc<Peer>,
     /// Key, version, correlation id, client id.

@@ -1,9 +1,6 @@
 //! Plain counters, summed when somebody asks.
 
 use crate::base::rate::LogLimit;
-use crate::storage::memory::Memory;
-use rustka_wire::api::ApiKey;
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -14,57 +11,51 @@ const LOG_WINDOW_MS: i64 = 1_000;
 /// API keys counted one by one.
 const APIS_MAX: usize = 128;
 
-/// What one broker has done since its start.
-pub struct Metrics {
-    requests: Vec<AtomicU64>,
-    /// Connections accepted.
-    pub connections_accepted: AtomicU64,
-    /// Connections open now.
-    pub connections_open: AtomicI64,
-    /// Bytes of batches appended.
-    pub bytes_in: AtomicU64,
-    /// Bytes of batches sent to fetchers.
-    pub bytes_out: AtomicU64,
-    /// Batches appended.
-    pub batches_in: AtomicU64,
-    /// Rounds of compaction.
-    pub compactions: AtomicU64,
-    /// Bytes of batches that compaction went over.
-    pub compaction_bytes_read: AtomicU64,
-    /// Bytes of batches that it left.
-    pub compaction_bytes_kept: AtomicU64,
-    /// Records that it dropped.
-    pub compaction_records_dropped: AtomicU64,
-    /// Pushes of metrics taken from clients.
-    pub telemetry_pushes: AtomicU64,
-    /// Bytes of metrics taken from clients.
-    pub telemetry_bytes: AtomicU64,
-    /// Connections closed because they kept dropped records in memory.
-    pub slow_readers_closed: AtomicU64,
-    connections_refused: AtomicU64,
-    closed_lines: LogLimit,
+macro_rules! counters {
+    ($($field:ident, $name:literal, $help:literal;)*) => {
+        /// What one broker has done since its start.
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: AtomicU64,)*
+            /// Connections open now.
+            pub connections_open: AtomicI64,
+            requests: Vec<AtomicU64>,
+            closed_lines: LogLimit,
+        }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                Metrics {
+                    $($field: AtomicU64::new(0),)*
+                    connections_open: AtomicI64::new(0),
+                    requests: (0..APIS_MAX).map(|_| AtomicU64::new(0)).collect(),
+                    closed_lines: LogLimit::new(LOG_WINDOW_LINES, LOG_WINDOW_MS),
+                }
+            }
+        }
+
+        impl Metrics {
+            /// Every counter: its name for scrapers, what it counts, and how far it has come.
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$(($name, $help, self.$field.load(Relaxed)),)*].into_iter()
+            }
+        }
+    };
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics {
-            requests: (0..APIS_MAX).map(|_| AtomicU64::new(0)).collect(),
-            connections_accepted: AtomicU64::new(0),
-            connections_open: AtomicI64::new(0),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
-            batches_in: AtomicU64::new(0),
-            compactions: AtomicU64::new(0),
-            compaction_bytes_read: AtomicU64::new(0),
-            compaction_bytes_kept: AtomicU64::new(0),
-            compaction_records_dropped: AtomicU64::new(0),
-            telemetry_pushes: AtomicU64::new(0),
-            telemetry_bytes: AtomicU64::new(0),
-            slow_readers_closed: AtomicU64::new(0),
-            connections_refused: AtomicU64::new(0),
-            closed_lines: LogLimit::new(LOG_WINDOW_LINES, LOG_WINDOW_MS),
-        }
-    }
+// Each counter is declared here and nowhere else.
+counters! {
+    connections_accepted, "rustka_connections_accepted_total", "Connections accepted.";
+    bytes_in, "rustka_bytes_in_total", "Bytes of record batches appended.";
+    bytes_out, "rustka_bytes_out_total", "Bytes of record batches sent to consumers.";
+    batches_in, "rustka_batches_in_total", "Record batches appended.";
+    telemetry_pushes, "rustka_client_metrics_pushes_total", "Pushes of metrics taken from clients.";
+    telemetry_bytes, "rustka_client_metrics_bytes_total", "Bytes of metrics taken from clients, inflated.";
+    compactions, "rustka_compactions_total", "Rounds of compaction over one partition.";
+    compaction_bytes_read, "rustka_compaction_bytes_read_total", "Bytes of record batches that compaction went over.";
+    compaction_bytes_kept, "rustka_compaction_bytes_kept_total", "Bytes of record batches that compaction left.";
+    compaction_records_dropped, "rustka_compaction_records_dropped_total", "Records that compaction dropped.";
+    slow_readers_closed, "rustka_slow_readers_closed_total", "Connections closed for keeping dropped records in memory at the memory limit.";
+    connections_refused, "rustka_connections_refused_total", "Connections closed for what they sent.";
 }
 
 impl Metrics {
@@ -76,6 +67,13 @@ impl Metrics {
         {
             counter.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Requests of every API that was asked for anything, by key.
+    pub fn all_requests(&self) -> impl Iterator<Item = (i16, u64)> {
+        let counted = (0i16..).zip(&self.requests);
+        let counted = counted.map(|(api, counter)| (api, counter.load(Relaxed)));
+        counted.filter(|(_, count)| *count > 0)
     }
 
     /// Requests of one API so far.
@@ -96,133 +94,6 @@ impl Metrics {
             tracing::warn!(target: "rustka::metrics", "{dropped} more connections were closed");
         }
         tracing::warn!(target: "rustka::metrics", "closed the connection from {peer}: {}", printable(reason));
-    }
-
-    /// Connections that the broker closed because of what they sent.
-    pub fn connections_refused(&self) -> u64 {
-        self.connections_refused.load(Relaxed)
-    }
-
-    /// Everything in Prometheus' text format.
-    pub fn render(&self, memory: &Memory) -> String {
-        let mut text = String::new();
-        let mut line = |name: &str, kind: &str, help: &str, value: String| {
-            let _infallible = write!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-            );
-        };
-        let count = |counter: &AtomicU64| counter.load(Relaxed).to_string();
-        line(
-            "rustka_connections_accepted_total",
-            "counter",
-            "Connections accepted.",
-            count(&self.connections_accepted),
-        );
-        line(
-            "rustka_connections",
-            "gauge",
-            "Connections open.",
-            self.connections_open.load(Relaxed).to_string(),
-        );
-        line(
-            "rustka_connections_refused_total",
-            "counter",
-            "Connections closed for what they sent.",
-            self.connections_refused().to_string(),
-        );
-        line(
-            "rustka_bytes_in_total",
-            "counter",
-            "Bytes of record batches appended.",
-            count(&self.bytes_in),
-        );
-        line(
-            "rustka_bytes_out_total",
-            "counter",
-            "Bytes of record batches sent to consumers.",
-            count(&self.bytes_out),
-        );
-        line(
-            "rustka_batches_in_total",
-            "counter",
-            "Record batches appended.",
-            count(&self.batches_in),
-        );
-        line(
-            "rustka_client_metrics_pushes_total",
-            "counter",
-            "Pushes of metrics taken from clients.",
-            count(&self.telemetry_pushes),
-        );
-        line(
-            "rustka_client_metrics_bytes_total",
-            "counter",
-            "Bytes of metrics taken from clients, inflated.",
-            count(&self.telemetry_bytes),
-        );
-        line(
-            "rustka_chunks_evicted_total",
-            "counter",
-            "Chunks dropped at the memory limit.",
-            count(&memory.evicted),
-        );
-        line(
-            "rustka_compactions_total",
-            "counter",
-            "Rounds of compaction over one partition.",
-            count(&self.compactions),
-        );
-        line(
-            "rustka_compaction_bytes_read_total",
-            "counter",
-            "Bytes of record batches that compaction went over.",
-            count(&self.compaction_bytes_read),
-        );
-        line(
-            "rustka_compaction_bytes_kept_total",
-            "counter",
-            "Bytes of record batches that compaction left.",
-            count(&self.compaction_bytes_kept),
-        );
-        line(
-            "rustka_compaction_records_dropped_total",
-            "counter",
-            "Records that compaction dropped.",
-            count(&self.compaction_records_dropped),
-        );
-        line(
-            "rustka_slow_readers_closed_total",
-            "counter",
-            "Connections closed for keeping dropped records in memory at the memory limit.",
-            count(&self.slow_readers_closed),
-        );
-        line(
-            "rustka_memory_bytes",
-            "gauge",
-            "Bytes of frames and log chunks in use.",
-            memory.pool.bytes_in_use().to_string(),
-        );
-        line(
-            "rustka_memory_kept_bytes",
-            "gauge",
-            "Bytes of freed chunks kept for reuse.",
-            memory.pool.bytes_kept().to_string(),
-        );
-        text.push_str(
-            "# HELP rustka_requests_total Requests by API.\n# TYPE rustka_requests_total counter\n",
-        );
-        for (key, counter) in self.requests.iter().enumerate() {
-            let n = counter.load(Relaxed);
-            if n > 0 {
-                let name = i16::try_from(key)
-                    .ok()
-                    .and_then(ApiKey::find)
-                    .map_or("unknown", |api| api.name);
-                let _infallible = writeln!(text, "rustka_requests_total{{api=\"{name}\"}} {n}");
-            }
-        }
-        text
     }
 }
 
@@ -261,7 +132,7 @@ mod tests {
         for _ in 0..1000 {
             metrics.connection_closed(([127, 0, 0, 1], 1).into(), "nonsense", 5);
         }
-        assert_eq!(metrics.connections_refused(), 1000);
+        assert_eq!(metrics.connections_refused.load(Relaxed), 1000);
         assert_eq!(metrics.closed_lines.lines(), LOG_WINDOW_LINES);
     }
 }

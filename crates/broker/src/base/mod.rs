@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod producer_ids;
 pub mod random;
 pub mod rate;
+pub mod start;
 pub mod work;

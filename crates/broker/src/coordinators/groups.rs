@@ -12,11 +12,10 @@ mod tests;
 
 use crate::base::random;
 use crate::base::rate::LogLimit;
-use crate::broker::{Shared, State, reached};
-use crate::handlers::topics::create_topics::new_partition;
+use crate::node::topics::TopicRef;
+use crate::node::{Node, State, reached};
 use crate::storage::Partition;
-use crate::topics::TopicRef;
-pub use answer::{Answer, Waiting, respond, respond_all};
+pub use answer::{Answer, Waiting};
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::Command;
 use rustka_core::group::{Addresses, Options, partition_for};
@@ -34,6 +33,7 @@ const REFUSALS_QUIET_MS: i64 = 10_000;
 
 /// All groups of one broker.
 pub struct Groups {
+    node: Arc<Node>,
     options: Options,
     shards: OnceLock<Box<[Shard]>>,
     /// Who holds member ids that have not joined.
@@ -46,9 +46,11 @@ pub struct Groups {
 
 impl Groups {
     /// No groups yet.
-    pub fn new(config: &BrokerConfig) -> Groups {
+    pub fn new(node: Arc<Node>) -> Groups {
+        let options = options(&node.config.broker());
         Groups {
-            options: options(config),
+            node,
+            options,
             shards: OnceLock::new(),
             addresses: Arc::default(),
             armed_ms: AtomicI64::new(NEVER_MS),
@@ -58,34 +60,30 @@ impl Groups {
     }
 
     /// Hands a command to the group's shard.
-    pub fn call(shared: &Arc<Shared>, group: &str, command: Command) -> Answer {
-        let (shards, at) = Groups::of(shared, group);
-        shards[at].call(shared, at, command)
+    pub fn call(self: &Arc<Self>, group: &str, command: Command) -> Answer {
+        let (shards, at) = self.of(group);
+        shards[at].call(self, at, command)
     }
 
     /// A heartbeat copies nothing.
-    pub fn heartbeat(
-        shared: &Arc<Shared>,
-        group: &str,
-        member: (&str, Option<&str>, i32),
-    ) -> Answer {
-        let (shards, at) = Groups::of(shared, group);
-        shards[at].heartbeat(shared, at, group, member)
+    pub fn heartbeat(self: &Arc<Self>, group: &str, member: (&str, Option<&str>, i32)) -> Answer {
+        let (shards, at) = self.of(group);
+        shards[at].heartbeat(self, at, group, member)
     }
 
     /// Asks every shard there is, in their order.
-    pub fn call_all(shared: &Arc<Shared>, command: &Command) -> Vec<Answer> {
-        let shards = shared.groups.shards.get().into_iter().flatten();
+    pub fn call_all(self: &Arc<Self>, command: &Command) -> Vec<Answer> {
+        let shards = self.shards.get().into_iter().flatten();
         shards
             .enumerate()
-            .map(|(at, shard)| shard.call(shared, at, command.clone()))
+            .map(|(at, shard)| shard.call(self, at, command.clone()))
             .collect()
     }
 
     /// A topic is gone, and with it what groups have committed for it (E35). Not to be called with the catalog locked.
-    pub fn topic_deleted(shared: &Arc<Shared>, topic: &TopicRef) {
+    pub fn topic_deleted(self: &Arc<Self>, topic: &TopicRef) {
         if &*topic.name == CONSUMER_OFFSETS {
-            for shard in shared.groups.shards.get().into_iter().flatten() {
+            for shard in self.shards.get().into_iter().flatten() {
                 shard.detach();
             }
             return;
@@ -93,10 +91,7 @@ impl Groups {
         let topic_id = topic.id.0;
         let topic = topic.name.clone();
         // It is forgotten from here on; nobody waits for the records that say so.
-        drop(Groups::call_all(
-            shared,
-            &Command::TopicDeleted { topic, topic_id },
-        ));
+        drop(self.call_all(&Command::TopicDeleted { topic, topic_id }));
     }
 
     /// Number of groups, and of member ids given out whose owners have not joined.
@@ -112,18 +107,17 @@ impl Groups {
         self.addresses.ids()
     }
 
-    fn of<'a>(shared: &'a Arc<Shared>, group: &str) -> (&'a [Shard], usize) {
-        let groups = &shared.groups;
-        let shards = groups.shards.get_or_init(|| {
-            let count = offsets_topic(shared).partitions.len();
+    fn of(&self, group: &str) -> (&[Shard], usize) {
+        let shards = self.shards.get_or_init(|| {
+            let count = offsets_topic(&self.node).partitions.len();
             // Names spread unevenly: each shard may hold twice its part.
-            let groups_max = (groups.options.groups_max * 2).div_ceil(count.max(1));
+            let groups_max = (self.options.groups_max * 2).div_ceil(count.max(1));
             let options = Options {
                 groups_max,
-                ..groups.options.clone()
+                ..self.options.clone()
             };
             (0..count)
-                .map(|_| Shard::new(&options, &groups.addresses))
+                .map(|_| Shard::new(&options, &self.addresses))
                 .collect()
         });
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
@@ -158,15 +152,15 @@ impl Groups {
 }
 
 /// `__consumer_offsets`, created if need be.
-pub fn offsets_topic(shared: &Shared) -> TopicRef {
-    if let Some(topic) = shared.topics.by_name(CONSUMER_OFFSETS) {
+pub fn offsets_topic(node: &Node) -> TopicRef {
+    if let Some(topic) = node.topics.by_name(CONSUMER_OFFSETS) {
         return topic;
     }
-    let mut catalog = shared.topics.write();
+    let mut catalog = node.topics.write();
     if let Some(topic) = catalog.by_name(CONSUMER_OFFSETS) {
         return topic.clone();
     }
-    let config = shared.config.broker();
+    let config = node.config.broker();
     let partitions = u32::try_from(config.settings().offsets_partitions).unwrap_or(1);
     let segment_bytes = config.value("offsets.topic.segment.bytes");
     let pairs = [
@@ -175,13 +169,13 @@ pub fn offsets_topic(shared: &Shared) -> TopicRef {
         ("segment.bytes", segment_bytes),
     ];
     let overrides = Overrides::parse(Scope::Topic, pairs).unwrap_or_default();
-    let make = |seed: rustka_core::catalog::PartitionSeed<'_>| new_partition(shared, &seed);
+    let make = |seed: rustka_core::catalog::PartitionSeed<'_>| node.new_partition(&seed);
     let id = random::uuid();
     catalog.restore_topic(CONSUMER_OFFSETS, id, partitions, overrides, &config, make)
 }
 
-fn journal_partition(shared: &Shared, at: usize) -> Option<Arc<Partition>> {
-    offsets_topic(shared).partitions.get(at).cloned()
+fn journal_partition(node: &Node, at: usize) -> Option<Arc<Partition>> {
+    offsets_topic(node).partitions.get(at).cloned()
 }
 
 fn options(config: &BrokerConfig) -> Options {
@@ -211,17 +205,17 @@ fn options(config: &BrokerConfig) -> Options {
 }
 
 /// Calls every shard when something in it is due, until the broker stops; then refuses what still waits.
-pub async fn run(shared: Arc<Shared>) {
-    let groups = &shared.groups;
-    let mut state = shared.state.subscribe();
+pub async fn run(groups: Arc<Groups>) {
+    let node = &groups.node;
+    let mut state = node.state.subscribe();
     loop {
         // Until the scan is over every new deadline wakes this task again: none is lost.
         groups.armed_ms.store(NEVER_MS, SeqCst);
-        let now = shared.clock.now();
+        let now = node.clock.now();
         let mut next_ms = NEVER_MS;
         for shard in groups.shards.get().into_iter().flatten() {
             if shard.is_due(now) {
-                shard.expire(&shared, now);
+                shard.expire(&groups, now);
             }
             next_ms = next_ms.min(shard.deadline_ms());
         }
@@ -229,7 +223,7 @@ pub async fn run(shared: Arc<Shared>) {
         let due = async {
             match next_ms {
                 NEVER_MS => std::future::pending().await,
-                at_ms => shared.clock.sleep_until(at_ms).await,
+                at_ms => node.clock.sleep_until(at_ms).await,
             }
         };
         tokio::select! {

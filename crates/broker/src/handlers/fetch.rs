@@ -9,24 +9,13 @@ mod wait;
 
 use crate::api::authorize::Caller;
 use crate::api::request::{Outcome, Request, Respond};
-use crate::storage::Partition;
 use answer::answer;
 use plan::plan;
 use read::read;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::TopicKey;
 use rustka_wire::fetch_response::FetchResponse;
-use std::sync::Arc;
 use wait::wait;
-
-/// A session's partition as it was found last, good as long as the catalog does not change.
-#[derive(Default)]
-pub struct Handle {
-    catalog_version: u64,
-    found: Option<Result<Arc<Partition>, ErrorCode>>,
-    /// The topic's name, once it was found.
-    name: Option<Arc<str>>,
-}
 
 /// What a fetch wants apart from its partitions.
 struct Plan {
@@ -48,19 +37,19 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(planned) => planned,
         Err(outcome) => return outcome,
     };
-    let shared = request.shared;
-    let read = match read(shared, &plan, &mut context) {
+    let node = request.node;
+    let read = match read(node, &plan, &mut context) {
         Ok(read) => read,
         Err(code) => return failed(&plan.respond, code),
     };
-    if read.is_enough(&plan) || shared.clock.monotonic_ms() >= plan.deadline_ms {
-        return Outcome::Reply(answer(shared, &plan, context, read));
+    if read.is_enough(&plan) || node.clock.monotonic_ms() >= plan.deadline_ms {
+        return Outcome::Reply(answer(request.parts, &plan, context, read));
     }
     // At the cap a fetch is answered with what is there; others would have to be answered early instead.
-    let Some(place) = shared.parked.try_take(1 + read.asked) else {
-        return Outcome::Reply(answer(shared, &plan, context, read));
+    let Some(place) = request.parts.parked.try_take(1 + read.asked) else {
+        return Outcome::Reply(answer(request.parts, &plan, context, read));
     };
-    Outcome::Park(Box::pin(wait(shared.clone(), plan, context, place)))
+    Outcome::Park(Box::pin(wait(request.parts.clone(), plan, context, place)))
 }
 
 /// An answer that concerns the whole session.

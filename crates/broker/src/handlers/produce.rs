@@ -6,7 +6,7 @@ mod append;
 mod plan;
 
 use crate::api::request::{Frame, Outcome, Request, Respond};
-use crate::broker::Shared;
+use crate::node::Node;
 use crate::storage::buffer::BufMut;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
@@ -26,26 +26,26 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
     };
     let respond = request.respond();
     if plan.takes_long(&request) {
-        let shared = request.shared.clone();
+        let node = request.node.clone();
         let mut frame = match request.frame {
             Frame::Owned(buffer) => buffer,
             Frame::Borrowed(bytes) => {
-                let mut buffer = shared.pool.take(bytes.len());
+                let mut buffer = node.pool.take(bytes.len());
                 buffer.push(bytes);
                 buffer
             }
         };
         return Outcome::Park(Box::pin(async move {
-            let work = shared.work.clone();
-            let done = work.run(move || run(&shared, plan, Bytes::Owned(&mut frame), respond));
+            let work = node.work.clone();
+            let done = work.run(move || run(&node, plan, Bytes::Owned(&mut frame), respond));
             done.await.unwrap_or_else(|| {
                 Outcome::Close("validating a batch failed unexpectedly".to_owned())
             })
         }));
     }
     match &mut request.frame {
-        Frame::Borrowed(bytes) => run(request.shared, plan, Bytes::Borrowed(bytes), respond),
-        Frame::Owned(buffer) => run(request.shared, plan, Bytes::Owned(buffer), respond),
+        Frame::Borrowed(bytes) => run(request.node, plan, Bytes::Borrowed(bytes), respond),
+        Frame::Owned(buffer) => run(request.node, plan, Bytes::Owned(buffer), respond),
     }
 }
 
@@ -69,7 +69,7 @@ impl Bytes<'_> {
     }
 }
 
-fn run(shared: &Arc<Shared>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
+fn run(node: &Arc<Node>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
     let mut answers: Vec<Vec<PartitionAnswer>> = Vec::with_capacity(plan.topics.len());
     let mut kept = None;
     let mut pending = Vec::new();
@@ -92,7 +92,7 @@ fn run(shared: &Arc<Shared>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond)
             let result = match whole {
                 Some(code) => Err(Refusal::from(code).into()),
                 None => append_copied(
-                    shared,
+                    node,
                     &plan,
                     topic,
                     *index,
@@ -111,7 +111,7 @@ fn run(shared: &Arc<Shared>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond)
         let range = range.clone().unwrap_or_default();
         drop(buffer.split_to(range.start));
         let batch = buffer.split_to(range.len());
-        let result = append_kept(shared, &plan, topic, *index, batch, respond.version());
+        let result = append_kept(node, &plan, topic, *index, batch, respond.version());
         answers[t][p] = answer(*index, result, (t, p), &mut pending);
     }
     if plan.acks == 0 {
@@ -128,8 +128,8 @@ fn run(shared: &Arc<Shared>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond)
         };
     }
     if plan.acks == -1 && !pending.is_empty() {
-        let shared = shared.clone();
-        return Outcome::Later(Box::pin(commit(shared, plan, answers, pending, respond)));
+        let node = node.clone();
+        return Outcome::Later(Box::pin(commit(node, plan, answers, pending, respond)));
     }
-    Outcome::Reply(encode(shared, &plan, answers, respond))
+    Outcome::Reply(encode(node, &plan, answers, respond))
 }

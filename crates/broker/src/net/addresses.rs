@@ -3,7 +3,7 @@
 //!
 //! One listener is served so far, without encryption or authentication: the first one of `listeners` that can be.
 
-use crate::broker::StartError;
+use crate::base::start::StartError;
 use rustka_core::config::BrokerConfig;
 
 /// Kafka's port.

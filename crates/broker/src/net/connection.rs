@@ -5,19 +5,17 @@
 
 mod answers;
 mod frames;
-mod peer;
 
+use crate::api::parts::Parts;
 use crate::api::request::{Frame, Header, Outcome, Parked, Request};
 use crate::apis::{self, Dispatched};
 use crate::base::hooks::Event;
-use crate::broker::{Shared, State};
 use crate::net::out::Out;
 use crate::net::transport::Transport;
+use crate::node::{NOTHING, Peer, State};
 use answers::Behind;
 pub use answers::IN_FLIGHT_WRITES_MAX;
 use frames::Partial;
-use peer::NOTHING;
-pub use peer::{Overdue, Peer};
 use rustka_core::sync::lock;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,7 +28,7 @@ use std::task::{Context, Poll, ready};
 /// The future that serves one connection until either side closes it.
 pub struct Connection<T> {
     transport: T,
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
     peer: Arc<Peer>,
     partial: Partial,
     /// Pipelined bytes behind a request that waits.
@@ -53,7 +51,7 @@ pub struct Connection<T> {
 
 impl<T: Transport> Connection<T> {
     /// Serves `transport` on behalf of `peer`.
-    pub fn new(transport: T, shared: Arc<Shared>, peer: Arc<Peer>) -> Self {
+    pub fn new(transport: T, parts: Arc<Parts>, peer: Arc<Peer>) -> Self {
         let partial = Partial::Prefix {
             bytes: [0; 4],
             count: 0,
@@ -61,7 +59,7 @@ impl<T: Transport> Connection<T> {
         let (stash, out) = (Vec::new(), Out::default());
         Connection {
             transport,
-            shared,
+            parts,
             peer,
             partial,
             stash,
@@ -80,22 +78,24 @@ impl<T: Transport> Connection<T> {
     /// Closes the connection for a mistake of ours.
     fn fail(&mut self, reason: &str) {
         self.close(reason);
-        self.shared.hooks.saw(|| Event::Failed(reason));
+        self.parts.node.hooks.saw(|| Event::Failed(reason));
     }
 
     fn close(&mut self, reason: &str) {
         self.closing = true;
-        let now_ms = self.shared.clock.monotonic_ms();
-        self.shared
+        let now_ms = self.parts.node.clock.monotonic_ms();
+        self.parts
+            .node
             .metrics
             .connection_closed(self.peer.address, reason, now_ms);
-        self.shared
+        self.parts
+            .node
             .hooks
             .saw(|| Event::Refused(self.peer.address, reason));
     }
 
     fn mute(&mut self, mute_ms: u32) {
-        let clock = self.shared.clock.clone();
+        let clock = self.parts.node.clock.clone();
         let until_ms = clock.monotonic_ms().saturating_add(i64::from(mute_ms));
         self.muted = Some(Box::pin(async move { clock.sleep_until(until_ms).await }));
     }
@@ -111,7 +111,8 @@ impl<T: Transport> Connection<T> {
                 }
             };
             apis::dispatch(Request {
-                shared: &self.shared,
+                node: &self.parts.node,
+                parts: &self.parts,
                 peer: &self.peer,
                 header,
                 frame,
@@ -217,14 +218,14 @@ impl<T: Transport> Connection<T> {
         if received == 0 {
             self.frame_since_ms = NOTHING;
         } else if self.frame_since_ms == NOTHING {
-            self.frame_since_ms = self.shared.clock.monotonic_ms();
+            self.frame_since_ms = self.parts.node.clock.monotonic_ms();
         }
         peer.received_bytes.store(received, Relaxed);
         peer.receiving_since_ms.store(self.frame_since_ms, Relaxed);
         let waits = self.parked.is_some() || !self.later.is_empty() || self.muted.is_some();
         peer.parked.store(waits && !unsent, Relaxed);
         if unsent {
-            let now_ms = self.shared.clock.monotonic_ms();
+            let now_ms = self.parts.node.clock.monotonic_ms();
             if self.out.take_moved() {
                 peer.active_ms.store(now_ms, Relaxed);
             }
@@ -235,8 +236,11 @@ impl<T: Transport> Connection<T> {
         }
         let waiting = self.parked.is_some() || !self.later.is_empty();
         let busy = unsent || received > 0 || waiting;
-        if peer.busy.swap(busy, Relaxed) && !busy && *self.shared.state.borrow() != State::Serving {
-            self.shared.quiet.notify_one();
+        if peer.busy.swap(busy, Relaxed)
+            && !busy
+            && *self.parts.node.state.borrow() != State::Serving
+        {
+            self.parts.node.quiet.notify_one();
         }
     }
 

@@ -1,10 +1,12 @@
 //! Sockets that accept.
 
+use crate::api::parts::Parts;
 use crate::base::fault::Point;
 use crate::base::hooks::Event;
-use crate::broker::{Shared, StartError, State, reached};
-use crate::net::connection::{Connection, Peer};
+use crate::base::start::StartError;
+use crate::net::connection::Connection;
 use crate::net::transport::Transport;
+use crate::node::{Node, Peer, State, reached};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -124,12 +126,12 @@ fn cannot_bind_http(port: u16, error: &io::Error) -> StartError {
 }
 
 /// Accepts until the broker stops.
-pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut state = shared.state.subscribe();
+pub async fn accept(listener: TcpListener, parts: Arc<Parts>) {
+    let mut state = parts.node.state.subscribe();
     let mut gate = Gate::new();
     loop {
         tokio::select! {
-            () = gate.next(&listener, &shared) => {}
+            () = gate.next(&listener, &parts) => {}
             () = reached(&mut state, |state| state >= State::Stopping) => return,
         }
     }
@@ -153,39 +155,40 @@ impl Gate {
         }
     }
 
-    async fn next(&mut self, listener: &TcpListener, shared: &Arc<Shared>) {
-        room(shared).await;
-        self.pace(shared).await;
+    async fn next(&mut self, listener: &TcpListener, parts: &Arc<Parts>) {
+        let node = &parts.node;
+        room(node).await;
+        self.pace(node).await;
         match listener.accept().await {
-            Ok((stream, address)) => connected(stream, address, shared),
+            Ok((stream, address)) => connected(stream, address, parts),
             Err(error) if is_out_of_descriptors(&error) && self.spare.is_some() => {
-                self.turn_away(listener, shared).await;
+                self.turn_away(listener, node).await;
             }
             Err(error) => {
                 tracing::debug!(target: "rustka::listener", "cannot accept a connection: {error}");
-                let now_ms = shared.clock.monotonic_ms();
-                shared.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
+                let now_ms = node.clock.monotonic_ms();
+                node.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
                 self.spare = self.spare.take().or_else(spare);
             }
         }
     }
 
     /// Kafka counts connections per second and lets the next one wait.
-    async fn pace(&mut self, shared: &Shared) {
-        let rate = shared.config.settings().connection_creation_rate_max;
-        let now_ms = shared.clock.monotonic_ms();
+    async fn pace(&mut self, node: &Node) {
+        let rate = node.config.settings().connection_creation_rate_max;
+        let now_ms = node.clock.monotonic_ms();
         if now_ms / 1_000 != self.second {
             (self.second, self.accepted) = (now_ms / 1_000, 0);
         }
         if self.accepted >= rate {
-            shared.clock.sleep_until((self.second + 1) * 1_000).await;
+            node.clock.sleep_until((self.second + 1) * 1_000).await;
             (self.second, self.accepted) = (self.second + 1, 0);
         }
         self.accepted = self.accepted.saturating_add(1);
     }
 
     /// Accepts one connection with the spare descriptor, only to close it.
-    async fn turn_away(&mut self, listener: &TcpListener, shared: &Shared) {
+    async fn turn_away(&mut self, listener: &TcpListener, node: &Node) {
         self.spare = None;
         let waiting = tokio::select! {
             biased;
@@ -194,9 +197,9 @@ impl Gate {
         };
         if let Some((stream, address)) = waiting {
             drop(stream);
-            let now_ms = shared.clock.monotonic_ms();
+            let now_ms = node.clock.monotonic_ms();
             let reason = "no file descriptor is left; raise the limit on open files";
-            shared.metrics.connection_closed(address, reason, now_ms);
+            node.metrics.connection_closed(address, reason, now_ms);
         }
         self.spare = spare();
     }
@@ -213,24 +216,24 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// Waits until there are fewer connections than `max.connections`; the kernel keeps the next ones meanwhile, as in Kafka.
-async fn room(shared: &Shared) {
+async fn room(node: &Node) {
     loop {
-        let left = shared.peers.left.notified();
+        let left = node.peers.left.notified();
         let mut left = std::pin::pin!(left);
         left.as_mut().enable();
-        let max = shared.config.settings().connections_max;
-        if usize::try_from(max).is_ok_and(|max| shared.peers.count() < max) {
+        let max = node.config.settings().connections_max;
+        if usize::try_from(max).is_ok_and(|max| node.peers.count() < max) {
             return;
         }
-        let look_again_ms = shared.clock.monotonic_ms() + CAP_LOOK_MS;
+        let look_again_ms = node.clock.monotonic_ms() + CAP_LOOK_MS;
         tokio::select! {
             () = left => {}
-            () = shared.clock.sleep_until(look_again_ms) => {}
+            () = node.clock.sleep_until(look_again_ms) => {}
         }
     }
 }
 
-fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+fn connected(stream: TcpStream, address: SocketAddr, parts: &Arc<Parts>) {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL)
@@ -242,22 +245,23 @@ fn connected(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
         tracing::debug!(target: "rustka::listener", "connection from {address} is gone already: {error}");
         return;
     }
-    serve(stream, address, shared);
+    serve(stream, address, parts);
 }
 
 /// Serves a connection in a task of its own, unless there are too many.
-pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>) {
-    if shared.faults.strikes(Point::Accept) {
+pub fn serve<T: Transport>(stream: T, address: SocketAddr, parts: &Arc<Parts>) {
+    let node = &parts.node;
+    if node.faults.strikes(Point::Accept) {
         return;
     }
-    let now_ms = shared.clock.monotonic_ms();
-    let peer = Peer::new(shared.next_peer.fetch_add(1, Relaxed), address, now_ms);
-    if let Err(refused) = shared.peers.enter(&peer, &shared.config.settings()) {
+    let now_ms = node.clock.monotonic_ms();
+    let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, now_ms);
+    if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         let reason = refused.to_string();
-        return shared.metrics.connection_closed(address, &reason, now_ms);
+        return node.metrics.connection_closed(address, &reason, now_ms);
     }
-    let guard = Registered::new(shared.clone(), peer.clone());
-    let connection = Connection::new(stream, shared.clone(), peer);
+    let guard = Registered::new(node.clone(), peer.clone());
+    let connection = Connection::new(stream, parts.clone(), peer);
     tokio::spawn(async move {
         let _guard = guard;
         connection.await;
@@ -266,26 +270,26 @@ pub fn serve<T: Transport>(stream: T, address: SocketAddr, shared: &Arc<Shared>)
 
 /// A connection's place among the broker's peers, given up when the connection ends.
 struct Registered {
-    shared: Arc<Shared>,
+    node: Arc<Node>,
     peer: Arc<Peer>,
 }
 
 impl Registered {
-    fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Registered {
-        shared.metrics.connections_accepted.fetch_add(1, Relaxed);
-        shared.metrics.connections_open.fetch_add(1, Relaxed);
-        shared.hooks.saw(|| Event::Connected(peer.address));
-        Registered { shared, peer }
+    fn new(node: Arc<Node>, peer: Arc<Peer>) -> Registered {
+        node.metrics.connections_accepted.fetch_add(1, Relaxed);
+        node.metrics.connections_open.fetch_add(1, Relaxed);
+        node.hooks.saw(|| Event::Connected(peer.address));
+        Registered { node, peer }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.shared.metrics.connections_open.fetch_sub(1, Relaxed);
-        self.shared
+        self.node.metrics.connections_open.fetch_sub(1, Relaxed);
+        self.node
             .hooks
             .saw(|| Event::Disconnected(self.peer.address));
-        self.shared.peers.leave(&self.peer);
-        self.shared.quiet.notify_one();
+        self.node.peers.leave(&self.peer);
+        self.node.quiet.notify_one();
     }
 }

@@ -4,5 +4,4 @@ pub mod addresses;
 pub mod connection;
 pub mod listener;
 pub mod out;
-pub mod peers;
 pub mod transport;

@@ -2,8 +2,8 @@
 
 use crate::base::heap::{self, Crowd};
 use crate::base::hooks::Event;
-use crate::broker::{Shared, State, reached};
-use crate::net::connection::Overdue;
+use crate::coordinators::groups::Groups;
+use crate::node::{Node, Overdue, State, reached};
 use crate::storage::Rules;
 use rustka_core::time::Now;
 use std::sync::Arc;
@@ -20,40 +20,35 @@ const WALL_JUMP_MS: i64 = 3_600_000;
 const WALL_DISTRUST_MS: i64 = 600_000;
 
 /// Works until the broker stops.
-pub async fn run(shared: Arc<Shared>) {
-    let mut state = shared.state.subscribe();
-    let idle_max_ms = shared.config.fixed().connections_idle_ms_max;
-    let retention_ms = shared.config.fixed().log_retention_check_interval_ms;
+pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
+    let mut state = node.state.subscribe();
+    let idle_max_ms = node.config.fixed().connections_idle_ms_max;
+    let retention_ms = node.config.fixed().log_retention_check_interval_ms;
     // More often than Kafka does by default: chunks are small, and memory is dear.
     let retention_ms = retention_ms.clamp(1, RETENTION_MS_MAX);
     let mut next_retention_ms = 0;
-    let expiry_ms = i64::from(
-        shared
-            .config
-            .fixed()
-            .producer_id_expiration_check_interval_ms,
-    );
-    let mut next_expiry_ms = shared.clock.monotonic_ms().saturating_add(expiry_ms);
-    let mut wall = WallClock::new(shared.clock.now());
+    let expiry_ms = i64::from(node.config.fixed().producer_id_expiration_check_interval_ms);
+    let mut next_expiry_ms = node.clock.monotonic_ms().saturating_add(expiry_ms);
+    let mut wall = WallClock::new(node.clock.now());
     let mut crowd = Crowd::default();
     loop {
-        let now = shared.clock.now();
+        let now = node.clock.now();
         wall.look(now);
         if now.monotonic_ms >= next_retention_ms {
             if wall.is_trusted(now) {
-                retain(&shared);
+                retain(&node);
             }
-            rebuild(&shared).await;
+            rebuild(&node).await;
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
         if now.monotonic_ms >= next_expiry_ms {
-            expire_producers(&shared);
+            expire_producers(&node);
             next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
         }
-        close_overdue(&shared, now.monotonic_ms, idle_max_ms);
-        let connections = shared.metrics.connections_open.load(Relaxed);
+        close_overdue(&node, now.monotonic_ms, idle_max_ms);
+        let connections = node.metrics.connections_open.load(Relaxed);
         let connections = usize::try_from(connections).unwrap_or(0);
-        if crowd.has_gone(connections + shared.groups.pending_ids()) {
+        if crowd.has_gone(connections + groups.pending_ids()) {
             heap::give_back();
         }
         let next_round_ms = now
@@ -61,7 +56,7 @@ pub async fn run(shared: Arc<Shared>) {
             .saturating_add(ROUND_MS)
             .min(next_retention_ms);
         tokio::select! {
-            () = shared.clock.sleep_until(next_round_ms) => {}
+            () = node.clock.sleep_until(next_round_ms) => {}
             () = reached(&mut state, |state| state == State::Stopped) => return,
         }
     }
@@ -107,9 +102,9 @@ impl WallClock {
 }
 
 /// Applies every topic's retention once.
-pub fn retain(shared: &Shared) {
-    let now = shared.clock.now();
-    for topic in shared.topics.all() {
+pub fn retain(node: &Node) {
+    let now = node.clock.now();
+    for topic in node.topics.all() {
         let rules = Rules::of(&topic.config);
         for partition in &topic.partitions {
             partition.retain(&rules, now);
@@ -118,23 +113,23 @@ pub fn retain(shared: &Shared) {
 }
 
 /// Brings partitions back that a panic took offline.
-async fn rebuild(shared: &Arc<Shared>) {
-    for topic in shared.topics.all() {
+async fn rebuild(node: &Arc<Node>) {
+    for topic in node.topics.all() {
         for partition in topic.partitions.iter().filter(|one| one.wants_rebuild()) {
             let what = "a partition went offline by a mistake of ours";
-            shared.hooks.saw(|| Event::Failed(what));
-            let (partition, now) = (partition.clone(), shared.clock.now());
+            node.hooks.saw(|| Event::Failed(what));
+            let (partition, now) = (partition.clone(), node.clock.now());
             // It says in the log how it went.
-            let _back = shared.work.run(move || partition.rebuild(now)).await;
+            let _back = node.work.run(move || partition.rebuild(now)).await;
         }
     }
 }
 
 /// Forgets producers that have been silent for too long, so that their state does not pile up.
-pub fn expire_producers(shared: &Shared) {
-    let now = shared.clock.now();
-    let silent_ms = i64::from(shared.config.settings().producer_id_expiration_ms);
-    for topic in shared.topics.all() {
+pub fn expire_producers(node: &Node) {
+    let now = node.clock.now();
+    let silent_ms = i64::from(node.config.settings().producer_id_expiration_ms);
+    for topic in node.topics.all() {
         for partition in &topic.partitions {
             // A partition that is offline has no producers to forget.
             let _expired = partition.with_state(|state| state.expire_producers(now, silent_ms));
@@ -142,8 +137,8 @@ pub fn expire_producers(shared: &Shared) {
     }
 }
 
-fn close_overdue(shared: &Shared, now_ms: i64, idle_max_ms: i64) {
-    for peer in shared.peers.all() {
+fn close_overdue(node: &Node, now_ms: i64, idle_max_ms: i64) {
+    for peer in node.peers.all() {
         match peer.overdue(now_ms, idle_max_ms) {
             None => continue,
             Some(Overdue::Idle) => {
@@ -151,9 +146,7 @@ fn close_overdue(shared: &Shared, now_ms: i64, idle_max_ms: i64) {
             }
             Some(Overdue::SlowFrame) => {
                 let reason = "a request came in too slowly";
-                shared
-                    .metrics
-                    .connection_closed(peer.address, reason, now_ms);
+                node.metrics.connection_closed(peer.address, reason, now_ms);
             }
         }
         peer.close();

@@ -81,7 +81,7 @@ impl World {
 
     /// Lets compaction do all that is due now.
     pub async fn compacted(&self) {
-        let compactor = &self.broker.shared().compactor;
+        let compactor = &self.broker.node().compactor;
         let waiting = async {
             while !compactor.is_settled(self.clock.now().monotonic_ms) {
                 tokio::task::yield_now().await;
@@ -93,7 +93,7 @@ impl World {
 
     /// Connections open now.
     pub fn connections(&self) -> usize {
-        self.broker.shared().peers.count()
+        self.broker.node().peers.count()
     }
 }
 

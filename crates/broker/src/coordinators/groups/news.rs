@@ -1,21 +1,21 @@
 //! What happens in groups, told to the observer and to the log.
 
+use super::Groups;
 use crate::base::hooks;
 use crate::base::metrics::printable;
-use crate::broker::Shared;
 use rustka_core::group::effects::Event;
 use rustka_core::time::Now;
 use tracing::Level;
 
 /// Whether anybody wants to hear all of it.
-pub fn is_wanted(shared: &Shared) -> bool {
-    shared.hooks.observer.is_some() || tracing::enabled!(Level::DEBUG)
+pub fn is_wanted(groups: &Groups) -> bool {
+    groups.node.hooks.observer.is_some() || tracing::enabled!(Level::DEBUG)
 }
 
 /// Tells it.
-pub fn tell(shared: &Shared, event: &Event, now: Now) {
-    log(shared, event, now);
-    shared.hooks.saw(|| match event {
+pub fn tell(groups: &Groups, event: &Event, now: Now) {
+    log(groups, event, now);
+    groups.node.hooks.saw(|| match event {
         Event::Rebalance { group, cause } => hooks::Event::GroupRebalances {
             group,
             cause: *cause,
@@ -55,14 +55,14 @@ pub fn tell(shared: &Shared, event: &Event, now: Now) {
 
 const ROLLED_BACK: &str = "a record of a group could not be written";
 
-fn log(shared: &Shared, event: &Event, now: Now) {
+fn log(groups: &Groups, event: &Event, now: Now) {
     match event {
         Event::Refused {
             group,
             client_host,
             code,
             limit,
-        } => shared.groups.refused(now, || {
+        } => groups.refused(now, || {
             let (group, code) = (printable(group), code.name());
             format!("group {group}: {code} for {client_host}, see {limit}")
         }),

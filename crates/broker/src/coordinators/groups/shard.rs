@@ -2,8 +2,7 @@
 
 use super::answer::{Answer, Waiting};
 use super::journal::{PartitionJournal, Writes};
-use super::{NEVER_MS, journal_partition, news};
-use crate::broker::Shared;
+use super::{Groups, NEVER_MS, journal_partition, news};
 use crate::storage::Durability;
 use crate::storage::partition::{Fate, Observer};
 use rustka_core::error::ErrorCode;
@@ -92,18 +91,18 @@ impl Shard {
     }
 
     /// Gives the shard its journal. May lock the catalog, so not while the caller does.
-    pub fn attach(&self, shared: &Arc<Shared>, at: usize) {
+    pub fn attach(&self, groups: &Arc<Groups>, at: usize) {
         if self.attached.load(SeqCst) {
             return;
         }
-        let Some(partition) = journal_partition(shared, at) else {
+        let Some(partition) = journal_partition(&groups.node, at) else {
             return;
         };
         partition.observe(Arc::new(Teller {
-            shared: Arc::downgrade(shared),
+            groups: Arc::downgrade(groups),
             at,
         }));
-        let journal = PartitionJournal::new(&shared.memory, &shared.faults, partition);
+        let journal = PartitionJournal::new(&groups.node.memory, &groups.node.faults, partition);
         self.write_to(Box::new(journal));
     }
 
@@ -154,25 +153,25 @@ impl Shard {
     }
 
     /// One command.
-    pub fn call(&self, shared: &Arc<Shared>, at: usize, command: Command) -> Answer {
-        self.attach(shared, at);
-        let now = shared.clock.now();
+    pub fn call(&self, groups: &Arc<Groups>, at: usize, command: Command) -> Answer {
+        self.attach(groups, at);
+        let now = groups.node.clock.now();
         let mut inner = self.lock();
         let ticket = inner.next_ticket();
-        let (machine, out) = inner.machine(shared);
+        let (machine, out) = inner.machine(groups);
         machine.handle(now, ticket, command, out);
-        self.answer(shared, at, inner, now, ticket)
+        self.answer(groups, at, inner, now, ticket)
     }
 
     fn answer(
         &self,
-        shared: &Arc<Shared>,
+        groups: &Arc<Groups>,
         at: usize,
         mut inner: MutexGuard<'_, Inner>,
         now: Now,
         ticket: Ticket,
     ) -> Answer {
-        let (own, ready) = inner.settle(shared, now, Some(ticket));
+        let (own, ready) = inner.settle(groups, now, Some(ticket));
         let answer = match own {
             Some(reply) => Answer::Now(reply),
             None if inner.closed || inner.journal.is_none() => Answer::Never,
@@ -181,60 +180,60 @@ impl Shard {
                 inner.waiting.insert(ticket, sender);
                 Answer::Later(Waiting {
                     reply,
-                    shared: shared.clone(),
+                    groups: groups.clone(),
                     at,
                     ticket: Some(ticket),
                 })
             }
         };
-        self.unlock(shared, inner, ready);
+        self.unlock(groups, inner, ready);
         answer
     }
 
     /// A heartbeat.
     pub fn heartbeat(
         &self,
-        shared: &Arc<Shared>,
+        groups: &Arc<Groups>,
         at: usize,
         group: &str,
         member: (&str, Option<&str>, i32),
     ) -> Answer {
-        self.attach(shared, at);
-        let now = shared.clock.now();
+        self.attach(groups, at);
+        let now = groups.node.clock.now();
         let mut inner = self.lock();
         if let Some(code) = inner.machine.beat(now, group, member) {
             return Answer::Now(Reply::Heartbeat(code));
         }
         let ticket = inner.next_ticket();
-        let (machine, out) = inner.machine(shared);
+        let (machine, out) = inner.machine(groups);
         machine.heartbeat(now, ticket, group, member, out);
-        self.answer(shared, at, inner, now, ticket)
+        self.answer(groups, at, inner, now, ticket)
     }
 
     /// Does what is due.
-    pub fn expire(&self, shared: &Shared, now: Now) {
+    pub fn expire(&self, groups: &Groups, now: Now) {
         let mut inner = self.lock();
-        let (machine, out) = inner.machine(shared);
+        let (machine, out) = inner.machine(groups);
         machine.expire(now, out);
-        let (_, ready) = inner.settle(shared, now, None);
-        self.unlock(shared, inner, ready);
+        let (_, ready) = inner.settle(groups, now, None);
+        self.unlock(groups, inner, ready);
     }
 
-    pub(super) fn disconnect(&self, shared: &Shared, ticket: Ticket) {
-        let now = shared.clock.now();
+    pub(super) fn disconnect(&self, groups: &Groups, ticket: Ticket) {
+        let now = groups.node.clock.now();
         let mut inner = self.lock();
         // Nobody waits any more if the shard was closed or lost its journal.
         if inner.waiting.remove(&ticket).is_none() {
             return;
         }
         inner.release.forget(ticket);
-        let (machine, out) = inner.machine(shared);
+        let (machine, out) = inner.machine(groups);
         machine.handle(now, ticket, Command::Disconnect, out);
-        let (_, ready) = inner.settle(shared, now, None);
-        self.unlock(shared, inner, ready);
+        let (_, ready) = inner.settle(groups, now, None);
+        self.unlock(groups, inner, ready);
     }
 
-    fn unlock(&self, shared: &Shared, inner: MutexGuard<'_, Inner>, ready: Ready) {
+    fn unlock(&self, groups: &Groups, inner: MutexGuard<'_, Inner>, ready: Ready) {
         let deadline_ms = inner.machine.next_deadline();
         self.deadline_ms
             .store(deadline_ms.unwrap_or(NEVER_MS), SeqCst);
@@ -243,7 +242,7 @@ impl Shard {
             // Whoever waited may have hung up in this moment.
             let _gone = sender.send(reply);
         }
-        shared.groups.arm(deadline_ms);
+        groups.arm(deadline_ms);
     }
 }
 
@@ -254,13 +253,13 @@ impl Inner {
     }
 
     /// Writes what the machine wants written and sorts out who may be answered.
-    fn settle(&mut self, shared: &Shared, now: Now, own: Option<Ticket>) -> (Option<Reply>, Ready) {
+    fn settle(&mut self, groups: &Groups, now: Now, own: Option<Ticket>) -> (Option<Reply>, Ready) {
         self.write(now);
         // A failed write can take others with it, and what follows from their fate has to be written in turn.
         while self.learn(now) {
             self.write(now);
         }
-        self.tell(shared, now);
+        self.tell(groups, now);
         self.compact(now);
         let (mut answer, mut ready) = (None, Vec::new());
         while let Some((ticket, reply)) = self.release.pop() {
@@ -350,14 +349,14 @@ impl Inner {
     }
 
     /// The machine and where it writes, with as much news as somebody wants to hear.
-    fn machine(&mut self, shared: &Shared) -> (&mut Machine, &mut Effects) {
-        self.out.observed = news::is_wanted(shared);
+    fn machine(&mut self, groups: &Groups) -> (&mut Machine, &mut Effects) {
+        self.out.observed = news::is_wanted(groups);
         (&mut self.machine, &mut self.out)
     }
 
-    fn tell(&mut self, shared: &Shared, now: Now) {
+    fn tell(&mut self, groups: &Groups, now: Now) {
         for event in self.out.events.drain(..) {
-            news::tell(shared, &event, now);
+            news::tell(groups, &event, now);
         }
     }
 }
@@ -365,14 +364,14 @@ impl Inner {
 /// Wakes the task of the groups when a journal has news. It may be called by a write that a shard is in the middle of,
 /// so it takes no lock.
 struct Teller {
-    shared: Weak<Shared>,
+    groups: Weak<Groups>,
     at: usize,
 }
 
 impl Teller {
     fn tell(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.groups.journal_told(self.at);
+        if let Some(groups) = self.groups.upgrade() {
+            groups.journal_told(self.at);
         }
     }
 }

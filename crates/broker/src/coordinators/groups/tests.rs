@@ -65,8 +65,7 @@ impl World {
     fn start(script: Script) -> World {
         let world = World::with_partition();
         let script = Arc::new(Mutex::new(script));
-        let shared = world.broker.shared();
-        let (shards, at) = Groups::of(shared, "g");
+        let (shards, at) = world.broker.parts().groups.of("g");
         shards[at].write_to(Box::new(Scripted(script.clone())));
         World { script, ..world }
     }
@@ -92,8 +91,7 @@ impl World {
     }
 
     fn call(&self, command: Command) -> Pending {
-        let shared = self.broker.shared();
-        match Groups::call(shared, "g", command) {
+        match self.broker.parts().groups.call("g", command) {
             Answer::Now(reply) => Pending(None, Some(reply)),
             Answer::Later(waiting) => Pending(Some(waiting), None),
             Answer::Never => panic!("the shard has a journal"),
@@ -103,7 +101,7 @@ impl World {
     /// A fate is known; the task of the groups takes note of it.
     async fn tell(&self, at: i64, fate: Fate) {
         self.script.lock().unwrap().fates.insert(at, fate);
-        self.broker.shared().groups.journal_told(0);
+        self.broker.parts().groups.journal_told(0);
         for _ in 0..16 {
             tokio::task::yield_now().await;
         }
@@ -111,9 +109,9 @@ impl World {
 
     /// Does what is due.
     fn expire(&self) {
-        let shared = self.broker.shared();
-        let shards = shared.groups.shards.get().expect("shards");
-        shards[0].expire(shared, self.clock.now());
+        let groups = &self.broker.parts().groups;
+        let shards = groups.shards.get().expect("shards");
+        shards[0].expire(groups, self.clock.now());
     }
 
     fn appended(&self) -> i64 {
@@ -386,7 +384,7 @@ async fn who_hangs_up_is_forgotten() {
 /// Everything in the journal's partition, as a machine that starts anew would read it.
 fn replay(w: &World) -> Machine {
     let mut machine = Machine::new(Options::default());
-    let partition = journal_partition(w.broker.shared(), 0).expect("a journal");
+    let partition = journal_partition(w.broker.node(), 0).expect("a journal");
     let start = partition.offsets().log_start;
     let read = partition.each_batch(start, |batch| {
         let header = BatchHeader::parse(batch).expect("a batch");
@@ -440,7 +438,7 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
     let w = World::with_partition();
     story(&w, "g");
     let offsets = || {
-        journal_partition(w.broker.shared(), 0)
+        journal_partition(w.broker.node(), 0)
             .expect("a journal")
             .offsets()
     };
@@ -449,7 +447,7 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
         assert_eq!(w.commit(group, offset).commit_code(), ErrorCode::None);
     }
     assert!(offsets().log_start > 0, "compacted");
-    let partition = journal_partition(w.broker.shared(), 0).expect("a journal");
+    let partition = journal_partition(w.broker.node(), 0).expect("a journal");
     assert!(partition.bytes() < 3 << 20, "{}", partition.bytes());
     let machine = replay(&w);
     assert_eq!(
@@ -457,7 +455,7 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
         4,
         "a group with members, three offsets"
     );
-    let shards = w.broker.shared().groups.shards.get().expect("shards");
+    let shards = w.broker.parts().groups.shards.get().expect("shards");
     assert_eq!(live(&machine), shards[0].live_records());
 }
 
@@ -474,8 +472,8 @@ async fn a_shard_that_lost_its_journal_keeps_its_limits() {
     };
     // Every call goes to the shard of "g": twice its even share of the four.
     assert_eq!(accepted(), 2);
-    let shared = world.broker.shared();
-    Groups::topic_deleted(shared, &offsets_topic(shared));
+    let groups = &world.broker.parts().groups;
+    groups.topic_deleted(&offsets_topic(&groups.node));
     assert_eq!(world.fetch("group-0").offset(), None, "all groups are gone");
     assert_eq!(accepted(), 2);
 }

@@ -37,7 +37,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             }
         }
     }
-    let exists = |topic: &str, partition| request.shared.partition(topic, partition).is_some();
+    let exists = |topic: &str, partition| request.node.partition(topic, partition).is_some();
     let results = results.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, error)| {
             let error = match error {

@@ -2,7 +2,7 @@
 //! v3 flexible, client software name and version (KIP-511) · v5 cluster id and node id (KIP-1242)
 
 use crate::api::request::{Outcome, Request};
-use crate::apis::{APIS, is_offered};
+use crate::api::served::is_offered;
 use crate::base::features::{self, FEATURES};
 use crate::base::hooks::Software;
 use rustka_core::error::ErrorCode;
@@ -28,9 +28,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         });
     }
     let api_keys = match error {
-        ErrorCode::None => APIS
+        ErrorCode::None => request
+            .parts
+            .apis
             .iter()
-            .filter(|api| is_offered(request.shared, api.key))
+            .filter(|api| is_offered(request.node, api.key))
             .map(|api| row(api.key, api.min, api.max))
             .collect(),
         _ => Vec::new(),
@@ -91,7 +93,7 @@ fn check(request: &Request<'_>, asked: &ApiVersionsRequest<'_>) -> ErrorCode {
         match (&asked.cluster_id, asked.node_id) {
             (None, -1) => {}
             (Some(cluster), node) if node != -1 => {
-                if **cluster != *request.shared.cluster_id || node != request.shared.node_id {
+                if **cluster != *request.node.cluster_id || node != request.node.id {
                     return ErrorCode::RebootstrapRequired;
                 }
             }
@@ -115,7 +117,11 @@ fn is_software(text: &str) -> bool {
 
 /// The answer to a version we do not know, in version 0 and without reading the body: only this API's own range (E2).
 pub fn unsupported(request: &Request<'_>) -> Outcome {
-    let own = APIS.iter().find(|api| api.key == ApiVersionsRequest::KEY);
+    let own = request
+        .parts
+        .apis
+        .iter()
+        .find(|api| api.key == ApiVersionsRequest::KEY);
     let api_keys = own
         .map(|api| row(api.key, api.min, api.max))
         .into_iter()

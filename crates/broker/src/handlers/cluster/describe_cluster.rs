@@ -21,8 +21,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
-    let endpoint = request.endpoint(shared.node_id);
+    let node = request.node;
+    let endpoint = request.endpoint(node.id);
     let (host, port) = endpoint.unwrap_or_default();
     let refused = match asked.endpoint_type {
         BROKERS => None,
@@ -45,13 +45,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
         },
         None => DescribeClusterResponse {
             endpoint_type: BROKERS,
-            cluster_id: Cow::Borrowed(&shared.cluster_id),
-            controller_id: shared.node_id,
+            cluster_id: Cow::Borrowed(&node.cluster_id),
+            controller_id: node.id,
             brokers: vec![DescribeClusterBroker {
-                broker_id: shared.node_id,
+                broker_id: node.id,
                 host,
                 port,
-                rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
+                rack: node.config.fixed().rack.as_deref().map(Cow::Borrowed),
                 is_fenced: false,
             }],
             cluster_authorized_operations: match asked.include_cluster_authorized_operations {

@@ -29,7 +29,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         };
         return request.reply(|w| response.encode(w, version));
     }
-    let shared = request.shared;
+    let node = request.node;
     let mut wanted: Option<BTreeMap<&str, BTreeSet<i32>>> = None;
     if let Some(topics) = &asked.topics {
         let wanted = wanted.insert(BTreeMap::new());
@@ -39,9 +39,9 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
     }
     let topics = match &wanted {
-        None => shared.topics.all(),
+        None => node.topics.all(),
         Some(wanted) => {
-            let catalog = shared.topics.read();
+            let catalog = node.topics.read();
             let names = wanted.keys();
             names
                 .filter_map(|name| catalog.by_name(name).cloned())
@@ -65,8 +65,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
             partitions,
         })
     });
-    let limit = shared.memory.limit();
-    let free = limit.saturating_sub(shared.pool.bytes_in_use());
+    let limit = node.memory.limit();
+    let free = limit.saturating_sub(node.pool.bytes_in_use());
     let response = DescribeLogDirsResponse {
         results: vec![DescribeLogDirsResult {
             log_dir: Cow::Borrowed(LOG_DIR),

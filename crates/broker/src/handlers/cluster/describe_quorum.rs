@@ -38,7 +38,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
         _ => false,
     };
-    let shared = request.shared;
+    let node = request.node;
     let topics = asked.topics.iter().map(|topic| TopicData {
         topic_name: Cow::Borrowed(&*topic.topic_name),
         partitions: topic
@@ -57,10 +57,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
             })
             .collect(),
     });
-    let endpoint = request.endpoint(shared.node_id);
+    let endpoint = request.endpoint(node.id);
     let (host, port) = endpoint.unwrap_or_default();
     let node = || Node {
-        node_id: shared.node_id,
+        node_id: node.id,
         listeners: vec![Listener {
             name: Cow::Borrowed("CONTROLLER"),
             host: host.clone(),
@@ -76,17 +76,17 @@ pub fn handle(request: Request<'_>) -> Outcome {
 }
 
 fn metadata(request: &Request<'_>) -> PartitionData<'static> {
-    let shared = request.shared;
-    let changes = shared.topics.read().version();
+    let node = request.node;
+    let changes = node.topics.read().version();
     let log_end_offset = i64::try_from(changes).unwrap_or(i64::MAX);
-    let now_ms = shared.clock.now().wall_ms;
+    let now_ms = node.clock.now().wall_ms;
     PartitionData {
         partition_index: 0,
-        leader_id: shared.node_id,
+        leader_id: node.id,
         leader_epoch: EPOCH,
         high_watermark: log_end_offset,
         current_voters: vec![ReplicaState {
-            replica_id: shared.node_id,
+            replica_id: node.id,
             log_end_offset,
             last_fetch_timestamp: now_ms,
             last_caught_up_timestamp: now_ms,

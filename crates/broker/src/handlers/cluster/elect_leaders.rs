@@ -30,7 +30,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             return refused.clone();
         }
         let missing = |what| Refusal::new(ErrorCode::UnknownTopicOrPartition, what);
-        let Some(found) = request.shared.topics.by_name(topic) else {
+        let Some(found) = request.node.topics.by_name(topic) else {
             return missing(format!("No such topic as {}", topic.escape_debug()));
         };
         match found.partition(partition) {
@@ -66,8 +66,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
             Vec::new()
         }
         None => {
-            let topics = request.shared.topics.all();
-            let result = |topic: &crate::topics::TopicRef| ReplicaElectionResult {
+            let topics = request.node.topics.all();
+            let result = |topic: &crate::node::topics::TopicRef| ReplicaElectionResult {
                 topic: Cow::Owned(topic.name.to_string()),
                 partition_result: Vec::new(),
             };

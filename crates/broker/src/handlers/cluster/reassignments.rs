@@ -5,7 +5,7 @@
 use crate::api::authorize::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::broker::Shared;
+use crate::node::Node;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition,
@@ -26,7 +26,7 @@ pub fn alter(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
+    let node = request.node;
     let may = request.check(Operation::Alter, Resource::Cluster);
     let may = may.map_err(denied);
     let responses: Vec<_> = asked
@@ -39,7 +39,7 @@ pub fn alter(request: Request<'_>) -> Outcome {
                 .iter()
                 .map(|partition| {
                     let moved = may.clone();
-                    let moved = moved.and_then(|()| reassign(shared, &topic.name, partition));
+                    let moved = moved.and_then(|()| reassign(node, &topic.name, partition));
                     let refusal = moved.err();
                     let (code, message) = match refusal {
                         Some(refusal) => (refusal.code, refusal.message),
@@ -72,10 +72,10 @@ pub fn alter(request: Request<'_>) -> Outcome {
     request.reply(|w| response.encode(w, version))
 }
 
-fn reassign(shared: &Shared, topic: &str, asked: &ReassignablePartition) -> Result<(), Refusal> {
+fn reassign(node: &Node, topic: &str, asked: &ReassignablePartition) -> Result<(), Refusal> {
     let missing = |what| Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, what));
     let index = asked.partition_index;
-    let Some(found) = shared.topics.by_name(topic) else {
+    let Some(found) = node.topics.by_name(topic) else {
         let name = topic.escape_debug();
         return missing(format!("Unable to find a topic named {name}."));
     };
@@ -86,14 +86,14 @@ fn reassign(shared: &Shared, topic: &str, asked: &ReassignablePartition) -> Resu
     match asked.replicas.as_deref() {
         None => Err(ErrorCode::NoReassignmentInProgress.into()),
         Some([]) => invalid("The assignment has no replica.".to_owned()),
-        Some([node]) if *node == shared.node_id => Ok(()),
-        Some(nodes) => match nodes.iter().find(|node| **node != shared.node_id) {
+        Some([replica]) if *replica == node.id => Ok(()),
+        Some(replicas) => match replicas.iter().find(|replica| **replica != node.id) {
             Some(other) => invalid(format!(
                 "The assignment includes broker {other}, but no such broker is registered."
             )),
             None => invalid(format!(
                 "The assignment includes broker {} more than once.",
-                shared.node_id
+                node.id
             )),
         },
     }

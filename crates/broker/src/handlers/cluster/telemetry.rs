@@ -4,7 +4,7 @@
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::Software;
 use crate::base::random;
-use crate::net::connection::Peer;
+use crate::node::Peer;
 use rustka_core::compression::{Codec, decompress};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::sync::lock;
@@ -28,21 +28,21 @@ pub fn get(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
+    let node = request.node;
     let id = match asked.client_instance_id.is_zero() {
         true => random::uuid(),
         false => asked.client_instance_id,
     };
-    let now_ms = shared.clock.monotonic_ms();
-    let mut telemetry = lock(&shared.telemetry);
+    let now_ms = node.clock.monotonic_ms();
+    let mut telemetry = lock(&request.parts.telemetry);
     let wanted = telemetry.get(
         id.0,
-        &shared.config.subscriptions(),
+        &node.config.subscriptions(),
         |selector| known(selector, id, request.client_id(), request.peer),
         now_ms,
     );
     drop(telemetry);
-    let max = shared.config.settings().telemetry_bytes_max;
+    let max = node.config.settings().telemetry_bytes_max;
     let response = match wanted {
         Ok(wanted) => GetTelemetrySubscriptionsResponse {
             client_instance_id: id,
@@ -86,12 +86,12 @@ pub fn push(request: Request<'_>) -> Outcome {
 }
 
 fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), Refusal> {
-    let shared = request.shared;
+    let node = request.node;
     let id = asked.client_instance_id;
     if id.is_zero() {
         return Err(ErrorCode::InvalidRequest.into());
     }
-    let max = shared.config.settings().telemetry_bytes_max;
+    let max = node.config.settings().telemetry_bytes_max;
     let bytes_max = usize::try_from(max).unwrap_or(0);
     let push = Push {
         subscription_id: asked.subscription_id,
@@ -100,12 +100,12 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
         bytes: asked.metrics.len(),
         bytes_max,
     };
-    let now_ms = shared.clock.monotonic_ms();
-    let mut telemetry = lock(&shared.telemetry);
+    let now_ms = node.clock.monotonic_ms();
+    let mut telemetry = lock(&request.parts.telemetry);
     telemetry.push(
         id.0,
         push,
-        &shared.config.subscriptions(),
+        &node.config.subscriptions(),
         |selector| known(selector, id, request.client_id(), request.peer),
         now_ms,
     )?;
@@ -119,9 +119,9 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
     }
     let metrics = decompress(codec, &asked.metrics, bytes_max);
     let metrics = metrics.map_err(|_| ErrorCode::InvalidRecord)?;
-    shared.metrics.telemetry_pushes.fetch_add(1, Relaxed);
+    node.metrics.telemetry_pushes.fetch_add(1, Relaxed);
     let bytes = u64::try_from(metrics.len()).unwrap_or(u64::MAX);
-    shared.metrics.telemetry_bytes.fetch_add(bytes, Relaxed);
+    node.metrics.telemetry_bytes.fetch_add(bytes, Relaxed);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         return request.reply(|w| response.encode(w, version));
     }
     let id = asked.broker_id;
-    let (code, message) = match id == request.shared.node_id {
+    let (code, message) = match id == request.node.id {
         true => (
             ErrorCode::InvalidRequest,
             format!("Broker ID {id} is the only broker and cannot be unregistered while it serves"),

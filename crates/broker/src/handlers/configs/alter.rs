@@ -7,8 +7,8 @@ use crate::api::authorize::denied;
 use crate::api::request::Request;
 use crate::base::config::NamedResource;
 use crate::base::hooks::{self, Operation};
-use crate::broker::Shared;
-use crate::topics::TopicRef;
+use crate::node::Node;
+use crate::node::topics::TopicRef;
 use rustka_core::config::{
     Alteration, BrokerConfig, DynamicLayer, Overrides, Scope, alter_broker, alter_overrides,
     check_alterations, check_replacements, replace_broker, replace_overrides,
@@ -131,16 +131,16 @@ impl Change<'_> {
 
 /// Makes one change, or only checks it.
 pub fn alter(
-    shared: &Shared,
+    node: &Node,
     resource: Resource<'_>,
     change: &Change<'_>,
     validate_only: bool,
 ) -> Result<(), Refusal> {
     match resource {
-        Resource::Topic(name) => alter_topic(shared, name, change, validate_only),
-        Resource::Broker(layer) => alter_this_broker(shared, layer, change, validate_only),
+        Resource::Topic(name) => alter_topic(node, name, change, validate_only),
+        Resource::Broker(layer) => alter_this_broker(node, layer, change, validate_only),
         Resource::Loggers => match change {
-            Change::Alter(changes) => shared.loggers.alter(changes, validate_only),
+            Change::Alter(changes) => node.loggers.alter(changes, validate_only),
             Change::Replace(_) => Err(Refusal::new(
                 ErrorCode::InvalidRequest,
                 "Log levels can only be altered one by one, with IncrementalAlterConfigs.",
@@ -151,8 +151,8 @@ pub fn alter(
                 return Err(no_default(kind.scope().name()));
             }
             let scope = kind.scope();
-            let broker = shared.config.broker();
-            shared.config.alter(kind, name, validate_only, |current| {
+            let broker = node.config.broker();
+            node.config.alter(kind, name, validate_only, |current| {
                 change.of_overrides(scope, &broker, current)
             })
         }
@@ -168,7 +168,7 @@ fn no_default(kind: &str) -> Refusal {
 }
 
 fn alter_topic(
-    shared: &Shared,
+    node: &Node,
     name: &str,
     change: &Change<'_>,
     validate_only: bool,
@@ -177,8 +177,8 @@ fn alter_topic(
         return Err(no_default("topic"));
     }
     validate_topic_name(name)?;
-    let mut catalog = shared.topics.write();
-    let broker = shared.config.broker();
+    let mut catalog = node.topics.write();
+    let broker = node.config.broker();
     // The values are looked at first, also of a topic that does not exist.
     let topic = catalog.by_name(name);
     let none = Overrides::default();
@@ -197,15 +197,15 @@ fn alter_topic(
 }
 
 fn alter_this_broker(
-    shared: &Shared,
+    node: &Node,
     layer: DynamicLayer,
     change: &Change<'_>,
     validate_only: bool,
 ) -> Result<(), Refusal> {
-    let mut catalog = shared.topics.write();
-    let next = change.of_broker(&shared.config.broker(), layer)?;
+    let mut catalog = node.topics.write();
+    let next = change.of_broker(&node.config.broker(), layer)?;
     if !validate_only {
-        let broker = shared.config.set_broker(layer, next);
+        let broker = node.config.set_broker(layer, next);
         catalog.reconfigure(&broker, configure);
     }
     Ok(())

@@ -112,8 +112,8 @@ fn answer_each<'a, 'b>(
     change: impl Fn(usize) -> Result<Change<'b>, Refusal>,
     validate_only: bool,
 ) -> Vec<Answer<'a>> {
-    let shared = request.shared;
-    let own_name = shared.node_id.to_string();
+    let node = request.node;
+    let own_name = node.id.to_string();
     let mut times: BTreeMap<(i8, &str), u32> = BTreeMap::new();
     for resource in resources.clone() {
         *times.entry(resource).or_default() += 1;
@@ -126,10 +126,10 @@ fn answer_each<'a, 'b>(
         let change = change(at)?;
         change.check()?;
         check(request, Operation::AlterConfigs, kind, name)?;
-        let resource = Resource::named(kind, name, shared.node_id)?;
+        let resource = Resource::named(kind, name, node.id)?;
         // Kafka keeps what is set for "01" apart from broker 1, where it has no effect.
         let aside = kind == kind::BROKER && !name.is_empty() && name != own_name;
-        alter(shared, resource, &change, validate_only || aside)
+        alter(node, resource, &change, validate_only || aside)
     };
     let answers = resources.enumerate().map(|(at, (kind, name))| {
         let (error_code, message) = match result(at, kind, name) {

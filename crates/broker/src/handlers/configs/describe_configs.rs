@@ -71,8 +71,8 @@ fn describe(
     request: &Request<'_>,
     resource: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<ConfigEntry>, Refusal> {
-    let (shared, name) = (request.shared, &*resource.resource_name);
-    let config = &shared.config;
+    let (node, name) = (request.node, &*resource.resource_name);
+    let config = &node.config;
     check(
         request,
         Operation::DescribeConfigs,
@@ -80,10 +80,10 @@ fn describe(
         name,
     )?;
     Ok(
-        match Resource::named(resource.resource_type, name, shared.node_id)? {
+        match Resource::named(resource.resource_type, name, node.id)? {
             Resource::Topic(name) => {
                 validate_topic_name(name)?;
-                let topic = shared.topics.by_name(name);
+                let topic = node.topics.by_name(name);
                 let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
                 topic.config.entries(&config.broker()).to_vec()
             }
@@ -91,7 +91,7 @@ fn describe(
                 describe_broker(&config.broker(), layer == DynamicLayer::Default)
             }
             Resource::Loggers => {
-                let levels = shared.loggers.levels().into_iter();
+                let levels = node.loggers.levels().into_iter();
                 let entry = |(name, level)| ConfigEntry::of_logger(name, level);
                 levels.map(entry).collect()
             }

@@ -61,22 +61,22 @@ pub fn handle(request: Request<'_>) -> Outcome {
 }
 
 fn resources(request: &Request<'_>, kind: i8) -> Vec<ConfigResource<'static>> {
-    let shared = request.shared;
+    let node = request.node;
     let named = |kind| {
-        let names = shared.config.names(kind).into_iter();
+        let names = node.config.names(kind).into_iter();
         names.map(String::from).collect()
     };
     let names: Vec<String> = match kind {
         kind::GROUP => named(NamedResource::Group),
         kind::CLIENT_METRICS => named(NamedResource::ClientMetrics),
         kind::TOPIC => {
-            let catalog = shared.topics.read();
+            let catalog = node.topics.read();
             catalog
                 .topics()
                 .map(|topic| topic.name.to_string())
                 .collect()
         }
-        _ => vec![shared.node_id.to_string()],
+        _ => vec![node.id.to_string()],
     };
     let resource = |name| ConfigResource {
         resource_name: Cow::Owned(name),

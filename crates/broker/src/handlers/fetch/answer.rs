@@ -1,11 +1,11 @@
 //! What was read, as the client is told of it.
 
+use super::Plan;
 use super::read::{Fetched, Read};
-use super::{Handle, Plan};
 use crate::api::endpoints::nodes;
+use crate::api::parts::{Parts, SessionPartition};
+use crate::api::reply::Reply;
 use crate::base::random;
-use crate::broker::Shared;
-use crate::net::out::Reply;
 use crate::storage::buffer::Slice;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{FetchContext, TopicKey};
@@ -19,21 +19,22 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Encodes it, and notes in the session what was told.
 pub fn answer(
-    shared: &Shared,
+    parts: &Parts,
     plan: &Plan,
-    context: FetchContext<Handle>,
+    context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Reply {
     let version = plan.respond.version();
-    let now_ms = shared.clock.monotonic_ms();
-    let responded = shared.sessions.respond(
+    let now_ms = parts.node.clock.monotonic_ms();
+    let responded = parts.sessions.respond(
         context,
         &mut read.fetched,
         Fetched::outcome,
         now_ms,
         random::u32,
     );
-    shared
+    parts
+        .node
         .metrics
         .bytes_out
         .fetch_add(read.bytes as u64, Relaxed);
@@ -42,7 +43,7 @@ pub fn answer(
     let mut current: Option<TopicKey> = None;
     let waited = read.waited;
     let leaders = read.fetched.iter().filter_map(|fetched| fetched.leader);
-    let nodes = nodes(shared, plan.caller.as_deref(), leaders);
+    let nodes = nodes(&parts.node, plan.caller.as_deref(), leaders);
     let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
         node_id,
         host,

@@ -1,6 +1,7 @@
 //! What a Fetch asks for: its partitions, from itself and from its session, and what its client may read of them.
 
-use super::{Handle, Plan, failed, size};
+use super::{Plan, failed, size};
+use crate::api::parts::SessionPartition;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
@@ -15,11 +16,11 @@ const SESSIONS_FROM: i16 = 7;
 const ANONYMOUS: u64 = 0;
 
 /// Reads a request and begins its session's next round.
-pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outcome> {
+pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<SessionPartition>), Outcome> {
     let version = request.header.version;
     let asked = FetchRequest::decode(&mut Reader::new(request.body()), version)?;
-    let shared = request.shared;
-    let now_ms = shared.clock.monotonic_ms();
+    let node = request.node;
+    let now_ms = node.clock.monotonic_ms();
     let uses_ids = version >= 13;
     let key = |name: &str, id: Uuid| {
         if uses_ids {
@@ -59,7 +60,7 @@ pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outco
         owner: owner(request),
         now_ms,
     };
-    let mut context = shared.sessions.begin(session, partitions, forgotten);
+    let mut context = request.parts.sessions.begin(session, partitions, forgotten);
     if let Some(code) = context.error() {
         return Err(failed(&request.respond(), code));
     }
@@ -67,14 +68,14 @@ pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outco
         Ok(denied) => denied,
         Err(code) => return Err(failed(&request.respond(), code)),
     };
-    let max_bytes = size(asked.max_bytes).min(size(shared.config.fixed().fetch_bytes_max));
+    let max_bytes = size(asked.max_bytes).min(size(node.config.fixed().fetch_bytes_max));
     let plan = Plan {
         min_bytes: size(asked.min_bytes).min(max_bytes),
         max_bytes,
         deadline_ms: now_ms.saturating_add(i64::from(asked.max_wait_ms.max(0))),
         committed_only: asked.isolation_level == 1,
         denied,
-        batch_bytes_max: shared.request_bytes_max,
+        batch_bytes_max: node.request_bytes_max,
         respond: request.respond(),
         caller: request.caller().map(Box::new),
     };
@@ -84,10 +85,10 @@ pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<Handle>), Outco
 /// Topics of the request and of its session that the client may not read.
 fn denied(
     request: &Request<'_>,
-    context: &mut FetchContext<Handle>,
+    context: &mut FetchContext<SessionPartition>,
 ) -> Result<Vec<TopicKey>, ErrorCode> {
     let mut denied = Vec::new();
-    if request.shared.hooks.authorizer.is_none() {
+    if request.node.hooks.authorizer.is_none() {
         return Ok(denied);
     }
     context.view()?.for_each(|_, entry| {
@@ -99,7 +100,7 @@ fn denied(
             TopicKey::Name(name) => request.may(Operation::Read, Resource::Topic(name)),
             // Nothing is told about an id that is not there but that.
             TopicKey::Id(id) => request
-                .shared
+                .node
                 .topics
                 .by_id(*id)
                 .is_none_or(|topic| request.may(Operation::Read, Resource::Topic(&topic.name))),
@@ -113,7 +114,7 @@ fn denied(
 
 /// Whose session it is: where addresses share fairly, the address's.
 fn owner(request: &Request<'_>) -> u64 {
-    if !request.shared.config.fixed().fetch_sessions_fair_share {
+    if !request.node.config.fixed().fetch_sessions_fair_share {
         return ANONYMOUS;
     }
     match request.peer.address.ip().to_canonical() {

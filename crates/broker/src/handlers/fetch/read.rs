@@ -1,7 +1,8 @@
 //! Reads what a Fetch asks for.
 
-use super::{Handle, Plan, size};
-use crate::broker::Shared;
+use super::{Plan, size};
+use crate::api::parts::SessionPartition;
+use crate::node::Node;
 use crate::storage::buffer::Slice;
 use crate::storage::{Offsets, Partition};
 use rustka_core::catalog::Catalog;
@@ -74,12 +75,12 @@ impl Read {
 
 /// Reads all partitions in fetch order; of a session's keeps only those that are news.
 pub fn read(
-    shared: &Shared,
+    node: &Node,
     plan: &Plan,
-    context: &mut FetchContext<Handle>,
+    context: &mut FetchContext<SessionPartition>,
 ) -> Result<Read, ErrorCode> {
     let incremental = context.is_incremental();
-    let catalog = shared.topics.read();
+    let catalog = node.topics.read();
     let mut view = context.view()?;
     let mut read = Read {
         urgent: view.is_empty(),
@@ -101,7 +102,7 @@ pub fn read(
 
 fn found<'e>(
     catalog: &Catalog<Arc<Partition>>,
-    entry: &'e mut Entry<Handle>,
+    entry: &'e mut Entry<SessionPartition>,
 ) -> &'e Result<Arc<Partition>, ErrorCode> {
     let version = catalog.version();
     let Entry {
@@ -142,7 +143,7 @@ fn read_one(
     catalog: &Catalog<Arc<Partition>>,
     plan: &Plan,
     position: usize,
-    entry: &mut Entry<Handle>,
+    entry: &mut Entry<SessionPartition>,
     left: usize,
     first: bool,
 ) -> Fetched {

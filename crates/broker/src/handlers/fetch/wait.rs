@@ -2,10 +2,11 @@
 
 use super::answer::answer;
 use super::read::read;
-use super::{Handle, Plan, failed};
+use super::{Plan, failed};
+use crate::api::parts::{Parts, SessionPartition};
 use crate::api::request::Outcome;
 use crate::base::budget::Charge;
-use crate::broker::{Shared, State, reached};
+use crate::node::{State, reached};
 use crate::storage::Partition;
 use crate::storage::waiters::Waiter;
 use rustka_core::error::ErrorCode;
@@ -20,7 +21,7 @@ struct Places {
 }
 
 impl Places {
-    fn take(context: &mut FetchContext<Handle>) -> Result<Places, ErrorCode> {
+    fn take(context: &mut FetchContext<SessionPartition>) -> Result<Places, ErrorCode> {
         let mut partitions = Vec::new();
         context.view()?.for_each(|_, entry| {
             if let Some(Ok(partition)) = &entry.handle.found {
@@ -45,28 +46,28 @@ impl Drop for Places {
 
 /// Answers a request that is not answered at once.
 pub async fn wait(
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
     plan: Plan,
-    mut context: FetchContext<Handle>,
+    mut context: FetchContext<SessionPartition>,
     _place: Charge,
 ) -> Outcome {
     let places = match Places::take(&mut context) {
         Ok(places) => places,
         Err(code) => return failed(&plan.respond, code),
     };
-    let mut state = shared.state.subscribe();
+    let mut state = parts.node.state.subscribe();
     let mut last = false;
     loop {
         // Armed before the read, so that what is appended in between is not missed.
         places.waiter.rearm();
         let missing = {
-            let mut read = match read(&shared, &plan, &mut context) {
+            let mut read = match read(&parts.node, &plan, &mut context) {
                 Ok(read) => read,
                 Err(code) => return failed(&plan.respond, code),
             };
             read.waited = true;
             if read.is_enough(&plan) || last {
-                return Outcome::Reply(answer(&shared, &plan, context, read));
+                return Outcome::Reply(answer(&parts, &plan, context, read));
             }
             plan.min_bytes - read.counted
         };
@@ -75,7 +76,7 @@ pub async fn wait(
             .want(i64::try_from(missing).unwrap_or(i64::MAX));
         last = tokio::select! {
             () = poll_fn(|cx| places.waiter.poll_fired(cx)) => false,
-            () = shared.clock.sleep_until(plan.deadline_ms) => true,
+            () = parts.node.clock.sleep_until(plan.deadline_ms) => true,
             () = reached(&mut state, |state| state >= State::Stopping) => true,
         };
     }

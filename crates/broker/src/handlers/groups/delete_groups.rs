@@ -1,9 +1,10 @@
 //! DeleteGroups (key 42): forgets groups without members, and all they committed (E110).
 //! v1 throttle time · v2 flexible · v3 error messages
 
+use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
+use crate::coordinators::groups::Answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::Reply;
@@ -29,10 +30,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
             return Answer::Now(Reply::DeleteGroup(code));
         }
         let group = (&**id).into();
-        Groups::call(request.shared, id, Command::DeleteGroup { group })
+        request
+            .parts
+            .groups
+            .call(id, Command::DeleteGroup { group })
     });
     let answers = answers.collect();
-    groups::respond_all(respond, answers, move |replies, w, version| {
+    answer::respond_all(respond, answers, move |replies, w, version| {
         let results = ids.iter().zip(&replies).map(|(id, reply)| {
             let code = match reply {
                 Some(Reply::DeleteGroup(code)) => *code,

@@ -1,10 +1,11 @@
 //! DescribeGroups (key 15): state and members of groups (E112).
 //! v1 throttle time · v3 authorized operations · v4 group_instance_id · v5 flexible · v6 GROUP_ID_NOT_FOUND (KIP-1043)
 
+use super::answer;
 use crate::api::authorize::operations_of;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
+use crate::coordinators::groups::Answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::{Described, DescribedMember, Reply};
@@ -31,11 +32,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
             return Answer::Now(Reply::DescribeGroup(Err(code)));
         }
         let group = (&**id).into();
-        Groups::call(request.shared, id, Command::DescribeGroup { group })
+        request
+            .parts
+            .groups
+            .call(id, Command::DescribeGroup { group })
     });
     let answers = answers.collect();
     let asked = asked.into_owned();
-    groups::respond_all(respond, answers, move |replies, w, version| {
+    answer::respond_all(respond, answers, move |replies, w, version| {
         let wants_operations = asked.include_authorized_operations;
         let groups = asked.groups.iter().zip(&replies).map(|(id, reply)| {
             let mut group = match reply {

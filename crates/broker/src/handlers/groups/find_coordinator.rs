@@ -24,10 +24,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
-    let (host, port) = request.endpoint(shared.node_id).unwrap_or_default();
+    let node = request.node;
+    let (host, port) = request.endpoint(node.id).unwrap_or_default();
     let node = |found: &Result<(), Refusal>| match found {
-        Ok(()) => (shared.node_id, &*host, port),
+        Ok(()) => (node.id, &*host, port),
         Err(_) => (-1, "", -1),
     };
     let throttle_time_ms = request.throttle_time_ms();
@@ -86,7 +86,7 @@ fn find(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), Refusal> {
     match key_type {
         GROUP => {
             check(Operation::Describe, Resource::Group(key))?;
-            groups::offsets_topic(request.shared);
+            groups::offsets_topic(request.node);
             Ok(())
         }
         TRANSACTION => check(Operation::Describe, Resource::TransactionalId(key)),

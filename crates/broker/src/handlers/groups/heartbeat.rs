@@ -1,9 +1,10 @@
 //! Heartbeat (key 12): keeps a member alive and tells it to join again (E100).
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible
 
+use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
+use crate::coordinators::groups::Answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::effects::Reply;
 use rustka_wire::codec::Reader;
@@ -21,10 +22,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let instance_id = asked.group_instance_id.as_deref();
     let member = (&*asked.member_id, instance_id, asked.generation_id);
     let answer = match request.check(Operation::Read, Resource::Group(&asked.group_id)) {
-        Ok(()) => Groups::heartbeat(request.shared, &asked.group_id, member),
+        Ok(()) => request.parts.groups.heartbeat(&asked.group_id, member),
         Err(code) => Answer::Now(Reply::Heartbeat(code)),
     };
-    groups::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond, answer, move |reply, w, version| {
         let code = match reply {
             Some(Reply::Heartbeat(code)) => code,
             _ => ErrorCode::NotCoordinator,

@@ -2,10 +2,10 @@
 //! v1 rebalance timeout · v2 throttle time · v4 MEMBER_ID_REQUIRED (KIP-394) · v5 group_instance_id (KIP-345)
 //! v6 flexible · v7 protocol type and null names · v8 reason (KIP-800) · v9 skip_assignment (KIP-814)
 
+use super::answer;
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
-use crate::coordinators::groups::{self, Groups};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Join, Protocol};
 use rustka_core::group::effects::{JoinRefused, Joined, Reply};
@@ -49,9 +49,12 @@ pub fn handle(request: Request<'_>) -> Outcome {
         skip_assignment: version >= 9,
         uuid: random::uuid().0,
     };
-    let answer = Groups::call(request.shared, &asked.group_id, Command::Join(join));
+    let answer = request
+        .parts
+        .groups
+        .call(&asked.group_id, Command::Join(join));
     let member_id = asked.member_id.into_owned();
-    groups::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond, answer, move |reply, w, version| {
         let response = match &reply {
             Some(Reply::Join(Ok(joined))) => joined_response(joined, respond),
             Some(Reply::Join(Err(JoinRefused { code, member_id }))) => {

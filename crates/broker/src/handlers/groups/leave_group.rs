@@ -1,9 +1,10 @@
 //! LeaveGroup (key 13): says goodbye, or lets an administrator say it for others (E102).
 //! v1 throttle time · v3 many members, instance ids (KIP-345) · v4 flexible · v5 reason (KIP-800)
 
+use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
+use crate::coordinators::groups::Answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Leave, Leaver};
 use rustka_core::group::effects::{Left, Reply};
@@ -35,10 +36,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let group = (&*asked.group_id).into();
     let command = Command::Leave(Leave { group, members });
     let answer = match request.check(Operation::Read, Resource::Group(&asked.group_id)) {
-        Ok(()) => Groups::call(request.shared, &asked.group_id, command),
+        Ok(()) => request.parts.groups.call(&asked.group_id, command),
         Err(code) => Answer::Now(Reply::Leave(Err(code))),
     };
-    groups::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond, answer, move |reply, w, version| {
         let refused = |code: ErrorCode| LeaveGroupResponse {
             error_code: code.code(),
             throttle_time_ms: respond.throttle_time_ms(),

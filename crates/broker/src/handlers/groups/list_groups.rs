@@ -1,10 +1,10 @@
 //! ListGroups (key 16): the groups of this broker (E113).
 //! v1 throttle time · v3 flexible · v4 states (KIP-518) · v5 types (KIP-848)
 
+use super::answer;
 use crate::api::authorize::may;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Groups};
 use rustka_core::group::command::{Command, ListGroups};
 use rustka_core::group::effects::{Listed, Reply};
 use rustka_wire::codec::Reader;
@@ -30,8 +30,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
         states: names(&asked.states_filter),
         types: names(&asked.types_filter),
     });
-    let answers = Groups::call_all(request.shared, &command);
-    groups::respond_all(respond, answers, move |replies, w, version| {
+    let answers = request.parts.groups.call_all(&command);
+    answer::respond_all(respond, answers, move |replies, w, version| {
         let listed = replies.iter().flatten().flat_map(|reply| match reply {
             Reply::ListGroups(groups) => groups.as_slice(),
             _ => &[],

@@ -2,11 +2,12 @@
 //! v3 throttle time · v5 no retention time · v6 leader epochs · v7 group_instance_id · v8 flexible
 //! v9 GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids
 
+use super::answer;
 use super::topic_results::Results;
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
-use crate::topics::TopicRef;
+use crate::coordinators::groups::Answer;
+use crate::node::topics::TopicRef;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};
 use rustka_core::group::effects::{Reply, TopicResults};
@@ -35,7 +36,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let mut unknown = Results::default();
     let mut topics = Vec::with_capacity(asked.topics.len());
     let found: Vec<Option<TopicRef>> = {
-        let catalog = request.shared.topics.read();
+        let catalog = request.node.topics.read();
         let find = |topic: &OffsetCommitRequestTopic<'_>| match version {
             IDS_FROM.. => catalog.by_id(topic.topic_id).cloned(),
             _ => catalog.by_name(&topic.name).cloned(),
@@ -92,18 +93,18 @@ pub fn handle(request: Request<'_>) -> Outcome {
         group_id_not_found: version >= 9,
         topics,
     };
-    match Groups::call(
-        request.shared,
-        &asked.group_id,
-        Command::OffsetCommit(commit),
-    ) {
+    match request
+        .parts
+        .groups
+        .call(&asked.group_id, Command::OffsetCommit(commit))
+    {
         Answer::Now(Reply::OffsetCommit(results)) => {
             request.reply(|w| encode(w, respond, &unknown.and(results)))
         }
         answer => {
             // Only who has to wait keeps a copy of what was asked.
             let asked = asked.into_owned();
-            groups::respond(respond, answer, move |reply, w, _| {
+            answer::respond(respond, answer, move |reply, w, _| {
                 let results = match reply {
                     Some(Reply::OffsetCommit(results)) => unknown.and(results),
                     _ => {

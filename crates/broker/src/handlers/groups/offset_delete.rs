@@ -1,9 +1,9 @@
 //! OffsetDelete (key 47): forgets committed offsets that no member uses (KIP-496, E111).
 
+use super::answer;
 use super::topic_results::Results;
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Groups};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, OffsetDelete, TopicPartitions};
 use rustka_core::group::effects::{Reply, TopicResults};
@@ -30,7 +30,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     for topic in &asked.topics {
         let found = match request.check(Operation::Read, Resource::Topic(&topic.name)) {
             Ok(()) => {
-                let found = request.shared.topics.by_name(&topic.name);
+                let found = request.node.topics.by_name(&topic.name);
                 found.ok_or(ErrorCode::UnknownTopicOrPartition)
             }
             Err(code) => Err(code),
@@ -64,8 +64,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
     }
     let group = (&*asked.group_id).into();
     let command = Command::OffsetDelete(OffsetDelete { group, topics });
-    let answer = Groups::call(request.shared, &asked.group_id, command);
-    groups::respond(respond, answer, move |reply, w, _| {
+    let answer = request.parts.groups.call(&asked.group_id, command);
+    answer::respond(respond, answer, move |reply, w, _| {
         let results = match reply {
             Some(Reply::OffsetDelete(result)) => result,
             _ => Err(ErrorCode::NotCoordinator),

@@ -2,10 +2,11 @@
 //! v2 everything · v3 throttle time · v5 leader epochs · v6 flexible · v7 require_stable (KIP-447)
 //! v8 many groups (KIP-709) · v9 member ids (KIP-848) · v10 topic ids
 
+use super::answer;
 use crate::api::authorize::{Caller, may};
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
+use crate::coordinators::groups::Answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, NO_TOPIC_ID, OffsetFetch, TopicPartitions};
 use rustka_core::group::effects::{FetchedPartition, FetchedTopic, Reply};
@@ -67,7 +68,7 @@ impl Part {
                     group: group_name,
                     topics,
                 });
-                Groups::call(request.shared, group, command)
+                request.parts.groups.call(group, command)
             }
             Err(code) => Answer::Now(Reply::OffsetFetch(Err(code))),
         };
@@ -114,7 +115,7 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
     };
     let (part, answer) = Part::ask(request, &asked.group_id, topics, Vec::new());
     let (respond, caller) = (request.respond(), request.caller());
-    groups::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond, answer, move |reply, w, version| {
         let code = code_of(reply.as_ref());
         let in_each = each.into_iter().map(|topic| Refused { topic, code });
         let in_each: Vec<Refused> = in_each.collect();
@@ -167,11 +168,11 @@ fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
         answers.push(answer);
         parts.push(part);
     }
-    let (shared, respond, caller) = (request.shared.clone(), request.respond(), request.caller());
-    groups::respond_all(respond, answers, move |replies, w, version| {
+    let (node, respond, caller) = (request.node.clone(), request.respond(), request.caller());
+    answer::respond_all(respond, answers, move |replies, w, version| {
         // The ids of today, not of the commit: what is gone by now is not told (E108).
         let id_of = |part: &Part, topic: &FetchedTopic| match part.wants_all {
-            true if version >= IDS_FROM => Some(shared.topics.by_name(&topic.topic)?.id),
+            true if version >= IDS_FROM => Some(node.topics.by_name(&topic.topic)?.id),
             _ => Some(Uuid(topic.topic_id)),
         };
         let groups = parts.iter().zip(&replies).map(|(part, reply)| {
@@ -207,7 +208,7 @@ fn by_id(
     request: &Request<'_>,
     topics: &[OffsetFetchRequestTopics<'_>],
 ) -> (Vec<TopicPartitions>, Vec<Refused>) {
-    let catalog = request.shared.topics.read();
+    let catalog = request.node.topics.read();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for topic in topics {
         let partitions = topic.partition_indexes.clone();

@@ -1,9 +1,10 @@
 //! SyncGroup (key 14): the leader hands in the assignment, everybody gets its share (E98, E99).
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible · v5 protocol type and name (KIP-559)
 
+use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups::{self, Answer, Groups};
+use crate::coordinators::groups::Answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Sync};
 use rustka_core::group::effects::Reply;
@@ -39,9 +40,12 @@ pub fn handle(request: Request<'_>) -> Outcome {
             protocol_name: asked.protocol_name.as_deref().map(Into::into),
             assignments: assignments.collect(),
         };
-        Groups::call(request.shared, &asked.group_id, Command::Sync(sync))
+        request
+            .parts
+            .groups
+            .call(&asked.group_id, Command::Sync(sync))
     };
-    groups::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond, answer, move |reply, w, version| {
         let refused = |code: ErrorCode| SyncGroupResponse {
             error_code: code.code(),
             throttle_time_ms: respond.throttle_time_ms(),

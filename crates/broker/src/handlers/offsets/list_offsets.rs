@@ -3,7 +3,7 @@
 
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
-use crate::broker::Shared;
+use crate::node::Node;
 use crate::storage::Partition;
 use rustka_core::batch::BatchHeader;
 use rustka_core::compression::InflateLimits;
@@ -45,16 +45,16 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .iter()
         .map(|topic| !request.may(Operation::Describe, Resource::Topic(&topic.name)))
         .collect();
-    let (shared, respond) = (request.shared.clone(), request.respond());
+    let (node, respond) = (request.node.clone(), request.respond());
     if !long {
-        let response = answer(&shared, &asked, &denied, respond);
+        let response = answer(&node, &asked, &denied, respond);
         return request.reply(|w| response.encode(w, version));
     }
     let asked = asked.into_owned();
     Outcome::Park(Box::pin(async move {
-        let work = shared.work.clone();
+        let work = node.work.clone();
         let done = work.run(move || {
-            let response = answer(&shared, &asked, &denied, respond);
+            let response = answer(&node, &asked, &denied, respond);
             Outcome::Reply(respond.encode(&[], |w| response.encode(w, version)))
         });
         done.await
@@ -63,7 +63,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
 }
 
 fn answer<'a>(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     asked: &'a ListOffsetsRequest<'_>,
     denied: &[bool],
     respond: Respond,
@@ -94,7 +94,7 @@ fn answer<'a>(
                 Err(ErrorCode::InvalidRequest.into())
             } else {
                 lookup(
-                    shared,
+                    node,
                     &topic.name,
                     partition,
                     asked.isolation_level,
@@ -143,13 +143,13 @@ const NOTHING: Found = Found {
 };
 
 fn lookup(
-    shared: &Shared,
+    node: &Node,
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation_level: i8,
     version: i16,
 ) -> Result<Found, Refusal> {
-    let topic = shared.topics.by_name(topic);
+    let topic = node.topics.by_name(topic);
     let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let limits = topic.config.inflate_limits();
     let partition = topic

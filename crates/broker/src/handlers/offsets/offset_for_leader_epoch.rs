@@ -52,7 +52,7 @@ fn end_offset(
             return Err(ErrorCode::TopicAuthorizationFailed.into());
         }
         let partition = request
-            .shared
+            .node
             .partition(topic, asked.partition)
             .ok_or(ErrorCode::UnknownTopicOrPartition)?;
         partition.with_state(|state| {

@@ -3,10 +3,10 @@
 use super::append::{Accepted, Refused};
 use super::plan::Plan;
 use crate::api::endpoints::nodes;
+use crate::api::reply::Reply;
 use crate::api::request::Respond;
 use crate::base::hooks::Event;
-use crate::broker::Shared;
-use crate::net::out::Reply;
+use crate::node::Node;
 use crate::storage::{Fate, Partition};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::validate::Invalid;
@@ -33,7 +33,7 @@ pub struct Pending {
 
 /// Waits until every write is durable, is lost, or its time is over.
 pub async fn commit(
-    shared: Arc<Shared>,
+    node: Arc<Node>,
     plan: Plan,
     mut answers: Vec<Vec<PartitionAnswer>>,
     pending: Vec<Pending>,
@@ -43,7 +43,7 @@ pub async fn commit(
         let fate = tokio::select! {
             biased;
             fate = write.partition.settled(write.position) => fate,
-            () = shared.clock.sleep_until(plan.deadline_ms) => write.partition.fate(write.position),
+            () = node.clock.sleep_until(plan.deadline_ms) => write.partition.fate(write.position),
         };
         let answer = &mut answers[write.topic][write.place];
         match fate {
@@ -51,18 +51,18 @@ pub async fn commit(
             // It may still become durable, so the answer keeps its offset, as in Kafka.
             Fate::Pending => answer.error_code = ErrorCode::RequestTimedOut.code(),
             Fate::Failed => {
-                shared.hooks.saw(|| Event::Failed(WRITE_FAILED));
+                node.hooks.saw(|| Event::Failed(WRITE_FAILED));
                 let lost = Refusal::from(ErrorCode::KafkaStorageError);
                 *answer = refused(answer.index, lost.into());
             }
         }
     }
-    encode(&shared, &plan, answers, respond)
+    encode(&node, &plan, answers, respond)
 }
 
 /// Encodes the answer.
 pub fn encode(
-    shared: &Shared,
+    node: &Node,
     plan: &Plan,
     answers: Vec<Vec<PartitionAnswer>>,
     respond: Respond,
@@ -71,7 +71,7 @@ pub fn encode(
         let leader = &answer.current_leader;
         (leader.leader_id >= 0).then_some((leader.leader_id, leader.leader_epoch))
     });
-    let nodes = nodes(shared, plan.caller.as_deref(), leaders);
+    let nodes = nodes(node, plan.caller.as_deref(), leaders);
     let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
         node_id,
         host,

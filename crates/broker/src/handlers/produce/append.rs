@@ -3,10 +3,10 @@
 use super::Bytes;
 use super::plan::{Plan, TopicPlan, rules};
 use crate::base::fault::Point;
-use crate::broker::Shared;
+use crate::node::Node;
+use crate::node::topics::TopicRef;
 use crate::storage::buffer::BufMut;
 use crate::storage::{Durability, Incoming, Partition};
-use crate::topics::TopicRef;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
 use rustka_core::validate::{Invalid, Validated, validate_produce, validate_shape};
@@ -90,7 +90,7 @@ type Target = (TopicRef, Arc<Partition>);
 
 /// Finds the partition and checks the batch by its topic's rules.
 fn checked(
-    shared: &Shared,
+    node: &Node,
     plan: &Plan,
     topic: &TopicPlan,
     index: i32,
@@ -100,20 +100,20 @@ fn checked(
     if topic.denied {
         return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
     }
-    let (found, partition) = topic.find(shared, index, version).map_err(Refusal::from)?;
+    let (found, partition) = topic.find(node, index, version).map_err(Refusal::from)?;
     validate_shape(records, version).map_err(Refused::early)?;
     if found.internal && !plan.admin {
         return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }
-    let rules = rules(&found.config, version, shared);
-    let valid = validate_produce(records, &rules, shared.clock.now())
+    let rules = rules(&found.config, version, node);
+    let valid = validate_produce(records, &rules, node.clock.now())
         .map_err(|invalid| Refused::late(invalid, &partition))?;
     Ok(((found, partition), valid))
 }
 
 /// Appends a copy of a batch.
 pub fn append_copied(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     plan: &Plan,
     topic: &TopicPlan,
     index: i32,
@@ -122,54 +122,53 @@ pub fn append_copied(
     version: i16,
 ) -> Result<Accepted, Refused> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
-    let (target, valid) = checked(shared, plan, topic, index, records, version)?;
-    append(shared, &target, Incoming::Copied(records), valid)
+    let (target, valid) = checked(node, plan, topic, index, records, version)?;
+    append(node, &target, Incoming::Copied(records), valid)
 }
 
 /// Appends a batch that stays where it is.
 pub fn append_kept(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     plan: &Plan,
     topic: &TopicPlan,
     index: i32,
     mut batch: BufMut,
     version: i16,
 ) -> Result<Accepted, Refused> {
-    let (target, valid) = checked(shared, plan, topic, index, &mut batch, version)?;
-    append(shared, &target, Incoming::Kept(batch), valid)
+    let (target, valid) = checked(node, plan, topic, index, &mut batch, version)?;
+    append(node, &target, Incoming::Kept(batch), valid)
 }
 
 fn append(
-    shared: &Arc<Shared>,
+    node: &Arc<Node>,
     (topic, partition): &Target,
     sent: Incoming<'_>,
     mut valid: Validated,
 ) -> Result<Accepted, Refused> {
     let topic = &topic.name;
-    if shared.faults.strikes_in(Point::Admit, topic) {
+    if node.faults.strikes_in(Point::Admit, topic) {
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
     }
-    shared.make_room()?;
+    node.make_room()?;
     let incoming = match &mut valid.rebuilt {
         Some(rebuilt) => Incoming::Copied(rebuilt),
         None => sent,
     };
     let header = &valid.header;
     let appended = partition
-        .append(incoming, header, Origin::Client, shared.clock.now())
+        .append(incoming, header, Origin::Client, node.clock.now())
         .map_err(|refusal| Refused::late(refusal.into(), partition))?;
-    if shared.faults.strikes_in(Point::Append, topic) {
+    if node.faults.strikes_in(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
     }
     if appended.compaction_due {
-        shared.compactor.submit(partition);
+        node.compactor.submit(partition);
     }
-    shared
-        .metrics
+    node.metrics
         .bytes_in
         .fetch_add(header.total_bytes() as u64, Relaxed);
-    shared.metrics.batches_in.fetch_add(1, Relaxed);
+    node.metrics.batches_in.fetch_add(1, Relaxed);
     // A duplicate tells the time of its original, also where the topic keeps the producers' own times (E63).
     let log_append_time_ms = match (appended.duplicate_timestamp, appended.append_time_ms) {
         (Some(original), _) => original,

@@ -3,9 +3,9 @@
 use crate::api::authorize::Caller;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::broker::Shared;
+use crate::node::Node;
+use crate::node::topics::TopicRef;
 use crate::storage::Partition;
-use crate::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
@@ -73,11 +73,11 @@ impl Plan {
 
     /// Whether a batch will take so long to validate that the connection's thread is not the place for it.
     pub fn takes_long(&mut self, request: &Request<'_>) -> bool {
-        let (shared, version) = (request.shared, request.header.version);
+        let (node, version) = (request.node, request.header.version);
         let frame = request.frame.bytes();
         self.topics
             .iter_mut()
-            .any(|topic| topic.takes_long(shared, version, frame))
+            .any(|topic| topic.takes_long(node, version, frame))
     }
 }
 
@@ -145,12 +145,12 @@ fn is_denied(request: &Request<'_>, name: &str, id: Uuid) -> bool {
     if request.header.version < 13 {
         return !request.may(Operation::Write, Resource::Topic(name));
     }
-    let known = request.shared.topics.by_id(id);
+    let known = request.node.topics.by_id(id);
     known.is_some_and(|topic| !request.may(Operation::Write, Resource::Topic(&topic.name)))
 }
 
 impl TopicPlan {
-    fn takes_long(&mut self, shared: &Shared, version: i16, frame: &[u8]) -> bool {
+    fn takes_long(&mut self, node: &Node, version: i16, frame: &[u8]) -> bool {
         let inline_bytes_max = INLINE_INFLATE_BYTES_MAX.min(INLINE_SLOW_DEFLATE_BYTES_MAX);
         let batches = self
             .partitions
@@ -162,11 +162,11 @@ impl TopicPlan {
         if large.peek().is_none() {
             return false;
         }
-        self.found = shared.topics.named(version >= 13, &self.name, self.id).ok();
+        self.found = node.topics.named(version >= 13, &self.name, self.id).ok();
         let Some(topic) = &self.found else {
             return false;
         };
-        let rules = rules(&topic.config, version, shared);
+        let rules = rules(&topic.config, version, node);
         large.any(|batch| {
             BatchHeader::parse(&frame[batch.clone()])
                 .is_ok_and(|header| takes_long(&header, &rules, batch.len()))
@@ -176,13 +176,13 @@ impl TopicPlan {
     /// The topic and one of its partitions.
     pub fn find(
         &self,
-        shared: &Shared,
+        node: &Node,
         index: i32,
         version: i16,
     ) -> Result<(TopicRef, Arc<Partition>), ErrorCode> {
         let found = match &self.found {
             Some(found) => found.clone(),
-            None => shared.topics.named(version >= 13, &self.name, self.id)?,
+            None => node.topics.named(version >= 13, &self.name, self.id)?,
         };
         let partition = found
             .partition(index)
@@ -202,7 +202,7 @@ fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
 }
 
 /// What a topic demands of batches.
-pub fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rules {
+pub fn rules(config: &TopicConfig, produce_version: i16, node: &Node) -> Rules {
     let size = |bytes: i32| usize::try_from(bytes).unwrap_or(usize::MAX);
     Rules {
         produce_version,
@@ -213,7 +213,7 @@ pub fn rules(config: &TopicConfig, produce_version: i16, shared: &Shared) -> Rul
         before_max_ms: config.timestamp_before_max_ms,
         after_max_ms: config.timestamp_after_max_ms,
         storage: config.storage(),
-        inflate: if shared.config.fixed().validate_compressed {
+        inflate: if node.config.fixed().validate_compressed {
             Inflate::Always
         } else {
             Inflate::Never

@@ -1,7 +1,7 @@
 //! CreatePartitions (key 37): more partitions for a topic (E36).
 //! v2 flexible
 
-use super::create_topics::{new_partition, once};
+use super::create_topics::once;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::catalog::{AddPartitions, Cluster};
@@ -21,7 +21,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
+    let node = request.node;
     let names = once(asked.topics.iter().map(|topic| &*topic.name));
     let denied: BTreeSet<&str> = names
         .filter(|name| !request.may(Operation::Alter, Resource::Topic(name)))
@@ -41,15 +41,15 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 .map(|all| all.iter().map(|one| one.broker_ids.clone()).collect()),
         })
         .collect();
-    let nodes = [shared.node_id];
-    let mut catalog = shared.topics.write();
-    let config = shared.config.broker();
+    let nodes = [node.id];
+    let mut catalog = node.topics.write();
+    let config = node.config.broker();
     let cluster = Cluster {
         broker: &config,
         nodes: &nodes,
     };
     let outcomes = catalog.create_partitions(&command, asked.validate_only, cluster, |seed| {
-        new_partition(shared, &seed)
+        node.new_partition(&seed)
     });
     drop(catalog);
     let results = outcomes.into_iter().map(|outcome| {

@@ -4,14 +4,12 @@
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Event, Operation, Resource};
 use crate::base::random;
-use crate::broker::Shared;
+use crate::node::Node;
 use crate::storage::Partition;
-use rustka_core::catalog::{
-    Assignment, Cluster, CreateTopic, CreateTopics, Created, PartitionSeed,
-};
+use rustka_core::catalog::{Assignment, Cluster, CreateTopic, CreateTopics, Created};
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_core::names::{CLUSTER_METADATA, is_internal};
+use rustka_core::names::CLUSTER_METADATA;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{
@@ -28,7 +26,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
+    let node = request.node;
     let rights = Rights::of(&request, &asked);
     let (denied, allowed): (Vec<_>, Vec<_>) = asked
         .topics
@@ -38,14 +36,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         topics: allowed.iter().copied().map(command).collect(),
         validate_only: asked.validate_only,
     };
-    let mut topics: Vec<_> = match create(shared, &command) {
+    let mut topics: Vec<_> = match create(node, &command) {
         Ok(outcomes) => outcomes
             .into_iter()
             .map(|outcome| match outcome.result {
                 Ok(created) if rights.hidden.contains(&*outcome.name) => {
                     without_configs(outcome.name, &created)
                 }
-                Ok(created) => accepted(shared, outcome.name, &created, version),
+                Ok(created) => accepted(node, outcome.name, &created, version),
                 Err(refusal) => refused(outcome.name, refusal),
             })
             .collect(),
@@ -136,44 +134,33 @@ fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
 
 type Outcomes = Vec<rustka_core::catalog::Outcome<Created<Arc<Partition>>>>;
 
-fn create(shared: &Shared, command: &CreateTopics) -> Result<Outcomes, Refusal> {
-    let nodes = [shared.node_id];
-    let mut catalog = shared.topics.write();
-    let config = shared.config.broker();
+fn create(node: &Node, command: &CreateTopics) -> Result<Outcomes, Refusal> {
+    let nodes = [node.id];
+    let mut catalog = node.topics.write();
+    let config = node.config.broker();
     let cluster = Cluster {
         broker: &config,
         nodes: &nodes,
     };
     let outcomes = catalog.create_topics(command, cluster, random::uuid, |seed| {
-        new_partition(shared, &seed)
+        node.new_partition(&seed)
     })?;
     drop(catalog);
-    if shared.hooks.observer.is_some() && !command.validate_only {
+    if node.hooks.observer.is_some() && !command.validate_only {
         for created in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
-            shared.hooks.saw(|| Event::TopicCreated(&created.name));
+            node.hooks.saw(|| Event::TopicCreated(&created.name));
         }
     }
     Ok(outcomes)
 }
 
-/// An empty partition for a new place in the catalog.
-pub fn new_partition(shared: &Shared, seed: &PartitionSeed<'_>) -> Arc<Partition> {
-    let index = i32::try_from(seed.partition).unwrap_or(i32::MAX);
-    let partition = Partition::new(&*shared.engine, seed.id, index, seed.config.delete);
-    // Journals are compacted by those who write them.
-    if !is_internal(seed.name) {
-        partition.obey(seed.config);
-    }
-    partition
-}
-
 /// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22).
-pub fn auto_create(shared: &Shared, name: &str) -> Result<(), Refusal> {
+pub fn auto_create(node: &Node, name: &str) -> Result<(), Refusal> {
     let command = CreateTopics {
         topics: vec![CreateTopic::by_default(name)],
         validate_only: false,
     };
-    match create(shared, &command)?
+    match create(node, &command)?
         .into_iter()
         .next()
         .map(|outcome| outcome.result)
@@ -215,7 +202,7 @@ fn without_configs(
 }
 
 fn accepted(
-    shared: &Shared,
+    node: &Node,
     name: Box<str>,
     created: &Created<Arc<Partition>>,
     version: i16,
@@ -225,7 +212,7 @@ fn accepted(
         _ => Some(
             created
                 .config
-                .created_entries(&shared.config.broker())
+                .created_entries(&node.config.broker())
                 .iter()
                 .map(config)
                 .collect(),

@@ -48,7 +48,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
 fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result<i64, Refusal> {
     request.check(Operation::Delete, Resource::Topic(topic))?;
     let found = request
-        .shared
+        .node
         .topics
         .by_name(topic)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -66,7 +66,7 @@ fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result
             format!("records of {topic} may not be deleted: its cleanup.policy is compact alone");
         return Err(Refusal::new(ErrorCode::PolicyViolation, message));
     }
-    if request.shared.faults.strikes_in(Point::Admit, topic) {
+    if request.node.faults.strikes_in(Point::Admit, topic) {
         return Err(ErrorCode::KafkaStorageError.into());
     }
     partition.delete_records(offset)

@@ -4,7 +4,6 @@
 use crate::api::authorize::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Event, Operation, Resource};
-use crate::coordinators::groups::Groups;
 use rustka_core::catalog::{Cluster, DeleteTopic};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::codec::{Reader, Uuid};
@@ -20,7 +19,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
+    let node = request.node;
     let by_name = asked.topic_names.iter().map(|name| DeleteTopic {
         name: Some(name.to_string()),
         id: Uuid::ZERO,
@@ -35,25 +34,25 @@ pub fn handle(request: Request<'_>) -> Outcome {
         by_name.collect()
     };
     let (command, denied) = split(&request, command);
-    let nodes = [shared.node_id];
-    let config = shared.config.broker();
+    let nodes = [node.id];
+    let config = node.config.broker();
     let cluster = Cluster {
         broker: &config,
         nodes: &nodes,
     };
     // The catalog is unlocked before partitions are: waiting fetches wake on the way.
-    let deleted = shared.topics.write().delete_topics(&command, cluster);
+    let deleted = node.topics.write().delete_topics(&command, cluster);
     let mut responses: Vec<_> = match deleted {
         Ok(deleted) => deleted
             .into_iter()
             .map(|topic| {
                 let refusal = match topic.result {
                     Ok(gone) => {
-                        shared.hooks.saw(|| Event::TopicDeleted(&gone.name));
+                        node.hooks.saw(|| Event::TopicDeleted(&gone.name));
                         gone.partitions
                             .iter()
                             .for_each(|partition| partition.delete());
-                        Groups::topic_deleted(shared, &gone);
+                        request.parts.groups.topic_deleted(&gone);
                         None
                     }
                     Err(refusal) => Some(refusal),
@@ -88,7 +87,7 @@ fn split(
     topics: Vec<DeleteTopic>,
 ) -> (Vec<DeleteTopic>, Vec<DeletableTopicResult<'static>>) {
     let is_open = request.may_do_everything() || request.may(Operation::Delete, Resource::Cluster);
-    if is_open || !request.shared.config.broker().settings().delete_topics {
+    if is_open || !request.node.config.broker().settings().delete_topics {
         return (topics, Vec::new());
     }
     let mut times: BTreeMap<(Option<String>, Uuid), u32> = BTreeMap::new();
@@ -111,7 +110,7 @@ fn split(
 /// What the client is told that may not delete a topic: its name only if it gave that or may know it.
 fn denial(request: &Request<'_>, topic: &DeleteTopic) -> Option<DeletableTopicResult<'static>> {
     let refusal = || denied(ErrorCode::TopicAuthorizationFailed);
-    let topics = &request.shared.topics;
+    let topics = &request.node.topics;
     let may = |name: &str| {
         let topic = Resource::Topic(name);
         let describe = request.may(Operation::Describe, topic);

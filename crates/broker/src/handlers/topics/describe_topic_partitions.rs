@@ -24,7 +24,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             Ok(asked) => asked,
             Err(error) => return error.into(),
         };
-    let shared = request.shared;
+    let node = request.node;
     let names: Vec<&str> = asked.topics.iter().map(|topic| &*topic.name).collect();
     let cursor = asked.cursor.as_ref().map(|cursor| PageCursor {
         topic: (*cursor.topic_name).into(),
@@ -32,12 +32,12 @@ pub fn handle(request: Request<'_>) -> Outcome {
     });
     let limit = asked
         .response_partition_limit
-        .min(shared.config.fixed().partitions_per_describe_max)
+        .min(node.config.fixed().partitions_per_describe_max)
         .max(1);
     let from = cursor.as_ref().map_or("", |cursor| &*cursor.topic);
     let denied = denied(&request, &names, from);
     let page = describe_page(
-        &shared.topics.read(),
+        &node.topics.read(),
         &names,
         cursor.as_ref(),
         usize::try_from(limit).unwrap_or(1),
@@ -60,7 +60,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             return request.reply(|w| response.encode(w, version));
         }
     };
-    let node = shared.node_id;
+    let node = node.id;
     let topics = page.topics.iter().map(|topic| match topic {
         PagedTopic::Found { topic, partitions } => DescribeTopicPartitionsResponseTopic {
             error_code: 0,
@@ -106,7 +106,7 @@ fn denied(request: &Request<'_>, names: &[&str], from: &str) -> BTreeSet<Arc<str
     }
     let candidates: BTreeSet<Arc<str>> = match names {
         [] => {
-            let catalog = request.shared.topics.read();
+            let catalog = request.node.topics.read();
             let topics = catalog.topics_from(from);
             topics.map(|topic| topic.name.clone()).collect()
         }

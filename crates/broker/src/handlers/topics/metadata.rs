@@ -6,10 +6,9 @@ use super::metadata_all;
 use crate::api::authorize::OPERATIONS_UNASKED;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::broker::Shared;
 use crate::handlers::topics::create_topics;
+use crate::node::topics::TopicRef;
 use crate::storage::Partition;
-use crate::topics::TopicRef;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::validate_topic_name;
@@ -29,11 +28,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let shared = request.shared;
+    let node = request.node;
     let wanted = Wanted {
         operations: asked.include_topic_authorized_operations,
         creation: (version < 4 || asked.allow_auto_topic_creation)
-            && shared.config.fixed().auto_create_topics,
+            && node.config.fixed().auto_create_topics,
     };
     // Version 0 has no null: an empty list means all.
     let named = match &asked.topics {
@@ -44,14 +43,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let is_direct = named.is_none() && request.may_do_everything();
     let topics: Vec<MetadataResponseTopic<'_>> = match named {
         None if is_direct => Vec::new(),
-        None => shared
+        None => node
             .topics
             .all()
             .iter()
             .filter(|topic| request.may(Operation::Describe, Resource::Topic(&topic.name)))
             .map(|topic| {
                 let operations = wanted.operations_on(&request, &topic.name);
-                known(topic, shared.node_id, operations)
+                known(topic, node.id, operations)
             })
             .collect(),
         Some(named) => {
@@ -74,18 +73,18 @@ pub fn handle(request: Request<'_>) -> Outcome {
             topics
         }
     };
-    let endpoint = request.endpoint(shared.node_id);
+    let endpoint = request.endpoint(node.id);
     let (host, port) = endpoint.unwrap_or_default();
     let broker = MetadataResponseBroker {
-        node_id: shared.node_id,
+        node_id: node.id,
         host,
         port,
-        rack: shared.config.fixed().rack.as_deref().map(Cow::Borrowed),
+        rack: node.config.fixed().rack.as_deref().map(Cow::Borrowed),
     };
     let response = MetadataResponse {
         brokers: vec![broker],
-        cluster_id: Some(Cow::Borrowed(&shared.cluster_id)),
-        controller_id: shared.node_id,
+        cluster_id: Some(Cow::Borrowed(&node.cluster_id)),
+        controller_id: node.id,
         topics,
         throttle_time_ms: request.throttle_time_ms(),
         cluster_authorized_operations: match asked.include_cluster_authorized_operations {
@@ -97,13 +96,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
     request.reply(|w| match is_direct {
         false => response.encode(w, version),
         true => {
-            let catalog = shared.topics.read();
+            let catalog = node.topics.read();
             metadata_all::encode(
                 w,
                 version,
                 &response,
                 &catalog,
-                shared.node_id,
+                node.id,
                 wanted.operations_on(&request, ""),
             );
         }
@@ -163,7 +162,7 @@ pub fn cluster_operations(request: &Request<'_>) -> i32 {
 }
 
 fn find_by_id(request: &Request<'_>, id: Uuid, wanted: &Wanted) -> MetadataResponseTopic<'static> {
-    let Some(view) = request.shared.topics.by_id(id) else {
+    let Some(view) = request.node.topics.by_id(id) else {
         return unknown(ErrorCode::UnknownTopicId, None, id);
     };
     // An id is no secret, the name it stands for is.
@@ -171,7 +170,7 @@ fn find_by_id(request: &Request<'_>, id: Uuid, wanted: &Wanted) -> MetadataRespo
         return unknown(code, None, id);
     }
     let operations = wanted.operations_on(request, &view.name);
-    known(&view, request.shared.node_id, operations)
+    known(&view, request.node.id, operations)
 }
 
 fn find_by_name<'n>(
@@ -179,13 +178,13 @@ fn find_by_name<'n>(
     name: &'n str,
     wanted: &Wanted,
 ) -> MetadataResponseTopic<'n> {
-    let (shared, topic) = (request.shared, Resource::Topic(name));
+    let (node, topic) = (request.node, Resource::Topic(name));
     // As if it were not there, whether it is or not.
     if let Err(code) = request.check(Operation::Describe, topic) {
         return unknown(code, Some(name), Uuid::ZERO);
     }
-    if let Some(view) = shared.topics.by_name(name) {
-        return known(&view, shared.node_id, wanted.operations_on(request, name));
+    if let Some(view) = node.topics.by_name(name) {
+        return known(&view, node.id, wanted.operations_on(request, name));
     }
     if wanted.creation
         && !request.may(Operation::Create, Resource::Cluster)
@@ -193,8 +192,8 @@ fn find_by_name<'n>(
     {
         return unknown(code, Some(name), Uuid::ZERO);
     }
-    match create_if_wanted(shared, name, wanted) {
-        Ok(view) => known(&view, shared.node_id, wanted.operations_on(request, name)),
+    match create_if_wanted(request, name, wanted) {
+        Ok(view) => known(&view, node.id, wanted.operations_on(request, name)),
         Err(code) => MetadataResponseTopic {
             topic_authorized_operations: wanted.operations_on(request, name),
             ..unknown(code, Some(name), Uuid::ZERO)
@@ -202,13 +201,18 @@ fn find_by_name<'n>(
     }
 }
 
-fn create_if_wanted(shared: &Shared, name: &str, wanted: &Wanted) -> Result<TopicRef, ErrorCode> {
+fn create_if_wanted(
+    request: &Request<'_>,
+    name: &str,
+    wanted: &Wanted,
+) -> Result<TopicRef, ErrorCode> {
+    let node = request.node;
     validate_topic_name(name).map_err(|refusal| refusal.code)?;
-    let now_ms = shared.clock.monotonic_ms();
+    let now_ms = node.clock.monotonic_ms();
     // Names cost nothing, topics do: whoever makes up too many is told to ask again.
-    if wanted.creation && shared.auto_creations.allows(now_ms) {
-        create_topics::auto_create(shared, name).map_err(|refusal| refusal.code)?;
-        if let (Some(view), false) = (shared.topics.by_name(name), shared.strict) {
+    if wanted.creation && request.parts.auto_creations.allows(now_ms) {
+        create_topics::auto_create(node, name).map_err(|refusal| refusal.code)?;
+        if let (Some(view), false) = (node.topics.by_name(name), node.strict) {
             return Ok(view);
         }
     }

@@ -124,9 +124,9 @@ mod tests {
             .config("num.partitions", "3")
             .start()
             .unwrap();
-        let (shared, operations) = (broker.shared(), all_topic_operations());
+        let (node, operations) = (broker.node(), all_topic_operations());
         for name in ["b", "a-longer-name", "c"] {
-            auto_create(shared, name).unwrap();
+            auto_create(node, name).unwrap();
         }
         for version in MetadataResponse::MIN_VERSION..=MetadataResponse::MAX_VERSION {
             let head = MetadataResponse {
@@ -139,11 +139,11 @@ mod tests {
                 &mut direct,
                 version,
                 &head,
-                &shared.topics.read(),
+                &node.topics.read(),
                 1,
                 operations,
             );
-            let topics = shared
+            let topics = node
                 .topics
                 .all()
                 .iter()

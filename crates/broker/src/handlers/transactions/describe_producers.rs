@@ -55,7 +55,7 @@ fn describe(
             ..Default::default()
         };
     }
-    let Some(partition) = request.shared.partition(topic, partition_index) else {
+    let Some(partition) = request.node.partition(topic, partition_index) else {
         return PartitionResponse {
             partition_index,
             error_code: ErrorCode::UnknownTopicOrPartition.code(),

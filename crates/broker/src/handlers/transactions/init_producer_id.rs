@@ -34,7 +34,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         ..Default::default()
     };
     if error == ErrorCode::None {
-        (response.producer_id, response.producer_epoch) = (request.shared.producer_ids.next(), 0);
+        (response.producer_id, response.producer_epoch) = (request.node.producer_ids.next(), 0);
     } else {
         (response.producer_id, response.producer_epoch) = (-1, -1);
     }

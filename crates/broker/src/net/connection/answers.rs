@@ -1,9 +1,9 @@
 //! Answers out, in the order of their requests.
 
 use super::Connection;
+use crate::api::reply::Reply;
 use crate::api::request::{Later, Outcome};
 use crate::base::fault::Point;
-use crate::net::out::Reply;
 use crate::net::transport::Transport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
@@ -43,7 +43,7 @@ impl<T: Transport> Connection<T> {
     }
 
     pub(super) fn send(&mut self, reply: Reply) {
-        if self.shared.faults.strikes(Point::Reply) {
+        if self.parts.node.faults.strikes(Point::Reply) {
             return self.close("a fault was armed at reply");
         }
         self.out.push(reply);

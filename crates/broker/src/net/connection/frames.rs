@@ -1,10 +1,10 @@
 //! Frames in: whole ones straight from the thread's read buffer, larger ones as their bytes arrive.
 
 use super::Connection;
-use super::peer::NOTHING;
 use crate::api::request::Frame;
 use crate::base::budget::Charge;
 use crate::net::transport::Transport;
+use crate::node::NOTHING;
 use crate::storage::buffer::BufMut;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -61,7 +61,7 @@ impl<T: Transport> Connection<T> {
             *count = 0;
             let length = match usize::try_from(length) {
                 Ok(length)
-                    if (FRAME_BYTES_MIN..=self.shared.request_bytes_max).contains(&length) =>
+                    if (FRAME_BYTES_MIN..=self.parts.node.request_bytes_max).contains(&length) =>
                 {
                     length
                 }
@@ -76,12 +76,12 @@ impl<T: Transport> Connection<T> {
                 at += length;
             } else {
                 let at_once = length.min(FRAME_BYTES_AT_ONCE);
-                let charge = self.shared.receiving.try_take(at_once);
+                let charge = self.parts.node.receiving.try_take(at_once);
                 let block = match charge {
                     Some(_) => at_once,
                     None => (data.len() - at).clamp(FRAME_BYTES_MIN_BLOCK, READ_BYTES),
                 };
-                let mut buffer = self.shared.pool.take(block);
+                let mut buffer = self.parts.node.pool.take(block);
                 let here = (data.len() - at).min(buffer.room());
                 buffer.push(&data[at..at + here]);
                 at += here;
@@ -112,16 +112,17 @@ impl<T: Transport> Connection<T> {
         if buffer.room() == 0 && larger.is_none() {
             let bytes = (buffer.len() * 2).min(*length);
             if self
-                .shared
+                .parts
+                .node
                 .receiving
                 .poll_grow(charge, bytes, cx)
                 .is_pending()
             {
                 // It is we who do not read on.
-                self.frame_since_ms = self.shared.clock.monotonic_ms();
+                self.frame_since_ms = self.parts.node.clock.monotonic_ms();
                 return Poll::Pending;
             }
-            *larger = Some(self.shared.pool.take(bytes));
+            *larger = Some(self.parts.node.pool.take(bytes));
         }
         if let Some(mut copy) = larger.take() {
             let more = (buffer.len() - copy.len()).min(FRAME_BYTES_AT_ONCE);
@@ -170,7 +171,7 @@ impl<T: Transport> Connection<T> {
     }
 
     pub(super) fn note_active(&self) {
-        let now_ms = self.shared.clock.monotonic_ms();
+        let now_ms = self.parts.node.clock.monotonic_ms();
         self.peer.active_ms.store(now_ms, Relaxed);
     }
 }

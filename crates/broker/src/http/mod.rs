@@ -1,7 +1,9 @@
 //! The HTTP port: health, readiness, metrics. Its clients cost little whatever they do: there are few of them at a time,
 //! and each has a while for its next request, from its first byte to the last one of the answer.
 
-use crate::broker::{Shared, State, reached};
+mod metrics;
+
+use crate::node::{Node, State, reached};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -24,29 +26,32 @@ pub const HEADER_BYTES_MAX: usize = 16 << 10;
 /// Pause after a failed accept.
 const ACCEPT_PAUSE_MS: i64 = 100;
 
-/// Who is connected.
+/// The HTTP port of one broker.
 pub struct Http {
+    node: Arc<Node>,
     places: Arc<Semaphore>,
 }
 
-impl Default for Http {
-    fn default() -> Self {
+impl Http {
+    /// A port whose pages are about this node.
+    pub fn new(node: Arc<Node>) -> Http {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Http { places }
+        Http { node, places }
     }
 }
 
 /// Accepts until the broker stops.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut stopping = shared.state.subscribe();
+pub async fn serve(listener: TcpListener, http: Arc<Http>) {
+    let node = &http.node;
+    let mut stopping = node.state.subscribe();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => connected(stream, address, &shared),
+                Ok((stream, address)) => connected(stream, address, &http),
                 Err(error) => {
                     tracing::warn!(target: "rustka::http", "cannot accept an HTTP connection: {error}");
-                    let until_ms = shared.clock.monotonic_ms() + ACCEPT_PAUSE_MS;
-                    shared.clock.sleep_until(until_ms).await;
+                    let until_ms = node.clock.monotonic_ms() + ACCEPT_PAUSE_MS;
+                    node.clock.sleep_until(until_ms).await;
                 }
             },
             () = reached(&mut stopping, |state| state == State::Stopped) => return,
@@ -55,28 +60,29 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Serves a connection in a task of its own, unless there are too many.
-pub fn connected<T>(stream: T, address: SocketAddr, shared: &Arc<Shared>)
+pub fn connected<T>(stream: T, address: SocketAddr, http: &Http)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match shared.http.places.clone().try_acquire_owned() {
-        Ok(place) => drop(tokio::spawn(connection(stream, shared.clone(), place))),
+    let node = &http.node;
+    match http.places.clone().try_acquire_owned() {
+        Ok(place) => drop(tokio::spawn(connection(stream, node.clone(), place))),
         Err(_) => {
-            let now_ms = shared.clock.monotonic_ms();
+            let now_ms = node.clock.monotonic_ms();
             let reason = format!("{CONNECTIONS_MAX} HTTP connections are open already");
-            shared.metrics.connection_closed(address, &reason, now_ms);
+            node.metrics.connection_closed(address, &reason, now_ms);
         }
     }
 }
 
-async fn connection<T>(stream: T, shared: Arc<Shared>, _place: OwnedSemaphorePermit)
+async fn connection<T>(stream: T, node: Arc<Node>, _place: OwnedSemaphorePermit)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let due_ms = AtomicI64::new(shared.clock.monotonic_ms() + REQUEST_MS);
+    let due_ms = AtomicI64::new(node.clock.monotonic_ms() + REQUEST_MS);
     let service = service_fn(|request: Request<Incoming>| {
-        due_ms.store(shared.clock.monotonic_ms() + REQUEST_MS, Relaxed);
-        let answer = answer(&request, &shared);
+        due_ms.store(node.clock.monotonic_ms() + REQUEST_MS, Relaxed);
+        let answer = answer(&request, &node);
         async move { Ok::<_, Infallible>(answer) }
     });
     let served = hyper::server::conn::http1::Builder::new()
@@ -85,7 +91,7 @@ where
     let overdue = async {
         loop {
             let until_ms = due_ms.load(Relaxed);
-            shared.clock.sleep_until(until_ms).await;
+            node.clock.sleep_until(until_ms).await;
             if due_ms.load(Relaxed) == until_ms {
                 return;
             }
@@ -101,7 +107,7 @@ where
     }
 }
 
-fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, node: &Node) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -110,11 +116,11 @@ fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>>
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" if *shared.state.borrow() == State::Serving => {
+        "/readyz" if *node.state.borrow() == State::Serving => {
             text(StatusCode::OK, "ready\n".into())
         }
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not serving\n".into()),
-        "/metrics" => text(StatusCode::OK, shared.metrics.render(&shared.memory)),
+        "/metrics" => text(StatusCode::OK, metrics::render(&node.metrics, &node.memory)),
         _ => text(
             StatusCode::NOT_FOUND,
             "no such page; there are /healthz, /readyz and /metrics\n".into(),

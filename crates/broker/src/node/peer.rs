@@ -13,9 +13,9 @@ const FRAME_GRACE_MS: i64 = 30_000;
 /// After that its bytes have to have come at least at this pace: no client waits longer for its answer.
 const FRAME_BYTES_PER_MS: i64 = 64;
 /// No frame has begun.
-pub(super) const NOTHING: i64 = -1;
+pub const NOTHING: i64 = -1;
 
-/// What is known of a connection's far end, shared with those who watch over connections.
+/// What is known of a connection's far end, node with those who watch over connections.
 pub struct Peer {
     /// Number of the connection in this broker's life.
     pub id: u64,
@@ -25,14 +25,14 @@ pub struct Peer {
     software: Mutex<Option<Arc<Software>>>,
     /// When the last bytes came or went, in monotonic milliseconds.
     pub active_ms: AtomicI64,
-    pub(super) busy: AtomicBool,
-    pub(super) parked: AtomicBool,
+    pub(crate) busy: AtomicBool,
+    pub(crate) parked: AtomicBool,
     /// When the frame that is being received began, or [`NOTHING`]; also while it is we who do not read on.
-    pub(super) receiving_since_ms: AtomicI64,
-    pub(super) received_bytes: AtomicUsize,
+    pub(crate) receiving_since_ms: AtomicI64,
+    pub(crate) received_bytes: AtomicUsize,
     held: Mutex<Option<Held>>,
-    pub(super) closed: AtomicBool,
-    pub(super) waker: Mutex<Option<Waker>>,
+    pub(crate) closed: AtomicBool,
+    pub(crate) waker: Mutex<Option<Waker>>,
 }
 
 /// Record memory that unsent answers hold, and since when.

@@ -55,8 +55,10 @@ fn what_makes_no_sense_ends_the_start_with_a_sentence() {
 
 #[test]
 fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
-    let path =
-        std::env::temp_dir().join(format!("rustka-outside-{}.properties", std::process::id()));
+    let path = std::env::temp_dir().join(format!(
+        "rustka-environment-{}.properties",
+        std::process::id()
+    ));
     std::fs::write(
         &path,
         "# as shipped\nnum.partitions=3\nlog.dirs=/tmp/x,\\\n /tmp/y\n",

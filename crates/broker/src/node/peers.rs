@@ -1,6 +1,6 @@
 //! Who is connected: how many may be, and who has to go when they cost too much.
 
-use crate::net::connection::Peer;
+use crate::node::Peer;
 use crate::storage::buffer::BlockRef;
 use rustka_core::config::BrokerSettings;
 use rustka_core::sync::lock;

@@ -1,0 +1,41 @@
+//! What handlers work with: the node, and what is there for requests alone.
+
+use crate::api::served::Api;
+use crate::base::budget::Budget;
+use crate::base::rate::Rate;
+use crate::coordinators::groups::Groups;
+use crate::node::Node;
+use crate::storage::Partition;
+use rustka_core::error::ErrorCode;
+use rustka_core::fetch::FetchSessions;
+use rustka_core::telemetry::Telemetry;
+use std::sync::{Arc, Mutex};
+
+/// The parts of a broker that requests reach.
+pub struct Parts {
+    /// What all parts share.
+    pub node: Arc<Node>,
+    /// Consumer groups.
+    pub groups: Arc<Groups>,
+    /// Incremental fetch sessions (KIP-227).
+    pub sessions: FetchSessions<SessionPartition>,
+    /// Clients that push metrics.
+    pub telemetry: Mutex<Telemetry>,
+    /// Fetches that wait, counted with the partitions they wait for.
+    pub parked: Arc<Budget>,
+    /// Topics that Metadata may create.
+    pub auto_creations: Rate,
+    /// Every API that is served, by key.
+    pub apis: &'static [Api],
+}
+
+/// A session's partition as it was found last, good as long as the catalog does not change.
+#[derive(Default)]
+pub struct SessionPartition {
+    /// The catalog's version at that moment.
+    pub catalog_version: u64,
+    /// The partition, or why there is none.
+    pub found: Option<Result<Arc<Partition>, ErrorCode>>,
+    /// The topic's name, once it was found.
+    pub name: Option<Arc<str>>,
+}

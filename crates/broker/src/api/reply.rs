@@ -1,0 +1,53 @@
+//! One encoded answer, with shared record slices between its bytes.
+
+use crate::storage::buffer::Slice;
+use rustka_wire::codec::Writer;
+
+/// One encoded answer, its length prefix included.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub(crate) bytes: Vec<u8>,
+    /// Shared slices and the place in `bytes` before which each goes, in order.
+    pub(crate) slices: Vec<(usize, Slice)>,
+}
+
+impl Reply {
+    /// Closes a frame that was begun with four bytes for its length; `slots` are what the writer's splices name.
+    pub fn finish(writer: Writer, slots: &[Vec<Slice>]) -> Reply {
+        let Writer {
+            buf: mut bytes,
+            splices,
+            ..
+        } = writer;
+        let mut slices = Vec::new();
+        let mut spliced = 0;
+        for splice in splices {
+            for slice in &slots[splice.slot as usize] {
+                spliced += slice.len();
+                slices.push((splice.at, slice.clone()));
+            }
+        }
+        let length = (bytes.len() - 4 + spliced) as u32;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        Reply { bytes, slices }
+    }
+
+    /// Size of the whole frame.
+    pub fn bytes(&self) -> usize {
+        let shared: usize = self.slices.iter().map(|(_, slice)| slice.len()).sum();
+        self.bytes.len() + shared
+    }
+
+    /// The whole frame in one piece.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(self.bytes.len());
+        let mut at = 0;
+        for (place, slice) in &self.slices {
+            whole.extend_from_slice(&self.bytes[at..*place]);
+            whole.extend_from_slice(slice);
+            at = *place;
+        }
+        whole.extend_from_slice(&self.bytes[at..]);
+        whole
+    }
+}

@@ -1,0 +1,144 @@
+//! The parts of one broker that all the others share: time, configs, memory, topics, connections, counters. Below
+//! everything that answers requests; a part of the broker takes from here what it needs.
+
+mod compactor;
+mod peer;
+pub mod peers;
+pub mod topics;
+
+use crate::base::budget::Budget;
+use crate::base::clock::Clock;
+use crate::base::config::LiveConfig;
+use crate::base::fault::Faults;
+use crate::base::hooks::Hooks;
+use crate::base::loggers::Loggers;
+use crate::base::metrics::Metrics;
+use crate::base::producer_ids::ProducerIds;
+use crate::base::work::Work;
+use crate::storage::buffer::Pool;
+use crate::storage::memory::Memory;
+use crate::storage::{Engine, Partition};
+pub use compactor::Compactor;
+pub use peer::{NOTHING, Overdue, Peer};
+use peers::Peers;
+use rustka_core::catalog::PartitionSeed;
+use rustka_core::error::Refusal;
+use rustka_core::names::is_internal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use tokio::sync::{Notify, watch};
+use topics::Topics;
+
+/// Where a broker stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Not yet accepting.
+    Starting,
+    /// Accepting and answering.
+    Serving,
+    /// No longer accepting; waiting requests are being answered.
+    Stopping,
+    /// Gone.
+    Stopped,
+}
+
+/// Waits until the broker stands where `wanted` says, or is gone.
+pub async fn reached(state: &mut watch::Receiver<State>, wanted: impl Fn(State) -> bool) {
+    // An error means that the broker was dropped, which every waiter takes for the end.
+    let _gone = state.wait_for(|state| wanted(*state)).await.map(|_| ());
+}
+
+/// What the parts of one broker share.
+pub struct Node {
+    /// Configs of the broker, of groups and of client metrics.
+    pub config: LiveConfig,
+    /// Log levels.
+    pub loggers: Loggers,
+    /// Whether Kafka's own defaults hold everywhere.
+    pub strict: bool,
+    /// Time.
+    pub clock: Clock,
+    /// Memory of frames and chunks.
+    pub pool: Arc<Pool>,
+    /// Memory, its limit and eviction.
+    pub memory: Arc<Memory>,
+    /// Keeps the partitions' batches.
+    pub engine: Arc<dyn Engine>,
+    /// Logs to be compacted.
+    pub compactor: Compactor,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Topics and their partitions.
+    pub topics: Topics,
+    /// Producer ids.
+    pub producer_ids: ProducerIds,
+    /// This broker's id.
+    pub id: i32,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The name of the one listener.
+    pub listener: String,
+    /// Where clients are told to connect.
+    pub endpoint: (String, u16),
+    /// Largest request accepted.
+    pub request_bytes_max: usize,
+    /// Where the broker stands.
+    pub state: watch::Sender<State>,
+    /// Open connections.
+    pub peers: Peers,
+    /// Bytes of frames that are being received.
+    pub receiving: Arc<Budget>,
+    /// When slow readers were last looked for.
+    pub readers_checked_ms: AtomicI64,
+    /// Number of the next connection.
+    pub next_peer: AtomicU64,
+    /// Told when a connection becomes quiet while the broker stops.
+    pub quiet: Notify,
+    /// Who has a say or a look.
+    pub hooks: Hooks,
+    /// What is to go wrong.
+    pub faults: Arc<Faults>,
+    /// A pool for work that takes long.
+    pub work: Work,
+}
+
+impl Node {
+    /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that
+    /// dropping records frees nothing.
+    pub fn make_room(&self) -> Result<(), Refusal> {
+        if self.memory.readers_hold_too_much() {
+            self.close_slowest_readers();
+        }
+        self.engine.make_room()
+    }
+
+    fn close_slowest_readers(&self) {
+        let now_ms = self.clock.monotonic_ms();
+        // Those closed last time may not have let go yet, and looking at all connections takes a while.
+        if self.readers_checked_ms.swap(now_ms, Relaxed) == now_ms {
+            return;
+        }
+        for peer in self.peers.slowest_readers(self.memory.tolerated_bytes()) {
+            let reason = "it reads its answer so slowly that it keeps dropped records in memory, which is at its limit";
+            self.metrics.connection_closed(peer.address, reason, now_ms);
+            self.metrics.slow_readers_closed.fetch_add(1, Relaxed);
+            peer.close();
+        }
+    }
+
+    /// The partition of a topic, if both exist.
+    pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.topics.partition(topic, index)
+    }
+
+    /// An empty partition for a new place in the catalog.
+    pub fn new_partition(&self, seed: &PartitionSeed<'_>) -> Arc<Partition> {
+        let index = i32::try_from(seed.partition).unwrap_or(i32::MAX);
+        let partition = Partition::new(&*self.engine, seed.id, index, seed.config.delete);
+        // Journals are compacted by those who write them.
+        if !is_internal(seed.name) {
+            partition.obey(seed.config);
+        }
+        partition
+    }
+}
