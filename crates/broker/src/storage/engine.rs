@@ -5,9 +5,9 @@
 //! its engine calls [`Partition::durable_up_to`] or [`Partition::write_failed`] later, from wherever it works, in the
 //! order of the writes of that partition; partitions do not wait for each other.
 
+use super::buffer::{BufMut, Slice};
+use super::limit::Memory;
 use super::partition::Partition;
-use crate::storage::buffer::{BufMut, Slice};
-use crate::storage::memory::Memory;
 use rustka_core::batch::{self, BatchHeader};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::codec::Uuid;
@@ -23,9 +23,7 @@ pub trait Engine: Send + Sync {
     fn memory(&self) -> &Arc<Memory>;
 
     /// Called before an append with no lock held: makes room, or refuses the write without any harm to its partition.
-    fn make_room(&self) -> Result<(), Refusal> {
-        self.memory().make_room()
-    }
+    fn make_room(&self) -> Result<(), Refusal>;
 
     /// The broker stops: what is queued is written, or given up. Waits for it.
     fn close(&self) {}
@@ -69,9 +67,9 @@ pub trait Log: Send {
         with: Vec<Replacement>,
     ) -> Result<Garbage, Stale>;
 
-    /// The memory limit may drop this log's chunks from now on, also those that it has passed over before. For engines
-    /// that keep no such order there is nothing to do.
-    fn may_be_dropped(&self) {}
+    /// Whether the memory limit may drop this log's chunks from now on, also those that are there already; at first it
+    /// may not. For engines that never drop anything at the limit there is nothing to do.
+    fn may_be_evicted(&mut self, _may: bool) {}
 
     /// Drops everything; the partition is gone.
     fn clear(&mut self) -> Garbage;

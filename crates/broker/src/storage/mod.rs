@@ -3,10 +3,12 @@
 //! - [`partition`] is what handlers and journals use: who may append, which offsets exist, who waits. It is the same
 //!   for every engine.
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
+//! - [`limit`] is how much memory there is for it, [`buffer`] what that memory is cut into.
 //! - [`memory`] is the engine that keeps everything in chunks of memory.
 
 pub mod buffer;
 pub mod engine;
+pub mod limit;
 pub mod memory;
 pub mod partition;
 pub mod waiters;

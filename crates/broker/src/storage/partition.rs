@@ -29,8 +29,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
 use rustka_wire::codec::Uuid;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// One partition.
 pub struct Partition {
@@ -38,13 +37,14 @@ pub struct Partition {
     pub topic_id: Uuid,
     /// Number within the topic.
     pub index: i32,
-    evictable: AtomicBool,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     state: PartitionState,
     log: Box<dyn Log>,
+    /// Whether the memory limit may drop records, unless the partition is offline.
+    evictable: bool,
     /// Everything below is as durable as it gets.
     durable: i64,
     waiters: Waiters,
@@ -75,6 +75,18 @@ pub struct Offsets {
     pub leader_epoch: i32,
 }
 
+fn open(
+    engine: &dyn Engine,
+    home: &Weak<Partition>,
+    topic_id: Uuid,
+    index: i32,
+    evictable: bool,
+) -> Box<dyn Log> {
+    let mut log = engine.open(home, topic_id, index);
+    log.may_be_evicted(evictable);
+    log
+}
+
 impl Partition {
     /// An empty partition. Small on purpose: memory for records is taken with the first of them.
     /// `evictable` says whether the memory limit may drop its records.
@@ -82,10 +94,10 @@ impl Partition {
         Arc::new_cyclic(|home| Partition {
             topic_id,
             index,
-            evictable: AtomicBool::new(evictable),
             inner: Mutex::new(Inner {
                 state: PartitionState::new(0),
-                log: engine.open(home, topic_id, index),
+                log: open(engine, home, topic_id, index, evictable),
+                evictable,
                 durable: 0,
                 waiters: Waiters::default(),
                 awaited: None,
@@ -109,10 +121,11 @@ impl Partition {
 
     /// Whether the memory limit may drop this partition's records.
     pub fn set_evictable(&self, evictable: bool) {
-        if evictable && !self.evictable.swap(true, Relaxed) {
-            self.lock().log.may_be_dropped();
+        let mut inner = self.lock();
+        if inner.evictable != evictable {
+            inner.evictable = evictable;
+            inner.keep_evictable();
         }
-        self.evictable.store(evictable, Relaxed);
     }
 
     /// Has the partition follow these configs of its topic from now on.
@@ -192,6 +205,12 @@ impl Partition {
 }
 
 impl Inner {
+    /// Tells the log whether the memory limit may drop its chunks now.
+    fn keep_evictable(&mut self) {
+        let may = self.evictable && self.check_readable().is_ok();
+        self.log.may_be_evicted(may);
+    }
+
     fn offsets(&self) -> Offsets {
         Offsets {
             log_start: self.state.log_start,

@@ -12,6 +12,7 @@ use rustka::storage::engine::{
     WriteFailed,
 };
 use rustka::storage::memory::{Memory, MemoryEngine};
+use rustka_core::error::Refusal;
 use rustka_wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -162,6 +163,10 @@ impl Engine for TestEngine {
         self.inner.memory()
     }
 
+    fn make_room(&self) -> Result<(), Refusal> {
+        self.inner.make_room()
+    }
+
     fn close(&self) {
         self.desk().closed = true;
         self.settle_all(1);
@@ -232,6 +237,10 @@ impl Log for TestLog {
 
     fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, Stale> {
         self.log.swap(from, to, with)
+    }
+
+    fn may_be_evicted(&mut self, may: bool) {
+        self.log.may_be_evicted(may);
     }
 
     fn clear(&mut self) -> Garbage {

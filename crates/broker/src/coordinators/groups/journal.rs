@@ -1,9 +1,8 @@
 //! A shard's journal: real batches in its partition of `__consumer_offsets`, compacted by live state.
 
 use crate::base::fault::{Faults, Point};
-use crate::storage::memory::Memory;
 use crate::storage::partition::Fate;
-use crate::storage::{Appended, Durability, Incoming, Partition};
+use crate::storage::{Appended, Durability, Engine, Incoming, Partition};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::records::Record;
@@ -59,7 +58,7 @@ struct Compaction {
 
 /// A journal in a partition of `__consumer_offsets`.
 pub struct PartitionJournal {
-    memory: Arc<Memory>,
+    engine: Arc<dyn Engine>,
     faults: Arc<Faults>,
     partition: Arc<Partition>,
     bytes: u64,
@@ -71,12 +70,12 @@ pub struct PartitionJournal {
 impl PartitionJournal {
     /// A journal in an empty partition.
     pub fn new(
-        memory: &Arc<Memory>,
+        engine: &Arc<dyn Engine>,
         faults: &Arc<Faults>,
         partition: Arc<Partition>,
     ) -> PartitionJournal {
         PartitionJournal {
-            memory: memory.clone(),
+            engine: engine.clone(),
             faults: faults.clone(),
             bytes: partition.bytes(),
             partition,
@@ -86,9 +85,10 @@ impl PartitionJournal {
     }
 
     fn write(&mut self, batch: BatchBuilder, now: Now) -> Result<Appended, ErrorCode> {
-        if let Err(refusal) = self.memory.make_room() {
-            let reserve = self.memory.limit() / RESERVE_DIVISOR;
-            if self.memory.pool.bytes_in_use() > self.memory.limit().saturating_add(reserve) {
+        if let Err(refusal) = self.engine.make_room() {
+            let memory = self.engine.memory();
+            let reserve = memory.limit() / RESERVE_DIVISOR;
+            if memory.pool.bytes_in_use() > memory.limit().saturating_add(reserve) {
                 return Err(refusal.code);
             }
         }

@@ -102,7 +102,7 @@ impl Shard {
             groups: Arc::downgrade(groups),
             at,
         }));
-        let journal = PartitionJournal::new(&groups.node.memory, &groups.node.faults, partition);
+        let journal = PartitionJournal::new(&groups.node.engine, &groups.node.faults, partition);
         self.write_to(Box::new(journal));
     }
 

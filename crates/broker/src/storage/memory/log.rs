@@ -1,15 +1,15 @@
 //! One partition's batches in memory: a row of chunks, the newest of which may take further batches.
 
+use super::CHUNK_BYTES;
 use super::chunk::Chunk;
-use super::{CHUNK_BYTES, Memory};
-use crate::storage::buffer::{BufMut, Slice};
+use super::order::Place;
+use crate::storage::buffer::{BufMut, Pool, Slice};
 use crate::storage::engine::{
     Batch, ChunkInfo, Closed, Garbage, Incoming, Log, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,
 };
-use crate::storage::partition::Partition;
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 #[derive(Default)]
 struct Open {
@@ -20,18 +20,18 @@ struct Open {
 }
 
 pub(super) struct MemoryLog {
-    memory: Arc<Memory>,
-    home: Weak<Partition>,
+    pool: Arc<Pool>,
+    place: Place,
     chunks: VecDeque<Chunk>,
     open: Open,
     bytes: u64,
 }
 
 impl MemoryLog {
-    pub fn new(memory: Arc<Memory>, home: Weak<Partition>) -> MemoryLog {
+    pub fn new(pool: Arc<Pool>, place: Place) -> MemoryLog {
         MemoryLog {
-            memory,
-            home,
+            pool,
+            place,
             chunks: VecDeque::new(),
             open: Open::default(),
             bytes: 0,
@@ -45,7 +45,7 @@ impl MemoryLog {
             _ => {
                 let size = CHUNK_BYTES[usize::from(self.open.next_size)];
                 self.open.next_size = (self.open.next_size + 1).min(CHUNK_BYTES.len() as u8 - 1);
-                (self.memory.pool.take(size.max(bytes.len())), false)
+                (self.pool.take(size.max(bytes.len())), false)
             }
         };
         rest.push(bytes);
@@ -64,7 +64,7 @@ impl MemoryLog {
 
     fn push_chunk(&mut self, batch: &Batch<'_>, bytes: Slice) {
         let info = ChunkInfo {
-            sequence: self.memory.begin_chunk(&self.home),
+            sequence: self.place.order.begin_chunk(),
             base_offset: batch.base_offset,
             next_offset: batch.next_offset,
             max_timestamp: batch.header.max_timestamp,
@@ -72,6 +72,13 @@ impl MemoryLog {
             bytes: bytes.len() as u64,
         };
         self.chunks.push_back(Chunk::new(info, bytes));
+        self.keep_place();
+    }
+
+    /// To be called whenever another chunk may have become the oldest.
+    fn keep_place(&mut self) {
+        self.place
+            .keep(self.chunks.front().map(|chunk| chunk.sequence));
     }
 
     /// Whether the newest chunk takes further batches.
@@ -153,6 +160,7 @@ impl Log for MemoryLog {
         if self.chunks.is_empty() {
             self.open.rest = None;
         }
+        self.keep_place();
         Some(Garbage::One(chunk.bytes))
     }
 
@@ -210,18 +218,20 @@ impl Log for MemoryLog {
                 .map(|chunk| chunk.bytes),
         );
         self.bytes -= garbage.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        self.keep_place();
         Ok(Garbage::Many(garbage))
     }
 
-    fn may_be_dropped(&self) {
-        let sequences = self.chunks.iter().map(|chunk| chunk.info().sequence);
-        self.memory.begin_again(&self.home, sequences);
+    fn may_be_evicted(&mut self, may: bool) {
+        let oldest = self.chunks.front().map(|chunk| chunk.sequence);
+        self.place.allow(may, oldest);
     }
 
     fn clear(&mut self) -> Garbage {
         self.open = Open::default();
         self.bytes = 0;
         let chunks = std::mem::take(&mut self.chunks);
+        self.keep_place();
         Garbage::Many(chunks.into_iter().map(|chunk| chunk.bytes).collect())
     }
 }

@@ -1,10 +1,13 @@
 //! What only the memory engine promises: few wasted blocks, and a limit.
 
 use super::*;
+use crate::storage::limit::RESERVE_PART;
 use crate::storage::{Incoming, Rules};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
+use std::sync::atomic::Ordering::Relaxed;
 
 const NOW: Now = Now {
     monotonic_ms: 0,
@@ -22,6 +25,7 @@ fn batch(value_bytes: usize) -> Vec<u8> {
 }
 
 struct World {
+    engine: Arc<MemoryEngine>,
     memory: Arc<Memory>,
     partition: Arc<Partition>,
 }
@@ -45,9 +49,13 @@ fn append(world: &World, value_bytes: usize, keep: bool) -> i64 {
 
 fn world(limit: usize) -> World {
     let memory = Memory::new(limit);
-    let engine = MemoryEngine::new(memory.clone());
-    let partition = Partition::new(&engine, Uuid([1; 16]), 0, true);
-    World { memory, partition }
+    let engine = Arc::new(MemoryEngine::new(memory.clone()));
+    let partition = Partition::new(&*engine, Uuid([1; 16]), 0, true);
+    World {
+        engine,
+        memory,
+        partition,
+    }
 }
 
 #[test]
@@ -102,7 +110,7 @@ fn mixing_kept_and_copied_batches_wastes_no_blocks() {
 fn at_the_limit_the_oldest_records_go_and_memory_is_used_again() {
     let world = world(4 << 20);
     for _ in 0..1_000 {
-        world.memory.make_room().unwrap();
+        world.engine.make_room().unwrap();
         append(&world, 30_000, true);
     }
     let offsets = world.partition.offsets();
@@ -117,7 +125,7 @@ fn at_the_limit_what_is_dropped_is_what_the_next_writer_gets() {
     let world = world(4 << 20);
     let fill = || {
         for _ in 0..300 {
-            world.memory.make_room().unwrap();
+            world.engine.make_room().unwrap();
             append(&world, 30_000, true);
         }
         world.memory.pool.blocks_allocated()
@@ -132,7 +140,7 @@ fn freed_blocks_of_a_size_nobody_asks_for_are_given_back() {
     let pool = &world.memory.pool;
     for bytes in [30_000, 50_000, 20_000, 70_000] {
         for _ in 0..300 {
-            world.memory.make_room().unwrap();
+            world.engine.make_room().unwrap();
             append(&world, bytes, true);
             let all = pool.bytes_in_use() + pool.bytes_kept();
             assert!(all <= (4 << 20) + (4 << 20) / RESERVE_PART + 2 * bytes);
@@ -145,7 +153,7 @@ fn at_the_limit_with_nothing_to_drop_a_write_is_refused() {
     let world = world(1 << 20);
     world.partition.set_evictable(false);
     let refused = (0..200).find_map(|_| {
-        let refused = world.memory.make_room().err();
+        let refused = world.engine.make_room().err();
         if refused.is_none() {
             append(&world, 30_000, true);
         }
@@ -160,17 +168,17 @@ fn at_the_limit_with_nothing_to_drop_a_write_is_refused() {
 #[test]
 fn records_may_be_dropped_again_once_their_topic_deletes() {
     let world = world(1 << 20);
-    let engine = MemoryEngine::new(world.memory.clone());
     let other = World {
+        engine: world.engine.clone(),
         memory: world.memory.clone(),
-        partition: Partition::new(&engine, Uuid([2; 16]), 0, true),
+        partition: Partition::new(&*world.engine, Uuid([2; 16]), 0, true),
     };
     world.partition.set_evictable(false);
     for _ in 0..20 {
         append(&world, 30_000, true);
     }
     for _ in 0..40 {
-        world.memory.make_room().unwrap();
+        world.engine.make_room().unwrap();
         append(&other, 30_000, true);
     }
     assert_eq!(world.partition.offsets().log_start, 0);
@@ -182,9 +190,9 @@ fn records_may_be_dropped_again_once_their_topic_deletes() {
         world.partition.set_evictable(false);
     }
     world.partition.set_evictable(true);
-    assert!(world.memory.oldest().len() <= 60);
+    assert_eq!(world.engine.order.len(), 2);
     for _ in 0..20 {
-        world.memory.make_room().unwrap();
+        world.engine.make_room().unwrap();
         append(&other, 30_000, true);
     }
     assert!(
@@ -193,9 +201,81 @@ fn records_may_be_dropped_again_once_their_topic_deletes() {
     );
     assert_eq!(other.partition.offsets().log_start, others_start);
     for _ in 0..100 {
-        world.memory.make_room().unwrap();
+        world.engine.make_room().unwrap();
         append(&world, 30_000, true);
     }
+}
+
+const ALL_AT_ONCE: Rules = Rules {
+    retention_ms: 0,
+    retention_bytes: -1,
+    segment_ms: i64::MAX,
+    delete: true,
+};
+
+/// The order of eviction kept an entry for every chunk that retention or DeleteRecords had dropped: a broker with short
+/// retention grew by gigabytes a day, outside of its memory limit.
+#[test]
+fn chunks_that_go_before_the_limit_asks_leave_nothing_behind() {
+    let world = world(64 << 20);
+    let later = Now {
+        monotonic_ms: 0,
+        wall_ms: 1_001,
+    };
+    for _ in 0..1_000 {
+        append(&world, 20_000, true);
+        append(&world, 20_000, true);
+        world.partition.retain(&ALL_AT_ONCE, later);
+        append(&world, 20_000, true);
+        assert_eq!(world.engine.order.len(), 1);
+        world.partition.delete_records(-1).unwrap();
+        assert_eq!(world.engine.order.len(), 0);
+    }
+    append(&world, 20_000, true);
+    assert_eq!(world.engine.order.len(), 1);
+}
+
+/// Each of those entries also kept its partition from being freed: a test suite that makes and deletes topics all day
+/// paid for every one of them.
+#[test]
+fn a_partition_that_has_gone_leaves_nothing_behind() {
+    let world = world(64 << 20);
+    let (deleted, dropped) = (
+        Partition::new(&*world.engine, Uuid([2; 16]), 0, true),
+        Partition::new(&*world.engine, Uuid([2; 16]), 1, true),
+    );
+    for partition in [&deleted, &dropped] {
+        let other = World {
+            engine: world.engine.clone(),
+            memory: world.memory.clone(),
+            partition: partition.clone(),
+        };
+        append(&other, 20_000, true);
+        append(&other, 100, false);
+    }
+    assert_eq!(world.engine.order.len(), 2);
+    deleted.delete();
+    drop(dropped);
+    assert_eq!(world.engine.order.len(), 0);
+    assert_eq!(world.memory.pool.bytes_in_use(), 0);
+}
+
+/// One log has one place in the order, so that two writers at the limit may meet at the last one: the second must not
+/// take it for an order with nothing to drop.
+#[test]
+fn writers_that_meet_at_the_limit_are_not_refused() {
+    let world = world(1 << 20);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    world.engine.make_room().unwrap();
+                    append(&world, 20_000, true);
+                }
+            });
+        }
+    });
+    assert_eq!(world.partition.offsets().high_watermark, 8_000);
 }
 
 #[test]

@@ -27,6 +27,7 @@ impl Partition {
                 inner.state.failed_from = before.failed_from;
                 inner.durable = inner.durable.min(inner.state.next_offset);
                 inner.offline = false;
+                inner.keep_evictable();
                 inner.recount_dirty();
                 None
             }

@@ -6,7 +6,6 @@ use crate::storage::engine::{ChunkInfo, Closed, Garbage, Replacement, Stale};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::Refusal;
 use rustka_core::time::Now;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What may happen to a partition's chunks.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +38,12 @@ impl Partition {
         let (garbage, woken) = {
             let mut inner = self.lock();
             let oldest = inner.log.oldest();
-            if !self.evictable.load(Relaxed)
-                || inner.check_readable().is_err()
-                || oldest.is_none_or(|chunk| chunk.sequence != sequence)
-            {
+            if !inner.evictable || inner.check_readable().is_err() {
+                // Asked again only once that has changed.
+                inner.log.may_be_evicted(false);
+                return false;
+            }
+            if oldest.is_none_or(|chunk| chunk.sequence != sequence) {
                 return false;
             }
             (inner.drop_oldest(), inner.waiters.all())

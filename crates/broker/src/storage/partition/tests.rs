@@ -8,6 +8,7 @@ use crate::storage::engine::{
 };
 use crate::storage::memory::{Memory, MemoryEngine};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::error::Refusal;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +32,10 @@ impl Engine for Clumsy {
 
     fn memory(&self) -> &Arc<Memory> {
         self.0.memory()
+    }
+
+    fn make_room(&self) -> Result<(), Refusal> {
+        self.0.make_room()
     }
 }
 
@@ -66,6 +71,9 @@ impl Log for ClumsyLog {
     }
     fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, Stale> {
         self.log.swap(from, to, with)
+    }
+    fn may_be_evicted(&mut self, may: bool) {
+        self.log.may_be_evicted(may);
     }
     fn clear(&mut self) -> Garbage {
         self.log.clear()
@@ -121,4 +129,47 @@ fn a_panic_under_the_lock_takes_the_partition_offline_until_it_is_rebuilt_and_no
     // Its memory still comes back when its topic goes.
     bad.delete();
     assert_eq!(bad.bytes(), 0);
+}
+
+/// While a partition was offline, memory became full and passed over its chunks: once it was back, all newer records
+/// of other topics went before its old ones, and in the end every write was refused.
+#[test]
+fn a_partition_that_is_back_after_a_panic_may_lose_records_to_the_memory_limit_again() {
+    let engine = Clumsy(MemoryEngine::new(Memory::new(1 << 20)));
+    let (bad, good) = (
+        Partition::new(&engine, Uuid([1; 16]), 0, true),
+        Partition::new(&engine, Uuid([1; 16]), 1, true),
+    );
+    assert_eq!(append(&bad), Ok(0));
+    assert!(catch_unwind(AssertUnwindSafe(|| append(&bad))).is_err());
+    let fill = |partition: &Partition| {
+        for _ in 0..100 {
+            engine.make_room().unwrap();
+            append_large(&engine, partition);
+        }
+    };
+    fill(&good);
+    assert_eq!(bad.offsets().log_start, 0, "it is offline");
+    assert!(good.offsets().log_start > 0, "memory is full");
+    assert!(bad.rebuild(NOW));
+    engine.make_room().unwrap();
+    append_large(&engine, &good);
+    engine.make_room().unwrap();
+    append_large(&engine, &good);
+    assert_eq!(bad.offsets().log_start, 1, "the oldest goes first");
+    fill(&bad);
+    assert!(bad.offsets().log_start > 1);
+}
+
+fn append_large(engine: &Clumsy, partition: &Partition) {
+    let record = NewRecord {
+        value: Some(&[7; 20_000]),
+        ..NewRecord::default()
+    };
+    let bytes = BatchBuilder::new().record(&record).build().unwrap();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let mut frame = engine.memory().pool.take(bytes.len());
+    frame.push(&bytes);
+    let appended = partition.append(Incoming::Kept(frame), &header, Origin::Client, NOW);
+    appended.unwrap();
 }
