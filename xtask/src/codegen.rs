@@ -30,6 +30,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     }
     files.insert("mod.rs".to_owned(), tables::modules(&messages));
     files.insert("apis.rs".to_owned(), tables::apis(&messages)?);
+    files.insert("requests.rs".to_owned(), tables::requests(&messages)?);
     files.insert("registry.rs".to_owned(), tables::registry(&messages));
 
     let scratch = root.join("target").join("codegen");

@@ -62,3 +62,12 @@ pub trait Encode {
     /// Writes the message; panics on a version outside the message's range.
     fn encode(&self, w: &mut Writer, version: i16);
 }
+
+/// A request as its sender sees it.
+#[cfg(feature = "client")]
+pub trait Request: Encode {
+    /// The number in the request's header.
+    const KEY: i16;
+    /// What answers it, in the same version.
+    type Response<'a>: Decode<'a>;
+}

@@ -28,6 +28,7 @@ pub fn modules(messages: &[Message]) -> String {
         let _ = writeln!(out, "pub mod {};", message.module());
     }
     out += "pub(crate) mod apis;\n";
+    out += "#[cfg(feature = \"client\")]\nmod requests;\n";
     out += "#[cfg(all(feature = \"json\", feature = \"client\"))]\npub(crate) mod registry;\n";
     out
 }
@@ -74,6 +75,36 @@ pub fn apis(messages: &[Message]) -> Result<String, String> {
         );
     }
     Ok(out + "];\n")
+}
+
+/// generated/requests.rs: which response answers which request.
+pub fn requests(messages: &[Message]) -> Result<String, String> {
+    let mut out = HEAD.to_owned();
+    for request in messages.iter().filter(|m| m.kind == Kind::Request) {
+        let key = request
+            .key
+            .ok_or_else(|| format!("{} has no key", request.name))?;
+        let response = messages
+            .iter()
+            .find(|m| m.kind == Kind::Response && m.key == Some(key))
+            .ok_or_else(|| format!("{} has no response", request.name))?;
+        let lifetime = |message: &Message, name: &'static str| match message.borrows(&message.name)
+        {
+            true => name,
+            false => "",
+        };
+        let _ = write!(
+            out,
+            "impl crate::Request for super::{}::{}{} {{\nconst KEY: i16 = {key};\ntype Response<'a> = super::{}::{}{};\n}}\n\n",
+            request.module(),
+            request.name,
+            lifetime(request, "<'_>"),
+            response.module(),
+            response.name,
+            lifetime(response, "<'a>"),
+        );
+    }
+    Ok(out)
 }
 
 /// generated/registry.rs: every message as JSON, chosen at run time.

@@ -417,6 +417,8 @@ pub mod renew_delegation_token_request;
 pub mod renew_delegation_token_response;
 #[cfg(feature = "messages")]
 pub mod request_header;
+#[cfg(feature = "client")]
+mod requests;
 #[cfg(feature = "messages")]
 pub mod response_header;
 #[cfg(feature = "messages")]
