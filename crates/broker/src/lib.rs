@@ -18,7 +18,6 @@ pub mod http;
 pub mod net;
 pub mod node;
 pub mod options;
-pub mod storage;
 pub mod upkeep;
 
 pub use base::clock::Clock;
@@ -27,3 +26,4 @@ pub use base::start::StartError;
 pub use base::{fault, hooks};
 pub use broker::Broker;
 pub use options::Options;
+pub use rustka_storage as storage;

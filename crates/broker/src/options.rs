@@ -6,8 +6,8 @@ use crate::base::loggers::LogControl;
 use crate::base::start::StartError;
 use crate::broker::Broker;
 use crate::net::addresses::Addresses;
-use crate::storage::Engine;
 use rustka_core::config::BrokerConfig;
+use rustka_storage::Engine;
 use std::sync::Arc;
 
 /// The id of a lone node.

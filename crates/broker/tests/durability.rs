@@ -1,13 +1,11 @@
 //! A broker whose storage takes its time or fails: what clients are told, when, and in which order.
 
 mod common;
-#[path = "common/engine.rs"]
-mod engine;
 
 use common::{Client, World, batch, fetch_request, produce_request};
-use engine::{PLENTY, TestEngine};
 use rustka::net::connection::IN_FLIGHT_WRITES_MAX;
-use rustka::storage::Partition;
+use rustka_storage::Partition;
+use rustka_storage::testing::{PLENTY, TestEngine};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::fetch_request::FetchRequest;

@@ -5,10 +5,10 @@ use crate::base::budget::Budget;
 use crate::base::rate::Rate;
 use crate::coordinators::groups::Groups;
 use crate::node::Node;
-use crate::storage::Partition;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::FetchSessions;
 use rustka_core::telemetry::Telemetry;
+use rustka_storage::Partition;
 use std::sync::{Arc, Mutex};
 
 /// The parts of a broker that requests reach.

@@ -1,6 +1,6 @@
 //! One encoded answer, with shared record slices between its bytes.
 
-use crate::storage::buffer::Slice;
+use rustka_storage::buffer::Slice;
 use rustka_wire::codec::Writer;
 
 /// One encoded answer, its length prefix included.

@@ -3,7 +3,7 @@
 use crate::api::parts::Parts;
 use crate::api::reply::Reply;
 use crate::node::{Node, Peer};
-use crate::storage::buffer::{BufMut, Slice};
+use rustka_storage::buffer::{BufMut, Slice};
 use rustka_wire::api;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
 use std::future::Future;

@@ -7,11 +7,11 @@ mod plan;
 
 use crate::api::request::{Frame, Outcome, Request, Respond};
 use crate::node::Node;
-use crate::storage::buffer::BufMut;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
 use plan::Plan;
 use rustka_core::error::Refusal;
+use rustka_storage::buffer::BufMut;
 use std::ops::Range;
 use std::sync::Arc;
 

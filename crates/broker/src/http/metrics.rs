@@ -1,7 +1,7 @@
 //! Counters and gauges as text for Prometheus.
 
 use crate::base::metrics::Metrics;
-use crate::storage::memory::Memory;
+use rustka_storage::Memory;
 use rustka_wire::api::ApiKey;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;

@@ -2,7 +2,7 @@
 
 use crate::api::reply::Reply;
 use crate::net::transport::Transport;
-use crate::storage::buffer::{BlockRef, Slice};
+use rustka_storage::buffer::{BlockRef, Slice};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

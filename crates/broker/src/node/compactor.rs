@@ -1,7 +1,7 @@
 //! Which logs are to be compacted.
 
-use crate::storage::Partition;
 use rustka_core::sync::lock;
+use rustka_storage::Partition;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;

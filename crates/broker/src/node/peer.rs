@@ -1,8 +1,8 @@
 //! What is known of a connection's far end by those who watch over connections.
 
 use crate::base::hooks::Software;
-use crate::storage::buffer::BlockRef;
 use rustka_core::sync::lock;
+use rustka_storage::buffer::BlockRef;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};

@@ -1,9 +1,9 @@
 //! Who is connected: how many may be, and who has to go when they cost too much.
 
 use crate::node::Peer;
-use crate::storage::buffer::BlockRef;
 use rustka_core::config::BrokerSettings;
 use rustka_core::sync::lock;
+use rustka_storage::buffer::BlockRef;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -182,8 +182,8 @@ fn descriptors_max() -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::buffer::Pool;
     use rustka_core::config::BrokerConfig;
+    use rustka_storage::buffer::Pool;
 
     fn settings(pairs: &[(&str, &str)]) -> BrokerSettings {
         let config = BrokerConfig::new(pairs.iter().copied(), false).unwrap();

@@ -1,8 +1,8 @@
 //! The broker's topics: the catalog behind a lock, and the ways to a partition.
 
-use crate::storage::Partition;
 use rustka_core::catalog::{Catalog, Topic};
 use rustka_core::error::ErrorCode;
+use rustka_storage::Partition;
 use rustka_wire::codec::Uuid;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

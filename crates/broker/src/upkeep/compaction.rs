@@ -5,8 +5,8 @@
 use crate::base::metrics::Metrics;
 use crate::base::random;
 use crate::node::{Node, State, reached};
-use crate::storage::Partition;
-use crate::storage::partition::Cleaned;
+use rustka_storage::Partition;
+use rustka_storage::partition::Cleaned;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

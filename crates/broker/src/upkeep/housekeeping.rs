@@ -4,8 +4,8 @@ use crate::base::heap::{self, Crowd};
 use crate::base::hooks::Event;
 use crate::coordinators::groups::Groups;
 use crate::node::{Node, Overdue, State, reached};
-use crate::storage::Rules;
 use rustka_core::time::Now;
+use rustka_storage::Rules;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

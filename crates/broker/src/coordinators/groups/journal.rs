@@ -1,14 +1,14 @@
 //! A shard's journal: real batches in its partition of `__consumer_offsets`, compacted by live state.
 
 use crate::base::fault::{Faults, Point};
-use crate::storage::partition::Fate;
-use crate::storage::{Appended, Durability, Engine, Incoming, Partition};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::records::Record;
 use rustka_core::log::Origin;
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::time::Now;
+use rustka_storage::partition::Fate;
+use rustka_storage::{Appended, Durability, Engine, Incoming, Partition};
 use std::sync::Arc;
 
 /// A journal below this size is never compacted.

@@ -3,14 +3,14 @@
 use super::answer::{Answer, Waiting};
 use super::journal::{PartitionJournal, Writes};
 use super::{Groups, NEVER_MS, journal_partition, news};
-use crate::storage::Durability;
-use crate::storage::partition::{Fate, Observer};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Name, Ticket};
 use rustka_core::group::effects::{Effects, Reply};
 use rustka_core::group::{Addresses, Options, Release, Shard as Machine};
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
+use rustka_storage::Durability;
+use rustka_storage::partition::{Fate, Observer};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};

@@ -5,8 +5,6 @@ use super::journal::Writes;
 use super::*;
 use crate::base::clock::Clock;
 use crate::broker::Broker;
-use crate::storage::Durability;
-use crate::storage::partition::Fate;
 use rustka_core::batch::{BatchHeader, Records, record_bytes};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::Shard as Machine;
@@ -16,6 +14,8 @@ use rustka_core::group::command::{
 };
 use rustka_core::group::effects::{Effects, Reply, Synced};
 use rustka_core::group::records::Record;
+use rustka_storage::Durability;
+use rustka_storage::partition::Fate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Mutex;

@@ -6,9 +6,9 @@ use crate::api::endpoints::nodes;
 use crate::api::parts::{Parts, SessionPartition};
 use crate::api::reply::Reply;
 use crate::base::random;
-use crate::storage::buffer::Slice;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{FetchContext, TopicKey};
+use rustka_storage::buffer::Slice;
 use rustka_wire::codec::Records;
 use rustka_wire::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,

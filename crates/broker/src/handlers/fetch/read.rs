@@ -3,12 +3,12 @@
 use super::{Plan, size};
 use crate::api::parts::SessionPartition;
 use crate::node::Node;
-use crate::storage::buffer::Slice;
-use crate::storage::{Offsets, Partition};
 use rustka_core::catalog::Catalog;
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, TopicKey};
+use rustka_storage::buffer::Slice;
+use rustka_storage::{Offsets, Partition};
 use std::sync::Arc;
 
 /// What one partition gave.

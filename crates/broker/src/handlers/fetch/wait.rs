@@ -7,10 +7,10 @@ use crate::api::parts::{Parts, SessionPartition};
 use crate::api::request::Outcome;
 use crate::base::budget::Charge;
 use crate::node::{State, reached};
-use crate::storage::Partition;
-use crate::storage::waiters::Waiter;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::FetchContext;
+use rustka_storage::Partition;
+use rustka_storage::waiters::Waiter;
 use std::future::poll_fn;
 use std::sync::Arc;
 

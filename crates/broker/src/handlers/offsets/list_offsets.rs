@@ -4,11 +4,11 @@
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;
-use crate::storage::Partition;
 use rustka_core::batch::BatchHeader;
 use rustka_core::compression::InflateLimits;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::timestamps;
+use rustka_storage::Partition;
 use rustka_wire::codec::Reader;
 use rustka_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use rustka_wire::list_offsets_response::{

@@ -7,9 +7,9 @@ use crate::api::reply::Reply;
 use crate::api::request::Respond;
 use crate::base::hooks::Event;
 use crate::node::Node;
-use crate::storage::{Fate, Partition};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::validate::Invalid;
+use rustka_storage::{Fate, Partition};
 use rustka_wire::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
     ProduceResponse, TopicProduceResponse,

@@ -5,11 +5,11 @@ use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Event, Operation, Resource};
 use crate::base::random;
 use crate::node::Node;
-use crate::storage::Partition;
 use rustka_core::catalog::{Assignment, Cluster, CreateTopic, CreateTopics, Created};
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::CLUSTER_METADATA;
+use rustka_storage::Partition;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{

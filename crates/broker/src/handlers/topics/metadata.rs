@@ -8,10 +8,10 @@ use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::topics::create_topics;
 use crate::node::topics::TopicRef;
-use crate::storage::Partition;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::validate_topic_name;
+use rustka_storage::Partition;
 use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{

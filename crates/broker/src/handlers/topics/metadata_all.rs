@@ -3,8 +3,8 @@
 //! Clients ask for all topics at each reconnect; building structs for thousands of partitions would cost several
 //! times what writing their bytes does.
 
-use crate::storage::Partition;
 use rustka_core::catalog::{Catalog, Topic};
+use rustka_storage::Partition;
 use rustka_wire::codec::Writer;
 use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
 use std::sync::Arc;

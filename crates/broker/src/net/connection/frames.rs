@@ -5,7 +5,7 @@ use crate::api::request::Frame;
 use crate::base::budget::Charge;
 use crate::net::transport::Transport;
 use crate::node::NOTHING;
-use crate::storage::buffer::BufMut;
+use rustka_storage::buffer::BufMut;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::pin::Pin;

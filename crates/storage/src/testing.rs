@@ -1,18 +1,16 @@
 //! A storage engine for tests: batches lie in memory, but writes become durable when the test says so, in a random
 //! order across partitions, and fail where it says so. It uses what any engine from outside could use.
-#![allow(
-    dead_code,
-    reason = "each test file includes this one and uses its own part of it"
-)]
 
-use rustka::storage::Partition;
-use rustka::storage::buffer::Slice;
-use rustka::storage::engine::{
+use crate::buffer::Slice;
+use crate::engine::{
     Batch, ChunkInfo, Closed, Engine, Garbage, Log, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,
 };
-use rustka::storage::memory::{Memory, MemoryEngine};
+use crate::limit::Memory;
+use crate::memory::MemoryEngine;
+use crate::partition::Partition;
 use rustka_core::error::Refusal;
+use rustka_core::sync::lock;
 use rustka_wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -67,7 +65,7 @@ impl TestEngine {
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().expect("no test panics in here")
+        lock(&self.desk)
     }
 
     /// From here on writes wait for [`TestEngine::settle_one`] and its like.
@@ -129,7 +127,7 @@ impl TestEngine {
     /// Settles every write, in an order across partitions that `seed` decides.
     pub fn settle_all(&self, seed: u64) {
         let mut random = Random(seed | 1);
-        while self.settle_one(random.next()) {}
+        while self.settle_one(random.draw()) {}
     }
 }
 
@@ -137,15 +135,17 @@ impl TestEngine {
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.draw() % n
     }
 }
 
@@ -184,7 +184,7 @@ impl Log for TestLog {
     fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
         let (base_offset, position) = (batch.base_offset, batch.next_offset);
         self.log.append(batch)?;
-        let mut desk = self.desk.lock().expect("no test panics in here");
+        let mut desk = lock(&self.desk);
         let fails = desk.failing.remove(&self.place);
         if !desk.holds {
             return if fails {
@@ -204,7 +204,7 @@ impl Log for TestLog {
     }
 
     fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
-        let desk = self.desk.lock().expect("no test panics in here");
+        let desk = lock(&self.desk);
         if desk.unreadable.contains(&self.place) {
             return Err(ReadFailed);
         }

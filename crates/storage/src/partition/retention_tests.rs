@@ -1,8 +1,9 @@
 //! What a partition does by itself whenever something is appended: size, age of the open chunk, append times.
 
 use super::*;
-use crate::storage::engine::Incoming;
-use crate::storage::memory::{Memory, MemoryEngine};
+use crate::engine::Incoming;
+use crate::limit::Memory;
+use crate::memory::MemoryEngine;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord, crc_matches};
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::log::Origin;

@@ -1,12 +1,13 @@
 //! A partition whose engine misbehaves. What every engine has to do stands in `tests/storage.rs`.
 
 use super::*;
-use crate::storage::buffer::Slice;
-use crate::storage::engine::{
+use crate::buffer::Slice;
+use crate::engine::{
     Batch, ChunkInfo, Closed, Garbage, Incoming, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,
 };
-use crate::storage::memory::{Memory, MemoryEngine};
+use crate::limit::Memory;
+use crate::memory::MemoryEngine;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::Refusal;
 use rustka_core::log::Origin;

@@ -1,7 +1,7 @@
 //! One chunk: batches one after the other in shared memory, with a sparse index.
 
-use crate::storage::buffer::Slice;
-use crate::storage::engine::ChunkInfo;
+use crate::buffer::Slice;
+use crate::engine::ChunkInfo;
 use rustka_core::batch::{BatchHeader, batches};
 
 /// Bytes between two entries of a chunk's index.

@@ -1,8 +1,8 @@
 //! Reading whole batches.
 
 use super::{Offsets, Partition};
-use crate::storage::buffer::Slice;
-use crate::storage::engine::Span;
+use crate::buffer::Slice;
+use crate::engine::Span;
 use rustka_core::batch::batches;
 use rustka_core::error::ErrorCode;
 

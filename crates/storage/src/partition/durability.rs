@@ -1,7 +1,7 @@
 //! What happens after an append that was not durable at once: the engine reports, those who wait are told.
 
 use super::{Inner, Partition};
-use crate::storage::waiters::Waiter;
+use crate::waiters::Waiter;
 use std::future::poll_fn;
 use std::sync::Arc;
 

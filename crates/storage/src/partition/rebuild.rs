@@ -1,8 +1,8 @@
 //! Bringing a partition back that a panic took offline: its batches are whole, so its state is read again from them.
 
 use super::Partition;
-use crate::storage::buffer::Slice;
-use crate::storage::engine::Span;
+use crate::buffer::Slice;
+use crate::engine::Span;
 use rustka_core::batch::{BatchError, batches};
 use rustka_core::log::replay::{Replay, Unusable};
 use rustka_core::time::Now;

@@ -1,6 +1,7 @@
 use super::*;
-use crate::storage::engine::{Engine, Incoming};
-use crate::storage::memory::{Memory, MemoryEngine};
+use crate::engine::{Engine, Incoming};
+use crate::limit::Memory;
+use crate::memory::MemoryEngine;
 use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, record_bytes,
 };

@@ -2,8 +2,8 @@
 
 use super::walk::{Failed, Piece};
 use super::{Cleaned, Partition};
-use crate::storage::buffer::{BufMut, Pool, Slice};
-use crate::storage::engine::{Closed, Replacement};
+use crate::buffer::{BufMut, Pool, Slice};
+use crate::engine::{Closed, Replacement};
 use rustka_core::batch::{BatchError, BatchHeader};
 use std::sync::Arc;
 

@@ -1,17 +1,28 @@
-//! Where partitions keep their batches. Callers see partitions and offsets, never chunks or files.
+//! Where partitions keep their batches. Callers see partitions and offsets, never chunks or files. This crate knows no
+//! client and no request; what may be appended is decided by `rustka-core`.
 //!
 //! - [`partition`] is what handlers and journals use: who may append, which offsets exist, who waits. It is the same
 //!   for every engine.
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
 //! - [`limit`] is how much memory there is for it, [`buffer`] what that memory is cut into.
 //! - [`memory`] is the engine that keeps everything in chunks of memory.
+//!
+//! `unsafe` lives in [`buffer`] alone, and Miri watches it:
+//!
+//! ```text
+//! rustup component add miri --toolchain nightly
+//! cargo +nightly miri test -p rustka-storage --lib buffer
+//! ```
 
 pub mod buffer;
 pub mod engine;
 pub mod limit;
 pub mod memory;
 pub mod partition;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod waiters;
 
 pub use engine::{Engine, Incoming, Log};
+pub use limit::Memory;
 pub use partition::{Appended, Durability, Fate, Observer, Offsets, Partition, Rules};

@@ -1,7 +1,7 @@
 //! In which order chunks are dropped at the memory limit: the globally oldest first.
 
-use crate::storage::limit::Eviction;
-use crate::storage::partition::Partition;
+use crate::limit::Eviction;
+use crate::partition::Partition;
 use rustka_core::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

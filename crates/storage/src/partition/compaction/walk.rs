@@ -1,6 +1,6 @@
 //! The two walks over a log's chunks, without its lock.
 
-use crate::storage::engine::Stale;
+use crate::engine::Stale;
 use rustka_core::batch::{BatchError, batches};
 use rustka_core::log::compaction::{Compaction, Kept};
 

@@ -2,7 +2,7 @@
 
 use super::compaction::time_of;
 use super::{Inner, Partition};
-use crate::storage::engine::{ChunkInfo, Closed, Garbage, Replacement, Stale};
+use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Stale};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::Refusal;
 use rustka_core::time::Now;

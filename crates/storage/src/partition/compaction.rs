@@ -5,8 +5,8 @@ mod output;
 mod walk;
 
 use super::{Inner, Partition, Rules};
-use crate::storage::buffer::Pool;
-use crate::storage::engine::{ChunkInfo, Closed};
+use crate::buffer::Pool;
+use crate::engine::{ChunkInfo, Closed};
 use output::Output;
 use rustka_core::config::TopicConfig;
 use rustka_core::log::compaction::{Compaction, History, Summary, Terms};

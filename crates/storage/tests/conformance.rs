@@ -1,20 +1,18 @@
 //! What every storage engine has to do, against memory and against an engine that delays writes and reorders them
 //! across partitions; then what happens when that one fails.
 
-#[path = "common/engine.rs"]
-mod engine;
-
-use engine::{PLENTY, Random, TestEngine};
-use rustka::storage::engine::{Replacement, Stale};
-use rustka::storage::memory::{Memory, MemoryEngine};
-use rustka::storage::waiters::Waiter;
-use rustka::storage::{
-    Appended, Durability, Engine, Fate, Incoming, Observer, Offsets, Partition, Rules,
-};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
+use rustka_storage::Memory;
+use rustka_storage::engine::{Replacement, Stale};
+use rustka_storage::memory::MemoryEngine;
+use rustka_storage::testing::{PLENTY, Random, TestEngine};
+use rustka_storage::waiters::Waiter;
+use rustka_storage::{
+    Appended, Durability, Engine, Fate, Incoming, Observer, Offsets, Partition, Rules,
+};
 use rustka_wire::Uuid;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -494,7 +492,7 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
                 }
                 _ => {
                     if let Some(engine) = &rig.delaying {
-                        engine.settle_one(random.next());
+                        engine.settle_one(random.draw());
                     }
                 }
             }

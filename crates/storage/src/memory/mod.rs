@@ -10,7 +10,7 @@ mod order;
 mod tests;
 
 use super::engine::{Engine, Log};
-pub use super::limit::Memory;
+use super::limit::Memory;
 use super::partition::Partition;
 use log::MemoryLog;
 use order::{Order, Place};

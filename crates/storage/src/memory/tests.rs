@@ -1,8 +1,8 @@
 //! What only the memory engine promises: few wasted blocks, and a limit.
 
 use super::*;
-use crate::storage::limit::RESERVE_PART;
-use crate::storage::{Incoming, Rules};
+use crate::limit::RESERVE_PART;
+use crate::{Incoming, Rules};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;

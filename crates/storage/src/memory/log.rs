@@ -3,8 +3,8 @@
 use super::CHUNK_BYTES;
 use super::chunk::Chunk;
 use super::order::Place;
-use crate::storage::buffer::{BufMut, Pool, Slice};
-use crate::storage::engine::{
+use crate::buffer::{BufMut, Pool, Slice};
+use crate::engine::{
     Batch, ChunkInfo, Closed, Garbage, Incoming, Log, ReadFailed, Replacement, Span, Stale, Stored,
     WriteFailed,
 };

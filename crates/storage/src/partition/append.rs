@@ -1,7 +1,7 @@
 //! Appending: decided by core, kept by the engine, never waiting.
 
 use super::{Inner, Partition};
-use crate::storage::engine::{Batch, Incoming, Stored, WriteFailed};
+use crate::engine::{Batch, Incoming, Stored, WriteFailed};
 use rustka_core::batch::BatchHeader;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::{Admitted, Duplicate, Origin, admit};
