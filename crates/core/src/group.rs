@@ -1,6 +1,6 @@
 //! The group coordinator of one `__consumer_offsets` partition: classic groups and committed offsets.
 //! A machine without I/O: requests, time and chance come in, journal entries and answers go out as `Effects`.
-//! What a client is told waits until the journal is durable that far; `Release` is the queue for that.
+//! Each kind of group has a folder of its own; committed offsets stand beside them, for all kinds.
 
 mod addresses;
 mod classic;
@@ -8,15 +8,9 @@ mod codec;
 pub mod command;
 mod desk;
 pub mod effects;
-mod join;
-mod members;
 mod offsets;
-mod protocols;
-mod rebalance;
+mod options;
 pub mod records;
-mod release;
-mod requests;
-mod state;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -26,17 +20,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::ErrorCode;
+use crate::machine::{Machine, Ticket};
 use crate::time::Now;
 
 pub use addresses::Addresses;
-use classic::Group;
-pub use codec::EncodedRecord;
-use command::{Command, Join, Leave, ListGroups, Name, OffsetCommit, Ticket};
+pub use classic::State;
+use classic::{Group, check_join, limited};
+use command::{Command, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetCommit};
 use desk::Desk;
 use effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
+use offsets::HoldsOffsets;
+pub use options::Options;
 use records::Record;
-pub use release::Release;
-pub use state::{Options, State};
 use timers::{Timer, Timers};
 
 /// The option that limits how many groups there may be.
@@ -95,8 +90,230 @@ impl Shard {
         *self = Shard::beside(self.options.clone(), self.addresses.clone());
     }
 
-    /// Replays one record of the journal. No answers, no timers: those begin with `loaded`.
-    pub fn apply(&mut self, record: Record) {
+    /// Heartbeat without owned strings: member id, instance id, generation.
+    pub fn heartbeat(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        group: &str,
+        member: (&str, Option<&str>, i32),
+        out: &mut Effects,
+    ) {
+        let (mut d, groups) = desk(self, now, out);
+        let (member_id, instance_id, generation) = member;
+        match groups.get_mut(group) {
+            _ if group.is_empty() => {
+                d.reply_at_once(ticket, Reply::Heartbeat(ErrorCode::InvalidGroupId));
+            }
+            Some(group) => {
+                let code = group.heartbeat(&mut d, member_id, instance_id, generation);
+                d.reply(ticket, &group.id, Reply::Heartbeat(code));
+            }
+            None => d.reply_at_once(ticket, Reply::Heartbeat(ErrorCode::UnknownMemberId)),
+        }
+    }
+
+    /// The short way for a heartbeat that changes nothing but when its member is given up, as nearly all do: its answer,
+    /// which may leave at once. `None` where `heartbeat` has to decide: for a refusal, for a timer that has to move,
+    /// and while an answer may rest on a record whose fate is open.
+    pub fn beat(
+        &mut self,
+        now: Now,
+        group: &str,
+        member: (&str, Option<&str>, i32),
+    ) -> Option<ErrorCode> {
+        let (member_id, instance_id, generation) = member;
+        if instance_id.is_some() {
+            return None;
+        }
+        self.groups.get_mut(group)?.beat(now, member_id, generation)
+    }
+
+    /// Looks through all offsets now, as `expire` does every check interval.
+    pub fn expire_offsets(&mut self, now: Now, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        for group in groups.values_mut().filter(|group| group.exists()) {
+            group.expire_offsets(&mut d);
+        }
+        self.drop_gone();
+        self.offsets_due_ms = None;
+        self.arm_offsets(now);
+    }
+
+    /// The position of the last entry handed out; 0 if there was none.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.groups.values().filter(|group| group.exists()).count()
+    }
+
+    /// Whether there are no groups.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Member ids given out whose owners have not joined, armed timers and parked requests, for metrics and tests.
+    pub fn soft_counts(&self) -> SoftCounts {
+        SoftCounts {
+            pending: self.groups.values().map(Group::pending_count).sum(),
+            timers: self.timers.len(),
+            parked: self.parked.len(),
+            addresses: self.addresses.len(),
+        }
+    }
+
+    fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        let refuse = |d: &mut Desk, code| {
+            let member_id = join.member_id.clone();
+            let refused = JoinRefused { code, member_id };
+            d.reply(ticket, &join.group, Reply::Join(Err(refused)));
+        };
+        if let Err(code) = check_join(&join, d.options) {
+            return refuse(&mut d, code);
+        }
+        if let Some(group) = existing(groups, &join.group) {
+            let place = match group.check_join(&d, &join) {
+                Ok(place) => place,
+                Err(refused) => return group.refuse_join(&mut d, ticket, join, refused),
+            };
+            // A group that only holds offsets becomes one with members.
+            if group.durable.metadata.is_none() {
+                group.create(&mut d);
+            }
+            return group.join(&mut d, ticket, join, place);
+        }
+        if !join.member_id.is_empty() {
+            return refuse(&mut d, ErrorCode::UnknownMemberId);
+        }
+        let mut fresh = Group::new(join.group.clone(), now.wall_ms);
+        if groups.len() >= d.options.groups_max {
+            let refused = limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
+            return fresh.refuse_join(&mut d, ticket, join, refused);
+        }
+        let checked = match fresh.check_join(&d, &join) {
+            Err(refused) if refused.limit.is_some() => {
+                return fresh.refuse_join(&mut d, ticket, join, refused);
+            }
+            checked => checked,
+        };
+        // A deleted group may still be waiting for its tombstone: then it lives again.
+        let group = groups
+            .entry(join.group.clone())
+            .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
+        group.create(&mut d);
+        match checked {
+            Ok(place) => group.join(&mut d, ticket, join, place),
+            // Kafka makes the group even so (E90).
+            Err(refused) => group.refuse_join(&mut d, ticket, join, refused),
+        }
+        self.arm_offsets(now);
+    }
+
+    fn leave(&mut self, now: Now, ticket: Ticket, leave: Leave, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        if leave.group.is_empty() {
+            return d.reply_at_once(ticket, Reply::Leave(Err(ErrorCode::InvalidGroupId)));
+        }
+        let Some(group) = existing(groups, &leave.group) else {
+            let unknown = leave.members.into_iter().map(|leaver| Left {
+                member_id: leaver.member_id,
+                instance_id: leaver.instance_id,
+                code: ErrorCode::UnknownMemberId,
+            });
+            let left = unknown.collect();
+            return d.reply(ticket, &leave.group, Reply::Leave(Ok(left)));
+        };
+        let left = group.leave(&mut d, leave.members);
+        d.reply(ticket, &group.id, Reply::Leave(Ok(left)));
+    }
+
+    fn commit(&mut self, now: Now, ticket: Ticket, commit: OffsetCommit, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        let id = commit.group.clone();
+        let fits = |name: &Name| name.len() <= NAME_BYTES_MAX;
+        if !fits(&id) || !commit.topics.iter().all(|topic| fits(&topic.topic)) {
+            let results = offsets::refuse_all(&commit.topics, ErrorCode::InvalidGroupId);
+            return d.reply_at_once(ticket, Reply::OffsetCommit(results));
+        }
+        if existing(groups, &id).is_none() && commit.generation >= 0 {
+            let code = if commit.group_id_not_found {
+                ErrorCode::GroupIdNotFound
+            } else {
+                ErrorCode::IllegalGeneration
+            };
+            let results = offsets::refuse_all(&commit.topics, code);
+            return d.reply(ticket, &id, Reply::OffsetCommit(results));
+        }
+        if groups.len() >= d.options.groups_max && !groups.contains_key(&id) {
+            let code = ErrorCode::CoordinatorLoadInProgress;
+            d.warn(Event::Refused {
+                group: id.clone(),
+                client_host: Name::default(),
+                code,
+                limit: GROUPS_LIMIT,
+            });
+            let results = offsets::refuse_all(&commit.topics, code);
+            return d.reply(ticket, &id, Reply::OffsetCommit(results));
+        }
+        let group = groups
+            .entry(id.clone())
+            .or_insert_with(|| Group::new(id.clone(), now.wall_ms));
+        let results = group.commit(&mut d, commit);
+        d.reply(ticket, &group.id, Reply::OffsetCommit(results));
+        self.drop_if_gone(&id);
+        self.arm_offsets(now);
+    }
+
+    fn list(&self, filter: &ListGroups) -> Vec<Listed> {
+        let passes = |names: &[Name], name: &str| {
+            names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        if !passes(&filter.types, "classic") {
+            return Vec::new();
+        }
+        self.groups
+            .values()
+            .filter(|group| group.exists() && passes(&filter.states, group.state.name()))
+            .map(|group| Listed {
+                group: group.id.clone(),
+                protocol_type: group.protocol_type.clone().unwrap_or_default(),
+                state: group.state,
+            })
+            .collect()
+    }
+
+    fn arm_offsets(&mut self, now: Now) {
+        if self.offsets_due_ms.is_none() && !self.groups.is_empty() {
+            let interval_ms = self.options.offsets_retention_check_interval_ms.max(1);
+            self.offsets_due_ms = Some(now.monotonic_ms.saturating_add(interval_ms));
+        }
+    }
+
+    fn drop_if_gone(&mut self, id: &str) {
+        let is_gone = |group: &Group| !group.exists() && group.durable.is_settled();
+        if self.groups.get(id).is_some_and(is_gone) {
+            self.groups.remove(id);
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        self.groups
+            .retain(|_, group| group.exists() || !group.durable.is_settled());
+    }
+}
+
+impl Machine for Shard {
+    type Command = Command;
+    type Reply = Reply;
+    type Record = Record;
+    type Event = Event;
+    type Owner = Name;
+
+    fn apply(&mut self, record: Record) {
         let id = record.group().clone();
         let group = self
             .groups
@@ -108,8 +325,7 @@ impl Shard {
         }
     }
 
-    /// Replay is over: sessions start from now.
-    pub fn loaded(&mut self, now: Now, out: &mut Effects) {
+    fn loaded(&mut self, now: Now, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         for group in groups.values_mut() {
             group.resume(&mut d);
@@ -117,24 +333,19 @@ impl Shard {
         self.arm_offsets(now);
     }
 
-    /// Decides one request. Parked ones are answered by a later call.
-    pub fn handle(&mut self, now: Now, ticket: Ticket, command: Command, out: &mut Effects) {
+    fn handle(&mut self, now: Now, ticket: Ticket, command: Command, out: &mut Effects) {
         match command {
             Command::Join(join) => self.join(now, ticket, join, out),
             Command::Sync(sync) => {
                 let (mut d, groups) = desk(self, now, out);
                 let id = sync.group.clone();
                 if sync.group.is_empty() {
-                    return d.reply(ticket, None, Reply::Sync(Err(ErrorCode::InvalidGroupId)));
+                    return d.reply_at_once(ticket, Reply::Sync(Err(ErrorCode::InvalidGroupId)));
                 }
                 match existing(groups, &sync.group) {
                     Some(group) => group.sync(&mut d, ticket, sync),
                     None => {
-                        d.reply(
-                            ticket,
-                            Some(&id),
-                            Reply::Sync(Err(ErrorCode::UnknownMemberId)),
-                        );
+                        d.reply(ticket, &id, Reply::Sync(Err(ErrorCode::UnknownMemberId)));
                     }
                 }
             }
@@ -151,7 +362,7 @@ impl Shard {
                     Some(group) => group.fetch(fetch.topics),
                     None => offsets::fetch_nothing(fetch.topics),
                 };
-                d.reply(ticket, Some(&fetch.group), Reply::OffsetFetch(Ok(fetched)));
+                d.reply(ticket, &fetch.group, Reply::OffsetFetch(Ok(fetched)));
             }
             Command::OffsetDelete(delete) => {
                 let (mut d, groups) = desk(self, now, out);
@@ -161,18 +372,18 @@ impl Shard {
                     Some(group) => group.forget(&mut d, delete.topics),
                     None => Err(ErrorCode::GroupIdNotFound),
                 };
-                d.reply(ticket, Some(&delete.group), Reply::OffsetDelete(result));
+                d.reply(ticket, &delete.group, Reply::OffsetDelete(result));
                 self.drop_if_gone(&delete.group);
             }
             Command::DescribeGroup { group } => {
                 let (mut d, groups) = desk(self, now, out);
                 let described = existing(groups, &group).map(|group| group.describe());
-                d.reply(ticket, Some(&group), Reply::DescribeGroup(Ok(described)));
+                d.reply(ticket, &group, Reply::DescribeGroup(Ok(described)));
             }
             Command::ListGroups(filter) => {
                 let listed = self.list(&filter);
                 let (mut d, _) = desk(self, now, out);
-                d.reply(ticket, None, Reply::ListGroups(listed));
+                d.reply_of_all(ticket, Reply::ListGroups(listed));
             }
             Command::DeleteGroup { group: id } => {
                 let (mut d, groups) = desk(self, now, out);
@@ -184,7 +395,7 @@ impl Shard {
                         ErrorCode::None
                     }
                 };
-                d.reply(ticket, Some(&id), Reply::DeleteGroup(code));
+                d.reply(ticket, &id, Reply::DeleteGroup(code));
                 self.drop_if_gone(&id);
             }
             Command::TopicDeleted { topic, topic_id } => {
@@ -192,54 +403,22 @@ impl Shard {
                 for group in groups.values_mut() {
                     group.topic_deleted(&mut d, &topic, topic_id);
                 }
-                d.reply(ticket, None, Reply::TopicDeleted);
+                d.reply_of_all(ticket, Reply::TopicDeleted);
                 self.drop_gone();
             }
-            Command::Disconnect => self.disconnect(ticket),
         }
     }
 
-    /// Heartbeat without owned strings: member id, instance id, generation.
-    pub fn heartbeat(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        group: &str,
-        member: (&str, Option<&str>, i32),
-        out: &mut Effects,
-    ) {
-        let (mut d, groups) = desk(self, now, out);
-        let (member_id, instance_id, generation) = member;
-        match groups.get_mut(group) {
-            _ if group.is_empty() => {
-                d.reply(ticket, None, Reply::Heartbeat(ErrorCode::InvalidGroupId));
-            }
-            Some(group) => {
-                let code = group.heartbeat(&mut d, member_id, instance_id, generation);
-                d.reply(ticket, Some(&group.id), Reply::Heartbeat(code));
-            }
-            None => d.reply(ticket, None, Reply::Heartbeat(ErrorCode::UnknownMemberId)),
+    fn disconnect(&mut self, ticket: Ticket) {
+        let Some((group, member_id)) = self.parked.remove(&ticket) else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.disconnect(&member_id, ticket);
         }
     }
 
-    /// The short way for a heartbeat that changes nothing but when its member is given up, as nearly all do: its answer,
-    /// which may leave at once. `None` where `heartbeat` has to decide: for a refusal, for a timer that has to move,
-    /// and while an answer may rest on a record whose fate is open.
-    pub fn beat(
-        &mut self,
-        now: Now,
-        group: &str,
-        member: (&str, Option<&str>, i32),
-    ) -> Option<ErrorCode> {
-        let (member_id, instance_id, generation) = member;
-        if !self.unsettled.is_empty() || instance_id.is_some() {
-            return None;
-        }
-        self.groups.get_mut(group)?.beat(now, member_id, generation)
-    }
-
-    /// Does what is due. Calling early does nothing.
-    pub fn expire(&mut self, now: Now, out: &mut Effects) {
+    fn expire(&mut self, now: Now, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         while let Some((id, timer)) = d.timers.pop_due(now.monotonic_ms) {
             let Some(group) = groups.get_mut(&id) else {
@@ -260,28 +439,14 @@ impl Shard {
         }
     }
 
-    /// When `expire` should be called next, on the monotonic clock.
-    pub fn next_deadline(&self) -> Option<i64> {
+    fn next_deadline(&self) -> Option<i64> {
         match (self.timers.next(), self.offsets_due_ms) {
             (Some(timer), Some(offsets)) => Some(timer.min(offsets)),
             (timer, offsets) => timer.or(offsets),
         }
     }
 
-    /// Looks through all offsets now, as `expire` does every check interval.
-    pub fn expire_offsets(&mut self, now: Now, out: &mut Effects) {
-        let (mut d, groups) = desk(self, now, out);
-        for group in groups.values_mut().filter(|group| group.exists()) {
-            group.expire_offsets(&mut d);
-        }
-        self.drop_gone();
-        self.offsets_due_ms = None;
-        self.arm_offsets(now);
-    }
-
-    /// The fate of an entry, in whatever order the journal learns it.
-    /// A lost entry concerns its group alone: it goes back to what is durable and who waits in it is refused.
-    pub fn committed(
+    fn committed(
         &mut self,
         now: Now,
         position: u64,
@@ -310,19 +475,11 @@ impl Shard {
         self.drop_if_gone(&id);
     }
 
-    /// The position of the last entry handed out; 0 if there was none.
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// Whether every entry handed out is settled.
-    pub fn is_settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
     }
 
-    /// The records that say everything this shard remembers: what a compacted journal consists of.
-    /// Only while `is_settled`, else it says more than is durable.
-    pub fn live_records(&self) -> impl Iterator<Item = Record> {
+    fn live(&self) -> impl Iterator<Item = Record> {
         self.groups.iter().flat_map(|(id, group)| {
             let metadata = group.durable.metadata.iter().map(|value| Record::Group {
                 group: id.clone(),
@@ -344,181 +501,8 @@ impl Shard {
         })
     }
 
-    /// How many groups there are.
-    pub fn len(&self) -> usize {
-        self.groups.values().filter(|group| group.exists()).count()
-    }
-
-    /// Whether there are no groups.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Member ids given out whose owners have not joined, armed timers and parked requests, for metrics and tests.
-    pub fn soft_counts(&self) -> SoftCounts {
-        SoftCounts {
-            pending: self.groups.values().map(|group| group.pending.len()).sum(),
-            timers: self.timers.len(),
-            parked: self.parked.len(),
-            addresses: self.addresses.len(),
-        }
-    }
-
-    fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
-        let (mut d, groups) = desk(self, now, out);
-        let refuse = |d: &mut Desk, code| {
-            let member_id = join.member_id.clone();
-            let refused = JoinRefused { code, member_id };
-            d.reply(ticket, Some(&join.group), Reply::Join(Err(refused)));
-        };
-        if let Err(code) = join::check(&join, d.options) {
-            return refuse(&mut d, code);
-        }
-        if let Some(group) = existing(groups, &join.group) {
-            let place = match group.check_join(&d, &join) {
-                Ok(place) => place,
-                Err(refused) => return group.refuse_join(&mut d, ticket, join, refused),
-            };
-            // A group that only holds offsets becomes one with members.
-            if group.durable.metadata.is_none() {
-                create(&mut d, group);
-            }
-            return group.join(&mut d, ticket, join, place);
-        }
-        if !join.member_id.is_empty() {
-            return refuse(&mut d, ErrorCode::UnknownMemberId);
-        }
-        let mut fresh = Group::new(join.group.clone(), now.wall_ms);
-        if groups.len() >= d.options.groups_max {
-            let refused = join::limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
-            return fresh.refuse_join(&mut d, ticket, join, refused);
-        }
-        let checked = match fresh.check_join(&d, &join) {
-            Err(refused) if refused.limit.is_some() => {
-                return fresh.refuse_join(&mut d, ticket, join, refused);
-            }
-            checked => checked,
-        };
-        // A deleted group may still be waiting for its tombstone: then it lives again.
-        let group = groups
-            .entry(join.group.clone())
-            .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
-        create(&mut d, group);
-        match checked {
-            Ok(place) => group.join(&mut d, ticket, join, place),
-            // Kafka makes the group even so (E90).
-            Err(refused) => group.refuse_join(&mut d, ticket, join, refused),
-        }
-        self.arm_offsets(now);
-    }
-
-    fn leave(&mut self, now: Now, ticket: Ticket, leave: Leave, out: &mut Effects) {
-        let (mut d, groups) = desk(self, now, out);
-        if leave.group.is_empty() {
-            return d.reply(ticket, None, Reply::Leave(Err(ErrorCode::InvalidGroupId)));
-        }
-        let Some(group) = existing(groups, &leave.group) else {
-            let unknown = leave.members.into_iter().map(|leaver| Left {
-                member_id: leaver.member_id,
-                instance_id: leaver.instance_id,
-                code: ErrorCode::UnknownMemberId,
-            });
-            let left = unknown.collect();
-            return d.reply(ticket, Some(&leave.group), Reply::Leave(Ok(left)));
-        };
-        let left = group.leave(&mut d, leave.members);
-        d.reply(ticket, Some(&group.id), Reply::Leave(Ok(left)));
-    }
-
-    fn commit(&mut self, now: Now, ticket: Ticket, commit: OffsetCommit, out: &mut Effects) {
-        let (mut d, groups) = desk(self, now, out);
-        let id = commit.group.clone();
-        let fits = |name: &Name| name.len() <= join::NAME_BYTES_MAX;
-        if !fits(&id) || !commit.topics.iter().all(|topic| fits(&topic.topic)) {
-            let results = offsets::refuse_all(&commit.topics, ErrorCode::InvalidGroupId);
-            return d.reply(ticket, None, Reply::OffsetCommit(results));
-        }
-        if existing(groups, &id).is_none() && commit.generation >= 0 {
-            let code = if commit.group_id_not_found {
-                ErrorCode::GroupIdNotFound
-            } else {
-                ErrorCode::IllegalGeneration
-            };
-            let results = offsets::refuse_all(&commit.topics, code);
-            return d.reply(ticket, Some(&id), Reply::OffsetCommit(results));
-        }
-        if groups.len() >= d.options.groups_max && !groups.contains_key(&id) {
-            let code = ErrorCode::CoordinatorLoadInProgress;
-            d.warn(Event::Refused {
-                group: id.clone(),
-                client_host: Name::default(),
-                code,
-                limit: GROUPS_LIMIT,
-            });
-            let results = offsets::refuse_all(&commit.topics, code);
-            return d.reply(ticket, Some(&id), Reply::OffsetCommit(results));
-        }
-        let group = groups
-            .entry(id.clone())
-            .or_insert_with(|| Group::new(id.clone(), now.wall_ms));
-        let results = group.commit(&mut d, commit);
-        d.reply(ticket, Some(&group.id), Reply::OffsetCommit(results));
-        self.drop_if_gone(&id);
-        self.arm_offsets(now);
-    }
-
-    fn list(&self, filter: &ListGroups) -> Vec<Listed> {
-        let passes = |names: &[Name], name: &str| {
-            names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
-        };
-        if !passes(&filter.types, "classic") {
-            return Vec::new();
-        }
-        self.groups
-            .values()
-            .filter(|group| group.exists() && passes(&filter.states, group.state.name()))
-            .map(|group| Listed {
-                group: group.id.clone(),
-                protocol_type: group.protocol_type.clone().unwrap_or_default(),
-                state: group.state,
-            })
-            .collect()
-    }
-
-    fn disconnect(&mut self, ticket: Ticket) {
-        let Some((group, member_id)) = self.parked.remove(&ticket) else {
-            return;
-        };
-        let group = self.groups.get_mut(&group);
-        let Some(member) = group.and_then(|group| group.members.session(&member_id)) else {
-            return;
-        };
-        for parked in [&mut member.joining, &mut member.syncing] {
-            if let Some(parked) = parked
-                && parked.ticket == Some(ticket)
-            {
-                parked.ticket = None;
-            }
-        }
-    }
-
-    fn arm_offsets(&mut self, now: Now) {
-        if self.offsets_due_ms.is_none() && !self.groups.is_empty() {
-            let interval_ms = self.options.offsets_retention_check_interval_ms.max(1);
-            self.offsets_due_ms = Some(now.monotonic_ms.saturating_add(interval_ms));
-        }
-    }
-
-    fn drop_if_gone(&mut self, id: &str) {
-        let is_gone = |group: &Group| !group.exists() && group.durable.is_settled();
-        if self.groups.get(id).is_some_and(is_gone) {
-            self.groups.remove(id);
-        }
-    }
-
-    fn drop_gone(&mut self) {
-        self.groups
-            .retain(|_, group| group.exists() || !group.durable.is_settled());
+    fn refuse(reply: Reply, code: ErrorCode) -> Reply {
+        reply.failed(code)
     }
 }
 
@@ -555,10 +539,4 @@ fn desk<'a>(
 
 fn existing<'a>(groups: &'a mut BTreeMap<Name, Group>, id: &str) -> Option<&'a mut Group> {
     groups.get_mut(id).filter(|group| group.exists())
-}
-
-/// The group is on record before anyone hears of it.
-fn create(d: &mut Desk, group: &mut Group) {
-    let value = group.snapshot(|member| member.assignment.clone());
-    group.journal_group(d, value, false);
 }

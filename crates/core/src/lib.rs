@@ -10,6 +10,7 @@ pub mod error;
 pub mod fetch;
 pub mod group;
 pub mod log;
+pub mod machine;
 pub mod names;
 pub mod producers;
 pub mod sync;

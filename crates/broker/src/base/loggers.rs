@@ -20,6 +20,7 @@ const LOGGERS: &[&str] = &[
     "rustka::groups",
     "rustka::housekeeping",
     "rustka::http",
+    "rustka::journal",
     "rustka::listener",
     "rustka::metrics",
     "rustka::storage",

@@ -3,39 +3,40 @@
 //! The machines of `rustka_core::group` decide. Here are their locks, their journals, the requests that wait for them
 //! and the time. The topic is created with the first request that needs a shard.
 
-mod answer;
-mod journal;
 mod news;
-mod shard;
 #[cfg(test)]
 mod tests;
 
+use super::answer;
+use super::journal::{PartitionJournal, Writes};
+use super::shard::{Host, NEVER_MS, Shard, Teller};
 use crate::base::random;
 use crate::base::rate::LogLimit;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
-pub use answer::{Answer, Waiting};
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::group::command::Command;
-use rustka_core::group::{Addresses, Options, partition_for};
+use rustka_core::group::effects::{Event, Reply};
+use rustka_core::group::records::Record;
+use rustka_core::group::{Addresses, Options, Shard as Machine, partition_for};
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::time::Now;
 use rustka_storage::Partition;
-use shard::Shard;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
-/// No deadline.
-const NEVER_MS: i64 = i64::MAX;
 /// After a line in the log about a refused request there is none for this long.
 const REFUSALS_QUIET_MS: i64 = 10_000;
+
+/// How a group's command is answered.
+pub type Answer = answer::Answer<Machine>;
 
 /// All groups of one broker.
 pub struct Groups {
     node: Arc<Node>,
     options: Options,
-    shards: OnceLock<Box<[Shard]>>,
+    shards: OnceLock<Box<[Shard<Machine>]>>,
     /// Who holds member ids that have not joined.
     addresses: Arc<Addresses>,
     /// What the task below sleeps until.
@@ -68,7 +69,14 @@ impl Groups {
     /// A heartbeat copies nothing.
     pub fn heartbeat(self: &Arc<Self>, group: &str, member: (&str, Option<&str>, i32)) -> Answer {
         let (shards, at) = self.of(group);
-        shards[at].heartbeat(self, at, group, member)
+        shards[at].attach(self, at);
+        shards[at].decide(self, at, |machine, now, ticket, out| {
+            if let Some(code) = machine.beat(now, group, member) {
+                return Some(Reply::Heartbeat(code));
+            }
+            machine.heartbeat(now, ticket, group, member, out);
+            None
+        })
     }
 
     /// Asks every shard there is, in their order.
@@ -84,7 +92,7 @@ impl Groups {
     pub fn topic_deleted(self: &Arc<Self>, topic: &TopicRef) {
         if &*topic.name == CONSUMER_OFFSETS {
             for shard in self.shards.get().into_iter().flatten() {
-                shard.detach();
+                shard.detach(Machine::clear);
             }
             return;
         }
@@ -97,8 +105,11 @@ impl Groups {
     /// Number of groups, and of member ids given out whose owners have not joined.
     pub fn counts(&self) -> (usize, usize) {
         let shards = self.shards.get().into_iter().flatten();
+        let count = |shard: &Shard<Machine>| {
+            shard.look(|machine| (machine.len(), machine.soft_counts().pending))
+        };
         shards
-            .map(Shard::counts)
+            .map(count)
             .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
     }
 
@@ -107,7 +118,7 @@ impl Groups {
         self.addresses.ids()
     }
 
-    fn of(&self, group: &str) -> (&[Shard], usize) {
+    fn of(&self, group: &str) -> (&[Shard<Machine>], usize) {
         let shards = self.shards.get_or_init(|| {
             let count = offsets_topic(&self.node).partitions.len();
             // Names spread unevenly: each shard may hold twice its part.
@@ -117,7 +128,8 @@ impl Groups {
                 ..self.options.clone()
             };
             (0..count)
-                .map(|_| Shard::new(&options, &self.addresses))
+                .map(|_| Machine::beside(options.clone(), self.addresses.clone()))
+                .map(Shard::new)
                 .collect()
         });
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
@@ -134,17 +146,39 @@ impl Groups {
             }
         }
     }
+}
 
-    /// A shard's journal has news about durability.
-    fn journal_told(&self, at: usize) {
-        if let Some(shard) = self.shards.get().and_then(|shards| shards.get(at)) {
-            shard.journal_told();
-            self.earlier.notify_one();
-        }
+impl Host<Machine> for Groups {
+    fn now(&self) -> Now {
+        self.node.clock.now()
     }
 
-    /// A shard's next deadline changed.
-    fn arm(&self, deadline_ms: Option<i64>) {
+    fn shard(&self, at: usize) -> Option<&Shard<Machine>> {
+        self.shards.get()?.get(at)
+    }
+
+    /// May lock the catalog, so not while the caller does.
+    fn open_journal(
+        &self,
+        at: usize,
+        teller: Arc<Teller<Machine>>,
+    ) -> Option<Box<dyn Writes<Record>>> {
+        let partition = journal_partition(&self.node, at)?;
+        partition.observe(teller);
+        let (engine, faults) = (&self.node.engine, &self.node.faults);
+        let journal = PartitionJournal::new(CONSUMER_OFFSETS, engine, faults, partition);
+        Some(Box::new(journal))
+    }
+
+    fn is_observed(&self) -> bool {
+        news::is_wanted(self)
+    }
+
+    fn tell(&self, event: Event, now: Now) {
+        news::tell(self, &event, now);
+    }
+
+    fn wake(&self, deadline_ms: Option<i64>) {
         if deadline_ms.is_some_and(|at_ms| at_ms < self.armed_ms.load(SeqCst)) {
             self.earlier.notify_one();
         }
@@ -215,7 +249,7 @@ pub async fn run(groups: Arc<Groups>) {
         let mut next_ms = NEVER_MS;
         for shard in groups.shards.get().into_iter().flatten() {
             if shard.is_due(now) {
-                shard.expire(&groups, now);
+                shard.expire(&*groups, now);
             }
             next_ms = next_ms.min(shard.deadline_ms());
         }

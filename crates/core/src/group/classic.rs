@@ -1,24 +1,33 @@
 //! One classic consumer group: who is in it, in which generation, and when the next one begins.
 //! This file holds the group, its members' coming and going, and its record; rebalances are in `rebalance`.
 
+mod join;
+mod members;
+mod offsets;
+mod protocols;
+mod rebalance;
+mod requests;
+mod state;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::ErrorCode;
+use crate::machine::Ticket;
 
 use super::command::{Bytes, Name};
 use super::desk::Desk;
 use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
-use super::members::{Member, Members, Parked, Pending};
-use super::protocols;
-use super::rebalance::JoinPhase;
 use super::records::{GroupMetadata, MemberMetadata, Record};
-use super::state::State;
 use super::timers::Timer;
 use super::undo::{Assigned, Durable};
+pub(super) use join::{check as check_join, limited};
+use members::{Member, Members, Parked, Pending};
+use rebalance::JoinPhase;
+pub use state::State;
 
 /// How long a new member's first join may take instead of its session.
-pub(super) const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 300_000;
+const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 300_000;
 
 /// Records of one journal entry.
 const RECORDS_PER_ENTRY_MAX: usize = 1_000;
@@ -29,22 +38,22 @@ pub(super) struct Group {
     pub(super) durable: Durable,
     pub(super) state: State,
     /// Wall time; `None` in records that do not say.
-    pub(super) state_since_ms: Option<i64>,
-    pub(super) generation: i32,
+    state_since_ms: Option<i64>,
+    generation: i32,
     pub(super) protocol_type: Option<Name>,
-    pub(super) protocol_name: Option<Name>,
-    pub(super) leader: Option<Name>,
-    pub(super) members: Members,
-    pub(super) pending: Pending,
-    pub(super) subscribed: Option<BTreeSet<Box<str>>>,
+    protocol_name: Option<Name>,
+    leader: Option<Name>,
+    members: Members,
+    pending: Pending,
+    subscribed: Option<BTreeSet<Box<str>>>,
     /// The leader's assignment is on its way to the journal.
-    pub(super) assigning: bool,
-    pub(super) phase: Option<JoinPhase>,
-    pub(super) sync_armed_ms: Option<i64>,
+    assigning: bool,
+    phase: Option<JoinPhase>,
+    sync_armed_ms: Option<i64>,
     /// No generation up to here is used again.
-    pub(super) generation_floor: i32,
+    generation_floor: i32,
     /// Stays although nothing of it may be on record any more, until offsets are looked through (E35).
-    pub(super) lingers: bool,
+    lingers: bool,
 }
 
 impl Group {
@@ -74,23 +83,20 @@ impl Group {
         self.lingers || self.durable.exists()
     }
 
-    pub(super) fn is_leader(&self, member_id: &str) -> bool {
+    /// Member ids given out whose owners have not joined.
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn is_leader(&self, member_id: &str) -> bool {
         self.leader.as_deref() == Some(member_id)
     }
 
-    pub(super) fn is_consumer_type(&self) -> bool {
+    fn is_consumer_type(&self) -> bool {
         self.protocol_type.as_deref() == Some(protocols::CONSUMER)
     }
 
-    /// Whether deleting this topic's offsets would surprise a member. Unread subscriptions count as all topics.
-    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
-        match &self.subscribed {
-            Some(topics) => topics.contains(topic),
-            None => self.is_consumer_type(),
-        }
-    }
-
-    pub(super) fn transition(&mut self, d: &mut Desk, state: State) {
+    fn transition(&mut self, d: &mut Desk, state: State) {
         self.state = state;
         self.state_since_ms = Some(d.now.wall_ms);
         let (group, generation) = (&self.id, self.generation);
@@ -104,7 +110,7 @@ impl Group {
     // The journal.
 
     /// Writes records of this group and applies them.
-    pub(super) fn journal(&mut self, d: &mut Desk, records: Vec<Record>, after: Option<Assigned>) {
+    fn journal(&mut self, d: &mut Desk, records: Vec<Record>, after: Option<Assigned>) {
         let mut after = after;
         let mut records = records;
         while records.len() > RECORDS_PER_ENTRY_MAX {
@@ -124,12 +130,7 @@ impl Group {
         self.durable.appended(position, undo, after);
     }
 
-    pub(super) fn journal_group(
-        &mut self,
-        d: &mut Desk,
-        value: Arc<GroupMetadata>,
-        assigned: bool,
-    ) {
+    fn journal_group(&mut self, d: &mut Desk, value: Arc<GroupMetadata>, assigned: bool) {
         let after = assigned.then(|| Assigned {
             generation: self.generation,
             value: value.clone(),
@@ -141,8 +142,14 @@ impl Group {
         self.journal(d, vec![record], after);
     }
 
+    /// The group is on record before anyone hears of it.
+    pub(super) fn create(&mut self, d: &mut Desk) {
+        let value = self.snapshot(|member| member.assignment.clone());
+        self.journal_group(d, value, false);
+    }
+
     /// The group as its record says it, with shares chosen by the caller.
-    pub(super) fn snapshot(&self, share: impl Fn(&Member) -> Bytes) -> Arc<GroupMetadata> {
+    fn snapshot(&self, share: impl Fn(&Member) -> Bytes) -> Arc<GroupMetadata> {
         let protocol = self.protocol_name.as_deref().unwrap_or_default();
         Arc::new(GroupMetadata {
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
@@ -190,7 +197,7 @@ impl Group {
         self.transition(d, State::Stable);
     }
 
-    pub(super) fn share(&self, member_id: &str) -> Synced {
+    fn share(&self, member_id: &str) -> Synced {
         Synced {
             protocol_type: self.protocol_type.clone(),
             protocol_name: self.protocol_name.clone(),
@@ -204,21 +211,35 @@ impl Group {
 
     // Waiting requests.
 
-    pub(super) fn answer(&self, d: &mut Desk, parked: Parked, reply: Reply) {
+    /// The connection of a waiting request is gone. The member stays until its timeout.
+    pub(super) fn disconnect(&mut self, member_id: &str, ticket: Ticket) {
+        let Some(member) = self.members.session(member_id) else {
+            return;
+        };
+        for parked in [&mut member.joining, &mut member.syncing] {
+            if let Some(parked) = parked
+                && parked.ticket == Some(ticket)
+            {
+                parked.ticket = None;
+            }
+        }
+    }
+
+    fn answer(&self, d: &mut Desk, parked: Parked, reply: Reply) {
         if let Some(ticket) = parked.ticket {
             d.parked.remove(&ticket);
-            d.reply(ticket, Some(&self.id), reply);
+            d.reply(ticket, &self.id, reply);
         }
     }
 
     /// A newer request has taken the place of this one, which Kafka never answers: its client has hung up or will.
-    pub(super) fn never_answer(d: &mut Desk, displaced: Option<Parked>) {
+    fn never_answer(d: &mut Desk, displaced: Option<Parked>) {
         if let Some(ticket) = displaced.and_then(|parked| parked.ticket) {
             d.parked.remove(&ticket);
         }
     }
 
-    pub(super) fn answer_waiting(&self, d: &mut Desk, member: &Member, code: ErrorCode) {
+    fn answer_waiting(&self, d: &mut Desk, member: &Member, code: ErrorCode) {
         if let Some(parked) = member.joining {
             // Who is no member any more is told so without its id.
             let member_id = match code {
@@ -233,7 +254,7 @@ impl Group {
     }
 
     /// Refuses every waiting sync and takes all shares back.
-    pub(super) fn refuse_syncs(&mut self, d: &mut Desk, code: ErrorCode) {
+    fn refuse_syncs(&mut self, d: &mut Desk, code: ErrorCode) {
         self.assigning = false;
         for id in self.members.ids() {
             self.members.set_assignment(&id, Bytes::default());
@@ -247,7 +268,7 @@ impl Group {
     // Sessions.
 
     /// The member lives: its session starts anew.
-    pub(super) fn touch(&mut self, d: &mut Desk, member_id: &str) {
+    fn touch(&mut self, d: &mut Desk, member_id: &str) {
         let Some(member) = self.members.session(member_id) else {
             return;
         };
@@ -255,7 +276,7 @@ impl Group {
         set_deadline(d, &self.id, member, deadline_ms);
     }
 
-    pub(super) fn await_first_join(&mut self, d: &mut Desk, member_id: &str) {
+    fn await_first_join(&mut self, d: &mut Desk, member_id: &str) {
         if let Some(member) = self.members.session(member_id) {
             let deadline_ms = d
                 .now
@@ -285,7 +306,7 @@ impl Group {
     // Members come and go.
 
     /// Takes a member out; the caller then looks at what that means for the generation.
-    pub(super) fn remove(&mut self, d: &mut Desk, member_id: &str, cause: Cause) {
+    fn remove(&mut self, d: &mut Desk, member_id: &str, cause: Cause) {
         let Some(member) = self.members.remove(member_id) else {
             return;
         };
@@ -305,7 +326,7 @@ impl Group {
         });
     }
 
-    pub(super) fn after_removal(&mut self, d: &mut Desk, cause: Cause) {
+    fn after_removal(&mut self, d: &mut Desk, cause: Cause) {
         match self.state {
             State::Stable | State::CompletingRebalance => self.prepare(d, cause),
             State::PreparingRebalance => self.complete_if_ready(d),
@@ -313,7 +334,7 @@ impl Group {
         }
     }
 
-    pub(super) fn forget_pending(&mut self, d: &mut Desk, member_id: &str) -> bool {
+    fn forget_pending(&mut self, d: &mut Desk, member_id: &str) -> bool {
         let Some((id, pending)) = self.pending.remove(member_id) else {
             return false;
         };
@@ -356,7 +377,7 @@ impl Group {
     }
 
     /// Refuses what waits and stops every timer.
-    pub(super) fn clear(&mut self, d: &mut Desk, code: ErrorCode) {
+    fn clear(&mut self, d: &mut Desk, code: ErrorCode) {
         for id in self.pending.ids() {
             self.forget_pending(d, &id);
         }
@@ -375,7 +396,7 @@ impl Group {
     }
 
     /// A group that nobody has ever joined.
-    pub(super) fn reset(&mut self, wall_ms: i64) {
+    fn reset(&mut self, wall_ms: i64) {
         self.state = State::Empty;
         self.state_since_ms = Some(wall_ms);
         self.generation = 0;

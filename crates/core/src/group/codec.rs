@@ -12,6 +12,7 @@ use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 
 use super::command::NO_TOPIC_ID;
 use super::records::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
+use crate::machine::{EncodedRecord, JournalRecord};
 
 /// The newest version without compact strings: what older tools read too.
 const GROUP_VALUE_VERSION: i16 = 3;
@@ -22,18 +23,8 @@ const OFFSET_VALUE_VERSION_NO_ID: i16 = 3;
 /// The only version that says when an offset ends.
 const OFFSET_VALUE_VERSION_EXPIRES: i16 = 1;
 
-/// A record's bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedRecord {
-    /// The key.
-    pub key: Vec<u8>,
-    /// The value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-}
-
-impl Record {
-    /// The record as it stands in `__consumer_offsets`.
-    pub fn encode(&self) -> EncodedRecord {
+impl JournalRecord for Record {
+    fn encode(&self) -> EncodedRecord {
         let mut key = Writer::new();
         let value = match self {
             Record::Group { group, value } => {
@@ -59,11 +50,13 @@ impl Record {
             }
         };
         EncodedRecord {
-            key: key.buf,
+            key: Some(key.buf),
             value,
         }
     }
+}
 
+impl Record {
     /// Reads a record of `__consumer_offsets`; `None` for kinds that are not classic groups' or offsets.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {
         let mut key = Reader::new(key);

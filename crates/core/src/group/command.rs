@@ -14,9 +14,8 @@ pub type TopicId = [u8; 16];
 /// No topic id.
 pub const NO_TOPIC_ID: TopicId = [0; 16];
 
-/// The request that waits for an answer; chosen by whoever drives the shard, never reused while open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+/// What a name may weigh to fit into a record.
+pub(super) const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
 /// One request to a group shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +53,6 @@ pub enum Command {
         /// The deleted topic's id; zeros delete by name alone.
         topic_id: TopicId,
     },
-    /// The connection behind the ticket hung up. Nothing is answered; the member stays until its timeout.
-    Disconnect,
 }
 
 /// An assignor a member supports, most wanted first in its list.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::machine::Ticket;
 use crate::time::Now;
 
 use super::addresses::Addresses;
-use super::command::{Name, Ticket};
+use super::command::Name;
 use super::effects::{Effects, Entry, Event, Held, Reply};
+use super::options::Options;
 use super::records::Record;
-use super::state::Options;
 use super::timers::Timers;
 
 pub(super) struct Desk<'a> {
@@ -27,12 +28,32 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Answers on the ground of everything appended so far.
-    pub(super) fn reply(&mut self, ticket: Ticket, group: Option<&Name>, reply: Reply) {
+    /// Answers on the ground of everything appended so far for this group.
+    pub(super) fn reply(&mut self, ticket: Ticket, group: &Name, reply: Reply) {
         self.out.replies.push(Held {
             ticket,
-            group: group.cloned(),
+            owner: Some(group.clone()),
             position: *self.position,
+            reply,
+        });
+    }
+
+    /// Answers on the ground of everything appended so far for any group.
+    pub(super) fn reply_of_all(&mut self, ticket: Ticket, reply: Reply) {
+        self.out.replies.push(Held {
+            ticket,
+            owner: None,
+            position: *self.position,
+            reply,
+        });
+    }
+
+    /// Answers on the ground of nothing that is remembered.
+    pub(super) fn reply_at_once(&mut self, ticket: Ticket, reply: Reply) {
+        self.out.replies.push(Held {
+            ticket,
+            owner: None,
+            position: 0,
             reply,
         });
     }
@@ -43,7 +64,7 @@ impl Desk<'_> {
         self.unsettled.insert(position, group.clone());
         self.out.entries.push(Entry {
             position,
-            group: group.clone(),
+            owner: group.clone(),
             records,
         });
         position

@@ -1,47 +1,20 @@
-//! What a group shard wants done: journal entries to append, answers to send once they are durable, and news.
+//! What a group shard answers, and its news.
 
 use crate::error::ErrorCode;
 
-use super::command::{Bytes, Name, Ticket, TopicId};
-use super::records::Record;
-use super::state::State;
+use super::Shard;
+use super::classic::State;
+use super::command::{Bytes, Name, TopicId};
+use crate::machine;
 
-/// Everything one call asks for. Reused between calls: the driver drains it.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// Batches for the journal, in order.
-    pub entries: Vec<Entry>,
-    /// Answers, in order; `Release` says when each may leave.
-    pub replies: Vec<Held>,
-    /// News. What is refused or lost is always among them, the rest only while `observed`.
-    pub events: Vec<Event>,
-    /// Whether anyone reads all of `events`.
-    pub observed: bool,
-}
+/// Everything one call asks for.
+pub type Effects = machine::Effects<Shard>;
 
-/// One atomic batch of records of one group. Its fate comes back through `Shard::committed`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Counts up from 1 in the order of appending.
-    pub position: u64,
-    /// The group it belongs to.
-    pub group: Name,
-    /// In order; already applied to the shard.
-    pub records: Vec<Record>,
-}
+/// One atomic batch of records of one group.
+pub type Entry = machine::Entry<Shard>;
 
-/// An answer that may leave when the journal is durable up to `position`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Whose answer.
-    pub ticket: Ticket,
-    /// The group it speaks about, if one; when that group's entry fails, the answer fails with it.
-    pub group: Option<Name>,
-    /// The last journal position the answer may have been based on.
-    pub position: u64,
-    /// The answer.
-    pub reply: Reply,
-}
+/// An answer that waits for the records of its group.
+pub type Held = machine::Held<Shard>;
 
 /// An answer, free of API versions.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,26 +1,44 @@
-//! Committed offsets of one group: who may commit, what is kept, and for how long.
+//! Committed offsets of one group of any kind: who may commit, what is kept, and for how long.
 
 use crate::error::ErrorCode;
 
-use super::classic::Group;
 use super::command::{
-    CommitPartition, CommitTopic, NO_TOPIC_ID, Name, OffsetCommit, TopicId, TopicPartitions,
+    CommitPartition, CommitTopic, NAME_BYTES_MAX, NO_TOPIC_ID, Name, OffsetCommit, TopicId,
+    TopicPartitions,
 };
 use super::desk::Desk;
 use super::effects::{FetchedPartition, FetchedTopic, TopicResults};
-use super::join::NAME_BYTES_MAX;
 use super::records::{CommittedOffset, Record};
-use super::state::State;
+use super::undo::Durable;
 
-impl Group {
-    pub(super) fn commit(&mut self, d: &mut Desk, commit: OffsetCommit) -> Vec<TopicResults> {
+/// A group that holds committed offsets: what each kind of group decides for itself, and what is the same for all.
+pub(super) trait HoldsOffsets {
+    fn id(&self) -> &Name;
+    fn durable(&self) -> &Durable;
+    /// Writes records of this group and applies them.
+    fn write(&mut self, d: &mut Desk, records: Vec<Record>);
+    /// Whether this client may commit now.
+    fn check_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode>;
+    /// A member that may commit has done so, which shows that it lives.
+    fn has_committed(&mut self, d: &mut Desk, member_id: &str);
+    /// Whether an administrator may delete offsets now.
+    fn check_forget(&self) -> Result<(), ErrorCode>;
+    /// Whether deleting this topic's offsets would surprise a member.
+    fn is_subscribed(&self, topic: &str) -> bool;
+    /// From when retention counts; `None` while nothing ends.
+    fn expiry_rule(&self) -> Option<ExpiryRule>;
+    /// Whether nobody uses the group, so that it may go with its last offset.
+    fn is_unused(&self) -> bool;
+    /// Offsets are deleted: the group is seen until offsets are looked through, although nothing may be left (E35).
+    fn linger(&mut self);
+    /// Deletes the group and all it remembers.
+    fn delete(&mut self, d: &mut Desk);
+
+    fn commit(&mut self, d: &mut Desk, commit: OffsetCommit) -> Vec<TopicResults> {
         if let Err(code) = self.check_commit(&commit) {
             return refuse_all(&commit.topics, code);
         }
-        if matches!(self.state, State::Stable | State::PreparingRebalance) {
-            // A consumer that is busy processing still commits.
-            self.touch(d, &commit.member_id);
-        }
+        self.has_committed(d, &commit.member_id);
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(commit.topics.len());
         let expire_timestamp_ms = commit
@@ -59,30 +77,9 @@ impl Group {
             });
         }
         if !records.is_empty() {
-            self.journal(d, records, None);
+            self.write(d, records);
         }
         results
-    }
-
-    fn check_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode> {
-        // Consumers without group management, and tools.
-        if commit.generation < 0 && self.state == State::Empty {
-            return Ok(());
-        }
-        let anonymous =
-            commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none();
-        if anonymous {
-            return Err(ErrorCode::UnknownMemberId);
-        }
-        self.check_member(&commit.member_id, commit.instance_id.as_deref())?;
-        if commit.generation != self.generation {
-            return Err(ErrorCode::IllegalGeneration);
-        }
-        // The member knows the new generation but not its share yet.
-        if self.state == State::CompletingRebalance {
-            return Err(ErrorCode::RebalanceInProgress);
-        }
-        Ok(())
     }
 
     fn offset_record(
@@ -92,14 +89,14 @@ impl Group {
         value: Option<CommittedOffset>,
     ) -> Record {
         Record::Offset {
-            group: self.id.clone(),
+            group: self.id().clone(),
             topic: topic.clone(),
             partition,
             value,
         }
     }
 
-    pub(super) fn fetch(&self, topics: Option<Vec<TopicPartitions>>) -> Vec<FetchedTopic> {
+    fn fetch(&self, topics: Option<Vec<TopicPartitions>>) -> Vec<FetchedTopic> {
         let Some(topics) = topics else {
             return self.fetch_all();
         };
@@ -108,7 +105,7 @@ impl Group {
             let partitions = topic
                 .partitions
                 .iter()
-                .map(|at| fetched(*at, self.durable.offset(name, topic_id, *at)))
+                .map(|at| fetched(*at, self.durable().offset(name, topic_id, *at)))
                 .collect();
             FetchedTopic {
                 topic_id,
@@ -120,7 +117,7 @@ impl Group {
     }
 
     fn fetch_all(&self) -> Vec<FetchedTopic> {
-        let topics = self.durable.offsets.iter().map(|(topic, partitions)| {
+        let topics = self.durable().offsets.iter().map(|(topic, partitions)| {
             let topic_id = partitions.values().map(|offset| offset.topic_id);
             FetchedTopic {
                 topic: topic.clone(),
@@ -135,14 +132,12 @@ impl Group {
     }
 
     /// OffsetDelete: an administrator forgets offsets that no member uses.
-    pub(super) fn forget(
+    fn forget(
         &mut self,
         d: &mut Desk,
         topics: Vec<TopicPartitions>,
     ) -> Result<Vec<TopicResults>, ErrorCode> {
-        if self.state != State::Empty && !self.is_consumer_type() {
-            return Err(ErrorCode::NonEmptyGroup);
-        }
+        self.check_forget()?;
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(topics.len());
         for topic in topics {
@@ -155,7 +150,7 @@ impl Group {
                 }
                 partitions.push((partition, ErrorCode::None));
                 if self
-                    .durable
+                    .durable()
                     .offset(&topic.topic, NO_TOPIC_ID, partition)
                     .is_some()
                 {
@@ -169,47 +164,30 @@ impl Group {
             });
         }
         if !records.is_empty() {
-            self.lingers = true;
-            self.journal(d, records, None);
+            self.linger();
+            self.write(d, records);
         }
         Ok(results)
     }
 
     /// The topic is gone, and what was committed for it.
-    pub(super) fn topic_deleted(&mut self, d: &mut Desk, topic: &Name, topic_id: TopicId) {
-        let Some(partitions) = self.durable.offsets.get(topic) else {
+    fn topic_deleted(&mut self, d: &mut Desk, topic: &Name, topic_id: TopicId) {
+        let Some(partitions) = self.durable().offsets.get(topic) else {
             return;
         };
         let records: Vec<Record> = partitions
             .keys()
-            .filter(|at| self.durable.offset(topic, topic_id, **at).is_some())
+            .filter(|at| self.durable().offset(topic, topic_id, **at).is_some())
             .map(|at| self.offset_record(topic, *at, None))
             .collect();
         if !records.is_empty() {
-            self.lingers = true;
-            self.journal(d, records, None);
-        }
-    }
-
-    /// Deletes the group and all it remembers.
-    pub(super) fn delete(&mut self, d: &mut Desk) {
-        let mut records = self.forget_records(|_, _| true);
-        if self.durable.metadata.is_some() {
-            records.push(Record::Group {
-                group: self.id.clone(),
-                value: None,
-            });
-        }
-        self.clear(d, ErrorCode::UnknownMemberId);
-        self.reset(d.now.wall_ms);
-        self.lingers = false;
-        if !records.is_empty() {
-            self.journal(d, records, None);
+            self.linger();
+            self.write(d, records);
         }
     }
 
     /// Forgets what has outlived its retention; a group that has nothing left goes too.
-    pub(super) fn expire_offsets(&mut self, d: &mut Desk) {
+    fn expire_offsets(&mut self, d: &mut Desk) {
         let (now_ms, retention_ms) = (d.now.wall_ms, d.options.offsets_retention_ms);
         let Some(rule) = self.expiry_rule() else {
             return;
@@ -227,34 +205,18 @@ impl Group {
             };
             now_ms.saturating_sub(since_ms) >= retention_ms
         });
-        let committed: usize = self.durable.offsets.values().map(|p| p.len()).sum();
+        let committed: usize = self.durable().offsets.values().map(|p| p.len()).sum();
         let nothing_left = records.len() == committed;
-        if nothing_left && self.state == State::Empty && self.pending.is_empty() {
+        if nothing_left && self.is_unused() {
             self.delete(d);
         } else if !records.is_empty() {
-            self.journal(d, records, None);
-        }
-    }
-
-    fn expiry_rule(&self) -> Option<ExpiryRule> {
-        if self.protocol_type.is_none() {
-            return Some(ExpiryRule::SinceCommit);
-        }
-        match self.state {
-            State::Empty => Some(
-                self.state_since_ms
-                    .map_or(ExpiryRule::SinceCommit, ExpiryRule::SinceEmpty),
-            ),
-            State::Stable if self.is_consumer_type() && self.subscribed.is_some() => {
-                Some(ExpiryRule::SinceCommit)
-            }
-            _ => None,
+            self.write(d, records);
         }
     }
 
     fn forget_records(&self, ended: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
-        for (topic, partitions) in &self.durable.offsets {
+        for (topic, partitions) in &self.durable().offsets {
             for (partition, offset) in partitions {
                 if ended(topic, offset) {
                     records.push(self.offset_record(topic, *partition, None));
@@ -267,7 +229,7 @@ impl Group {
 
 /// From when an offset's retention counts.
 #[derive(Clone, Copy)]
-enum ExpiryRule {
+pub(super) enum ExpiryRule {
     SinceEmpty(i64),
     SinceCommit,
 }

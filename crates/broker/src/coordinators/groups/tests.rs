@@ -1,19 +1,18 @@
 //! Shards with journals that answer at once, later, out of step, or not at all. The machine's own seeded simulation
 //! is in core; here it is about who is told what, and when.
 
-use super::journal::Writes;
 use super::*;
 use crate::base::clock::Clock;
 use crate::broker::Broker;
+use crate::coordinators::answer::Waiting;
 use rustka_core::batch::{BatchHeader, Records, record_bytes};
 use rustka_core::error::ErrorCode;
-use rustka_core::group::Shard as Machine;
 use rustka_core::group::command::{
     CommitPartition, CommitTopic, Heartbeat, Join, NO_TOPIC_ID, OffsetCommit, OffsetFetch,
     Protocol, Sync,
 };
-use rustka_core::group::effects::{Effects, Reply, Synced};
-use rustka_core::group::records::Record;
+use rustka_core::group::effects::{Effects, Synced};
+use rustka_core::machine::{Machine as _, Ticket};
 use rustka_storage::Durability;
 use rustka_storage::partition::Fate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +35,7 @@ struct Script {
 
 struct Scripted(Arc<Mutex<Script>>);
 
-impl Writes for Scripted {
+impl Writes<Record> for Scripted {
     fn append(&mut self, _: &[Record], _: Now) -> Result<Durability, ErrorCode> {
         let mut script = self.0.lock().unwrap();
         script.appended += 1;
@@ -101,7 +100,9 @@ impl World {
     /// A fate is known; the task of the groups takes note of it.
     async fn tell(&self, at: i64, fate: Fate) {
         self.script.lock().unwrap().fates.insert(at, fate);
-        self.broker.parts().groups.journal_told(0);
+        let groups = &self.broker.parts().groups;
+        groups.shard(0).expect("a shard").journal_told();
+        groups.wake(Some(i64::MIN));
         for _ in 0..16 {
             tokio::task::yield_now().await;
         }
@@ -111,7 +112,7 @@ impl World {
     fn expire(&self) {
         let groups = &self.broker.parts().groups;
         let shards = groups.shards.get().expect("shards");
-        shards[0].expire(groups, self.clock.now());
+        shards[0].expire(&**groups, self.clock.now());
     }
 
     fn appended(&self) -> i64 {
@@ -132,7 +133,7 @@ impl World {
 }
 
 /// An answer that may still be on its way.
-struct Pending(Option<Waiting>, Option<Reply>);
+struct Pending(Option<Waiting<Machine>>, Option<Reply>);
 
 impl Pending {
     fn poll(&mut self) -> Option<&Reply> {
@@ -277,18 +278,21 @@ async fn a_share_is_handed_out_when_the_assignment_is_durable() {
 }
 
 #[tokio::test]
-async fn entries_settled_out_of_step_do_not_let_later_answers_overtake() {
+async fn entries_settled_out_of_step_hold_up_their_own_group_alone() {
     let w = World::start(Script {
         later: true,
         ..Script::default()
     });
-    let (mut first, mut second, mut third) = (w.commit("g", 1), w.commit("h", 2), w.fetch("h"));
+    let (mut first, mut second) = (w.commit("g", 1), w.commit("h", 2));
+    let (mut third, mut fourth) = (w.commit("g", 3), w.fetch("g"));
     w.tell(2, Fate::Durable).await;
-    assert!(!first.is_here() && !second.is_here() && !third.is_here());
+    assert!(second.is_here() && !first.is_here());
+    w.tell(3, Fate::Durable).await;
+    assert!(!first.is_here() && !third.is_here() && !fourth.is_here());
     w.tell(1, Fate::Durable).await;
     assert_eq!(first.commit_code(), ErrorCode::None);
-    assert_eq!(second.commit_code(), ErrorCode::None);
-    assert_eq!(third.offset(), Some(2));
+    assert_eq!(third.commit_code(), ErrorCode::None);
+    assert_eq!(fourth.offset(), Some(3));
 }
 
 #[tokio::test]
@@ -402,7 +406,7 @@ fn replay(w: &World) -> Machine {
 }
 
 fn live(machine: &Machine) -> Vec<Record> {
-    machine.live_records().collect()
+    machine.live().collect()
 }
 
 /// Attack 42, the groups' part: whenever the coordinator is replaced by one that has read the journal, committed
@@ -417,7 +421,7 @@ async fn a_coordinator_that_restarts_in_the_middle_of_a_rebalance_forgets_nothin
     let now = w.clock.now();
     let mut out = Effects::default();
     machine.loaded(now, &mut out);
-    let ticket = rustka_core::group::command::Ticket(1);
+    let ticket = Ticket(1);
     let fetch = OffsetFetch {
         group: "g".into(),
         topics: None,
@@ -456,7 +460,7 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
         "a group with members, three offsets"
     );
     let shards = w.broker.parts().groups.shards.get().expect("shards");
-    assert_eq!(live(&machine), shards[0].live_records());
+    assert_eq!(live(&machine), shards[0].look(live));
 }
 
 /// Once `__consumer_offsets` had been deleted, each of its shards took as many groups as the whole broker may have.

@@ -29,7 +29,7 @@ fn no_answer_leaves_before_its_record_is_durable() {
 }
 
 #[test]
-fn answers_wait_for_every_earlier_entry_of_the_shard() {
+fn answers_wait_for_every_earlier_entry_of_their_group() {
     let mut w = World::new();
     w.journal = Journal::Later;
     let first = w.send(Command::OffsetCommit(w.commit_of("", -1, 1)));
@@ -40,6 +40,32 @@ fn answers_wait_for_every_earlier_entry_of_the_shard() {
     assert_eq!(w.sent[0].0, first);
     assert_eq!(w.sent[1].0, second);
     assert_eq!(w.fetch(), 2);
+}
+
+#[test]
+fn nobody_waits_for_the_records_of_another_group() {
+    let mut w = World::new();
+    let ids = w.stable(&["a"]);
+    w.journal = Journal::Later;
+    let mut other = w.commit_of("", -1, 1);
+    other.group = n("other");
+    let other = w.send(Command::OffsetCommit(other));
+    let absent = w.send(Command::Heartbeat(Heartbeat {
+        group: n("absent"),
+        member_id: ids[0].clone(),
+        instance_id: None,
+        generation: 1,
+    }));
+    assert_eq!(w.heartbeat(&ids[0], 1), ErrorCode::None);
+    assert_eq!(
+        w.answer(absent),
+        Reply::Heartbeat(ErrorCode::UnknownMemberId)
+    );
+    // What is said of all groups waits for all of them.
+    let listed = w.send(Command::ListGroups(ListGroups::default()));
+    assert!(w.is_waiting(other) && w.is_waiting(listed));
+    w.settle(0);
+    assert!(!w.is_waiting(other) && !w.is_waiting(listed));
 }
 
 #[test]
@@ -265,7 +291,7 @@ fn live_records_say_what_the_journal_said() {
     for offset in 0..50 {
         w.commit(&ids[0], 1, offset);
     }
-    let live: Vec<_> = w.shard.live_records().collect();
+    let live: Vec<_> = w.shard.live().collect();
     assert_eq!(live.len(), 2, "one group and one offset");
     let mut copy = World::new();
     for record in live {

@@ -128,8 +128,8 @@ impl Simulation {
                 replayed.apply(record.clone());
             }
         }
-        let remembered: Vec<_> = self.w.shard.live_records().collect();
-        let on_record: Vec<_> = replayed.live_records().collect();
+        let remembered: Vec<_> = self.w.shard.live().collect();
+        let on_record: Vec<_> = replayed.live().collect();
         assert_eq!(remembered, on_record, "memory and journal differ");
         let counts = self.w.shard.soft_counts();
         assert_eq!((counts.pending, counts.parked), (0, 0));

@@ -60,13 +60,12 @@ impl Story {
     }
 
     fn tell(&mut self) {
-        let entries: Vec<Entry> = self.w.durable.values().cloned().collect();
-        for entry in &entries[self.told_entries..] {
-            for record in &entry.records {
-                self.line('+', &record_text(record));
-            }
+        let entries = self.w.durable.values().skip(self.told_entries);
+        let records = entries.flat_map(|entry| &entry.records).map(record_text);
+        for text in records.collect::<Vec<_>>() {
+            self.line('+', &text);
         }
-        self.told_entries = entries.len();
+        self.told_entries = self.w.durable.len();
         for event in self.w.events.clone().split_off(self.told_events) {
             self.line('*', &event_text(&event));
         }

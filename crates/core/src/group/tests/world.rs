@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, Release, Shard, State};
+use crate::group::{Options, Shard, State};
+use crate::machine::Release;
+pub(super) use crate::machine::{JournalRecord, Machine, Ticket};
 use crate::time::Now;
 
 pub(super) fn n(name: &str) -> Name {
@@ -42,7 +44,7 @@ pub(super) enum Journal {
 
 pub(super) struct World {
     pub(super) shard: Shard,
-    pub(super) release: Release,
+    pub(super) release: Release<Shard>,
     pub(super) now: Now,
     pub(super) journal: Journal,
     /// Positions that will fail.
@@ -56,8 +58,8 @@ pub(super) struct World {
     /// Answers in the order they left.
     pub(super) sent: Vec<(Ticket, Reply)>,
     pub(super) events: Vec<Event>,
-    positions: BTreeMap<Ticket, u64>,
-    settled: BTreeSet<u64>,
+    /// What each held answer rests on.
+    rests_on: BTreeMap<Ticket, (Option<Name>, u64)>,
     out: Effects,
     tickets: u64,
     uuids: u128,
@@ -93,8 +95,7 @@ impl World {
             answers: BTreeMap::new(),
             sent: Vec::new(),
             events: Vec::new(),
-            positions: BTreeMap::new(),
-            settled: BTreeSet::new(),
+            rests_on: BTreeMap::new(),
             out: Effects {
                 observed: true,
                 ..Effects::default()
@@ -149,20 +150,11 @@ impl World {
     }
 
     pub(super) fn disconnect(&mut self, ticket: Ticket) {
-        let mut out = std::mem::take(&mut self.out);
-        self.shard
-            .handle(self.now, ticket, Command::Disconnect, &mut out);
-        self.release.forget(ticket);
-        self.take(out);
+        self.shard.disconnect(ticket);
     }
 
     fn take(&mut self, mut out: Effects) {
-        for held in &out.replies {
-            self.positions.insert(held.ticket, held.position);
-        }
-        self.release.hold(out.replies.drain(..));
-        self.events.append(&mut out.events);
-        let entries = std::mem::take(&mut out.entries);
+        let entries = self.hold(&mut out);
         self.out = out;
         for entry in entries {
             self.open.push(entry);
@@ -171,6 +163,15 @@ impl World {
             }
         }
         self.release_answers();
+    }
+
+    fn hold(&mut self, out: &mut Effects) -> Vec<Entry> {
+        for held in &out.replies {
+            let rests_on = (held.owner.clone(), held.position);
+            self.rests_on.insert(held.ticket, rests_on);
+        }
+        self.events.append(&mut out.events);
+        self.release.take(out)
     }
 
     /// The journal answers for one of the open entries.
@@ -185,15 +186,12 @@ impl World {
         let mut out = std::mem::take(&mut self.out);
         self.shard
             .committed(self.now, entry.position, result, &mut out);
-        for held in &out.replies {
-            self.positions.insert(held.ticket, held.position);
-        }
-        self.release.hold(out.replies.drain(..));
-        self.settled.insert(entry.position);
+        let follow = self.hold(&mut out);
+        self.open.extend(follow);
         if failed {
-            self.release.failed(entry.position, &entry.group);
+            self.release.failed(entry.position, &entry.owner);
         } else {
-            self.release.durable(entry.position);
+            self.release.durable(entry.position, &entry.owner);
             self.durable.insert((self.life, entry.position), entry);
         }
         self.take(out);
@@ -207,9 +205,12 @@ impl World {
 
     fn release_answers(&mut self) {
         while let Some((ticket, reply)) = self.release.pop() {
-            let position = self.positions.remove(&ticket).unwrap();
-            let durable = (1..=position).all(|at| self.settled.contains(&at));
-            assert!(durable, "{reply:?} left before {position} was settled");
+            let (owner, position) = self.rests_on.remove(&ticket).unwrap();
+            let waits_for = |entry: &&Entry| {
+                entry.position <= position && owner.as_ref().is_none_or(|it| *it == entry.owner)
+            };
+            let open = self.open.iter().find(waits_for);
+            assert!(open.is_none(), "{reply:?} left before {open:?} was settled");
             self.sent.push((ticket, reply.clone()));
             let twice = self.answers.insert(ticket, reply);
             assert!(twice.is_none(), "{ticket:?} was answered twice");
@@ -243,8 +244,8 @@ impl World {
         for entry in self.durable.values() {
             for record in &entry.records {
                 let encoded = record.encode();
-                let decoded =
-                    crate::group::records::Record::decode(&encoded.key, encoded.value.as_deref());
+                let key = encoded.key.unwrap();
+                let decoded = crate::group::records::Record::decode(&key, encoded.value.as_deref());
                 let decoded = decoded.unwrap().unwrap();
                 // Records that say when they end have no room for epoch and topic id, in Kafka too.
                 if !format!("{record:?}").contains("expire_timestamp_ms: Some") {

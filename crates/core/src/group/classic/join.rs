@@ -5,15 +5,17 @@ use std::fmt::Write;
 
 use crate::error::ErrorCode;
 
-use super::addresses::Place;
-use super::classic::Group;
-use super::command::{Bytes, Join, Name, Protocol, Ticket};
-use super::desk::Desk;
-use super::effects::{Cause, Event, JoinRefused, Joined, Reply};
+use super::Group;
 use super::members::Member;
 use super::protocols;
-use super::state::{Options, State};
-use super::timers::Timer;
+use super::state::State;
+use crate::group::addresses::Place;
+use crate::group::command::{Bytes, Join, NAME_BYTES_MAX, Name, Protocol};
+use crate::group::desk::Desk;
+use crate::group::effects::{Cause, Event, JoinRefused, Joined, Reply};
+use crate::group::options::Options;
+use crate::group::timers::Timer;
+use crate::machine::Ticket;
 
 /// Assignors one member may list.
 const PROTOCOLS_MAX: usize = 256;
@@ -21,13 +23,10 @@ const PROTOCOLS_MAX: usize = 256;
 /// How much of a client id goes into a member id.
 const CLIENT_ID_BYTES_MAX: usize = 255;
 
-/// What a name may weigh to fit into a record.
-pub(super) const NAME_BYTES_MAX: usize = i16::MAX as usize;
-
 /// A join that is refused, and by which limit of ours if it was one.
-pub(super) struct Refused {
+pub(in crate::group) struct Refused {
     pub(super) code: ErrorCode,
-    pub(super) limit: Option<&'static str>,
+    pub(in crate::group) limit: Option<&'static str>,
 }
 
 impl From<ErrorCode> for Refused {
@@ -36,13 +35,13 @@ impl From<ErrorCode> for Refused {
     }
 }
 
-pub(super) fn limited(code: ErrorCode, limit: &'static str) -> Refused {
+pub(in crate::group) fn limited(code: ErrorCode, limit: &'static str) -> Refused {
     let limit = Some(limit);
     Refused { code, limit }
 }
 
 /// What can be said about a join without knowing its group.
-pub(super) fn check(join: &Join, options: &Options) -> Result<(), ErrorCode> {
+pub(in crate::group) fn check(join: &Join, options: &Options) -> Result<(), ErrorCode> {
     if join.group.is_empty() || join.group.len() > NAME_BYTES_MAX {
         return Err(ErrorCode::InvalidGroupId);
     }
@@ -55,7 +54,11 @@ pub(super) fn check(join: &Join, options: &Options) -> Result<(), ErrorCode> {
 
 impl Group {
     /// Whether the group can take this join; nothing is changed. If its sender is to get an id first: a place for it.
-    pub(super) fn check_join(&self, d: &Desk, join: &Join) -> Result<Option<Place>, Refused> {
+    pub(in crate::group) fn check_join(
+        &self,
+        d: &Desk,
+        join: &Join,
+    ) -> Result<Option<Place>, Refused> {
         let options = d.options;
         let member = self.members.get(&join.member_id);
         let size_max = options.size_max();
@@ -116,7 +119,7 @@ impl Group {
                 .any(|protocol| self.members.all_support(&protocol.name))
     }
 
-    pub(super) fn refuse_join(
+    pub(in crate::group) fn refuse_join(
         &mut self,
         d: &mut Desk,
         ticket: Ticket,
@@ -140,7 +143,7 @@ impl Group {
         };
         let code = refused.code;
         let reply = Reply::Join(Err(JoinRefused { code, member_id }));
-        d.reply(ticket, Some(&self.id), reply);
+        d.reply(ticket, &self.id, reply);
         // A rejoining member for whom there is no room any more is out. The rebalance it came to ends when its time is
         // over or when the next one joins.
         if full && self.members.contains(&join.member_id) {
@@ -149,7 +152,7 @@ impl Group {
     }
 
     /// Lets a member in that `check_join` has passed, or gives it an id in the place that it got there.
-    pub(super) fn join(
+    pub(in crate::group) fn join(
         &mut self,
         d: &mut Desk,
         ticket: Ticket,
@@ -188,11 +191,11 @@ impl Group {
             // The answer to the first join may have been lost: say it again.
             State::CompletingRebalance if unchanged => {
                 let joined = self.joined(&member_id, is_leader);
-                d.reply(ticket, Some(&self.id), Reply::Join(Ok(joined)));
+                d.reply(ticket, &self.id, Reply::Join(Ok(joined)));
             }
             State::Stable if unchanged && !is_leader => {
                 let joined = self.joined(&member_id, false);
-                d.reply(ticket, Some(&self.id), Reply::Join(Ok(joined)));
+                d.reply(ticket, &self.id, Reply::Join(Ok(joined)));
             }
             State::CompletingRebalance | State::Stable => {
                 self.update(d, ticket, &join, &member_id);
@@ -223,7 +226,7 @@ impl Group {
 
     fn refuse(&self, d: &mut Desk, ticket: Ticket, member_id: Name, code: ErrorCode) {
         let reply = Reply::Join(Err(JoinRefused { code, member_id }));
-        d.reply(ticket, Some(&self.id), reply);
+        d.reply(ticket, &self.id, reply);
     }
 
     fn add_pending(&mut self, d: &mut Desk, join: &Join, member_id: Name, place: Place) {
@@ -234,7 +237,7 @@ impl Group {
         self.pending.insert(member_id, now_ms, deadline_ms, place);
     }
 
-    pub(super) fn pending_timer(&mut self, d: &mut Desk, member_id: &str) {
+    pub(in crate::group) fn pending_timer(&mut self, d: &mut Desk, member_id: &str) {
         if self.forget_pending(d, member_id) && self.state == State::PreparingRebalance {
             self.complete_if_ready(d);
         }

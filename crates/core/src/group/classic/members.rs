@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::addresses::Place;
-use super::command::{Bytes, Name, Protocol, Ticket};
 use super::protocols::weight;
+use crate::group::addresses::Place;
+use crate::group::command::{Bytes, Name, Protocol};
+use crate::machine::Ticket;
 use crate::time::Now;
 
 /// A request of a member that waits. The connection may be gone: then nobody is answered, but the member counts.

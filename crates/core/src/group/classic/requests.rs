@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 
 use crate::error::ErrorCode;
 
-use super::classic::Group;
-use super::command::{Bytes, Leaver, Name, Sync, Ticket};
-use super::desk::Desk;
-use super::effects::{Cause, Described, DescribedMember, Event, Left, Reply};
+use super::Group;
 use super::state::State;
+use crate::group::command::{Bytes, Leaver, Name, Sync};
+use crate::group::desk::Desk;
+use crate::group::effects::{Cause, Described, DescribedMember, Event, Left, Reply};
+use crate::machine::Ticket;
 use crate::time::Now;
 
 impl Group {
-    pub(super) fn sync(&mut self, d: &mut Desk, ticket: Ticket, sync: Sync) {
+    pub(in crate::group) fn sync(&mut self, d: &mut Desk, ticket: Ticket, sync: Sync) {
         if let Err(code) = self.check_sync(&sync) {
-            return d.reply(ticket, Some(&self.id), Reply::Sync(Err(code)));
+            return d.reply(ticket, &self.id, Reply::Sync(Err(code)));
         }
         self.sync_arrived(d, &sync.member_id);
         if self.state == State::Stable {
             let share = self.share(&sync.member_id);
-            return d.reply(ticket, Some(&self.id), Reply::Sync(Ok(share)));
+            return d.reply(ticket, &self.id, Reply::Sync(Ok(share)));
         }
         let displaced = self.members.park_sync(&sync.member_id, ticket);
         Group::never_answer(d, displaced);
@@ -89,7 +90,7 @@ impl Group {
     }
 
     /// Keeps a member alive and tells it when to join again.
-    pub(super) fn heartbeat(
+    pub(in crate::group) fn heartbeat(
         &mut self,
         d: &mut Desk,
         member_id: &str,
@@ -117,7 +118,15 @@ impl Group {
     }
 
     /// `heartbeat` where no more than the end of a dynamic member's session moves.
-    pub(super) fn beat(&mut self, now: Now, member_id: &str, generation: i32) -> Option<ErrorCode> {
+    pub(in crate::group) fn beat(
+        &mut self,
+        now: Now,
+        member_id: &str,
+        generation: i32,
+    ) -> Option<ErrorCode> {
+        if !self.durable.is_settled() {
+            return None;
+        }
         let code = match self.state {
             State::Empty | State::Dead => return None,
             State::PreparingRebalance => ErrorCode::RebalanceInProgress,
@@ -136,7 +145,7 @@ impl Group {
         Some(code)
     }
 
-    pub(super) fn leave(&mut self, d: &mut Desk, leavers: Vec<Leaver>) -> Vec<Left> {
+    pub(in crate::group) fn leave(&mut self, d: &mut Desk, leavers: Vec<Leaver>) -> Vec<Left> {
         let (mut gone, mut freed) = (false, false);
         let mut left = Vec::with_capacity(leavers.len());
         for leaver in leavers {
@@ -180,7 +189,7 @@ impl Group {
         Ok(true)
     }
 
-    pub(super) fn describe(&self) -> Described {
+    pub(in crate::group) fn describe(&self) -> Described {
         let is_stable = self.state == State::Stable;
         let protocol = self.protocol_name.clone().unwrap_or_default();
         let members = self.members.iter().map(|member| DescribedMember {

@@ -2,13 +2,14 @@
 
 use crate::error::ErrorCode;
 
-use super::classic::Group;
-use super::command::Name;
-use super::desk::Desk;
-use super::effects::{Cause, Event, Joined, JoinedMember, Reply};
+use super::Group;
 use super::protocols;
-use super::state::{InitialDelay, State};
-use super::timers::Timer;
+use super::state::State;
+use crate::group::command::Name;
+use crate::group::desk::Desk;
+use crate::group::effects::{Cause, Event, Joined, JoinedMember, Reply};
+use crate::group::options::InitialDelay;
+use crate::group::timers::Timer;
 
 /// A join phase that is under way.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +135,7 @@ impl Group {
         self.arm_phase(d, hold_ms);
     }
 
-    pub(super) fn rebalance_timer(&mut self, d: &mut Desk) {
+    pub(in crate::group) fn rebalance_timer(&mut self, d: &mut Desk) {
         let now_ms = d.now.monotonic_ms;
         let Some(phase) = &mut self.phase else { return };
         phase.armed_ms = None;
@@ -310,7 +311,7 @@ impl Group {
         }
     }
 
-    pub(super) fn sync_timer(&mut self, d: &mut Desk) {
+    pub(in crate::group) fn sync_timer(&mut self, d: &mut Desk) {
         self.sync_armed_ms = None;
         let missing: Vec<Name> = self
             .members

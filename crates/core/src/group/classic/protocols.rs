@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{Name, Protocol};
 use super::members::{Member, Members};
+use crate::group::command::{Name, Protocol};
 
 /// The protocol type of consumers, the only one whose subscriptions a broker reads.
 pub(super) const CONSUMER: &str = "consumer";

@@ -1,11 +1,10 @@
-//! A shard's journal: real batches in its partition of `__consumer_offsets`, compacted by live state.
+//! A shard's journal: real batches in a partition of its own, shortened to the live state when it has grown.
 
 use crate::base::fault::{Faults, Point};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
-use rustka_core::group::records::Record;
 use rustka_core::log::Origin;
-use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_core::machine::JournalRecord;
 use rustka_core::time::Now;
 use rustka_storage::partition::Fate;
 use rustka_storage::{Appended, Durability, Engine, Incoming, Partition};
@@ -21,9 +20,9 @@ const LIVE_BATCH_BYTES: usize = 64 << 10;
 const RESERVE_DIVISOR: usize = 16;
 
 /// Where one shard writes.
-pub trait Writes: Send {
+pub trait Writes<R>: Send {
     /// Writes records as one batch. A refused batch harms no other.
-    fn append(&mut self, records: &[Record], now: Now) -> Result<Durability, ErrorCode>;
+    fn append(&mut self, records: &[R], now: Now) -> Result<Durability, ErrorCode>;
 
     /// What became of a batch that was to be durable later.
     fn fate(&self, at: i64) -> Fate;
@@ -33,14 +32,8 @@ pub trait Writes: Send {
         false
     }
 
-    /// Replaces the journal by `live`: what it says stays the same.
-    fn compact(
-        &mut self,
-        _live: &mut dyn Iterator<Item = Record>,
-        _now: Now,
-    ) -> Result<(), ErrorCode> {
-        Ok(())
-    }
+    /// Replaces the journal by `live`: what it says stays the same. If that fails, everything stays.
+    fn compact(&mut self, _live: &mut dyn Iterator<Item = R>, _now: Now) {}
 
     /// Drops what a compaction replaced, once the replacement is durable.
     fn finish_compaction(&mut self) {}
@@ -56,8 +49,9 @@ struct Compaction {
     replaced_bytes: u64,
 }
 
-/// A journal in a partition of `__consumer_offsets`.
+/// A journal in a partition.
 pub struct PartitionJournal {
+    topic: &'static str,
     engine: Arc<dyn Engine>,
     faults: Arc<Faults>,
     partition: Arc<Partition>,
@@ -68,13 +62,15 @@ pub struct PartitionJournal {
 }
 
 impl PartitionJournal {
-    /// A journal in an empty partition.
+    /// A journal in an empty partition of this topic.
     pub fn new(
+        topic: &'static str,
         engine: &Arc<dyn Engine>,
         faults: &Arc<Faults>,
         partition: Arc<Partition>,
     ) -> PartitionJournal {
         PartitionJournal {
+            topic,
             engine: engine.clone(),
             faults: faults.clone(),
             bytes: partition.bytes(),
@@ -94,7 +90,7 @@ impl PartitionJournal {
         }
         let mut bytes = batch.build().map_err(|_| ErrorCode::MessageTooLarge)?;
         let header = BatchHeader::parse(&bytes).map_err(|_| ErrorCode::UnknownServerError)?;
-        if self.faults.strikes_in(Point::Admit, CONSUMER_OFFSETS) {
+        if self.faults.strikes_in(Point::Admit, self.topic) {
             return Err(ErrorCode::KafkaStorageError);
         }
         let incoming = Incoming::Copied(&mut bytes);
@@ -102,7 +98,7 @@ impl PartitionJournal {
             .partition
             .append(incoming, &header, Origin::Coordinator, now)
             .map_err(|refusal| refusal.code)?;
-        if self.faults.strikes_in(Point::Append, CONSUMER_OFFSETS) {
+        if self.faults.strikes_in(Point::Append, self.topic) {
             self.partition.lose_writes(appended.base_offset);
             return Err(ErrorCode::KafkaStorageError);
         }
@@ -111,8 +107,8 @@ impl PartitionJournal {
     }
 }
 
-impl Writes for PartitionJournal {
-    fn append(&mut self, records: &[Record], now: Now) -> Result<Durability, ErrorCode> {
+impl<R: JournalRecord> Writes<R> for PartitionJournal {
+    fn append(&mut self, records: &[R], now: Now) -> Result<Durability, ErrorCode> {
         let mut batch = BatchBuilder::new();
         for record in records {
             push(&mut batch, record, now);
@@ -129,9 +125,22 @@ impl Writes for PartitionJournal {
         self.compaction.is_none() && self.bytes > limit.max(COMPACT_BYTES_MIN)
     }
 
-    fn compact(
+    fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {
+        match self.write_live(live, now) {
+            Ok(()) => self.drop_replaced(),
+            Err(code) => self.warn(code),
+        }
+    }
+
+    fn finish_compaction(&mut self) {
+        self.drop_replaced();
+    }
+}
+
+impl PartitionJournal {
+    fn write_live<R: JournalRecord>(
         &mut self,
-        live: &mut dyn Iterator<Item = Record>,
+        live: &mut dyn Iterator<Item = R>,
         now: Now,
     ) -> Result<(), ErrorCode> {
         let replaced_bytes = self.bytes;
@@ -162,11 +171,10 @@ impl Writes for PartitionJournal {
             at,
             replaced_bytes,
         });
-        self.finish_compaction();
         Ok(())
     }
 
-    fn finish_compaction(&mut self) {
+    fn drop_replaced(&mut self) {
         let Some(Compaction { at, .. }) = self.compaction else {
             return;
         };
@@ -181,29 +189,35 @@ impl Writes for PartitionJournal {
             Ok(_) => {
                 self.bytes = self.bytes.saturating_sub(done.replaced_bytes);
                 tracing::debug!(
-                    target: "rustka::groups",
-                    "compacted {CONSUMER_OFFSETS}-{}: {before} bytes became {}",
+                    target: "rustka::journal",
+                    "compacted {}-{}: {before} bytes became {}",
+                    self.topic,
                     self.partition.index,
                     self.bytes
                 );
             }
-            Err(refusal) => tracing::warn!(
-                target: "rustka::groups",
-                "cannot compact {CONSUMER_OFFSETS}-{}: {}",
-                self.partition.index,
-                refusal.code.name()
-            ),
+            Err(refusal) => self.warn(refusal.code),
         }
         // After a failure too: the next try comes when it has grown as much again.
         self.live_bytes = self.bytes;
     }
+
+    fn warn(&self, code: ErrorCode) {
+        tracing::warn!(
+            target: "rustka::journal",
+            "cannot compact {}-{}: {}",
+            self.topic,
+            self.partition.index,
+            code.name()
+        );
+    }
 }
 
-fn push(batch: &mut BatchBuilder, record: &Record, now: Now) {
+fn push(batch: &mut BatchBuilder, record: &impl JournalRecord, now: Now) {
     let encoded = record.encode();
     batch.push(&NewRecord {
         timestamp: now.wall_ms,
-        key: Some(&encoded.key),
+        key: encoded.key.as_deref(),
         value: encoded.value.as_deref(),
         headers: &[],
     });
