@@ -11,7 +11,7 @@ use crate::api::authorize::Caller;
 use crate::api::request::{Outcome, Request, Respond};
 use answer::answer;
 use plan::plan;
-use read::read;
+use read::{Pass, read};
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::TopicKey;
 use rustka_wire::fetch_response::FetchResponse;
@@ -38,7 +38,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let node = request.node;
-    let read = match read(node, &plan, &mut context) {
+    let read = match read(node, &plan, &mut context, Pass::First) {
         Ok(read) => read,
         Err(code) => return failed(&plan.respond, code),
     };

@@ -41,7 +41,6 @@ pub fn answer(
     let mut slots: Vec<Vec<Slice>> = Vec::new();
     let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
     let mut current: Option<TopicKey> = None;
-    let waited = read.waited;
     let leaders = read.fetched.iter().filter_map(|fetched| fetched.leader);
     let nodes = nodes(&parts.node, plan.caller.as_deref(), leaders);
     let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
@@ -51,6 +50,10 @@ pub fn answer(
         rack: None,
     });
     let node_endpoints = node_endpoints.collect();
+    // What was read comes first, as in Kafka.
+    if read.fetched.iter().any(|fetched| fetched.refused) {
+        read.fetched.sort_by_key(|fetched| fetched.refused);
+    }
     for mut fetched in read.fetched {
         if current.as_ref() != Some(&fetched.topic) {
             responses.push(topic_response(&fetched.topic));
@@ -71,7 +74,6 @@ pub fn answer(
                 &fetched,
                 records,
                 plan.committed_only,
-                waited,
                 version,
             ));
         }
@@ -103,7 +105,6 @@ fn partition_data(
     fetched: &Fetched,
     records: Records<'static>,
     committed_only: bool,
-    waited: bool,
     version: i16,
 ) -> PartitionData<'static> {
     // Before v6 clients do not know KAFKA_STORAGE_ERROR (E83).
@@ -119,12 +120,8 @@ fn partition_data(
         log_start_offset: fetched.offsets.log_start,
         aborted_transactions: match error {
             ErrorCode::None => committed_only.then(Vec::new),
-            ErrorCode::TopicAuthorizationFailed => Some(Vec::new()),
-            // A partition that was not there to begin with keeps the field's default, an empty list (E76).
-            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
-                (!waited).then(Vec::new)
-            }
-            _ => None,
+            // What is not read at all keeps the field's default, an empty list (E76).
+            _ => fetched.refused.then(Vec::new),
         },
         preferred_read_replica: -1,
         records: Some(records),

@@ -21,6 +21,8 @@ pub struct Fetched {
     pub index: i32,
     /// What went wrong.
     pub error: ErrorCode,
+    /// It is unknown or refused and was not read at all; `error` says why.
+    pub refused: bool,
     /// Its offsets at that moment.
     pub offsets: Offsets,
     /// Where the client's log is another one: the epoch and its end.
@@ -60,10 +62,8 @@ pub struct Read {
     pub counted: usize,
     /// Partitions the request is about.
     pub asked: usize,
-    /// Something the client should hear of at once: an error, a diverging epoch, nothing to wait for.
+    /// Something the client should hear of at once: an error found while reading, a diverging epoch, nothing to wait for.
     urgent: bool,
-    /// The request has waited.
-    pub waited: bool,
 }
 
 impl Read {
@@ -73,42 +73,60 @@ impl Read {
     }
 }
 
+/// When in a request's life its partitions are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// On arrival. What is unknown or refused now stays so for the whole request, and is answered along with the rest.
+    First,
+    /// After something has changed, or when the time is over. What was there and has gone is an error found while reading.
+    Later,
+}
+
 /// Reads all partitions in fetch order; of a session's keeps only those that are news.
 pub fn read(
     node: &Node,
     plan: &Plan,
     context: &mut FetchContext<SessionPartition>,
+    pass: Pass,
 ) -> Result<Read, ErrorCode> {
     let incremental = context.is_incremental();
     let catalog = node.topics.read();
     let mut view = context.view()?;
-    let mut read = Read {
-        urgent: view.is_empty(),
-        ..Read::default()
-    };
+    let mut read = Read::default();
+    let mut refused = 0;
     view.for_each(|position, entry| {
         read.asked += 1;
         let left = plan.max_bytes.saturating_sub(read.bytes);
-        let fetched = read_one(&catalog, plan, position, entry, left, read.bytes == 0);
+        let first = read.bytes == 0;
+        let fetched = read_one(&catalog, plan, pass, position, entry, left, first);
         read.bytes += fetched.bytes;
         read.counted += fetched.counted;
-        read.urgent |= fetched.error != ErrorCode::None || fetched.diverging.is_some();
+        if fetched.refused {
+            refused += 1;
+        } else {
+            read.urgent |= fetched.error != ErrorCode::None || fetched.diverging.is_some();
+        }
         if !incremental || entry.is_news(&fetched.outcome()) {
             read.fetched.push(fetched);
         }
     });
+    read.urgent |= refused == read.asked;
     Ok(read)
 }
 
+/// An entry's partition, or why there is none. What a request did not find it does not find later either: nothing
+/// would wake it.
 fn found<'e>(
     catalog: &Catalog<Arc<Partition>>,
     entry: &'e mut Entry<SessionPartition>,
+    pass: Pass,
 ) -> &'e Result<Arc<Partition>, ErrorCode> {
     let version = catalog.version();
     let Entry {
         requested, handle, ..
     } = entry;
-    if handle.catalog_version != version {
+    let is_settled = pass == Pass::Later && matches!(handle.found, Some(Err(_)));
+    if handle.catalog_version != version && !is_settled {
         (handle.catalog_version, handle.found) = (version, None);
     }
     handle.found.get_or_insert_with(|| {
@@ -142,6 +160,7 @@ const OFFSETS_UNKNOWN: Offsets = Offsets {
 fn read_one(
     catalog: &Catalog<Arc<Partition>>,
     plan: &Plan,
+    pass: Pass,
     position: usize,
     entry: &mut Entry<SessionPartition>,
     left: usize,
@@ -152,6 +171,7 @@ fn read_one(
         topic: entry.requested.topic.clone(),
         index: entry.requested.partition,
         error: ErrorCode::None,
+        refused: false,
         offsets: OFFSETS_UNKNOWN,
         diverging: None,
         leader: None,
@@ -160,13 +180,19 @@ fn read_one(
         slices: Vec::new(),
     };
     if plan.denied.contains(&fetched.topic) {
-        fetched.error = ErrorCode::TopicAuthorizationFailed;
+        (fetched.error, fetched.refused) = (ErrorCode::TopicAuthorizationFailed, true);
         return fetched;
     }
-    let partition = match found(catalog, entry) {
+    let was_found = matches!(entry.handle.found, Some(Ok(_)));
+    let partition = match found(catalog, entry, pass) {
         Ok(partition) => partition.clone(),
         Err(code) => {
             fetched.error = *code;
+            // Only reading finds out that another topic has this name by now.
+            fetched.refused = match pass {
+                Pass::First => *code != ErrorCode::InconsistentTopicId,
+                Pass::Later => !was_found,
+            };
             return fetched;
         }
     };

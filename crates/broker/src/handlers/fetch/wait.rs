@@ -1,7 +1,7 @@
 //! Waits until there is enough, or the time is over.
 
 use super::answer::answer;
-use super::read::read;
+use super::read::{Pass, read};
 use super::{Plan, failed};
 use crate::api::parts::{Parts, SessionPartition};
 use crate::api::request::Outcome;
@@ -21,13 +21,19 @@ struct Places {
 }
 
 impl Places {
-    fn take(context: &mut FetchContext<SessionPartition>) -> Result<Places, ErrorCode> {
+    fn take(
+        plan: &Plan,
+        context: &mut FetchContext<SessionPartition>,
+    ) -> Result<Places, ErrorCode> {
         let mut partitions = Vec::new();
-        context.view()?.for_each(|_, entry| {
-            if let Some(Ok(partition)) = &entry.handle.found {
-                partitions.push(partition.clone());
-            }
-        });
+        context
+            .view()?
+            .for_each(|_, entry| match &entry.handle.found {
+                Some(Ok(partition)) if !plan.denied.contains(&entry.requested.topic) => {
+                    partitions.push(partition.clone());
+                }
+                _ => {}
+            });
         let waiter = Waiter::new(i64::MAX);
         for partition in &partitions {
             partition.register(&waiter);
@@ -51,7 +57,7 @@ pub async fn wait(
     mut context: FetchContext<SessionPartition>,
     _place: Charge,
 ) -> Outcome {
-    let places = match Places::take(&mut context) {
+    let places = match Places::take(&plan, &mut context) {
         Ok(places) => places,
         Err(code) => return failed(&plan.respond, code),
     };
@@ -61,11 +67,10 @@ pub async fn wait(
         // Armed before the read, so that what is appended in between is not missed.
         places.waiter.rearm();
         let missing = {
-            let mut read = match read(&parts.node, &plan, &mut context) {
+            let read = match read(&parts.node, &plan, &mut context, Pass::Later) {
                 Ok(read) => read,
                 Err(code) => return failed(&plan.respond, code),
             };
-            read.waited = true;
             if read.is_enough(&plan) || last {
                 return Outcome::Reply(answer(&parts, &plan, context, read));
             }
