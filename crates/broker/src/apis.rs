@@ -1,5 +1,6 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
+use crate::api::quota::Bill;
 use crate::api::request::{Outcome, Request};
 use crate::api::served::{Api, is_offered};
 use crate::base::fault::Point;
@@ -108,20 +109,25 @@ pub fn dispatch(mut request: Request<'_>) -> Dispatched {
     if node.faults.strikes(Point::Dispatch) {
         return Dispatched::now(Outcome::Close("a fault was armed at dispatch".to_owned()));
     }
-    if let Some(meter) = &node.hooks.quota {
-        request.throttle_ms = meter.charge(&request.context(), request.frame.bytes().len());
-    }
-    Dispatched {
-        mute_ms: request.throttle_ms,
-        outcome: route(request),
-    }
+    request.bill = Bill::open(node, request.caller, request.frame.bytes().len());
+    let bill = request.bill.clone();
+    let outcome = route(request);
+    let mute_ms = match (&outcome, &bill) {
+        (Outcome::Nothing, Some(bill)) => bill.settle(0),
+        (Outcome::Park(_) | Outcome::Later(_), Some(bill)) => {
+            bill.pause();
+            0
+        }
+        _ => 0,
+    };
+    Dispatched { outcome, mute_ms }
 }
 
 /// What dispatch came to.
 pub struct Dispatched {
     /// The answer, or what there is in its place.
     pub outcome: Outcome,
-    /// For so long the connection is not read after the answer.
+    /// For so long the connection is not read where there is no answer to say so.
     pub mute_ms: u32,
 }
 

@@ -19,7 +19,7 @@ use crate::net::listener;
 use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
-use crate::node::{Compactor, Node, State};
+use crate::node::{Compactor, Listener, Node, State};
 use crate::options::Options;
 use crate::upkeep::{compaction, housekeeping};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
@@ -172,8 +172,11 @@ impl Broker {
             producer_ids: ProducerIds::new(random::u32()),
             id,
             cluster_id,
-            listener: addresses.listener.clone(),
-            endpoint,
+            listener: Arc::new(Listener {
+                name: addresses.listener.as_str().into(),
+                node_id: id,
+                endpoint,
+            }),
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),

@@ -2,6 +2,8 @@
 //! everything that answers requests; a part of the broker takes from here what it needs.
 
 mod compactor;
+mod identity;
+mod listener;
 mod peer;
 pub mod peers;
 pub mod topics;
@@ -16,6 +18,8 @@ use crate::base::metrics::Metrics;
 use crate::base::producer_ids::ProducerIds;
 use crate::base::work::Work;
 pub use compactor::Compactor;
+pub use identity::{ANONYMOUS, Identity};
+pub use listener::Listener;
 pub use peer::{NOTHING, Overdue, Peer};
 use peers::Peers;
 use rustka_core::catalog::PartitionSeed;
@@ -76,10 +80,8 @@ pub struct Node {
     pub id: i32,
     /// The cluster's id.
     pub cluster_id: String,
-    /// The name of the one listener.
-    pub listener: String,
-    /// Where clients are told to connect.
-    pub endpoint: (String, u16),
+    /// Where clients come in.
+    pub listener: Arc<Listener>,
     /// Largest request accepted.
     pub request_bytes_max: usize,
     /// Where the broker stands.

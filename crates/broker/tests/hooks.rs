@@ -18,6 +18,7 @@ use rustka_wire::metadata_response::MetadataResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::sync::Arc;
+use std::time::Duration;
 
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
@@ -270,4 +271,50 @@ async fn a_partition_that_another_node_leads_sends_its_clients_there() {
         let code = body.responses[0].partition_responses[0].error_code;
         assert_eq!(code, expected);
     }
+}
+
+/// A reader that is sent more than 100 bytes of records at once waits a second, and so does who asks for ApiVersions.
+struct Counting;
+
+impl QuotaMeter for Counting {
+    fn charge(&self, context: &Context<'_>, _: usize) -> u32 {
+        if context.api == ApiVersionsRequest::KEY {
+            1_000
+        } else {
+            0
+        }
+    }
+
+    fn charge_answer(&self, _: &Context<'_>, bytes: usize, used: Duration) -> u32 {
+        assert_eq!(used, Duration::ZERO, "the clock stands still");
+        if bytes > 100 { 700 } else { 0 }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_charged_for_what_it_carries_before_it_tells_the_wait() {
+    let world = World::with(|options| options.quota_meter(Arc::new(Counting)));
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    client.produce("t", 0, batch(10)).await;
+    let request = fetch_request("t", 0, 0, 0);
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    assert_eq!(answer.body::<FetchResponse<'_>>().throttle_time_ms, 0);
+    client.produce("t", 0, batch(200)).await;
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    assert_eq!(answer.body::<FetchResponse<'_>>().throttle_time_ms, 700);
+    client.send(FetchRequest::KEY, 12, &request).await;
+    world.advance_ms(699).await;
+    assert!(!client.has_answer());
+    world.advance_ms(1).await;
+    client.answer(FetchRequest::KEY, 12).await;
+    // The first wait stands if it is the longer one.
+    let request = ApiVersionsRequest::default();
+    world.advance_ms(700).await;
+    client.ask(ApiVersionsRequest::KEY, 0, &request).await;
+    client.send(ApiVersionsRequest::KEY, 0, &request).await;
+    world.advance_ms(999).await;
+    assert!(!client.has_answer());
+    world.advance_ms(1).await;
+    client.answer(ApiVersionsRequest::KEY, 0).await;
 }

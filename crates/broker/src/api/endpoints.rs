@@ -1,8 +1,7 @@
 //! Where clients are told to reach a node: every address in an answer comes from here.
 
-use crate::api::authorize::Caller;
+use crate::api::access::Caller;
 use crate::api::request::Request;
-use crate::base::hooks::Context;
 use crate::node::Node;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,40 +9,34 @@ use std::collections::BTreeSet;
 /// Host and port.
 pub type Endpoint<'a> = (Cow<'a, str>, i32);
 
-impl Node {
-    fn endpoint<'a>(
-        &self,
-        node_id: i32,
-        context: impl FnOnce() -> Option<Context<'a>>,
-    ) -> Option<Endpoint<'_>> {
-        let (host, port) = &self.endpoint;
-        let usual = (node_id == self.id).then_some((host.as_str(), *port));
-        if let Some(hook) = &self.hooks.endpoints
-            && let Some(context) = context()
-        {
-            let (host, port) = hook.endpoint(&context, node_id, usual)?;
-            return Some((Cow::Owned(host), port.into()));
-        }
-        usual.map(|(host, port)| (Cow::Borrowed(host), port.into()))
+/// Where the caller is told to reach a node; none for a node that is not there.
+fn endpoint<'a>(node: &Node, caller: &'a Caller, node_id: i32) -> Option<Endpoint<'a>> {
+    let listener = caller.listener();
+    let (host, port) = &listener.endpoint;
+    let usual = (node_id == listener.node_id).then_some((host.as_str(), *port));
+    if let Some(hook) = &node.hooks.endpoints {
+        let (host, port) = hook.endpoint(&caller.context(), node_id, usual)?;
+        return Some((Cow::Owned(host), port.into()));
     }
+    usual.map(|(host, port)| (Cow::Borrowed(host), port.into()))
 }
 
 impl<'a> Request<'a> {
     /// Where this request's client is told to reach a node; none for a node that is not there.
     pub fn endpoint(&self, node_id: i32) -> Option<Endpoint<'a>> {
-        self.node.endpoint(node_id, || Some(self.context()))
+        endpoint(self.node, self.caller, node_id)
     }
 }
 
 /// Every node that leads something elsewhere, once, with where the caller is told to reach it.
 pub fn nodes<'s>(
     node: &'s Node,
-    caller: Option<&Caller>,
+    caller: &'s Caller,
     leaders: impl Iterator<Item = (i32, i32)>,
 ) -> impl Iterator<Item = (i32, Endpoint<'s>)> {
     let nodes: BTreeSet<i32> = leaders.map(|(node_id, _)| node_id).collect();
     nodes.into_iter().filter_map(move |node_id| {
-        let endpoint = node.endpoint(node_id, || caller.map(Caller::context))?;
+        let endpoint = endpoint(node, caller, node_id)?;
         Some((node_id, endpoint))
     })
 }

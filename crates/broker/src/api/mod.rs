@@ -1,8 +1,9 @@
 //! What all handlers are given: the request, who made it and what its maker may do.
 
-pub mod authorize;
+pub mod access;
 pub mod endpoints;
 pub mod parts;
+pub mod quota;
 pub mod reply;
 pub mod request;
 pub mod served;

@@ -9,6 +9,8 @@ pub struct Reply {
     pub(crate) bytes: Vec<u8>,
     /// Shared slices and the place in `bytes` before which each goes, in order.
     pub(crate) slices: Vec<(usize, Slice)>,
+    /// For so long the connection is not read after it.
+    pub(crate) mute_ms: u32,
 }
 
 impl Reply {
@@ -29,7 +31,16 @@ impl Reply {
         }
         let length = (bytes.len() - 4 + spliced) as u32;
         bytes[..4].copy_from_slice(&length.to_be_bytes());
-        Reply { bytes, slices }
+        Reply {
+            bytes,
+            slices,
+            mute_ms: 0,
+        }
+    }
+
+    /// The same, and after it the connection is not read for so long (KIP-219).
+    pub fn then_mute(self, mute_ms: u32) -> Reply {
+        Reply { mute_ms, ..self }
     }
 
     /// Size of the whole frame.

@@ -1,6 +1,8 @@
 //! One request on its way to a handler, and what can come back.
 
+use crate::api::access::Caller;
 use crate::api::parts::Parts;
+use crate::api::quota::Bill;
 use crate::api::reply::Reply;
 use crate::node::{Node, Peer};
 use rustka_storage::buffer::{BufMut, Slice};
@@ -108,16 +110,14 @@ pub struct Request<'a> {
     pub node: &'a Arc<Node>,
     /// What requests reach beside it.
     pub parts: &'a Arc<Parts>,
-    /// Who asks.
-    pub peer: &'a Arc<Peer>,
+    /// Who asks, and in what form.
+    pub caller: &'a Caller,
     /// Key, version, correlation id, client id.
     pub header: Header,
     /// Header and body.
     pub frame: Frame<'a>,
-    /// When the frame was complete, in monotonic milliseconds.
-    pub received_ms: i64,
-    /// What the quota meter has decided: told in the answer, then waited for.
-    pub throttle_ms: u32,
+    /// What it has to wait for after its answer, where there is a quota meter.
+    pub bill: Option<Arc<Bill>>,
 }
 
 impl Request<'_> {
@@ -129,19 +129,19 @@ impl Request<'_> {
             .unwrap_or_default()
     }
 
-    /// The client id as text, "" when there is none.
-    pub fn client_id(&self) -> &str {
-        let bytes = self
-            .frame
-            .bytes()
-            .get(self.header.client_id.clone())
-            .unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or("")
+    /// The connection it came over.
+    pub fn peer(&self) -> &'_ Peer {
+        self.caller.peer()
     }
 
-    /// The throttle time as answers have it.
+    /// The client id as text, "" when there is none.
+    pub fn client_id(&self) -> &str {
+        self.caller.client_id()
+    }
+
+    /// The throttle time as answers have it; see [`Respond::throttle_time_ms`].
     pub fn throttle_time_ms(&self) -> i32 {
-        i32::try_from(self.throttle_ms).unwrap_or(i32::MAX)
+        throttle_time_ms(self.bill.as_deref())
     }
 
     /// What is needed to answer later.
@@ -150,7 +150,7 @@ impl Request<'_> {
             api: self.header.api,
             version: self.header.version,
             correlation: self.header.correlation,
-            throttle_ms: self.throttle_ms,
+            bill: self.bill.clone(),
         }
     }
 
@@ -161,18 +161,30 @@ impl Request<'_> {
 }
 
 /// Encodes the answer of one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Respond {
     api: i16,
     version: i16,
     correlation: i32,
-    throttle_ms: u32,
+    bill: Option<Arc<Bill>>,
+}
+
+fn throttle_time_ms(bill: Option<&Bill>) -> i32 {
+    let ms = bill.map_or(0, |bill| bill.settle(0));
+    i32::try_from(ms).unwrap_or(i32::MAX)
 }
 
 impl Respond {
-    /// The throttle time as answers have it.
+    /// The throttle time as answers have it. Where there is a quota meter, it is asked what the request has cost until
+    /// now, so this is for whoever is about to encode the answer.
     pub fn throttle_time_ms(&self) -> i32 {
-        i32::try_from(self.throttle_ms).unwrap_or(i32::MAX)
+        throttle_time_ms(self.bill.as_deref())
+    }
+
+    /// The same for an answer that carries so many bytes of records.
+    pub fn throttle_time_of_ms(&self, bytes: usize) -> i32 {
+        let ms = self.bill.as_ref().map_or(0, |bill| bill.settle(bytes));
+        i32::try_from(ms).unwrap_or(i32::MAX)
     }
 
     /// The frame of an answer; `slots` are the record slices that the body's splices name.
@@ -184,7 +196,8 @@ impl Respond {
             writer.uvarint(0);
         }
         encode(&mut writer);
-        Reply::finish(writer, slots)
+        let mute_ms = self.bill.as_ref().map_or(0, |bill| bill.settle(0));
+        Reply::finish(writer, slots).then_mute(mute_ms)
     }
 
     /// The version the request was made in.

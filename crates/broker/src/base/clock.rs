@@ -67,6 +67,14 @@ impl Clock {
         }
     }
 
+    /// The same in microseconds, for what is measured.
+    pub fn monotonic_us(&self) -> u64 {
+        match &self.0 {
+            Source::System(start) => start.elapsed().as_micros() as u64,
+            Source::Manual(manual) => lock(&manual.now).monotonic_ms.max(0) as u64 * 1_000,
+        }
+    }
+
     /// Moves a manual clock forward and wakes what has become due; the system's clock cannot be moved.
     pub fn advance(&self, by: Duration) {
         let Source::Manual(manual) = &self.0 else {

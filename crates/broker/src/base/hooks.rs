@@ -6,6 +6,7 @@ use rustka_core::error::ErrorCode;
 pub use rustka_core::group::effects::Cause;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The program at a connection's far end, as it introduces itself in ApiVersions (KIP-511).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Software {
 /// What is known of a request apart from its content.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
-    /// Who asks; `User:ANONYMOUS` while nobody can log in.
+    /// Who asks; `User:ANONYMOUS` where nobody has to log in.
     pub principal: &'a str,
     /// The name of the listener it came through.
     pub listener: &'a str,
@@ -30,7 +31,7 @@ pub struct Context<'a> {
     /// As in the request, "" when it has none.
     pub client_id: &'a str,
     /// Once the client has said it.
-    pub software: Option<Arc<Software>>,
+    pub software: Option<&'a Software>,
     /// API key.
     pub api: i16,
     /// API version.
@@ -127,6 +128,12 @@ pub trait QuotaMeter: Send + Sync {
     /// Charges a request of `bytes`. The answer leaves at once, tells this many milliseconds as its throttle time
     /// where its version has such a field, and the connection is not read until they have passed (KIP-219).
     fn charge(&self, context: &Context<'_>, bytes: usize) -> u32;
+
+    /// Charges its answer, of so many bytes of records, and the time that was spent on it, before the answer is
+    /// encoded; the longer one of the two waits is told and held to.
+    fn charge_answer(&self, _context: &Context<'_>, _bytes: usize, _used: Duration) -> u32 {
+        0
+    }
 }
 
 /// Decides which addresses clients are told.

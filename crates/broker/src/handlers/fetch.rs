@@ -7,7 +7,7 @@ mod plan;
 mod read;
 mod wait;
 
-use crate::api::authorize::Caller;
+use crate::api::access::Caller;
 use crate::api::request::{Outcome, Request, Respond};
 use answer::answer;
 use plan::plan;
@@ -28,7 +28,7 @@ struct Plan {
     /// No batch is larger.
     batch_bytes_max: usize,
     respond: Respond,
-    caller: Option<Box<Caller>>,
+    caller: Caller,
 }
 
 /// Reads what is there; waits if that is too little and the client has time.

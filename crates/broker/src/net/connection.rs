@@ -6,17 +6,19 @@
 mod answers;
 mod frames;
 
+use crate::api::access::Caller;
 use crate::api::parts::Parts;
 use crate::api::request::{Frame, Header, Outcome, Parked, Request};
 use crate::apis::{self, Dispatched};
 use crate::base::hooks::Event;
 use crate::net::out::Out;
 use crate::net::transport::Transport;
-use crate::node::{NOTHING, Peer, State};
+use crate::node::{Identity, NOTHING, Peer, State};
 use answers::Behind;
 pub use answers::IN_FLIGHT_WRITES_MAX;
 use frames::Partial;
 use rustka_core::sync::lock;
+use rustka_wire::api_versions_request::ApiVersionsRequest;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +32,7 @@ pub struct Connection<T> {
     transport: T,
     parts: Arc<Parts>,
     peer: Arc<Peer>,
+    caller: Caller,
     partial: Partial,
     /// Pipelined bytes behind a request that waits.
     stash: Vec<u8>,
@@ -41,6 +44,7 @@ pub struct Connection<T> {
     later_bytes: usize,
     /// Over quota: nothing is read until this has passed.
     muted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    muted_until_ms: i64,
     closing: bool,
     watched: bool,
     /// When the frame that is being received began.
@@ -50,8 +54,8 @@ pub struct Connection<T> {
 }
 
 impl<T: Transport> Connection<T> {
-    /// Serves `transport` on behalf of `peer`.
-    pub fn new(transport: T, parts: Arc<Parts>, peer: Arc<Peer>) -> Self {
+    /// Serves whoever is at the far end of `transport`.
+    pub fn new(transport: T, parts: Arc<Parts>, identity: Arc<Identity>) -> Self {
         let partial = Partial::Prefix {
             bytes: [0; 4],
             count: 0,
@@ -60,7 +64,8 @@ impl<T: Transport> Connection<T> {
         Connection {
             transport,
             parts,
-            peer,
+            peer: identity.peer.clone(),
+            caller: Caller::new(identity),
             partial,
             stash,
             out,
@@ -68,6 +73,7 @@ impl<T: Transport> Connection<T> {
             later: VecDeque::new(),
             later_bytes: 0,
             muted: None,
+            muted_until_ms: 0,
             closing: false,
             watched: false,
             frame_since_ms: NOTHING,
@@ -94,9 +100,15 @@ impl<T: Transport> Connection<T> {
             .saw(|| Event::Refused(self.peer.address, reason));
     }
 
+    /// Reads no further for so long, 0 for not at all; of two such times the later end holds.
     fn mute(&mut self, mute_ms: u32) {
+        if mute_ms == 0 {
+            return;
+        }
         let clock = self.parts.node.clock.clone();
         let until_ms = clock.monotonic_ms().saturating_add(i64::from(mute_ms));
+        let until_ms = until_ms.max(self.muted_until_ms);
+        self.muted_until_ms = until_ms;
         self.muted = Some(Box::pin(async move { clock.sleep_until(until_ms).await }));
     }
 
@@ -110,22 +122,25 @@ impl<T: Transport> Connection<T> {
                     return Dispatched::now(Outcome::Close(reason));
                 }
             };
+            let client_id = frame.bytes().get(header.client_id.clone());
+            self.caller
+                .begin(&header, client_id.unwrap_or_default(), received_ms);
             apis::dispatch(Request {
                 node: &self.parts.node,
                 parts: &self.parts,
-                peer: &self.peer,
+                caller: &self.caller,
                 header,
                 frame,
-                received_ms,
-                throttle_ms: 0,
+                bill: None,
             })
         }));
+        if self.caller.api() == ApiVersionsRequest::KEY {
+            self.caller.note_software();
+        }
         match dispatched {
             Ok(Dispatched { outcome, mute_ms }) => {
                 self.outcome(outcome);
-                if mute_ms > 0 {
-                    self.mute(mute_ms);
-                }
+                self.mute(mute_ms);
             }
             Err(_) => self.fail("a request failed unexpectedly; this is a bug in Rustka"),
         }

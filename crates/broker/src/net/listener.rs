@@ -6,7 +6,7 @@ use crate::base::hooks::Event;
 use crate::base::start::StartError;
 use crate::net::connection::Connection;
 use crate::net::transport::Transport;
-use crate::node::{Node, Peer, State, reached};
+use crate::node::{Identity, Node, Peer, State, reached};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -261,7 +261,8 @@ pub fn serve<T: Transport>(stream: T, address: SocketAddr, parts: &Arc<Parts>) {
         return node.metrics.connection_closed(address, &reason, now_ms);
     }
     let guard = Registered::new(node.clone(), peer.clone());
-    let connection = Connection::new(stream, parts.clone(), peer);
+    let identity = Identity::anonymous(peer, node.listener.clone());
+    let connection = Connection::new(stream, parts.clone(), Arc::new(identity));
     tokio::spawn(async move {
         let _guard = guard;
         connection.await;

@@ -70,7 +70,7 @@ impl Out {
 
     /// Puts an answer behind the others.
     pub fn push(&mut self, reply: Reply) {
-        let Reply { bytes, slices } = reply;
+        let Reply { bytes, slices, .. } = reply;
         self.unsent += bytes.len() + slices.iter().map(|(_, slice)| slice.len()).sum::<usize>();
         if slices.is_empty() {
             return self.push_own(bytes);

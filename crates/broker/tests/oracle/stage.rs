@@ -115,7 +115,7 @@ impl Stage {
         scenario: &Scenario,
         run: usize,
     ) -> Result<Vec<Value>, String> {
-        let (_, port) = self.world.broker.node().endpoint;
+        let (_, port) = self.world.broker.node().listener.endpoint;
         let mut target = Target {
             connect: &mut || {
                 let _entered = self.runtime.enter();

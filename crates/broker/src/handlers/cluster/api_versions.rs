@@ -22,7 +22,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let error = check(&request, &asked);
     if error == ErrorCode::None && version >= 3 {
-        request.peer.introduce(Software {
+        request.peer().introduce(Software {
             name: asked.client_software_name.to_string(),
             version: asked.client_software_version.to_string(),
         });

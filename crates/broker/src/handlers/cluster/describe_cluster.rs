@@ -1,7 +1,7 @@
 //! DescribeCluster (key 60): the cluster's id and brokers.
 //! v1 endpoint type (KIP-919) · v2 fenced brokers (KIP-1073)
 
-use crate::api::authorize::OPERATIONS_UNASKED;
+use crate::api::access::OPERATIONS_UNASKED;
 use crate::api::request::{Outcome, Request};
 use crate::handlers::topics::metadata::cluster_operations;
 use rustka_core::error::ErrorCode;

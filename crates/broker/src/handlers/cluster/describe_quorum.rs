@@ -1,7 +1,7 @@
 //! DescribeQuorum (key 55): this node is the whole quorum of the metadata log.
 //! v1 when replicas fetched and caught up (KIP-836) · v2 error messages, directories, addresses (KIP-853)
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;

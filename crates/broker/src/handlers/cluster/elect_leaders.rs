@@ -1,7 +1,7 @@
 //! ElectLeaders (key 43): every partition has its one replica as its leader, so no election is ever needed.
 //! v1 kind of election (KIP-460) · v2 flexible
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::{ErrorCode, Refusal};

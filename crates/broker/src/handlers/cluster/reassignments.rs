@@ -2,7 +2,7 @@
 //! be assigned to where they are, and nothing ever moves (KIP-455).
 //! AlterPartitionReassignments v1 whether the replication factor may change (KIP-860)
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;

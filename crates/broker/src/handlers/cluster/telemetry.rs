@@ -38,7 +38,7 @@ pub fn get(request: Request<'_>) -> Outcome {
     let wanted = telemetry.get(
         id.0,
         &node.config.subscriptions(),
-        |selector| known(selector, id, request.client_id(), request.peer),
+        |selector| known(selector, id, request.client_id(), request.peer()),
         now_ms,
     );
     drop(telemetry);
@@ -106,7 +106,7 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
         id.0,
         push,
         &node.config.subscriptions(),
-        |selector| known(selector, id, request.client_id(), request.peer),
+        |selector| known(selector, id, request.client_id(), request.peer()),
         now_ms,
     )?;
     drop(telemetry);

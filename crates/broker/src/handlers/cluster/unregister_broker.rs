@@ -1,6 +1,6 @@
 //! UnregisterBroker (key 64): taking a broker that is gone out of the cluster (KIP-500). The one that answers is here.
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;

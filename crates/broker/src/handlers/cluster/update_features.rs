@@ -2,7 +2,7 @@
 //! words (KIP-584).
 //! v1 upgrade types and validation only (KIP-778) · v2 no result per feature
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::features;
 use crate::base::hooks::{Operation, Resource};

@@ -3,7 +3,7 @@
 //! A change is made whole or not at all, under the lock of what it changes. Topics whose values come from the broker
 //! are configured again when the broker's change.
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::Request;
 use crate::base::config::NamedResource;
 use crate::base::hooks::{self, Operation};

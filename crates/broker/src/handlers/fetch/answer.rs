@@ -24,7 +24,7 @@ pub fn answer(
     context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Reply {
-    let version = plan.respond.version();
+    let (version, read_bytes) = (plan.respond.version(), read.bytes);
     let now_ms = parts.node.clock.monotonic_ms();
     let responded = parts.sessions.respond(
         context,
@@ -42,7 +42,7 @@ pub fn answer(
     let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
     let mut current: Option<TopicKey> = None;
     let leaders = read.fetched.iter().filter_map(|fetched| fetched.leader);
-    let nodes = nodes(&parts.node, plan.caller.as_deref(), leaders);
+    let nodes = nodes(&parts.node, &plan.caller, leaders);
     let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
         node_id,
         host,
@@ -81,7 +81,7 @@ pub fn answer(
     let response = FetchResponse {
         error_code: responded.error.code(),
         session_id: responded.session_id,
-        throttle_time_ms: plan.respond.throttle_time_ms(),
+        throttle_time_ms: plan.respond.throttle_time_of_ms(read_bytes),
         responses,
         node_endpoints,
     };

@@ -77,7 +77,7 @@ pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<SessionPartitio
         denied,
         batch_bytes_max: node.request_bytes_max,
         respond: request.respond(),
-        caller: request.caller().map(Box::new),
+        caller: request.caller.clone(),
     };
     Ok((plan, context))
 }
@@ -117,7 +117,7 @@ fn owner(request: &Request<'_>) -> u64 {
     if !request.node.config.fixed().fetch_sessions_fair_share {
         return ANONYMOUS;
     }
-    match request.peer.address.ip().to_canonical() {
+    match request.peer().address.ip().to_canonical() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
         // Who has one IPv6 address has the rest of its network too.
         IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 | 1 << 63,

@@ -36,7 +36,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             .call(id, Command::DeleteGroup { group })
     });
     let answers = answers.collect();
-    answer::respond_all(respond, answers, move |replies, w, version| {
+    answer::respond_all(respond.clone(), answers, move |replies, w, version| {
         let results = ids.iter().zip(&replies).map(|(id, reply)| {
             let code = match reply {
                 Some(Reply::DeleteGroup(code)) => *code,

@@ -2,7 +2,6 @@
 //! v1 throttle time · v3 authorized operations · v4 group_instance_id · v5 flexible · v6 GROUP_ID_NOT_FOUND (KIP-1043)
 
 use super::answer;
-use crate::api::authorize::operations_of;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
@@ -26,7 +25,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let (respond, caller) = (request.respond(), request.caller());
+    let (respond, access) = (request.respond(), request.access());
     let answers = asked.groups.iter().map(|id| {
         if let Err(code) = request.check(Operation::Describe, Resource::Group(id)) {
             return Answer::Now(Reply::DescribeGroup(Err(code)));
@@ -39,7 +38,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     });
     let answers = answers.collect();
     let asked = asked.into_owned();
-    answer::respond_all(respond, answers, move |replies, w, version| {
+    answer::respond_all(respond.clone(), answers, move |replies, w, version| {
         let wants_operations = asked.include_authorized_operations;
         let groups = asked.groups.iter().zip(&replies).map(|(id, reply)| {
             let mut group = match reply {
@@ -50,7 +49,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             };
             group.group_id = Cow::Borrowed(&**id);
             if group.error_code == 0 && wants_operations {
-                group.authorized_operations = operations_of(caller.as_ref(), Resource::Group(id));
+                group.authorized_operations = access.operations(Resource::Group(id));
             }
             group
         });

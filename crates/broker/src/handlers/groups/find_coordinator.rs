@@ -1,7 +1,7 @@
 //! FindCoordinator (key 10): who coordinates a group or a transactional id (E42).
 //! v1 key types, message · v3 flexible · v4 batches (KIP-699) · v6 share groups (KIP-932)
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups;

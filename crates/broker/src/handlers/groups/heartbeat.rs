@@ -25,7 +25,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(()) => request.parts.groups.heartbeat(&asked.group_id, member),
         Err(code) => Answer::Now(Reply::Heartbeat(code)),
     };
-    answer::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
         let code = match reply {
             Some(Reply::Heartbeat(code)) => code,
             _ => ErrorCode::NotCoordinator,

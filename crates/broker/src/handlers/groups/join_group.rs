@@ -40,7 +40,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         member_id: (&*asked.member_id).into(),
         instance_id: asked.group_instance_id.as_deref().map(Into::into),
         client_id: request.client_id().into(),
-        client_host: request.peer.host(),
+        client_host: request.peer().host(),
         session_timeout_ms: asked.session_timeout_ms,
         rebalance_timeout_ms,
         protocol_type: (&*asked.protocol_type).into(),
@@ -54,7 +54,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .groups
         .call(&asked.group_id, Command::Join(join));
     let member_id = asked.member_id.into_owned();
-    answer::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
         let response = match &reply {
             Some(Reply::Join(Ok(joined))) => joined_response(joined, respond),
             Some(Reply::Join(Err(JoinRefused { code, member_id }))) => {

@@ -39,7 +39,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(()) => request.parts.groups.call(&asked.group_id, command),
         Err(code) => Answer::Now(Reply::Leave(Err(code))),
     };
-    answer::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
         let refused = |code: ErrorCode| LeaveGroupResponse {
             error_code: code.code(),
             throttle_time_ms: respond.throttle_time_ms(),

@@ -2,7 +2,6 @@
 //! v1 throttle time · v3 flexible · v4 states (KIP-518) · v5 types (KIP-848)
 
 use super::answer;
-use crate::api::authorize::may;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::group::command::{Command, ListGroups};
@@ -21,24 +20,22 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let respond = request.respond();
     // Whoever may know the cluster knows its groups.
-    let caller = match request.may(Operation::Describe, Resource::Cluster) {
-        true => None,
-        false => request.caller(),
-    };
+    let knows_all = request.may(Operation::Describe, Resource::Cluster);
+    let access = request.access();
     let names = |names: &[Cow<'_, str>]| names.iter().map(|name| (&**name).into()).collect();
     let command = Command::ListGroups(ListGroups {
         states: names(&asked.states_filter),
         types: names(&asked.types_filter),
     });
     let answers = request.parts.groups.call_all(&command);
-    answer::respond_all(respond, answers, move |replies, w, version| {
+    answer::respond_all(respond.clone(), answers, move |replies, w, version| {
         let listed = replies.iter().flatten().flat_map(|reply| match reply {
             Reply::ListGroups(groups) => groups.as_slice(),
             _ => &[],
         });
         let known = listed.filter(|listed| {
             let group = Resource::Group(&listed.group);
-            may(caller.as_ref(), Operation::Describe, group)
+            knows_all || access.may(Operation::Describe, group)
         });
         let response = ListGroupsResponse {
             groups: known.map(group).collect(),

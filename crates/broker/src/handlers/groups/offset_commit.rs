@@ -104,7 +104,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         answer => {
             // Only who has to wait keeps a copy of what was asked.
             let asked = asked.into_owned();
-            answer::respond(respond, answer, move |reply, w, _| {
+            answer::respond(respond.clone(), answer, move |reply, w, _| {
                 let results = match reply {
                     Some(Reply::OffsetCommit(results)) => unknown.and(results),
                     _ => {

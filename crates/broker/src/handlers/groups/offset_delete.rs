@@ -65,7 +65,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let group = (&*asked.group_id).into();
     let command = Command::OffsetDelete(OffsetDelete { group, topics });
     let answer = request.parts.groups.call(&asked.group_id, command);
-    answer::respond(respond, answer, move |reply, w, _| {
+    answer::respond(respond.clone(), answer, move |reply, w, _| {
         let results = match reply {
             Some(Reply::OffsetDelete(result)) => result,
             _ => Err(ErrorCode::NotCoordinator),

@@ -3,7 +3,7 @@
 //! v8 many groups (KIP-709) · v9 member ids (KIP-848) · v10 topic ids
 
 use super::answer;
-use crate::api::authorize::{Caller, may};
+use crate::api::access::Access;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
@@ -82,9 +82,9 @@ impl Part {
     }
 
     /// Of everything that was committed, what the client may know.
-    fn shows(&self, topic: &FetchedTopic, caller: Option<&Caller>) -> bool {
+    fn shows(&self, topic: &FetchedTopic, access: &Access) -> bool {
         let name = Resource::Topic(&topic.topic);
-        !self.wants_all || may(caller, Operation::Describe, name)
+        !self.wants_all || access.may(Operation::Describe, name)
     }
 }
 
@@ -114,8 +114,8 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
         _ => Vec::new(),
     };
     let (part, answer) = Part::ask(request, &asked.group_id, topics, Vec::new());
-    let (respond, caller) = (request.respond(), request.caller());
-    answer::respond(respond, answer, move |reply, w, version| {
+    let (respond, access) = (request.respond(), request.access());
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
         let code = code_of(reply.as_ref());
         let in_each = each.into_iter().map(|topic| Refused { topic, code });
         let in_each: Vec<Refused> = in_each.collect();
@@ -123,9 +123,7 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
             Some(Reply::OffsetFetch(Ok(topics))) => (topics.as_slice(), &part.refused),
             _ => (Default::default(), &in_each),
         };
-        let shown = known
-            .iter()
-            .filter(|topic| part.shows(topic, caller.as_ref()));
+        let shown = known.iter().filter(|topic| part.shows(topic, &access));
         let shown = shown.map(|topic| OffsetFetchResponseTopic {
             name: Cow::Borrowed(&*topic.topic),
             partitions: topic.partitions.iter().map(partition).collect(),
@@ -168,8 +166,8 @@ fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
         answers.push(answer);
         parts.push(part);
     }
-    let (node, respond, caller) = (request.node.clone(), request.respond(), request.caller());
-    answer::respond_all(respond, answers, move |replies, w, version| {
+    let (node, respond, access) = (request.node.clone(), request.respond(), request.access());
+    answer::respond_all(respond.clone(), answers, move |replies, w, version| {
         // The ids of today, not of the commit: what is gone by now is not told (E108).
         let id_of = |part: &Part, topic: &FetchedTopic| match part.wants_all {
             true if version >= IDS_FROM => Some(node.topics.by_name(&topic.topic)?.id),
@@ -183,9 +181,7 @@ fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
                     ..Default::default()
                 };
             };
-            let shown = topics
-                .iter()
-                .filter(|topic| part.shows(topic, caller.as_ref()));
+            let shown = topics.iter().filter(|topic| part.shows(topic, &access));
             let shown = shown.filter_map(|topic| Some(of_group(topic, id_of(part, topic)?)));
             let refused = part.refused.iter().map(refused_of_group);
             OffsetFetchResponseGroup {

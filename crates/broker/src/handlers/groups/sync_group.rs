@@ -45,7 +45,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             .groups
             .call(&asked.group_id, Command::Sync(sync))
     };
-    answer::respond(respond, answer, move |reply, w, version| {
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
         let refused = |code: ErrorCode| SyncGroupResponse {
             error_code: code.code(),
             throttle_time_ms: respond.throttle_time_ms(),

@@ -47,14 +47,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .collect();
     let (node, respond) = (request.node.clone(), request.respond());
     if !long {
-        let response = answer(&node, &asked, &denied, respond);
+        let response = answer(&node, &asked, &denied, &respond);
         return request.reply(|w| response.encode(w, version));
     }
     let asked = asked.into_owned();
     Outcome::Park(Box::pin(async move {
         let work = node.work.clone();
         let done = work.run(move || {
-            let response = answer(&node, &asked, &denied, respond);
+            let response = answer(&node, &asked, &denied, &respond);
             Outcome::Reply(respond.encode(&[], |w| response.encode(w, version)))
         });
         done.await
@@ -66,7 +66,7 @@ fn answer<'a>(
     node: &Arc<Node>,
     asked: &'a ListOffsetsRequest<'_>,
     denied: &[bool],
-    respond: Respond,
+    respond: &Respond,
 ) -> ListOffsetsResponse<'a> {
     let mut times: HashMap<(&str, i32), usize> = HashMap::new();
     for topic in &asked.topics {

@@ -71,7 +71,7 @@ pub fn encode(
         let leader = &answer.current_leader;
         (leader.leader_id >= 0).then_some((leader.leader_id, leader.leader_epoch))
     });
-    let nodes = nodes(node, plan.caller.as_deref(), leaders);
+    let nodes = nodes(node, &plan.caller, leaders);
     let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
         node_id,
         host,

@@ -1,6 +1,6 @@
 //! What a Produce asks for, found out before any of it is done.
 
-use crate::api::authorize::Caller;
+use crate::api::access::Caller;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;
@@ -35,7 +35,7 @@ pub struct Plan {
     /// What is asked for.
     pub topics: Vec<TopicPlan>,
     /// Who asks, where a hook wants to know that later.
-    pub caller: Option<Box<Caller>>,
+    pub caller: Caller,
     transactional_id: Option<Box<str>>,
 }
 
@@ -109,9 +109,10 @@ fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
     Ok(Plan {
         acks: asked.acks,
         deadline_ms: request
+            .caller
             .received_ms
             .saturating_add(i64::from(asked.timeout_ms.max(0))),
-        caller: request.caller().map(Box::new),
+        caller: request.caller.clone(),
         transactional_id: asked.transactional_id.as_deref().map(Box::from),
         admin: request.client_id() == ADMIN_CLIENT,
         topics: topics.collect(),

@@ -1,7 +1,7 @@
 //! DeleteTopics (key 20): topics with everything in them (E34, E34a).
 //! v4 flexible · v5 error messages · v6 topic ids
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Event, Operation, Resource};
 use rustka_core::catalog::{Cluster, DeleteTopic};

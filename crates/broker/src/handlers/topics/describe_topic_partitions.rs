@@ -1,6 +1,6 @@
 //! DescribeTopicPartitions (key 75): topics page by page (KIP-966, E41).
 
-use crate::api::authorize::OPERATIONS_UNASKED;
+use crate::api::access::OPERATIONS_UNASKED;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::catalog::{PageCursor, PagedTopic, describe_page};

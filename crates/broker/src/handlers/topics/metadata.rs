@@ -3,7 +3,7 @@
 //! v12 lookup by topic id · v13 top-level error
 
 use super::metadata_all;
-use crate::api::authorize::OPERATIONS_UNASKED;
+use crate::api::access::OPERATIONS_UNASKED;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::topics::create_topics;

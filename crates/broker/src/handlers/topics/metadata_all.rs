@@ -112,7 +112,7 @@ mod tests {
     use super::super::metadata::known;
     use super::*;
     use crate::Broker;
-    use crate::api::authorize::all_topic_operations;
+    use crate::api::access::all_topic_operations;
     use crate::handlers::topics::create_topics::auto_create;
     use std::borrow::Cow;
 

@@ -1,6 +1,6 @@
 //! DescribeProducers (key 61): who has written to a partition idempotently.
 
-use crate::api::authorize::denied;
+use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;

@@ -46,6 +46,7 @@ impl<T: Transport> Connection<T> {
         if self.parts.node.faults.strikes(Point::Reply) {
             return self.close("a fault was armed at reply");
         }
+        self.mute(reply.mute_ms);
         self.out.push(reply);
     }
 

@@ -1,0 +1,29 @@
+//! Who is at the far end of a connection, once that is known.
+
+use crate::node::{Listener, Peer};
+use std::sync::Arc;
+
+/// Whoever has not logged in where nobody has to.
+pub const ANONYMOUS: &str = "User:ANONYMOUS";
+
+/// Who is at the far end of a connection. Only a listener without a login, or a login that succeeded, makes one, and
+/// requests are made by nobody else.
+pub struct Identity {
+    /// The connection.
+    pub peer: Arc<Peer>,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
+    /// Such as `User:alice`.
+    pub principal: Arc<str>,
+}
+
+impl Identity {
+    /// Somebody who need not say who they are.
+    pub fn anonymous(peer: Arc<Peer>, listener: Arc<Listener>) -> Identity {
+        Identity {
+            peer,
+            listener,
+            principal: ANONYMOUS.into(),
+        }
+    }
+}
