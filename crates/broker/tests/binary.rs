@@ -226,17 +226,17 @@ fn without_descriptors_the_waiting_are_hung_up_on_and_the_others_served() {
 #[test]
 #[cfg(target_os = "linux")]
 fn little_address_space_is_enough_against_frames_that_ask_for_much() {
-    let broker = Running::limited("-v 700000", "--memory-limit 32M");
+    // Three times as much as there is, if all got what they announce.
+    let most = 8_u32 << 20;
+    let arguments = format!("--memory-limit 32M -c socket.request.max.bytes={most}");
+    let broker = Running::limited("-v 700000", &arguments);
     let mut held = Vec::new();
     for _ in 0..300 {
-        for frame in [
-            &[
-                0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
-            ][..],
-            &[0x7f, 0xff, 0xff, 0xff],
-            // The most that is allowed, of which nothing follows.
-            &[0x06, 0x40, 0, 0, 0, 0, 0, 9],
-        ] {
+        // One topic, and no byte for it; a byte more than is allowed; the most that is allowed, of which little follows.
+        let one_topic = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 1];
+        let too_long = (most + 1).to_be_bytes();
+        let hollow = [most.to_be_bytes(), [0, 0, 0, 9]].concat();
+        for frame in [&one_topic[..], &too_long, &hollow] {
             let mut stream = broker.connect();
             stream.write_all(frame).expect("sends");
             held.push(stream);

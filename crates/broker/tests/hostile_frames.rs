@@ -1,5 +1,6 @@
-//! Frames made to hurt, sent to a broker: it answers or hangs up, at a cost bounded by what it received, and goes on
-//! serving others. The decoders' own tests are in `crates/wire/tests/hostile.rs`.
+//! Frames that lie, sent to a broker: it answers or hangs up, at a cost bounded by what it received, and goes on serving
+//! others. They lie by a little, or against limits that are lowered here, so that they are harmless elsewhere too. The
+//! decoders' own tests are in `crates/wire/tests/hostile.rs`.
 
 mod common;
 #[path = "../../../fuzz/src/memory.rs"]
@@ -8,10 +9,12 @@ mod memory;
 
 use common::{Client, START_MS, World, batch, produce_request};
 use rustka_core::batch::{BatchBuilder, HEADER_BYTES, NewRecord};
-use rustka_core::compression::{Codec, compress};
+use rustka_core::compression::Codec;
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
+use rustka_wire::codec::BUDGET_DEFAULT;
+use rustka_wire::metadata_request::MetadataRequestTopic;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,20 +39,20 @@ async fn is_served(world: &World) -> bool {
     answer.body::<ApiVersionsResponse<'_>>().error_code == 0
 }
 
-/// Attacks, rows 16, 17 and 19: the frames that abort a broker built on the kafka-protocol crate.
+/// Attacks, rows 16, 17 and 19: one element or byte more than there is, varints that do not end, a header cut short.
 #[tokio::test]
 async fn frames_that_announce_more_than_they_hold_end_their_connection_and_cost_nothing() {
     let _alone = ALONE.lock().await;
     let world = World::start();
     for hex in [
-        "0003 0001 00000007 ffff 7fffffff",
-        "0003 000c 00000007 ffff 00 ffffffff0f",
-        "0013 0002 00000007 ffff 7fffffff",
-        "0000 0003 00000007 ffff ffff 0001 00000000 7fffffff",
-        "0003 0001 00000007 ffff 2e 00000001 0001 61",
+        "0003 0001 00000007 ffff 00000001",
+        "0003 000c 00000007 ffff 00 02",
+        "0013 0002 00000007 ffff 00000001",
+        "0000 0003 00000007 ffff ffff 0001 00000000 00000001",
+        "0003 0001 00000007 ffff 00000002 0001 61",
         "00",
-        "0003 000c 00000007 ffff 00 ffffffffffffffffff01",
-        "0003 0001 00000007 7fff 00000000",
+        "0003 000c 00000007 ffff 00 808080808000",
+        "0003 0001 00000007 0005 00000000",
     ] {
         let mut client = world.connect();
         let before = memory::live();
@@ -71,29 +74,32 @@ async fn frames_that_announce_more_than_they_hold_end_their_connection_and_cost_
 
 /// Attacks, row 15: a length is a promise, not a reason to allocate.
 #[tokio::test]
-async fn a_giant_length_is_refused_and_a_large_one_costs_what_has_arrived() {
+async fn a_length_beyond_the_limit_is_refused_and_one_within_costs_what_has_arrived() {
     let _alone = ALONE.lock().await;
-    let world = World::start();
-    for length in [
-        "7fffffff", "80000000", "ffffffff", "00000000", "00000007", "06400001",
-    ] {
+    let most = 2 << 20;
+    let world = World::with(|options| {
+        options
+            .memory_limit(64 << 20)
+            .config("socket.request.max.bytes", most.to_string())
+    });
+    for length in [-1_i32, 0, 7, most + 1] {
         let mut client = world.connect();
-        client.send_raw(&bytes(length)).await;
+        client.send_raw(&length.to_be_bytes()).await;
         assert!(client.is_closed().await, "{length}");
     }
-    // 100 MiB is the most that socket.request.max.bytes allows by default.
     let before = memory::live();
     let mut waiting: Vec<Client> = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..200 {
         let mut client = world.connect();
-        client.send_raw(&bytes("06400000 0000")).await;
+        client.send_raw(&most.to_be_bytes()).await;
+        client.send_raw(&[0; 2]).await;
         waiting.push(client);
     }
     world.settle().await;
-    assert_eq!(world.connections(), 500);
+    assert_eq!(world.connections(), 200);
     let cost = memory::live() - before;
     let budget = world.broker.node().memory.limit() / 4;
-    assert!(cost < budget + 500 * 600_000, "{cost}");
+    assert!(cost < budget + 200 * 100_000, "{cost}");
     assert!(world.broker.node().receiving.used() <= budget);
     assert!(is_served(&world).await);
 }
@@ -104,15 +110,17 @@ async fn many_tiny_elements_are_refused_before_they_fill_memory() {
     let _alone = ALONE.lock().await;
     let world = World::start();
     let mut client = world.connect();
-    let count = 8_000_000_u32;
+    // One more than the budget has room for.
+    let count = BUDGET_DEFAULT / size_of::<MetadataRequestTopic<'_>>() + 1;
     let mut frame = bytes("0003 0001 00000007 ffff");
-    frame.extend(count.to_be_bytes());
-    frame.resize(frame.len() + 2 * count as usize, 0);
+    frame.extend((count as u32).to_be_bytes());
+    frame.resize(frame.len() + 2 * count, 0);
     let before = memory::start();
     client.send_frame(&frame).await;
     assert!(client.is_closed().await);
-    // The frame doubles as it grows, and its elements have a budget of 16 MiB.
+    // The frame doubles as it grows; none of its elements is there.
     assert!(memory::peak() < before + 4 * frame.len());
+    assert!(4 * frame.len() < BUDGET_DEFAULT);
     assert!(is_served(&world).await);
 }
 
@@ -155,6 +163,8 @@ async fn error_of(client: &mut Client, batch: Vec<u8>) -> ErrorCode {
 const RECORD_COUNT_AT: usize = 57;
 const ATTRIBUTES_AT: usize = 21;
 const BASE_TIMESTAMP_AT: usize = 27;
+/// Kafka's `message.timestamp.after.max.ms`.
+const HOUR_MS: i64 = 3_600_000;
 
 /// Attacks, rows 18, 20 and 46: the batches of the table, and what each is told.
 #[tokio::test]
@@ -164,34 +174,35 @@ async fn lying_batches_are_refused_and_nothing_of_them_stays() {
     let mut client = world.connect();
     client.create_topic("t", 1).await;
     let timestamps = BASE_TIMESTAMP_AT;
+    let too_late = START_MS + HOUR_MS + 1;
+    let record = "0c 00 00 00 01 01 00";
+    let honest = error_of(&mut client, lying(0, &[], &bytes(record))).await;
+    assert_eq!(honest, ErrorCode::None);
     let lies = [
         (
-            "a record count of 2^31-1",
-            lying(RECORD_COUNT_AT, &i32::MAX.to_be_bytes(), &[]),
+            "one record more than there is",
+            lying(RECORD_COUNT_AT, &2_i32.to_be_bytes(), &bytes(record)),
+        ),
+        ("one record, and no bytes for it", lying(0, &[], &[])),
+        (
+            "one header more than there is",
+            lying(0, &[], &bytes("0c 00 00 00 01 01 02")),
         ),
         (
-            "a header count of 2^31-1",
-            lying(0, &[], &bytes("14 00 00 00 01 01 fe ff ff ff 0f")),
+            "a base timestamp a millisecond too far ahead",
+            lying(timestamps, &too_late.to_be_bytes(), &bytes(record)),
         ),
         (
-            "a base timestamp at the end of time",
-            lying(
-                timestamps,
-                &i64::MAX.to_be_bytes(),
-                &bytes("0c 00 02 00 01 01 00"),
-            ),
+            "a base offset one beyond the first",
+            lying(0, &1_i64.to_be_bytes(), &bytes(record)),
         ),
         (
-            "a base offset at the end of all offsets",
-            lying(0, &i64::MAX.to_be_bytes(), &bytes("0c 00 00 00 01 01 00")),
+            "a snappy block that says it holds a byte more than it can",
+            lying(ATTRIBUTES_AT, &[0, 2], &bytes("2d 00")),
         ),
         (
-            "a snappy block that says it holds 4 GiB",
-            lying(ATTRIBUTES_AT, &[0, 2], &bytes("ff ff ff ff 0f 00 00")),
-        ),
-        (
-            "a varint without an end",
-            lying(0, &[], &bytes("ff ff ff ff ff ff ff")),
+            "a varint of a byte too many",
+            lying(0, &[], &bytes("80 80 80 80 80 00")),
         ),
     ];
     for (what, lie) in lies {
@@ -211,38 +222,39 @@ async fn lying_batches_are_refused_and_nothing_of_them_stays() {
         assert_eq!(code, ErrorCode::InvalidRecord, "magic {magic}");
     }
     let partition = world.broker.node().partition("t", 0).expect("partition");
-    assert_eq!(
-        (partition.offsets().high_watermark, partition.bytes()),
-        (0, 0)
-    );
+    assert_eq!(partition.offsets().high_watermark, 1, "the honest one");
 }
 
-/// Attacks, row 18: in the default mode bombs are not inflated at all, under `--strict` only up to a bound.
+/// Attacks, row 18: in the default mode bombs are not inflated at all, under `--strict` only up to a bound. How much all
+/// records of a batch may inflate to is shown in `crates/core`, where that limit can be lowered.
 #[tokio::test]
 async fn a_decompression_bomb_does_not_go_off() {
     let _alone = ALONE.lock().await;
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-        let zeros = vec![0; 300 << 20];
-        let packed = compress(codec, None, &zeros).expect("packed");
-        drop(zeros);
-        let bomb = lying(ATTRIBUTES_AT, &[0, codec.id()], &packed);
+        let record = NewRecord {
+            timestamp: START_MS,
+            value: Some(&vec![0; 4 << 20]),
+            ..NewRecord::default()
+        };
+        let builder = BatchBuilder::new().compression(codec, None);
+        let bomb = builder.record(&record).build().expect("a batch");
         for strict in [false, true] {
             let world = World::with(|options| {
                 options
                     .strict(strict)
-                    .config("message.max.bytes", "99000000")
+                    .config("max.decompressed.message.bytes", "65536")
             });
             let mut client = world.connect();
             client.create_topic("t", 1).await;
             let before = memory::live();
             let code = error_of(&mut client, bomb.clone()).await;
             let expected = match strict {
-                true => ErrorCode::MessageTooLarge,
+                true => ErrorCode::InvalidRecord,
                 false => ErrorCode::None,
             };
             assert_eq!(code, expected, "{codec:?}");
             let cost = memory::live().saturating_sub(before);
-            assert!(cost < 80 << 20, "{codec:?}: {cost}");
+            assert!(cost < 1 << 20, "{codec:?}: {cost}");
         }
     }
 }

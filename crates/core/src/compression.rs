@@ -271,10 +271,10 @@ mod tests {
     /// Attacks, row 18.
     #[test]
     fn a_bomb_stops_at_the_bound() {
-        let zeros = vec![0; 64 << 20];
+        let zeros = vec![0; 2 << 20];
         for codec in PACKING {
             let bomb = compress(codec, None, &zeros).unwrap();
-            let max_bytes = 1 << 20;
+            let max_bytes = 64 << 10;
             assert_eq!(
                 decompress(codec, &bomb, max_bytes),
                 Err(CompressionError::TooLarge { max_bytes }),
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn one_byte_over_the_bound_is_too_much() {
-        for codec in PACKING {
+        for codec in Codec::ALL {
             let packed = compress(codec, None, &sample(70_000)).unwrap();
             assert!(decompress(codec, &packed, 70_000).is_ok());
             assert!(decompress(codec, &packed, 69_999).is_err());
@@ -298,7 +298,8 @@ mod tests {
         let data = sample(5000);
         let bare = snap::raw::Encoder::new().compress_vec(&data).unwrap();
         assert_eq!(decompress(Codec::Snappy, &bare, 1 << 20), Ok(data));
-        let lie = [0xff, 0xff, 0xff, 0xff, 0x0f];
+        // Two bytes cannot make 45 out of themselves.
+        let lie = [45, 0];
         assert_eq!(
             decompress(Codec::Snappy, &lie, usize::MAX),
             Err(CompressionError::Corrupt("snappy"))

@@ -209,6 +209,7 @@ fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{BatchBuilder, NewRecord};
 
     fn one(body: &[u8]) -> Result<usize, BatchError> {
         let mut bytes = Vec::new();
@@ -239,11 +240,37 @@ mod tests {
         );
     }
 
-    /// Attacks, row 16.
+    /// Attacks, row 16: a header takes two bytes or more.
     #[test]
-    fn a_header_count_of_two_billion_is_refused_at_once() {
-        let body = [0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f];
-        assert_eq!(one(&body), Err(BatchError::HeaderCount));
+    fn more_headers_than_there_are_bytes_for_are_refused_at_once() {
+        assert_eq!(one(&[0, 0, 0, 1, 1, 2, 0, 1]), Ok(1));
+        assert_eq!(one(&[0, 0, 0, 1, 1, 2]), Err(BatchError::HeaderCount));
+        assert_eq!(one(&[0, 0, 0, 1, 1, 4, 0, 1]), Err(BatchError::HeaderCount));
+    }
+
+    #[test]
+    fn an_inflated_record_is_bounded_and_one_that_was_sent_whole_is_not() {
+        let record = [12, 0, 0, 0, 1, 1, 0];
+        let walk = |attributes, record_bytes_max| {
+            let any = BatchBuilder::new().record(&NewRecord::default()).build();
+            let mut header = BatchHeader::parse(&any.unwrap()).unwrap();
+            header.attributes = attributes;
+            let limits = InflateLimits {
+                record_bytes_max,
+                ..InflateLimits::default()
+            };
+            Records::of(&header, &record, limits)
+                .next()
+                .unwrap()
+                .map(|_| ())
+        };
+        assert_eq!(walk(1, 6), Ok(()));
+        let refused = BatchError::RecordTooLarge {
+            bytes: 6,
+            max_bytes: 5,
+        };
+        assert_eq!(walk(1, 5), Err(refused));
+        assert_eq!(walk(0, 5), Ok(()));
     }
 
     #[test]

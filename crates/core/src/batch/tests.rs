@@ -1,4 +1,6 @@
 use super::*;
+use crate::compression::InflateLimits;
+use crate::log::timestamps::latest;
 
 fn sample() -> Vec<u8> {
     BatchBuilder::new()
@@ -72,13 +74,14 @@ fn headers_that_lie_about_length_are_refused() {
             Err(BatchError::Truncated)
         );
     }
-    for length in [-1, 0, 48, i32::MIN] {
+    for length in [-1_i32, 0, 48] {
         let mut wrong = batch.clone();
         wrong[8..12].copy_from_slice(&length.to_be_bytes());
         assert_eq!(BatchHeader::parse(&wrong), Err(BatchError::Length(length)));
     }
     let mut wrong = batch.clone();
-    wrong[8..12].copy_from_slice(&i32::MAX.to_be_bytes());
+    let one_more = i32::try_from(batch.len() - OVERHEAD_BYTES + 1).unwrap();
+    wrong[8..12].copy_from_slice(&one_more.to_be_bytes());
     assert_eq!(BatchHeader::parse(&wrong), Err(BatchError::Truncated));
     wrong[16] = 1;
     assert_eq!(BatchHeader::parse(&wrong), Err(BatchError::Magic(1)));
@@ -276,4 +279,66 @@ fn what_we_build_is_what_java_builds() {
     let (codec, text) = FROM_JAVA[0];
     assert_eq!(codec, Codec::None);
     assert_eq!(built, from_hex(text));
+}
+
+/// The list of guards before a batch's bytes: each reason to refuse, and a batch that lies by a little. A new reason does
+/// not compile without a place here.
+#[test]
+fn every_reason_to_refuse_has_a_batch_that_meets_it() {
+    let number = |reason: &BatchError| match reason {
+        BatchError::Truncated => 0,
+        BatchError::Length(_) => 1,
+        BatchError::Magic(_) => 2,
+        BatchError::Varint => 3,
+        BatchError::NegativeLength => 4,
+        BatchError::HeaderCount => 5,
+        BatchError::TrailingBytes => 6,
+        BatchError::UnknownCodec(_) => 7,
+        BatchError::Compression(CompressionError::Corrupt(_)) => 8,
+        BatchError::Compression(CompressionError::TooLarge { .. }) => 9,
+        BatchError::Overflow => 10,
+        BatchError::RecordTooLarge { .. } => 11,
+        // A level is ours, and more than 2 GiB would have to come out of what is inflated to at most 64 MiB.
+        BatchError::Compression(CompressionError::Level(_)) | BatchError::TooLong => usize::MAX,
+    };
+    let with = |at: usize, bytes: &[u8]| {
+        let mut batch = sample();
+        batch[at..at + bytes.len()].copy_from_slice(bytes);
+        batch
+    };
+    let parse = |batch: &[u8]| number(&BatchHeader::parse(batch).unwrap_err());
+    let walk = |records: &[u8]| {
+        let mut records = Records::new(records, 1);
+        number(&records.find_map(Result::err).unwrap())
+    };
+    let limits = |batch_bytes_max, record_bytes_max| InflateLimits {
+        batch_bytes_max,
+        record_bytes_max,
+    };
+    let times = |batch: &[u8], limits| number(&latest(batch, limits).unwrap_err());
+    let gzip = BatchBuilder::new()
+        .compression(Codec::Gzip, None)
+        .record(&NewRecord::default())
+        .build()
+        .unwrap();
+    let no_gzip = with(ATTRIBUTES_AT, &[0, 1]);
+    let met = [
+        parse(&sample()[..HEADER_BYTES - 1]),
+        parse(&with(LENGTH_AT, &48_i32.to_be_bytes())),
+        parse(&with(MAGIC_AT, &[1])),
+        walk(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]),
+        walk(&[1]),
+        walk(&[12, 0, 0, 0, 1, 1, 2]),
+        walk(&[12, 0, 0, 0, 1, 1, 0, 9]),
+        times(&with(ATTRIBUTES_AT, &[0, 5]), limits(1000, 1000)),
+        times(&no_gzip, limits(1000, 1000)),
+        times(&gzip, limits(6, 1000)),
+        // The second record is 100 ms older than the first.
+        times(
+            &with(BASE_TIMESTAMP_AT, &(i64::MIN + 99).to_be_bytes()),
+            limits(1000, 1000),
+        ),
+        times(&gzip, limits(1000, 5)),
+    ];
+    assert_eq!(met, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
 }

@@ -102,14 +102,21 @@ mod tests {
 
     #[test]
     fn overlong_and_cut_varints_are_refused() {
-        let all_more = [0xff; 11];
-        assert_eq!(take_i32(&mut &all_more[..]), Err(BatchError::Varint));
-        assert_eq!(take_i64(&mut &all_more[..]), Err(BatchError::Varint));
-        assert_eq!(
-            take_i32(&mut &[0xff, 0xff, 0xff, 0xff, 0x1f][..]),
-            Err(BatchError::Varint)
-        );
-        let mut lost = [0xff; 10];
+        // Zero, in one byte more than any number takes.
+        for (bytes, take_too_long) in [(5, 32), (10, 64)] {
+            let mut long = vec![0x80; bytes];
+            long.push(0);
+            let mut rest = &long[..];
+            let read = match take_too_long {
+                32 => take_i32(&mut rest).map(i64::from),
+                _ => take_i64(&mut rest),
+            };
+            assert_eq!(read, Err(BatchError::Varint));
+        }
+        // A bit more than fits.
+        let lost = [0x80, 0x80, 0x80, 0x80, 0x10];
+        assert_eq!(take_i32(&mut &lost[..]), Err(BatchError::Varint));
+        let mut lost = [0x80; 10];
         lost[9] = 2;
         assert_eq!(take_i64(&mut &lost[..]), Err(BatchError::Varint));
         assert_eq!(take_i32(&mut &[0x80][..]), Err(BatchError::Truncated));

@@ -258,14 +258,28 @@ fn offsets_of_a_live_group_of_another_kind_are_not_deleted() {
 
 #[test]
 fn a_subscription_nobody_can_read_counts_as_every_topic() {
-    let mut w = World::new();
-    let id = w.enter("a");
-    let mut join = w.join_of("a", &id);
-    join.protocols[0].metadata = Bytes::from([0, 0, 0x7f, 0xff, 0xff, 0xff]);
-    w.send(Command::Join(join));
-    w.advance(100);
-    let code = first_code(w.ask(delete_offset("whatever")));
-    assert_eq!(code, ErrorCode::GroupSubscribedToTopic);
+    let unreadable: [&[u8]; 8] = [
+        &[],
+        &[0, 0, 0, 0, 0],
+        // Version -1.
+        &[0xff, 0xff, 0, 0, 0, 0],
+        // -1 topics; one topic more than there is; a name of -1 bytes; of one byte more than there are; no UTF-8.
+        &[0, 0, 0xff, 0xff, 0xff, 0xff],
+        &[0, 0, 0, 0, 0, 2, 0, 1, b't'],
+        &[0, 0, 0, 0, 0, 1, 0xff, 0xff],
+        &[0, 0, 0, 0, 0, 1, 0, 2, b't'],
+        &[0, 0, 0, 0, 0, 1, 0, 1, 0xff],
+    ];
+    for metadata in unreadable {
+        let mut w = World::new();
+        let id = w.enter("a");
+        let mut join = w.join_of("a", &id);
+        join.protocols[0].metadata = Bytes::from(metadata);
+        w.send(Command::Join(join));
+        w.advance(100);
+        let code = first_code(w.ask(delete_offset("whatever")));
+        assert_eq!(code, ErrorCode::GroupSubscribedToTopic, "{metadata:?}");
+    }
 }
 
 #[test]
