@@ -125,18 +125,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.correlation = self.correlation.wrapping_add(1) & i32::MAX;
         let head = Head::of::<R>(version, self.correlation, &self.client_id);
         let bytes = frame::encode(&head, request);
-        self.queue_bytes(&bytes);
+        self.queue_bytes(bytes);
         self.correlation
     }
 
     /// Puts bytes behind those to be sent, as they are.
-    pub fn queue_bytes(&mut self, bytes: &[u8]) {
-        self.outgoing.extend_from_slice(bytes);
+    pub fn queue_bytes(&mut self, bytes: Vec<u8>) {
+        match self.has_unsent() {
+            true => self.outgoing.extend_from_slice(&bytes),
+            false => (self.outgoing, self.sent) = (bytes, 0),
+        }
     }
 
     /// Whether something is queued that the stream has not taken.
     pub fn has_unsent(&self) -> bool {
         self.sent < self.outgoing.len()
+    }
+
+    /// Sends bytes behind what is queued without keeping a copy of them; what is left of them is lost if this is dropped.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.flush().await?;
+        let mut rest = bytes;
+        poll_fn(|cx| {
+            while !rest.is_empty() {
+                let written = ready!(Pin::new(&mut self.stream).poll_write(cx, rest));
+                match written {
+                    Ok(0) => return Poll::Ready(Err(self.broken(io::ErrorKind::WriteZero.into()))),
+                    Ok(bytes) => rest = rest.get(bytes..).unwrap_or_default(),
+                    Err(error) => return Poll::Ready(Err(self.broken(error))),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        self.flush().await
     }
 
     /// Sends what is queued.
@@ -155,8 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(error) => return Poll::Ready(Err(self.broken(error))),
             }
         }
-        self.outgoing.clear();
-        self.sent = 0;
+        (self.outgoing, self.sent) = (Vec::new(), 0);
         match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(self.broken(error))),

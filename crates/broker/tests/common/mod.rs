@@ -1,4 +1,4 @@
-//! A broker without sockets on a clock that stands still, and a small client of it. Any test of behaviour can use this:
+//! A broker without sockets on a clock that stands still, and a client of it that sends whatever a test wants. Any test of behaviour can use this:
 //!
 //! ```ignore
 //! let world = World::start();
@@ -14,18 +14,16 @@
 
 use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Clock, Options};
+use rustka_client::frame::{Frame, Head};
+use rustka_client::{Connection, RawAnswer};
 use rustka_core::batch::{BatchBuilder, NewRecord};
-use rustka_wire::api::{request_header_version, response_header_version};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use rustka_wire::request_header::RequestHeader;
-use rustka_wire::response_header::ResponseHeader;
-use rustka_wire::{Decode, Encode, Reader, Records, Uuid, Writer};
+use rustka_wire::{Decode, Encode, Records, Uuid};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Where the clock begins: some day in 2025.
 pub const START_MS: i64 = 1_760_000_000_000;
@@ -99,26 +97,19 @@ impl World {
 
 /// One connection to a broker.
 pub struct Client {
-    pub stream: MemoryStream,
+    connection: Connection<MemoryStream>,
     correlation: i32,
     /// Sent with every request.
     pub client_id: String,
 }
 
 /// The answer of one request.
-pub struct Answer {
-    version: i16,
-    bytes: Vec<u8>,
-    body: usize,
-}
+pub struct Answer(RawAnswer);
 
 impl Answer {
     /// The decoded body; all of it is understood.
     pub fn body<'a, T: Decode<'a>>(&'a self) -> T {
-        let mut reader = Reader::new(&self.bytes[self.body..]);
-        let body = T::decode(&mut reader, self.version).expect("a well-formed answer");
-        assert!(reader.is_empty(), "{} bytes left over", reader.remaining());
-        body
+        self.0.decode().expect("a well-formed answer")
     }
 }
 
@@ -130,16 +121,13 @@ pub fn frame(
     client_id: &str,
     body: &impl Encode,
 ) -> Vec<u8> {
-    let mut w = Writer::new();
-    let header = RequestHeader {
-        request_api_key: key,
-        request_api_version: version,
-        correlation_id: correlation,
-        client_id: Some(client_id.into()),
+    let head = Head {
+        key,
+        version,
+        correlation,
+        client_id: Some(client_id),
     };
-    header.encode(&mut w, request_header_version(key, version));
-    body.encode(&mut w, version);
-    w.buf
+    rustka_client::frame::encode(&head, body).split_off(4)
 }
 
 impl Client {
@@ -147,7 +135,7 @@ impl Client {
     pub fn over(stream: MemoryStream) -> Client {
         let client_id = "test".to_owned();
         Client {
-            stream,
+            connection: Connection::over(stream, "memory", client_id.clone()),
             correlation: 0,
             client_id,
         }
@@ -168,46 +156,37 @@ impl Client {
 
     /// Reads the answer of a request of this kind.
     pub async fn answer(&mut self, key: i16, version: i16) -> Answer {
-        let bytes = self.receive().await.expect("an answer, not a hang-up");
-        let mut reader = Reader::new(&bytes);
-        ResponseHeader::decode(&mut reader, response_header_version(key, version)).expect("header");
-        let body = bytes.len() - reader.remaining();
-        Answer {
-            version,
-            bytes,
-            body,
-        }
+        let frame = self.next().await.expect("an answer, not a hang-up");
+        Answer(RawAnswer::read(frame, key, version, None).expect("header"))
     }
 
     /// Sends bytes with their length in front.
     pub async fn send_frame(&mut self, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).expect("a short frame");
-        self.send_raw(&length.to_be_bytes()).await;
-        self.send_raw(bytes).await;
+        self.send_raw(&[&length.to_be_bytes(), bytes].concat())
+            .await;
     }
 
     /// Sends bytes as they are. A broker that hangs up meanwhile is not an error here.
     pub async fn send_raw(&mut self, bytes: &[u8]) {
-        let sent = tokio::time::timeout(PATIENCE, self.stream.write_all(bytes));
+        let sent = tokio::time::timeout(PATIENCE, self.connection.send_bytes(bytes));
         let _closed = sent.await.expect("the broker reads");
+    }
+
+    async fn next(&mut self) -> Option<Frame> {
+        let read = tokio::time::timeout(PATIENCE, self.connection.next_frame());
+        let frame = read.await.expect("the broker answers or hangs up");
+        frame.ok().flatten()
     }
 
     /// The next frame without its length; none when the broker has hung up.
     pub async fn receive(&mut self) -> Option<Vec<u8>> {
-        let read = async {
-            let length = self.stream.read_u32().await.ok()?;
-            let mut bytes = vec![0; length as usize];
-            self.stream.read_exact(&mut bytes).await.ok()?;
-            Some(bytes)
-        };
-        tokio::time::timeout(PATIENCE, read)
-            .await
-            .expect("the broker answers or hangs up")
+        self.next().await.map(|frame| frame.bytes().to_vec())
     }
 
     /// Whether something of an answer is there already.
     pub fn has_answer(&self) -> bool {
-        self.stream.readable() > 0
+        self.connection.buffered() + self.connection.stream().readable() > 0
     }
 
     /// Whether the broker hangs up without a further answer.
