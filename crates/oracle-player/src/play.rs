@@ -1,16 +1,16 @@
 //! One run of a scenario: sends each step's request and notes what came back.
 
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::ErrorKind;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustka_client::frame::{self, Head};
 
 use crate::batch;
 use crate::journal;
-use crate::line::{Connection, Pending, is_silence, read_frame};
+use crate::line::{Connection, Pending, is_hang_up, is_silence};
 use crate::outcome::{Known, describe_records, has_error};
 use crate::schema::{Error, Schemas};
 
@@ -182,30 +182,27 @@ impl Run<'_, '_> {
             None => self.schemas.api_key(&api)?,
         };
         self.correlation += 1;
-        let mut body = Vec::new();
-        body.extend_from_slice(&key.to_be_bytes());
-        body.extend_from_slice(&version.to_be_bytes());
-        body.extend_from_slice(&self.correlation.to_be_bytes());
-        match step.get("client") {
-            Some(Value::Null) => body.extend_from_slice(&(-1i16).to_be_bytes()),
-            client => {
-                let client = self.fill(client.unwrap_or(&json!("oracle")))?;
-                let client = client.as_str().unwrap_or("");
-                body.extend_from_slice(&(client.len() as i16).to_be_bytes());
-                body.extend_from_slice(client.as_bytes());
-            }
-        }
+        let client_id = match step.get("client") {
+            Some(Value::Null) => None,
+            client => Some(self.fill(client.unwrap_or(&json!("oracle")))?),
+        };
+        let head = Head {
+            key,
+            version,
+            correlation: self.correlation,
+            client_id: client_id.as_ref().map(|id| id.as_str().unwrap_or("")),
+        };
         let request = format!("{api}Request");
-        if self.schemas.is_flexible(&request, version)? {
-            body.push(0);
-        }
-        match step["body"].as_str() {
-            Some(hex) => body.extend(from_hex(hex)?),
+        let body = match step["body"].as_str() {
+            Some(hex) => from_hex(hex)?,
             None => {
                 let tree = self.fill(step.get("request").unwrap_or(&json!({})))?;
-                body.extend(self.schemas.encode(&request, version, &tree)?);
+                self.schemas.encode(&request, version, &tree)?
             }
-        }
+        };
+        // A key that does not exist has the header of the request whose body it is given.
+        let header_version = 1 + i16::from(self.schemas.is_flexible(&request, version)?);
+        let frame = frame::write_with(&head, header_version, |w| w.raw(&body)).buf;
         let answer_version = match &step["answer_version"] {
             Value::Null => version,
             other => self.version(other)?,
@@ -219,8 +216,6 @@ impl Run<'_, '_> {
                 correlation,
             });
         }
-        let mut frame = (body.len() as i32).to_be_bytes().to_vec();
-        frame.extend(body);
         Ok(frame)
     }
 
@@ -235,12 +230,8 @@ impl Run<'_, '_> {
     fn connect(&mut self, name: &str) -> Result<&mut Connection, Error> {
         if !self.connections.contains_key(name) {
             let stream = (self.target.connect)().map_err(|e| e.to_string())?;
-            let connection = Connection {
-                stream,
-                early: Vec::new(),
-                pending: VecDeque::new(),
-            };
-            self.connections.insert(name.to_owned(), connection);
+            self.connections
+                .insert(name.to_owned(), Connection::over(stream));
         }
         self.connections
             .get_mut(name)
@@ -251,15 +242,10 @@ impl Run<'_, '_> {
     fn look(&mut self, name: &str) -> Result<Value, Error> {
         (self.target.settle)();
         let connection = self.connections.get_mut(name).ok_or("no connection")?;
-        let mut part = [0; 4096];
-        let read = connection.stream.read(&mut part);
-        Ok(match read {
+        Ok(match connection.read() {
             Ok(0) => json!("closed"),
-            Ok(length) => {
-                connection.early.extend_from_slice(&part[..length]);
-                json!("answered")
-            }
-            Err(e) if is_silence(&e) && connection.early.is_empty() => json!("waits"),
+            Ok(_) => json!("answered"),
+            Err(e) if is_silence(&e) && connection.incoming.buffered() == 0 => json!("waits"),
             Err(e) if is_silence(&e) => json!("answered"),
             Err(e) => return Err(format!("{name}: {e}")),
         })
@@ -268,9 +254,7 @@ impl Run<'_, '_> {
     fn send(&mut self, connection: &str, frame: &[u8], step: &Value) -> Result<(), Error> {
         match self.connect(connection)?.stream.write_all(frame) {
             // A broker that closes early shows when the answer is read.
-            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                Ok(())
-            }
+            Err(e) if is_hang_up(&e) => Ok(()),
             other => other.map_err(|e| format!("{}: {e}", step["api"])),
         }
     }
@@ -279,26 +263,22 @@ impl Run<'_, '_> {
         self.connect(name)?;
         let connection = self.connections.get_mut(name).ok_or("no connection")?;
         let pending = connection.pending.pop_front();
-        let Some(frame) = read_frame(connection, self.target.idle)? else {
+        let Some(frame) = connection.next_frame(self.target.idle)? else {
             self.connections.remove(name);
             return Ok(json!("closed"));
         };
         let pending = pending.ok_or("an answer nobody asked for")?;
-        let correlation = frame
-            .get(..4)
-            .and_then(|b| b.try_into().ok())
-            .map(i32::from_be_bytes);
-        if pending.correlation.is_some() && pending.correlation != correlation {
-            return Err(format!(
-                "correlation {correlation:?} in place of {:?}",
-                pending.correlation
-            ));
-        }
         let response = format!("{}Response", pending.api);
         let flexible =
             pending.api != "ApiVersions" && self.schemas.is_flexible(&response, pending.version)?;
-        let skipped = if flexible { 5 } else { 4 };
-        let body = frame.get(skipped..).ok_or("no header in the answer")?;
+        let (correlation, body) = frame::split(frame.bytes(), i16::from(flexible))
+            .map_err(|e| format!("the answer's header: {e}"))?;
+        if pending.correlation.is_some_and(|sent| sent != correlation) {
+            return Err(format!(
+                "correlation {correlation} in place of {:?}",
+                pending.correlation
+            ));
+        }
         Ok(json!({ "answer": self.schemas.decode(&response, pending.version, body)? }))
     }
 
