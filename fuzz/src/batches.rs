@@ -105,10 +105,7 @@ fn rewrite(data: &[u8], header: &BatchHeader) {
 }
 
 fn produce(data: &[u8]) {
-    let now = Now {
-        monotonic_ms: 5,
-        wall_ms: 1_700_000_000_000,
-    };
+    let now = Now::new(5, 1_700_000_000_000);
     let plain = Rules {
         limits: LIMITS,
         ..Rules::default()

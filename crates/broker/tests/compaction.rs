@@ -40,11 +40,15 @@ async fn create(client: &mut Client, name: &str, configs: &[(&str, &str)]) {
 }
 
 fn keyed(codec: Codec, records: &[(u32, Option<u32>)]) -> Vec<u8> {
+    keyed_at(START_MS, codec, records)
+}
+
+fn keyed_at(timestamp: i64, codec: Codec, records: &[(u32, Option<u32>)]) -> Vec<u8> {
     let mut builder = BatchBuilder::new().compression(codec, None);
     for (key, number) in records {
         let value = number.map(|number| [&number.to_be_bytes()[..], &[b'v'; 900]].concat());
         builder.push(&NewRecord {
-            timestamp: START_MS,
+            timestamp,
             key: Some(&key.to_be_bytes()),
             value: value.as_deref(),
             headers: &[],
@@ -116,9 +120,10 @@ async fn a_compacted_topic_forgets_old_values_while_it_is_written_and_tombstones
     }
     let base = put(&mut client, "t", keyed(Codec::None, &[(3, None)])).await;
     newest.insert(3, (base, None));
-    // The active part is never touched: it is closed by the next append.
+    // The active part is never touched: it is closed by the next append that is late enough.
     world.advance_ms(2_000).await;
-    let base = put(&mut client, "t", keyed(Codec::None, &[(11, Some(1))])).await;
+    let late = keyed_at(START_MS + 2_000, Codec::None, &[(11, Some(1))]);
+    let base = put(&mut client, "t", late).await;
     newest.insert(11, (base, Some(1)));
     world.advance_ms(20_000).await;
     world.compacted().await;
@@ -129,7 +134,8 @@ async fn a_compacted_topic_forgets_old_values_while_it_is_written_and_tombstones
     assert!(records.is_sorted());
     // The tombstone is there for a minute after it was first compacted.
     world.advance_ms(60_000).await;
-    put(&mut client, "t", keyed(Codec::None, &[(12, Some(1))])).await;
+    let late = keyed_at(START_MS + 82_000, Codec::None, &[(12, Some(1))]);
+    put(&mut client, "t", late).await;
     world.advance_ms(20_000).await;
     world.compacted().await;
     let (records, _) = read(&mut client, "t", 0).await;

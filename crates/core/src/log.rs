@@ -231,7 +231,7 @@ impl PartitionState {
         let Some(producers) = &mut self.producers else {
             return 0;
         };
-        let expired = producers.expire(now.wall_ms, expiration_ms);
+        let expired = producers.expire(now.aging_ms, expiration_ms);
         if producers.is_empty() {
             self.producers = None;
         }

@@ -48,6 +48,9 @@ pub trait Log: Send {
     /// The chunk that was begun last.
     fn newest(&self) -> Option<ChunkInfo>;
 
+    /// Shows the chunks from the one that holds `offset` on, oldest first, until `visit` says stop. No bytes are touched.
+    fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool);
+
     /// Drops the oldest chunk. The memory is given back by the caller once the partition is unlocked.
     fn drop_oldest(&mut self) -> Option<Garbage>;
 
@@ -180,8 +183,12 @@ pub struct ChunkInfo {
     pub next_offset: i64,
     /// The largest timestamp in it.
     pub max_timestamp: i64,
-    /// Wall time of its first batch.
+    /// The largest timestamp in its first batch.
+    pub first_timestamp: i64,
+    /// Wall time at which its first batch came.
     pub opened_ms: i64,
+    /// Wall time at which its last batch came.
+    pub written_ms: i64,
     /// Size of its batches.
     pub bytes: u64,
 }

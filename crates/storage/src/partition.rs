@@ -132,8 +132,12 @@ impl Partition {
     pub fn obey(&self, config: &Arc<TopicConfig>) {
         self.set_evictable(config.delete);
         let mut inner = self.lock();
+        let compacted_before = inner.config.as_ref().is_some_and(|config| config.compact);
         inner.config = Some(config.clone());
-        inner.recount_dirty();
+        // Dirty bytes are kept count of only while somebody compacts.
+        if config.compact && !compacted_before {
+            inner.recount_dirty();
+        }
     }
 
     /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.

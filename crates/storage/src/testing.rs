@@ -223,6 +223,10 @@ impl Log for TestLog {
         self.log.newest()
     }
 
+    fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool) {
+        self.log.each_chunk(offset, visit);
+    }
+
     fn drop_oldest(&mut self) -> Option<Garbage> {
         self.log.drop_oldest()
     }

@@ -6,7 +6,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::Memory;
-use rustka_storage::engine::{Replacement, Stale};
+use rustka_storage::engine::{ChunkInfo, Replacement, Stale};
 use rustka_storage::memory::MemoryEngine;
 use rustka_storage::testing::{PLENTY, Random, TestEngine};
 use rustka_storage::waiters::Waiter;
@@ -21,15 +21,11 @@ const TOPIC: Uuid = Uuid([7; 16]);
 const NOTHING_GOES: Rules = Rules {
     retention_ms: -1,
     retention_bytes: -1,
-    segment_ms: i64::MAX,
     delete: true,
 };
 
 fn at(wall_ms: i64) -> Now {
-    Now {
-        monotonic_ms: wall_ms,
-        wall_ms,
-    }
+    Now::new(wall_ms, wall_ms)
 }
 
 /// An engine under test, and how its writes become durable.
@@ -86,6 +82,7 @@ conformance! {
     a_waiting_fetch_wakes_when_the_log_start_moves_or_the_partition_goes
     deleted_records_go_in_whole_chunks_and_are_not_read_again
     retention_drops_the_oldest_chunks_by_size_and_by_age
+    chunks_are_shown_from_any_offset_on_with_what_is_known_of_them
     eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records
     a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets
     a_swap_that_comes_too_late_changes_nothing
@@ -308,6 +305,33 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
     };
     partition.retain(&kept, at(9_000));
     assert_eq!(partition.offsets().log_start, 8);
+}
+
+fn chunks_are_shown_from_any_offset_on_with_what_is_known_of_them(rig: &Rig) {
+    let partition = rig.partition(0);
+    for (n, timestamp) in [(0, 50), (1, 90), (2, 70), (3, -1)] {
+        let append = write(&partition, batch(2, &[0; 1_000], timestamp), at(1_000 + n));
+        append.expect("an append");
+        let late = batch(1, &[0; 1_000], timestamp.min(60));
+        write(&partition, late, at(1_500 + n)).expect("an append");
+        partition.roll();
+    }
+    let shown = |offset, most| {
+        let mut chunks = Vec::new();
+        let mut visit = |chunk: &ChunkInfo| {
+            chunks.push((chunk.base_offset, chunk.next_offset, chunk.max_timestamp));
+            assert_eq!(chunk.written_ms, chunk.opened_ms + 500);
+            assert_eq!(chunk.first_timestamp, chunk.max_timestamp);
+            chunks.len() < most
+        };
+        partition.each_chunk(offset, &mut visit).expect("readable");
+        chunks
+    };
+    let all = [(0, 3, 50), (3, 6, 90), (6, 9, 70), (9, 12, -1)];
+    assert_eq!(shown(0, 9), all);
+    assert_eq!(shown(5, 9), all[1..]);
+    assert_eq!(shown(3, 2), all[1..3]);
+    assert_eq!(shown(12, 9), []);
 }
 
 fn eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records(rig: &Rig) {

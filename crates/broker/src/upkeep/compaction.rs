@@ -5,6 +5,7 @@
 use crate::base::metrics::Metrics;
 use crate::base::random;
 use crate::node::{Node, State, reached};
+use crate::upkeep::unreadable::Unreadable;
 use rustka_storage::Partition;
 use rustka_storage::partition::Cleaned;
 use std::sync::Arc;
@@ -14,16 +15,19 @@ use std::sync::atomic::Ordering::Relaxed;
 pub async fn run(node: Arc<Node>) {
     let mut state = node.state.subscribe();
     let mut next_look_ms = i64::MIN;
+    let mut unreadable = Unreadable::default();
     loop {
         let now = node.clock.now();
         if now.monotonic_ms >= next_look_ms {
             look_at_all(&node);
+            unreadable.tell(now.monotonic_ms);
             let backoff_ms = node.config.settings().log_cleaner_backoff_ms.max(1);
             next_look_ms = now.monotonic_ms.saturating_add(backoff_ms);
         }
         if let Some(partition) = node.compactor.next(next_look_ms) {
             if let Some(partition) = partition.upgrade() {
-                compact(&node, partition).await;
+                let cleaned = compact(&node, &partition).await;
+                unreadable.note(&partition, cleaned.newly_unreadable);
             }
             if *state.borrow() == State::Stopped {
                 return;
@@ -53,10 +57,10 @@ fn look_at_all(node: &Node) {
     }
 }
 
-async fn compact(node: &Arc<Node>, partition: Arc<Partition>) {
+async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
     if !node.config.settings().log_cleaner {
         partition.give_up_compaction();
-        return;
+        return Cleaned::default();
     }
     let work = {
         let (node, partition) = (node.clone(), partition.clone());
@@ -69,12 +73,14 @@ async fn compact(node: &Arc<Node>, partition: Arc<Partition>) {
         Ok(cleaned) => {
             count(&node.metrics, &cleaned);
             if cleaned.again {
-                node.compactor.submit(&partition);
+                node.compactor.submit(partition);
             }
+            cleaned
         }
         Err(error) => {
             tracing::error!(target: "rustka::compaction", "compaction failed unexpectedly: {error}");
             partition.give_up_compaction();
+            Cleaned::default()
         }
     }
 }

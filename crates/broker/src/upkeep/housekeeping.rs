@@ -4,7 +4,7 @@ use crate::base::heap::{self, Crowd};
 use crate::base::hooks::Event;
 use crate::coordinators::groups::Groups;
 use crate::node::{Node, Overdue, State, reached};
-use rustka_core::time::Now;
+use rustka_core::time::{Now, WALL_DISTRUST_MS};
 use rustka_storage::Rules;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,33 +12,26 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Between two rounds, in milliseconds.
 const ROUND_MS: i64 = 1_000;
 
-/// Retention is looked at at least this often.
-const RETENTION_MS_MAX: i64 = 10_000;
-/// A wall clock that runs ahead of the other one by more than this at once has been set.
-const WALL_JUMP_MS: i64 = 3_600_000;
-/// How long retention waits after that.
-const WALL_DISTRUST_MS: i64 = 600_000;
+/// When retention is looked at first, as in Kafka (`log.initial.task.delay.ms`).
+const RETENTION_DELAY_MS: i64 = 30_000;
 
 /// Works until the broker stops.
 pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
     let mut state = node.state.subscribe();
     let idle_max_ms = node.config.fixed().connections_idle_ms_max;
     let retention_ms = node.config.fixed().log_retention_check_interval_ms;
-    // More often than Kafka does by default: chunks are small, and memory is dear.
-    let retention_ms = retention_ms.clamp(1, RETENTION_MS_MAX);
-    let mut next_retention_ms = 0;
+    let started_ms = node.clock.monotonic_ms();
+    let mut next_retention_ms = started_ms.saturating_add(RETENTION_DELAY_MS);
     let expiry_ms = i64::from(node.config.fixed().producer_id_expiration_check_interval_ms);
-    let mut next_expiry_ms = node.clock.monotonic_ms().saturating_add(expiry_ms);
-    let mut wall = WallClock::new(node.clock.now());
+    let mut next_expiry_ms = started_ms.saturating_add(expiry_ms);
+    let mut clock_was_believed = true;
     let mut crowd = Crowd::default();
     loop {
         let now = node.clock.now();
-        wall.look(now);
+        warn_of_a_jump(now, &mut clock_was_believed);
+        rebuild(&node).await;
         if now.monotonic_ms >= next_retention_ms {
-            if wall.is_trusted(now) {
-                retain(&node);
-            }
-            rebuild(&node).await;
+            retain(&node);
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
         if now.monotonic_ms >= next_expiry_ms {
@@ -62,43 +55,18 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
     }
 }
 
-/// Notices when the wall clock jumps ahead, which by itself must not make records old.
-struct WallClock {
-    last: Now,
-    distrusted_until_ms: i64,
-}
-
-impl WallClock {
-    fn new(now: Now) -> WallClock {
-        WallClock {
-            last: now,
-            distrusted_until_ms: i64::MIN,
-        }
+/// Says once of each jump that the wall clock is not believed for a while.
+fn warn_of_a_jump(now: Now, clock_was_believed: &mut bool) {
+    let jump_ms = now.distrusted_ms();
+    if jump_ms > 0 && *clock_was_believed {
+        tracing::warn!(
+            target: "rustka::housekeeping",
+            "the clock jumped ahead by {} seconds: nothing expires by it for {} seconds, in case it is set back",
+            jump_ms / 1_000,
+            WALL_DISTRUST_MS / 1_000
+        );
     }
-
-    fn look(&mut self, now: Now) {
-        let passed_ms = now.monotonic_ms.saturating_sub(self.last.monotonic_ms);
-        let jump_ms = now
-            .wall_ms
-            .saturating_sub(self.last.wall_ms)
-            .saturating_sub(passed_ms);
-        if jump_ms > WALL_JUMP_MS {
-            tracing::warn!(
-                target: "rustka::housekeeping",
-                "the clock jumped ahead by {} seconds: retention waits for {} seconds, in case it is set back",
-                jump_ms / 1_000,
-                WALL_DISTRUST_MS / 1_000
-            );
-            self.distrusted_until_ms = now.monotonic_ms.saturating_add(WALL_DISTRUST_MS);
-        } else if jump_ms < -WALL_JUMP_MS {
-            self.distrusted_until_ms = i64::MIN;
-        }
-        self.last = now;
-    }
-
-    fn is_trusted(&self, now: Now) -> bool {
-        now.monotonic_ms >= self.distrusted_until_ms
-    }
+    *clock_was_believed = jump_ms == 0;
 }
 
 /// Applies every topic's retention once.

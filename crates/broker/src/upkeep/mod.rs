@@ -2,3 +2,4 @@
 
 pub mod compaction;
 pub mod housekeeping;
+mod unreadable;

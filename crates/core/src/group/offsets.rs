@@ -188,7 +188,7 @@ pub(super) trait HoldsOffsets {
 
     /// Forgets what has outlived its retention; a group that has nothing left goes too.
     fn expire_offsets(&mut self, d: &mut Desk) {
-        let (now_ms, retention_ms) = (d.now.wall_ms, d.options.offsets_retention_ms);
+        let (now_ms, retention_ms) = (d.now.aging_ms, d.options.offsets_retention_ms);
         let Some(rule) = self.expiry_rule() else {
             return;
         };

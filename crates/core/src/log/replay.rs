@@ -85,10 +85,7 @@ mod tests {
     use crate::batch::{BatchBuilder, NewRecord, end_transaction_marker, set_base_offset};
     use crate::log::{Origin, admit, admit_marker};
 
-    const NOW: Now = Now {
-        monotonic_ms: 0,
-        wall_ms: 50,
-    };
+    const NOW: Now = Now::new(0, 50);
 
     fn batch(builder: BatchBuilder) -> Vec<u8> {
         builder.record(&NewRecord::default()).build().unwrap()

@@ -1,10 +1,7 @@
 use super::*;
 use crate::batch::{BatchBuilder, NewRecord};
 
-const NOW: Now = Now {
-    monotonic_ms: 0,
-    wall_ms: 50,
-};
+const NOW: Now = Now::new(0, 50);
 
 fn header(builder: BatchBuilder, count: usize) -> BatchHeader {
     let mut builder = builder;
@@ -179,10 +176,7 @@ fn expired_producers_leave_nothing_behind() {
     let batch = header(BatchBuilder::new().producer(1, 0, 0), 1);
     appended(&mut log, &batch).unwrap();
     assert_eq!(log.producers().count(), 1);
-    let later = Now {
-        wall_ms: 1050,
-        ..NOW
-    };
+    let later = Now::new(0, 1050);
     assert_eq!(log.expire_producers(later, 1000), 1);
     assert!(log.producers.is_none());
 }

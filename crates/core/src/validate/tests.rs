@@ -1,10 +1,7 @@
 use super::*;
 use crate::batch::{BatchBuilder, NewRecord, crc_matches};
 
-const NOW: Now = Now {
-    monotonic_ms: 5,
-    wall_ms: 1_000_000_000,
-};
+const NOW: Now = Now::new(5, 1_000_000_000);
 
 fn record(timestamp: i64) -> NewRecord<'static> {
     NewRecord {

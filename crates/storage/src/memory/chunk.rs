@@ -1,7 +1,7 @@
 //! One chunk: batches one after the other in shared memory, with a sparse index.
 
 use crate::buffer::Slice;
-use crate::engine::ChunkInfo;
+use crate::engine::{Batch, ChunkInfo};
 use rustka_core::batch::{BatchHeader, batches};
 
 /// Bytes between two entries of a chunk's index.
@@ -20,7 +20,9 @@ pub(super) struct Chunk {
     /// Offset after the last record.
     pub next_offset: i64,
     pub max_timestamp: i64,
+    pub first_timestamp: i64,
     pub opened_ms: i64,
+    pub written_ms: i64,
     pub bytes: Slice,
     /// Sparse: one mark in [`INDEX_BYTES`]; batches between marks are found by their headers.
     index: Vec<Mark>,
@@ -34,7 +36,9 @@ impl Chunk {
             base_offset: info.base_offset,
             next_offset: info.next_offset,
             max_timestamp: info.max_timestamp,
+            first_timestamp: info.first_timestamp,
             opened_ms: info.opened_ms,
+            written_ms: info.written_ms,
             bytes,
             index: Vec::new(),
         }
@@ -55,7 +59,9 @@ impl Chunk {
             base_offset: self.base_offset,
             next_offset: self.next_offset,
             max_timestamp: self.max_timestamp,
+            first_timestamp: self.first_timestamp,
             opened_ms: self.opened_ms,
+            written_ms: self.written_ms,
             bytes: self.bytes.len() as u64,
         }
     }
@@ -71,17 +77,16 @@ impl Chunk {
     }
 
     /// Takes a batch that lies right behind the others in their block; whether it does.
-    pub fn join(&mut self, slice: &Slice, base_offset: i64, header: &BatchHeader) -> bool {
-        let delta = base_offset.saturating_sub(self.base_offset);
+    pub fn join(&mut self, slice: &Slice, batch: &Batch<'_>) -> bool {
+        let delta = batch.base_offset.saturating_sub(self.base_offset);
         let at = self.bytes.len();
         if u32::try_from(delta).is_err() || !self.bytes.join(slice) {
             return false;
         }
-        self.mark(base_offset, at);
-        self.next_offset = base_offset
-            .saturating_add(i64::from(header.last_offset_delta))
-            .saturating_add(1);
-        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+        self.mark(batch.base_offset, at);
+        self.next_offset = batch.next_offset;
+        self.max_timestamp = self.max_timestamp.max(batch.header.max_timestamp);
+        self.written_ms = batch.now_ms;
         true
     }
 

@@ -56,7 +56,7 @@ impl MemoryLog {
             && self
                 .chunks
                 .back_mut()
-                .is_some_and(|chunk| chunk.join(&slice, batch.base_offset, batch.header));
+                .is_some_and(|chunk| chunk.join(&slice, batch));
         if !joined {
             self.push_chunk(batch, slice);
         }
@@ -68,7 +68,9 @@ impl MemoryLog {
             base_offset: batch.base_offset,
             next_offset: batch.next_offset,
             max_timestamp: batch.header.max_timestamp,
+            first_timestamp: batch.header.max_timestamp,
             opened_ms: batch.now_ms,
+            written_ms: batch.now_ms,
             bytes: bytes.len() as u64,
         };
         self.chunks.push_back(Chunk::new(info, bytes));
@@ -154,6 +156,14 @@ impl Log for MemoryLog {
         self.chunks.back().map(Chunk::info)
     }
 
+    fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool) {
+        let from = self
+            .chunks
+            .partition_point(|chunk| chunk.next_offset <= offset);
+        let mut chunks = self.chunks.range(from..).map(Chunk::info);
+        while chunks.next().is_some_and(|info| visit(&info)) {}
+    }
+
     fn drop_oldest(&mut self) -> Option<Garbage> {
         let chunk = self.chunks.pop_front()?;
         self.bytes -= chunk.bytes.len() as u64;
@@ -199,6 +209,7 @@ impl Log for MemoryLog {
         // Each new chunk takes over the place of an old one in the order of eviction. The other chunks stay where they
         // are: there may be very many of them.
         let first_gone = from + with.len();
+        let written_ms = self.chunks[last].written_ms;
         let mut garbage = Vec::with_capacity(last + 1 - from);
         for (place, new) in self.chunks.range_mut(from..first_gone).zip(with) {
             let info = ChunkInfo {
@@ -206,6 +217,7 @@ impl Log for MemoryLog {
                 next_offset: new.next_offset,
                 max_timestamp: new.max_timestamp,
                 bytes: new.bytes.len() as u64,
+                written_ms,
                 ..place.info()
             };
             self.bytes += info.bytes;

@@ -9,10 +9,7 @@ use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use std::sync::atomic::Ordering::Relaxed;
 
-const NOW: Now = Now {
-    monotonic_ms: 0,
-    wall_ms: 1_000,
-};
+const NOW: Now = Now::new(0, 1_000);
 
 fn batch(value_bytes: usize) -> Vec<u8> {
     let value = vec![b'x'; value_bytes];
@@ -209,7 +206,6 @@ fn records_may_be_dropped_again_once_their_topic_deletes() {
 const ALL_AT_ONCE: Rules = Rules {
     retention_ms: 0,
     retention_bytes: -1,
-    segment_ms: i64::MAX,
     delete: true,
 };
 
@@ -218,10 +214,7 @@ const ALL_AT_ONCE: Rules = Rules {
 #[test]
 fn chunks_that_go_before_the_limit_asks_leave_nothing_behind() {
     let world = world(64 << 20);
-    let later = Now {
-        monotonic_ms: 0,
-        wall_ms: 1_001,
-    };
+    let later = Now::new(0, 1_001);
     for _ in 0..1_000 {
         append(&world, 20_000, true);
         append(&world, 20_000, true);
@@ -287,7 +280,6 @@ fn retention_drops_whole_chunks_by_size_and_by_age() {
     let rules = Rules {
         retention_ms: -1,
         retention_bytes: 65_000,
-        segment_ms: i64::MAX,
         delete: true,
     };
     world.partition.retain(&rules, NOW);
@@ -295,18 +287,11 @@ fn retention_drops_whole_chunks_by_size_and_by_age() {
     let rules = Rules {
         retention_ms: 500,
         retention_bytes: -1,
-        segment_ms: i64::MAX,
         delete: true,
     };
     world.partition.retain(&rules, NOW);
     assert_eq!(world.partition.offsets().log_start, 6, "not yet old enough");
-    world.partition.retain(
-        &rules,
-        Now {
-            monotonic_ms: 0,
-            wall_ms: 1_501,
-        },
-    );
+    world.partition.retain(&rules, Now::new(0, 1_501));
     assert_eq!(
         (world.partition.offsets().log_start, world.partition.bytes()),
         (10, 0)

@@ -63,7 +63,7 @@ impl Partition {
                 };
             incoming.place(base_offset, leader_epoch);
             let next_offset = last_offset.saturating_add(1);
-            inner.roll_if_old(now);
+            inner.roll_if_old(header.max_timestamp, now);
             let newest = inner.log.newest();
             let batch = Batch {
                 bytes: incoming,

@@ -28,6 +28,8 @@ pub(super) struct Cleaning {
     dirty_bytes: u64,
     /// Somebody is about it.
     busy: bool,
+    /// Batches that the last round could not read.
+    unreadable: u64,
 }
 
 /// What a round came to.
@@ -39,6 +41,8 @@ pub struct Cleaned {
     pub bytes_after: u64,
     /// Records that went.
     pub records_dropped: u64,
+    /// Batches that stayed because they cannot be read, beyond those of the round before.
+    pub newly_unreadable: u64,
     /// Whether there is more to do at once.
     pub again: bool,
 }
@@ -63,8 +67,7 @@ impl Partition {
         if inner.cleaning.busy || inner.check_readable().is_err() {
             return false;
         }
-        let chunks = cleanable(inner.inactive(), &inner, &config, now);
-        let due = is_due(&chunks, inner.cleaning.cleaned, &config, now);
+        let due = inner.dirt(&config, now).is_due(&config, now);
         inner.cleaning.busy = due;
         due
     }
@@ -80,7 +83,7 @@ impl Partition {
             return Cleaned::default();
         };
         let terms = Terms {
-            now_ms: now.wall_ms,
+            now_ms: now.aging_ms,
             delete_retention_ms: found.config.delete_retention_ms,
             max_message_bytes: usize::try_from(found.config.max_message_bytes)
                 .unwrap_or(usize::MAX),
@@ -89,17 +92,8 @@ impl Partition {
         };
         match self.compact_chunks(found, terms, pool) {
             Ok((end, summary, mut cleaned)) => {
-                if summary.unreadable > 0 {
-                    tracing::warn!(
-                        target: "rustka::compaction",
-                        "{} batches of partition {} of topic {} cannot be read and were not compacted",
-                        summary.unreadable,
-                        self.index,
-                        self.topic_id
-                    );
-                }
                 cleaned.records_dropped = summary.records_dropped;
-                cleaned.again = self.end_compaction(Some((end, summary)), now);
+                self.end_compaction(end, &summary, now, &mut cleaned);
                 cleaned
             }
             Err(why) => {
@@ -109,7 +103,7 @@ impl Partition {
                     self.index,
                     self.topic_id
                 );
-                self.end_compaction(None, now);
+                self.give_up_compaction();
                 Cleaned::default()
             }
         }
@@ -128,16 +122,17 @@ impl Partition {
             inner.cleaning.busy = false;
             return None;
         };
-        let chunks = cleanable(inner.inactive(), &inner, &config, now);
-        let cleaned = inner.cleaning.cleaned;
-        if !is_due(&chunks, cleaned, &config, now) {
+        let dirt = inner.dirt(&config, now);
+        if !dirt.is_due(&config, now) {
             inner.cleaning.busy = false;
             return None;
         }
+        let mut chunks = inner.log.closed();
+        chunks.truncate(dirt.chunks);
         Some(Found {
             config,
             chunks: chunks.into(),
-            cleaned,
+            cleaned: inner.cleaning.cleaned,
             dirty_bytes: inner.cleaning.dirty_bytes,
             history: inner.state.history(),
         })
@@ -190,25 +185,21 @@ impl Partition {
         more as f64 > HASTY_RATIO * inner.log.bytes() as f64
     }
 
-    /// Notes what was done; whether there is more to do.
-    fn end_compaction(&self, done: Option<(i64, Summary)>, now: Now) -> bool {
+    /// Notes what was done, and finds out whether there is more to do.
+    fn end_compaction(&self, end: i64, summary: &Summary, now: Now, cleaned: &mut Cleaned) {
         let mut inner = self.lock();
-        inner.cleaning.busy = false;
-        let Some((end, summary)) = done else {
-            return false;
-        };
         inner.state.forget_aborted(&summary.emptied);
-        inner.cleaning.cleaned = inner.cleaning.cleaned.max(end);
+        let cleaning = &mut inner.cleaning;
+        cleaning.cleaned = cleaning.cleaned.max(end);
+        cleaned.newly_unreadable = summary.unreadable.saturating_sub(cleaning.unreadable);
+        cleaning.unreadable = summary.unreadable;
         inner.recount_dirty();
-        let Some(config) = inner.config.clone().filter(|config| config.compact) else {
-            return false;
-        };
-        inner.is_hastily_due(&config) && {
-            let chunks = cleanable(inner.inactive(), &inner, &config, now);
-            let due = is_due(&chunks, inner.cleaning.cleaned, &config, now);
-            inner.cleaning.busy = due;
-            due
-        }
+        let config = inner.config.clone().filter(|config| config.compact);
+        let due = config.is_some_and(|config| {
+            inner.is_hastily_due(&config) && inner.dirt(&config, now).is_due(&config, now)
+        });
+        inner.cleaning.busy = due;
+        cleaned.again = due;
     }
 }
 
@@ -232,15 +223,12 @@ impl Inner {
 
     /// Counts the dirty bytes again.
     pub(super) fn recount_dirty(&mut self) {
-        let cleaned = self.cleaning.cleaned;
-        let clean = |chunk: &Closed| chunk.info.next_offset <= cleaned;
-        let clean_bytes: u64 = self
-            .log
-            .closed()
-            .iter()
-            .filter(|chunk| clean(chunk))
-            .map(|chunk| chunk.info.bytes)
-            .sum();
+        let mut clean_bytes = 0;
+        self.log.each_chunk(0, &mut |chunk| {
+            let clean = chunk.next_offset <= self.cleaning.cleaned;
+            clean_bytes += if clean { chunk.bytes } else { 0 };
+            clean
+        });
         self.cleaning.dirty_bytes = self.log.bytes().saturating_sub(clean_bytes);
     }
 
@@ -254,55 +242,69 @@ impl Inner {
         closed > 0 && dirty as f64 > ratio * closed as f64
     }
 
-    /// The chunks but for the newest, which is never compacted.
-    fn inactive(&self) -> Vec<Closed> {
-        let mut chunks = self.log.closed();
-        let active = self.log.newest().map(|chunk| chunk.base_offset);
-        if chunks.last().map(|chunk| chunk.info.base_offset) == active {
-            chunks.pop();
-        }
-        chunks
+    /// Looks at all chunks but the newest, which is never compacted.
+    fn dirt(&self, config: &TopicConfig, now: Now) -> Dirt {
+        let mut dirt = Dirt::default();
+        let active = self.log.newest().map(|chunk| chunk.sequence);
+        let (stable, cleaned) = (self.state.last_stable_offset(), self.cleaning.cleaned);
+        let young = |chunk: &ChunkInfo| {
+            let lag_ms = config.min_compaction_lag_ms;
+            lag_ms > 0 && time_of(chunk) > now.aging_ms.saturating_sub(lag_ms)
+        };
+        let mut cleanable = true;
+        self.log.each_chunk(0, &mut |chunk| {
+            if active == Some(chunk.sequence) {
+                return false;
+            }
+            let dirty = chunk.next_offset > cleaned;
+            if dirty && chunk.first_timestamp > 0 {
+                let earliest_ms = dirt.earliest_ms.get_or_insert(chunk.first_timestamp);
+                *earliest_ms = chunk.first_timestamp.min(*earliest_ms);
+            }
+            cleanable &= chunk.next_offset <= stable && !young(chunk);
+            if cleanable {
+                dirt.chunks += 1;
+                dirt.bytes += chunk.bytes;
+                dirt.dirty_bytes += if dirty { chunk.bytes } else { 0 };
+            }
+            true
+        });
+        dirt
     }
 }
 
-/// The chunks up to the first that is not stable or too young.
-fn cleanable(
-    mut chunks: Vec<Closed>,
-    inner: &Inner,
-    config: &TopicConfig,
-    now: Now,
-) -> Vec<Closed> {
-    let stable = inner.state.last_stable_offset();
-    let young = |chunk: &ChunkInfo| {
-        config.min_compaction_lag_ms > 0
-            && time_of(chunk) > now.wall_ms.saturating_sub(config.min_compaction_lag_ms)
-    };
-    let first_kept = chunks
-        .iter()
-        .position(|chunk| chunk.info.next_offset > stable || young(&chunk.info));
-    chunks.truncate(first_kept.unwrap_or(chunks.len()));
-    chunks
+/// What compaction may go over.
+#[derive(Default)]
+struct Dirt {
+    /// The chunks up to the first that is not stable or too young.
+    chunks: usize,
+    /// Their bytes.
+    bytes: u64,
+    /// Those of the ones that were not compacted yet.
+    dirty_bytes: u64,
+    /// The earliest time with which a chunk begins that was not compacted yet, cleanable or not. Records without a
+    /// time have none, and never wait too long.
+    earliest_ms: Option<i64>,
 }
 
-/// When the newest record of a chunk was written; records without a time count from when the chunk was begun.
+impl Dirt {
+    /// Kafka's rule: enough of the log is dirty, or some of it has been for too long.
+    fn is_due(&self, config: &TopicConfig, now: Now) -> bool {
+        let overdue =
+            |earliest_ms| earliest_ms < now.aging_ms.saturating_sub(config.max_compaction_lag_ms);
+        let dirty = self.dirty_bytes as f64;
+        let enough = dirty > config.min_cleanable_dirty_ratio * self.bytes as f64;
+        self.dirty_bytes > 0 && (enough || self.earliest_ms.is_some_and(overdue))
+    }
+}
+
+/// When the newest record of a chunk was written. For records without a time that is when the chunk last took any.
 pub(super) fn time_of(chunk: &ChunkInfo) -> i64 {
     if chunk.max_timestamp >= 0 {
         chunk.max_timestamp
     } else {
-        chunk.opened_ms
+        chunk.written_ms
     }
-}
-
-/// Kafka's rule: enough of the log is dirty, or some of it has been for too long.
-fn is_due(chunks: &[Closed], cleaned: i64, config: &TopicConfig, now: Now) -> bool {
-    let from = chunks.partition_point(|chunk| chunk.info.next_offset <= cleaned);
-    let Some(oldest) = chunks.get(from) else {
-        return false;
-    };
-    let bytes = |chunks: &[Closed]| chunks.iter().map(|chunk| chunk.info.bytes).sum::<u64>();
-    let (total, dirty) = (bytes(chunks), bytes(&chunks[from..]));
-    let overdue = oldest.info.opened_ms < now.wall_ms.saturating_sub(config.max_compaction_lag_ms);
-    overdue || dirty as f64 > config.min_cleanable_dirty_ratio * total as f64
 }
 
 #[cfg(test)]

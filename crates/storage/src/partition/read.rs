@@ -2,9 +2,12 @@
 
 use super::{Offsets, Partition};
 use crate::buffer::Slice;
-use crate::engine::Span;
+use crate::engine::{ChunkInfo, Span};
 use rustka_core::batch::batches;
 use rustka_core::error::ErrorCode;
+
+/// Chunks looked at before others may have the lock: some microseconds of work.
+const CHUNKS_PER_LOCK: usize = 4_096;
 
 impl Partition {
     /// Batches from the one that holds `offset`, at most `max_bytes` of them but at least one if asked for, none
@@ -64,15 +67,41 @@ impl Partition {
         (offsets, inner.log.read(span).map_err(ErrorCode::from))
     }
 
-    /// Visits the batches that may hold records from `offset` on, oldest first, until `visit` says stop.
-    /// The partition is not locked meanwhile.
-    pub fn each_batch(
+    /// Visits what is known of the chunks from the one that holds `offset` on, oldest first, until `visit` says stop.
+    /// The lock is let go now and then, so that a log of very many chunks holds nobody up.
+    pub fn each_chunk(
         &self,
         offset: i64,
+        mut visit: impl FnMut(&ChunkInfo) -> bool,
+    ) -> Result<(), ErrorCode> {
+        let (mut from, mut more) = (offset, true);
+        while more {
+            let inner = self.lock();
+            inner.check_readable()?;
+            let mut seen = 0;
+            more = false;
+            inner.log.each_chunk(from, &mut |chunk| {
+                if seen == CHUNKS_PER_LOCK {
+                    more = true;
+                    return false;
+                }
+                seen += 1;
+                from = chunk.next_offset;
+                visit(chunk)
+            });
+        }
+        Ok(())
+    }
+
+    /// Visits the batches that hold the offsets `from..upper`, oldest first, until `visit` says stop. They are pinned
+    /// meanwhile, and the partition is not locked.
+    pub fn each_batch(
+        &self,
+        from: i64,
+        upper: i64,
         mut visit: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), ErrorCode> {
-        let upper = self.offsets().high_watermark;
-        for slice in self.read(offset, upper, usize::MAX, true)? {
+        for slice in self.read(from, upper, usize::MAX, true)? {
             for (_, range) in batches(&slice).map_while(Result::ok) {
                 if !visit(&slice[range]) {
                     return Ok(());

@@ -14,8 +14,6 @@ pub struct Rules {
     pub retention_ms: i64,
     /// Chunks beyond this size go; negative: never.
     pub retention_bytes: i64,
-    /// An open chunk older than this is closed.
-    pub segment_ms: i64,
     /// Whether retention and the memory limit may drop records at all.
     pub delete: bool,
 }
@@ -26,7 +24,6 @@ impl Rules {
         Rules {
             retention_ms: config.retention_ms,
             retention_bytes: config.retention_bytes,
-            segment_ms: config.segment_ms,
             delete: config.delete,
         }
     }
@@ -106,18 +103,12 @@ impl Partition {
         Ok(low_watermark)
     }
 
-    /// Applies retention: closes an open chunk that is too old and drops what is past its time or size.
+    /// Applies retention: drops what is past its time or size.
     pub fn retain(&self, rules: &Rules, now: Now) {
         let (garbage, woken) = {
             let mut inner = self.lock();
             if inner.check_readable().is_err() {
                 return;
-            }
-            let close = inner.log.newest().is_some_and(|chunk| {
-                now.wall_ms.saturating_sub(chunk.opened_ms) >= rules.segment_ms
-            });
-            if close {
-                inner.log.roll();
             }
             if !rules.delete {
                 return;
@@ -125,7 +116,7 @@ impl Partition {
             let mut garbage = Vec::new();
             while let Some(chunk) = inner.log.oldest() {
                 let too_old = rules.retention_ms >= 0
-                    && now.wall_ms.saturating_sub(time_of(&chunk)) > rules.retention_ms;
+                    && now.aging_ms.saturating_sub(time_of(&chunk)) > rules.retention_ms;
                 let too_large = inner.is_too_large(&chunk, rules.retention_bytes);
                 if !too_old && !too_large {
                     break;
@@ -165,22 +156,22 @@ impl Inner {
         garbage
     }
 
-    /// Closes the open chunk if it has been open for longer than a segment may: `segment.ms`, and where compaction
-    /// must not wait, `max.compaction.lag.ms`.
-    pub(super) fn roll_if_old(&mut self, now: Now) {
-        let Some(config) = &self.config else {
+    /// Closes the newest chunk if it spans more time than a segment may: `segment.ms`, and where compaction must not
+    /// wait, `max.compaction.lag.ms`. As in Kafka, time in the log is that of the records, from the first batch to the
+    /// one that comes now; only where the first has none does it count from when that came.
+    pub(super) fn roll_if_old(&mut self, max_timestamp: i64, now: Now) {
+        let (Some(config), Some(chunk)) = (&self.config, self.log.newest()) else {
             return;
         };
-        let mut open_ms_max = config.segment_ms;
+        let mut span_ms_max = config.segment_ms;
         if config.compact {
-            open_ms_max = open_ms_max.min(config.max_compaction_lag_ms);
+            span_ms_max = span_ms_max.min(config.max_compaction_lag_ms);
         }
-        let age_ms = |chunk: ChunkInfo| now.wall_ms.saturating_sub(chunk.opened_ms);
-        if self
-            .log
-            .newest()
-            .is_some_and(|chunk| age_ms(chunk) > open_ms_max)
-        {
+        let span_ms = match chunk.first_timestamp {
+            ..0 => now.aging_ms.saturating_sub(chunk.opened_ms),
+            first => max_timestamp.saturating_sub(first),
+        };
+        if span_ms > span_ms_max {
             self.log.roll();
         }
     }

@@ -12,10 +12,7 @@ use rustka_core::time::Now;
 const TWO_CHUNKS: u64 = 2 << 20;
 
 fn at(wall_ms: i64) -> Now {
-    Now {
-        monotonic_ms: 0,
-        wall_ms,
-    }
+    Now::new(0, wall_ms)
 }
 
 fn partition(configs: &[(&str, &str)]) -> Arc<Partition> {
@@ -57,14 +54,45 @@ fn retention_bytes_holds_whenever_a_chunk_closes_and_never_less_is_kept() {
     assert!(full && partition.offsets().log_start > 10_000);
 }
 
+/// Old records that were brought in together lay in one chunk with new ones, and stayed as long as these: whoever
+/// filled a topic with its history kept what retention should have dropped.
 #[test]
-fn an_open_chunk_is_closed_once_it_is_older_than_a_segment_may_be() {
+fn a_chunk_is_closed_once_its_records_span_more_time_than_a_segment_may() {
     let partition = partition(&[("segment.ms", "1000")]);
     let begun = || partition.lock().log.newest().map(|chunk| chunk.base_offset);
-    append(&partition, BatchBuilder::new(), 1, at(5_000));
-    append(&partition, BatchBuilder::new(), 1, at(6_000));
+    append(&partition, BatchBuilder::new(), 5_000, at(1_000_000));
+    append(&partition, BatchBuilder::new(), 1_000, at(2_000_000));
+    append(&partition, BatchBuilder::new(), 6_000, at(3_000_000));
+    assert_eq!(begun(), Some(0), "the wall clock does not matter");
+    append(&partition, BatchBuilder::new(), 6_001, at(3_000_000));
+    assert_eq!(begun(), Some(3));
+    append(&partition, BatchBuilder::new(), -1, at(9_000_000));
+    assert_eq!(begun(), Some(3), "a record without a time is not late");
+}
+
+#[test]
+fn a_chunk_that_begins_without_a_time_is_closed_by_when_it_was_begun() {
+    let partition = partition(&[("segment.ms", "1000")]);
+    let begun = || partition.lock().log.newest().map(|chunk| chunk.base_offset);
+    append(&partition, BatchBuilder::new(), -1, at(5_000));
+    append(&partition, BatchBuilder::new(), 900_000, at(6_000));
     assert_eq!(begun(), Some(0));
-    append(&partition, BatchBuilder::new(), 1, at(6_001));
+    append(&partition, BatchBuilder::new(), -1, at(6_001));
+    assert_eq!(begun(), Some(2));
+}
+
+#[test]
+fn a_chunk_of_a_compacted_log_spans_no_more_than_may_wait_for_compaction() {
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("max.compaction.lag.ms", "500"),
+    ];
+    let partition = partition(&configs);
+    let begun = || partition.lock().log.newest().map(|chunk| chunk.base_offset);
+    append(&partition, BatchBuilder::new(), 1_000, at(1));
+    append(&partition, BatchBuilder::new(), 1_500, at(1));
+    assert_eq!(begun(), Some(0));
+    append(&partition, BatchBuilder::new(), 1_501, at(1));
     assert_eq!(begun(), Some(2));
 }
 
@@ -82,7 +110,7 @@ fn append_times_never_go_back_even_if_the_clock_does() {
         times.push(BatchHeader::parse(batch).unwrap().max_timestamp);
         true
     };
-    partition.each_batch(0, &mut visit).unwrap();
+    partition.each_batch(0, i64::MAX, &mut visit).unwrap();
     assert_eq!(times, [500, 500, 700, 700, 800]);
     let plain = append(&partition, BatchBuilder::new(), 1, at(1));
     assert_eq!(plain.append_time_ms, None);
@@ -90,13 +118,13 @@ fn append_times_never_go_back_even_if_the_clock_does() {
 
 /// Records without a time used to count as those of 1970 and were gone at the first look.
 #[test]
-fn records_without_a_time_age_from_when_their_chunk_was_begun() {
+fn records_without_a_time_age_from_when_the_last_of_their_chunk_was_written() {
     let partition = partition(&[]);
+    append(&partition, BatchBuilder::new(), -1, at(999_000));
     append(&partition, BatchBuilder::new(), -1, at(1_000_000));
     let rules = Rules {
         retention_ms: 500,
         retention_bytes: -1,
-        segment_ms: i64::MAX,
         delete: true,
     };
     partition.retain(&rules, at(1_000_500));
@@ -104,7 +132,7 @@ fn records_without_a_time_age_from_when_their_chunk_was_begun() {
     partition.retain(&rules, at(1_000_501));
     assert_eq!(
         partition.offsets().log_start,
-        1,
+        2,
         "the active part goes, too"
     );
 }

@@ -61,6 +61,9 @@ impl Log for ClumsyLog {
     fn newest(&self) -> Option<ChunkInfo> {
         self.log.newest()
     }
+    fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool) {
+        self.log.each_chunk(offset, visit);
+    }
     fn drop_oldest(&mut self) -> Option<Garbage> {
         self.log.drop_oldest()
     }
@@ -81,10 +84,7 @@ impl Log for ClumsyLog {
     }
 }
 
-const NOW: Now = Now {
-    monotonic_ms: 0,
-    wall_ms: 0,
-};
+const NOW: Now = Now::new(0, 0);
 
 fn append(partition: &Partition) -> Result<i64, ErrorCode> {
     let record = NewRecord {

@@ -390,7 +390,7 @@ fn replay(w: &World) -> Machine {
     let mut machine = Machine::new(Options::default());
     let partition = journal_partition(w.broker.node(), 0).expect("a journal");
     let start = partition.offsets().log_start;
-    let read = partition.each_batch(start, |batch| {
+    let read = partition.each_batch(start, i64::MAX, |batch| {
         let header = BatchHeader::parse(batch).expect("a batch");
         let bytes = record_bytes(batch, &header, usize::MAX).expect("records");
         for record in Records::new(&bytes, header.record_count) {

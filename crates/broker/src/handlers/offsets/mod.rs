@@ -2,3 +2,4 @@
 
 pub mod list_offsets;
 pub mod offset_for_leader_epoch;
+mod search;

@@ -83,10 +83,7 @@ impl World {
         World {
             shard: Shard::new(options),
             release: Release::default(),
-            now: Now {
-                monotonic_ms: 0,
-                wall_ms: 1_700_000_000_000,
-            },
+            now: Now::new(0, 1_700_000_000_000),
             journal: Journal::AtOnce,
             failing: BTreeSet::new(),
             open: Vec::new(),
@@ -224,6 +221,7 @@ impl World {
             let due_ms = self.shard.next_deadline().filter(|at| *at <= end_ms);
             let at_ms = due_ms.unwrap_or(end_ms).max(self.now.monotonic_ms);
             self.now.wall_ms += at_ms - self.now.monotonic_ms;
+            self.now.aging_ms = self.now.wall_ms;
             self.now.monotonic_ms = at_ms;
             if due_ms.is_none() {
                 return;
