@@ -290,28 +290,36 @@ impl Drop for Broker {
     }
 }
 
-/// Stops accepting, has the engine write what is queued, and waits until everything that waits is answered.
+/// Stops accepting and reading, then has the engine write what is queued, and waits until everything that waits is
+/// answered.
 async fn drain(node: Arc<Node>) {
     node.state.send_replace(State::Stopping);
+    node.peers.end_reading();
     let engine = node.engine.clone();
     let drained = async {
+        quiet(&node, Peers::all_have_ended).await;
+        node.work.finished().await;
         if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
             tracing::error!(target: "rustka::broker", "the storage did not end in order: {error}");
         }
-        loop {
-            let quiet = node.quiet.notified();
-            let busy = node.peers.any_busy();
-            if !busy {
-                return;
-            }
-            quiet.await;
-        }
+        quiet(&node, |peers| !peers.any_busy()).await;
     };
     if tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), drained)
         .await
         .is_err()
     {
         tracing::warn!(target: "rustka::broker", "some requests were not answered before the broker stopped");
+    }
+}
+
+/// Waits for something that connections tell of.
+async fn quiet(node: &Node, reached: impl Fn(&Peers) -> bool) {
+    loop {
+        let told = node.quiet.notified();
+        if reached(&node.peers) {
+            return;
+        }
+        told.await;
     }
 }
 

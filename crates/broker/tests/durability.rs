@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Client, World, batch, fetch_request, produce_request};
+use rustka::fault::Point;
 use rustka::net::connection::IN_FLIGHT_WRITES_MAX;
 use rustka_storage::Partition;
 use rustka_storage::testing::{PLENTY, TestEngine};
@@ -13,6 +14,7 @@ use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PRODUCE: i16 = 11;
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
@@ -213,4 +215,126 @@ async fn a_broker_that_is_dropped_ends_in_the_same_order() {
     let answer = reader.answer(FetchRequest::KEY, 12).await;
     assert_eq!(answer.body::<FetchResponse<'_>>().error_code, 0);
     assert!(reader.is_closed().await && client.is_closed().await);
+}
+
+/// A client whose fifth request was malformed never heard of the four writes before it, which Kafka would have answered
+/// first, and wrote them again on its next connection.
+#[tokio::test]
+async fn a_connection_that_has_to_close_answers_the_writes_before_first() {
+    let (world, engine, mut client) = world().await;
+    send(&mut client, 0, -1).await;
+    send(&mut client, 1, -1).await;
+    client.send_raw(&(-1i32).to_be_bytes()).await;
+    world.settle().await;
+    assert!(!client.has_answer());
+    engine.settle_all(1);
+    assert_eq!(produced(&mut client).await, (0, 0));
+    assert_eq!(produced(&mut client).await, (0, 0));
+    assert!(client.is_closed().await);
+}
+
+/// The same for one that has nothing more to say and closes its half.
+#[tokio::test]
+async fn a_client_that_closes_its_half_is_still_told_what_became_of_its_writes() {
+    let (world, engine, _client) = world().await;
+    let mut stream = world.broker.connect();
+    let request = produce_request("t", 0, batch(10));
+    let bytes = common::frame(ProduceRequest::KEY, PRODUCE, 1, "test", &request);
+    stream.write_u32(bytes.len() as u32).await.expect("sent");
+    stream.write_all(&bytes).await.expect("sent");
+    stream.shutdown().await.expect("its half closes");
+    world.settle().await;
+    assert_eq!(engine.waiting(), 1);
+    engine.settle_all(1);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    assert_eq!(answer[4..8], 1i32.to_be_bytes(), "the correlation id");
+}
+
+/// Where an answer is left out, the one behind it would be taken for it.
+#[tokio::test]
+async fn no_answer_leaves_behind_one_that_a_fault_has_kept() {
+    let (world, engine, mut client) = world().await;
+    send(&mut client, 0, -1).await;
+    send(&mut client, 1, -1).await;
+    world.settle().await;
+    world.broker.node().faults.arm(Point::Reply);
+    engine.settle_all(1);
+    assert!(client.is_closed().await);
+}
+
+/// A write that was sent behind a long fetch had used up its own time when it began, and was told that it had timed out
+/// although its storage was in time.
+#[tokio::test]
+async fn a_request_behind_one_that_waits_has_its_time_from_when_its_turn_comes() {
+    let (world, engine, mut client) = world().await;
+    let request = fetch_request("t", 0, 0, 20_000);
+    client.send(FetchRequest::KEY, 12, &request).await;
+    send(&mut client, 0, -1).await;
+    world.advance_ms(20_000).await;
+    let answer = client.answer(FetchRequest::KEY, 12).await;
+    assert_eq!(answer.body::<FetchResponse<'_>>().error_code, 0);
+    world.advance_ms(9_999).await;
+    assert!(!client.has_answer());
+    engine.settle_all(1);
+    assert_eq!(produced(&mut client).await, (0, 0));
+}
+
+/// The storage was told to finish while clients still wrote: what came after that was answered as durable, or not at
+/// all, depending on luck.
+#[tokio::test]
+async fn a_broker_that_stops_reads_nothing_more_before_its_storage_finishes() {
+    let (world, engine, mut client) = world().await;
+    let mut others: Vec<Client> = (0..20).map(|_| world.connect()).collect();
+    send(&mut client, 0, -1).await;
+    world.settle().await;
+    let (broker, mut sent) = (world.broker, 0);
+    let stopping = tokio::spawn(broker.stop());
+    while !engine.is_closed() {
+        // Everybody goes on writing until the broker says that it is gone.
+        send(&mut others[sent % 20], 1, -1).await;
+        sent += 1;
+        tokio::task::yield_now().await;
+    }
+    for other in &mut others {
+        send(other, 1, -1).await;
+    }
+    stopping.await.expect("it stops");
+    assert_eq!(engine.late(), 0);
+    assert_eq!(produced(&mut client).await, (0, 0));
+}
+
+/// Requests that were sent at once behind one that waited cost their connection 33 KB for the rest of its life.
+#[tokio::test]
+async fn what_is_sent_behind_a_request_that_waits_is_counted_and_leaves_no_memory_behind() {
+    let (world, _engine, mut client) = world().await;
+    let in_use = || world.broker.node().pool.bytes_in_use();
+    let before = in_use();
+    let fetch = fetch_request("t", 0, 0, 1_000);
+    let count = 200;
+    let mut burst = Vec::new();
+    for correlation in 0..count {
+        let bytes = common::frame(FetchRequest::KEY, 12, correlation, "test", &fetch);
+        burst.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+        burst.extend_from_slice(&bytes);
+    }
+    let bytes = burst.len();
+    client.send_raw(&burst).await;
+    world.settle().await;
+    let held = in_use() - before;
+    assert!(
+        held > bytes / 2 && held < bytes + bytes / 8,
+        "{held} of {bytes}"
+    );
+    for left in (0..count as usize).rev() {
+        world.advance_ms(1_000).await;
+        let answer = client.answer(FetchRequest::KEY, 12).await;
+        assert_eq!(answer.body::<FetchResponse<'_>>().error_code, 0);
+        let held = in_use() - before;
+        assert!(
+            held <= 2 * left * bytes / count as usize + 512,
+            "{held} at {left}"
+        );
+    }
+    assert_eq!(in_use(), before);
 }

@@ -180,16 +180,35 @@ impl Partition {
         self.lock().log.bytes()
     }
 
-    /// Registers a waiting fetch. The caller reads once more afterwards, so that nothing is missed in between.
-    pub fn register(&self, waiter: &Arc<Waiter>) {
+    /// Registers one who waits for the next byte, or for whatever else happens; how many bytes there were so far. The
+    /// caller reads once more afterwards, so that nothing is missed in between.
+    pub fn register(&self, waiter: &Arc<Waiter>) -> u64 {
         let mut inner = self.lock();
         if inner.check_readable().is_err() {
             waiter.fire();
         }
         inner.waiters.add(waiter);
+        inner.waiters.appended_bytes()
     }
 
-    /// Takes a waiting fetch off.
+    /// Has one who is registered woken with the next byte; how many there were so far.
+    pub fn want_next_byte(&self, waiter: &Arc<Waiter>) -> u64 {
+        let mut inner = self.lock();
+        inner.waiters.want_next(waiter);
+        inner.waiters.appended_bytes()
+    }
+
+    /// Bytes that were appended in the partition's life, for those who wait for more.
+    pub fn appended_bytes(&self) -> u64 {
+        self.lock().waiters.appended_bytes()
+    }
+
+    /// Has one who is registered woken once so many bytes were appended in all, perhaps at once.
+    pub fn want_bytes(&self, waiter: &Arc<Waiter>, appended_bytes: u64) {
+        self.lock().waiters.want(waiter, appended_bytes);
+    }
+
+    /// Takes one who waits off.
     pub fn unregister(&self, waiter: &Arc<Waiter>) {
         self.lock().waiters.remove(waiter);
     }

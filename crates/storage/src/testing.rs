@@ -33,6 +33,7 @@ struct Desk {
     failing: BTreeSet<Place>,
     unreadable: BTreeSet<Place>,
     closed: bool,
+    late: usize,
 }
 
 struct Write {
@@ -95,6 +96,11 @@ impl TestEngine {
     /// Whether the broker has told the engine that it stops.
     pub fn is_closed(&self) -> bool {
         self.desk().closed
+    }
+
+    /// Writes that came after the engine was told that the broker stops.
+    pub fn late(&self) -> usize {
+        self.desk().late
     }
 
     /// Settles the oldest write of the partition that `choice` falls on; whether there was one.
@@ -185,6 +191,7 @@ impl Log for TestLog {
         let (base_offset, position) = (batch.base_offset, batch.next_offset);
         self.log.append(batch)?;
         let mut desk = lock(&self.desk);
+        desk.late += usize::from(desk.closed);
         let fails = desk.failing.remove(&self.place);
         if !desk.holds {
             return if fails {

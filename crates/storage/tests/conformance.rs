@@ -15,7 +15,7 @@ use rustka_storage::{
 };
 use rustka_wire::Uuid;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 const TOPIC: Uuid = Uuid([7; 16]);
 const NOTHING_GOES: Rules = Rules {
@@ -131,7 +131,7 @@ fn read(partition: &Partition, offset: i64, upper: i64, max: usize, one: bool) -
 
 fn fired(waiter: &Waiter) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
-    waiter.poll_fired(&mut cx) == Poll::Ready(())
+    waiter.poll_fired(&mut cx).is_ready()
 }
 
 fn fetch(partition: &Partition, offset: i64) -> Result<usize, ErrorCode> {
@@ -237,9 +237,11 @@ fn partitions_do_not_wait_for_each_other(rig: &Rig) {
 
 fn a_waiting_fetch_wakes_when_it_has_enough(rig: &Rig) {
     let partition = rig.partition(0);
-    let length = batch(1, b"value", 1_000).len() as i64;
-    let waiter = Waiter::new(length * 2);
-    partition.register(&waiter);
+    let length = batch(1, b"value", 1_000).len() as u64;
+    append(&partition, batch(1, b"value", 1_000));
+    let waiter = Waiter::new();
+    let appended = partition.register(&waiter);
+    partition.want_bytes(&waiter, appended + 2 * length);
     append(&partition, batch(1, b"value", 1_000));
     assert!(!fired(&waiter));
     append(&partition, batch(1, b"value", 1_000));
@@ -250,7 +252,7 @@ fn a_waiting_fetch_wakes_when_it_has_enough(rig: &Rig) {
 fn a_waiting_fetch_wakes_when_the_log_start_moves_or_the_partition_goes(rig: &Rig) {
     let partition = rig.partition(0);
     append(&partition, batch(2, b"value", 1_000));
-    let waiter = Waiter::new(i64::MAX);
+    let waiter = Waiter::new();
     partition.register(&waiter);
     partition.delete_records(1).expect("within the log");
     assert!(fired(&waiter));
@@ -439,7 +441,7 @@ fn a_deleted_partition_refuses_and_gives_its_memory_back(rig: &Rig) {
     assert_eq!(partition.usable_offsets().err(), Some(gone));
     // What was on its way is reported to nobody.
     rig.settle(1);
-    let waiter = Waiter::new(i64::MAX);
+    let waiter = Waiter::new();
     partition.register(&waiter);
     assert!(fired(&waiter));
 }
@@ -549,7 +551,7 @@ fn a_failed_write_makes_its_partition_read_only_and_fails_what_came_after_it() {
     engine.hold();
     let partition = Partition::new(&*engine, TOPIC, 0, true);
     let other = Partition::new(&*engine, TOPIC, 1, true);
-    let (ears, waiter) = (Arc::new(Ears::default()), Waiter::new(i64::MAX));
+    let (ears, waiter) = (Arc::new(Ears::default()), Waiter::new());
     partition.observe(ears.clone());
     append(&partition, batch(1, b"kept", 1_000));
     engine.fail_next_write(&partition);

@@ -58,7 +58,7 @@ pub struct Caller {
     software: Option<Arc<Software>>,
     api: i16,
     version: i16,
-    /// When the request was complete, in monotonic milliseconds.
+    /// When the request was complete and none before it held it up any more, in monotonic milliseconds.
     pub received_ms: i64,
 }
 

@@ -1,7 +1,8 @@
 //! Shares of something limited: bytes of frames that are being received, places for fetches that wait.
 
 use rustka_core::sync::lock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -10,7 +11,10 @@ pub struct Budget {
     limit: usize,
     used: AtomicUsize,
     overdrawn: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
+    /// Whether anybody waits: nobody does as a rule, and then giving back takes no lock.
+    awaited: AtomicBool,
+    /// Each task once, by its address.
+    waiting: Mutex<BTreeMap<usize, Waker>>,
 }
 
 /// A part of a budget, given back when it is dropped.
@@ -27,6 +31,7 @@ impl Budget {
             limit,
             used: AtomicUsize::new(0),
             overdrawn: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             waiting: Mutex::default(),
         })
     }
@@ -39,7 +44,7 @@ impl Budget {
     /// Takes `amount`, if that much is left.
     pub fn try_take(self: &Arc<Budget>, amount: usize) -> Option<Charge> {
         let within = |used: usize| used.checked_add(amount).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(AcqRel, Relaxed, within).ok()?;
+        self.used.fetch_update(SeqCst, SeqCst, within).ok()?;
         Some(self.charge(amount, false))
     }
 
@@ -61,7 +66,7 @@ impl Budget {
     ) -> Poll<()> {
         if let Some(charge) = held.as_mut().filter(|charge| charge.overdraft) {
             self.used
-                .fetch_add(amount.saturating_sub(charge.amount), AcqRel);
+                .fetch_add(amount.saturating_sub(charge.amount), SeqCst);
             charge.amount = charge.amount.max(amount);
             return Poll::Ready(());
         }
@@ -69,7 +74,7 @@ impl Budget {
             *held = Some(charge);
             return Poll::Ready(());
         }
-        lock(&self.waiting).push(cx.waker().clone());
+        self.wait(cx.waker());
         // Something may have been given back between the look and the waker.
         if let Some(charge) = self.try_grow(amount) {
             *held = Some(charge);
@@ -78,12 +83,32 @@ impl Budget {
         Poll::Pending
     }
 
+    fn wait(&self, waker: &Waker) {
+        let mut waiting = lock(&self.waiting);
+        waiting.insert(waker.data().addr(), waker.clone());
+        self.awaited.store(true, SeqCst);
+    }
+
+    fn wake(&self) {
+        // Either this look comes after the mark of whoever begins to wait, or their second look after what was given
+        // back: the order of both is one for all threads.
+        if !self.awaited.load(SeqCst) {
+            return;
+        }
+        let waiting = {
+            let mut waiting = lock(&self.waiting);
+            self.awaited.store(false, SeqCst);
+            std::mem::take(&mut *waiting)
+        };
+        waiting.into_values().for_each(Waker::wake);
+    }
+
     fn try_grow(self: &Arc<Budget>, amount: usize) -> Option<Charge> {
         self.try_take(amount).or_else(|| {
-            if self.overdrawn.swap(true, AcqRel) {
+            if self.overdrawn.swap(true, SeqCst) {
                 return None;
             }
-            self.used.fetch_add(amount, AcqRel);
+            self.used.fetch_add(amount, SeqCst);
             Some(self.charge(amount, true))
         })
     }
@@ -91,12 +116,11 @@ impl Budget {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.amount, AcqRel);
+        self.budget.used.fetch_sub(self.amount, SeqCst);
         if self.overdraft {
-            self.budget.overdrawn.store(false, Relaxed);
+            self.budget.overdrawn.store(false, SeqCst);
         }
-        let waiting = std::mem::take(&mut *lock(&self.budget.waiting));
-        waiting.into_iter().for_each(Waker::wake);
+        self.budget.wake();
     }
 }
 
@@ -145,5 +169,28 @@ mod tests {
         assert!(budget.poll_grow(&mut b, 7, cx).is_ready());
         drop(b);
         assert_eq!(budget.used(), 0);
+    }
+
+    /// Every frame that was given back took one lock of the whole broker, whether or not anybody waited; and whoever
+    /// was woken in vain stood in the list once more each time.
+    #[test]
+    fn nobody_is_looked_for_where_nobody_waits_and_nobody_waits_twice() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let cx = &mut Context::from_waker(&waker);
+        let budget = Budget::new(10);
+        let (mut a, mut b) = (budget.try_take(5), None);
+        assert!(budget.poll_grow(&mut a, 20, cx).is_ready());
+        for _ in 0..5 {
+            assert!(budget.poll_grow(&mut b, 7, cx).is_pending());
+        }
+        assert_eq!(lock(&budget.waiting).len(), 1);
+        assert!(budget.awaited.load(SeqCst));
+        drop(a);
+        assert_eq!(woken.0.load(Relaxed), 1);
+        // The list is not touched: a lock of it here would never come.
+        let _list = lock(&budget.waiting);
+        assert!(!budget.awaited.load(SeqCst));
+        drop(budget.try_take(3));
     }
 }

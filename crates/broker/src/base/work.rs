@@ -5,7 +5,10 @@ use tokio::sync::Semaphore;
 
 /// A small pool: no more of such work at a time than leaves a processor for everything else.
 #[derive(Clone)]
-pub struct Work(Arc<Semaphore>);
+pub struct Work {
+    places: Arc<Semaphore>,
+    count: u32,
+}
 
 impl Default for Work {
     fn default() -> Self {
@@ -17,7 +20,17 @@ impl Default for Work {
 impl Work {
     /// A pool with so many places, and with at least one.
     pub fn new(places: usize) -> Work {
-        Work(Arc::new(Semaphore::new(places.max(1))))
+        let count = u32::try_from(places.max(1)).unwrap_or(u32::MAX);
+        Work {
+            places: Arc::new(Semaphore::new(count as usize)),
+            count,
+        }
+    }
+
+    /// Waits until everything is done that waits now.
+    pub async fn finished(&self) {
+        // Whoever asks for places first gets them first. An error means that there will be no more work.
+        let _all = self.places.acquire_many(self.count).await;
     }
 
     /// Does one piece of work once it is its turn; nothing when it panicked or the broker is gone.
@@ -26,7 +39,7 @@ impl Work {
         &self,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Option<R> {
-        let permit = self.0.clone().acquire_owned().await.ok()?;
+        let permit = self.places.clone().acquire_owned().await.ok()?;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);

@@ -13,18 +13,19 @@ use crate::apis::{self, Dispatched};
 use crate::base::hooks::Event;
 use crate::net::out::Out;
 use crate::net::transport::Transport;
-use crate::node::{Identity, NOTHING, Peer, State};
+use crate::node::{Identity, NOTHING, Peer};
 use answers::Behind;
 pub use answers::IN_FLIGHT_WRITES_MAX;
 use frames::Partial;
 use rustka_core::sync::lock;
+use rustka_storage::buffer::BufMut;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{Ordering::Relaxed, Ordering::Release};
 use std::task::{Context, Poll, ready};
 
 /// The future that serves one connection until either side closes it.
@@ -35,7 +36,7 @@ pub struct Connection<T> {
     caller: Caller,
     partial: Partial,
     /// Pipelined bytes behind a request that waits.
-    stash: Vec<u8>,
+    stash: Option<BufMut>,
     out: Out,
     parked: Option<Parked>,
     /// Answers that wait for a write to become durable, and those that wait behind them.
@@ -45,8 +46,13 @@ pub struct Connection<T> {
     /// Over quota: nothing is read until this has passed.
     muted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     muted_until_ms: i64,
+    /// Nothing more is read; what was asked before is still answered.
     closing: bool,
+    /// The client is no longer there.
+    gone: bool,
     watched: bool,
+    /// When the request at hand was whole, and those before it no longer held it up.
+    received_ms: i64,
     /// When the frame that is being received began.
     frame_since_ms: i64,
     /// Whether the peer is told of record memory that unsent answers hold.
@@ -60,22 +66,23 @@ impl<T: Transport> Connection<T> {
             bytes: [0; 4],
             count: 0,
         };
-        let (stash, out) = (Vec::new(), Out::default());
         Connection {
             transport,
             parts,
             peer: identity.peer.clone(),
             caller: Caller::new(identity),
             partial,
-            stash,
-            out,
+            stash: None,
+            out: Out::default(),
             parked: None,
             later: VecDeque::new(),
             later_bytes: 0,
             muted: None,
             muted_until_ms: 0,
             closing: false,
+            gone: false,
             watched: false,
+            received_ms: NOTHING,
             frame_since_ms: NOTHING,
             holding: false,
         }
@@ -113,7 +120,7 @@ impl<T: Transport> Connection<T> {
     }
 
     fn handle(&mut self, frame: Frame<'_>) {
-        let received_ms = self.peer.active_ms.load(Relaxed);
+        let received_ms = self.received_ms;
         let dispatched = catch_unwind(AssertUnwindSafe(|| {
             let header = match Header::parse(frame.bytes()) {
                 Ok(header) => header,
@@ -172,7 +179,7 @@ impl<T: Transport> Connection<T> {
     /// Nothing is read now, but a client that has gone is noticed.
     fn poll_hangup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.transport.poll_hangup(cx).is_ready() {
-            self.closing = true;
+            self.gone = true;
             return Poll::Ready(());
         }
         Poll::Pending
@@ -185,11 +192,19 @@ impl<T: Transport> Connection<T> {
             self.peer.holds(NOTHING, Vec::new());
             self.holding = false;
         }
-        if self.closing {
+        if self.gone || self.closing && self.later.is_empty() {
             return Poll::Ready(Ok(false));
+        }
+        if self.closing {
+            // The last answer that is still to come wakes this task.
+            return Poll::Pending;
         }
         if self.parked.is_some() {
             ready!(self.poll_parked(cx));
+            return Poll::Ready(Ok(true));
+        }
+        if self.parts.node.peers.reading_has_ended() {
+            ready!(self.poll_hangup(cx));
             return Poll::Ready(Ok(true));
         }
         if let Some(muted) = &mut self.muted {
@@ -203,11 +218,8 @@ impl<T: Transport> Connection<T> {
             ready!(self.poll_hangup(cx));
             return Poll::Ready(Ok(true));
         }
-        if !self.stash.is_empty() {
-            let mut stash = std::mem::take(&mut self.stash);
-            let used = self.process(&mut stash);
-            stash.drain(..used);
-            self.stash = stash;
+        if let Some(stash) = self.stash.take() {
+            self.unstash(stash);
             return Poll::Ready(Ok(true));
         }
         let n = match &self.partial {
@@ -219,12 +231,16 @@ impl<T: Transport> Connection<T> {
                 n
             }
         };
-        Poll::Ready(Ok(n > 0))
+        // The client may have closed its half only, and wait for its answers.
+        self.closing |= n == 0;
+        Poll::Ready(Ok(true))
     }
 
     /// Tells those who watch over connections where this one stands, before it waits.
     fn note_state(&mut self) {
+        let ended = self.parts.node.peers.reading_has_ended();
         let received = match &self.partial {
+            _ if ended => 0,
             Partial::Prefix { count, .. } => usize::from(*count),
             Partial::Frame { buffer, .. } => buffer.len(),
         };
@@ -251,10 +267,11 @@ impl<T: Transport> Connection<T> {
         }
         let waiting = self.parked.is_some() || !self.later.is_empty();
         let busy = unsent || received > 0 || waiting;
-        if peer.busy.swap(busy, Relaxed)
-            && !busy
-            && *self.parts.node.state.borrow() != State::Serving
-        {
+        let was_busy = peer.busy.swap(busy, Relaxed);
+        let has_news = was_busy && !busy || !peer.ended.load(Relaxed);
+        if ended && has_news {
+            // Seen here, it will be seen before the next request.
+            peer.ended.store(true, Release);
             self.parts.node.quiet.notify_one();
         }
     }

@@ -31,6 +31,8 @@ pub struct Peer {
     pub(crate) receiving_since_ms: AtomicI64,
     pub(crate) received_bytes: AtomicUsize,
     held: Mutex<Option<Held>>,
+    /// The broker stops, and no further request is taken from this connection.
+    pub(crate) ended: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) waker: Mutex<Option<Waker>>,
 }
@@ -63,6 +65,7 @@ impl Peer {
             receiving_since_ms: AtomicI64::new(NOTHING),
             received_bytes: AtomicUsize::new(0),
             held: Mutex::default(),
+            ended: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waker: Mutex::default(),
         })
@@ -128,6 +131,13 @@ impl Peer {
         blocks.sort_by_key(BlockRef::address);
         blocks.dedup_by_key(|block| block.address());
         (!blocks.is_empty()).then_some((held.since_ms, blocks))
+    }
+
+    /// Has the connection look around.
+    pub fn wake(&self) {
+        if let Some(waker) = &*lock(&self.waker) {
+            waker.wake_by_ref();
+        }
     }
 
     /// Ends the connection from outside.

@@ -6,6 +6,7 @@ use rustka_core::sync::lock;
 use rustka_storage::buffer::BlockRef;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -43,6 +44,8 @@ pub struct Peers {
     inner: Mutex<Inner>,
     /// Told when one closes.
     pub left: Notify,
+    /// No further request is taken from any of them.
+    ended: AtomicBool,
     descriptors_max: Option<usize>,
 }
 
@@ -64,6 +67,7 @@ impl Peers {
         Peers {
             inner: Mutex::default(),
             left: Notify::new(),
+            ended: AtomicBool::new(false),
             descriptors_max: descriptors
                 .map(|max| max.saturating_sub(DESCRIPTORS_KEPT.min(max / 2))),
         }
@@ -118,6 +122,24 @@ impl Peers {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Peer>> {
         self.lock().by_id.values().cloned().collect()
+    }
+
+    /// Has no further request taken from anybody, since the broker stops. What has begun goes on; when
+    /// [`Peers::all_have_ended`] nothing more will begin.
+    pub fn end_reading(&self) {
+        self.ended.store(true, Relaxed);
+        self.all().iter().for_each(|peer| peer.wake());
+    }
+
+    /// Whether no further request may begin.
+    pub fn reading_has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
+    /// Whether every connection knows that.
+    pub fn all_have_ended(&self) -> bool {
+        let inner = self.lock();
+        inner.by_id.values().all(|peer| peer.ended.load(Acquire))
     }
 
     /// Whether any has a request under way.

@@ -29,7 +29,7 @@ pub async fn run(node: Arc<Node>) {
                 let cleaned = compact(&node, &partition).await;
                 unreadable.note(&partition, cleaned.newly_unreadable);
             }
-            if *state.borrow() == State::Stopped {
+            if *state.borrow() >= State::Stopping {
                 return;
             }
             continue;
@@ -37,7 +37,7 @@ pub async fn run(node: Arc<Node>) {
         tokio::select! {
             () = node.compactor.more.notified() => {}
             () = node.clock.sleep_until(next_look_ms) => {}
-            () = reached(&mut state, |state| state == State::Stopped) => return,
+            () = reached(&mut state, |state| state >= State::Stopping) => return,
         }
     }
 }

@@ -50,7 +50,7 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
             .min(next_retention_ms);
         tokio::select! {
             () = node.clock.sleep_until(next_round_ms) => {}
-            () = reached(&mut state, |state| state == State::Stopped) => return,
+            () = reached(&mut state, |state| state >= State::Stopping) => return,
         }
     }
 }

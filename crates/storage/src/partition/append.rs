@@ -44,7 +44,7 @@ impl Partition {
     ) -> Result<Appended, Refusal> {
         let length = header.total_bytes();
         let mut header = *header;
-        let (appended, garbage, woken) = {
+        let (appended, garbage, fulfilled) = {
             let mut inner = self.lock();
             inner.check_leader()?;
             // The clock may have gone back, or another connection's batch may have been faster.
@@ -105,12 +105,10 @@ impl Partition {
                 compaction_due,
                 durability: inner.durability(next_offset),
             };
-            (appended, garbage, inner.waiters.all())
+            (appended, garbage, inner.waiters.appended(length as u64))
         };
         drop(garbage);
-        for waiter in woken {
-            waiter.appended(length as i64);
-        }
+        fulfilled.tell();
         Ok(appended)
     }
 }

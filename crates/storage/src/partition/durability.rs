@@ -2,6 +2,7 @@
 
 use super::{Inner, Partition};
 use crate::waiters::Waiter;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -29,8 +30,16 @@ pub trait Observer: Send + Sync {
 /// Who wants to know about durability. Most partitions never have one.
 #[derive(Default)]
 pub(super) struct Awaited {
-    writers: Vec<(i64, Arc<Waiter>)>,
+    /// By the position that each waits for, so that they leave from the front.
+    writers: BTreeMap<(i64, Ticket), Arc<Waiter>>,
     pub(super) observer: Option<Arc<dyn Observer>>,
+}
+
+/// Tells those apart who wait for the same position: where the waiter lies.
+type Ticket = usize;
+
+fn ticket(waiter: &Arc<Waiter>) -> Ticket {
+    Arc::as_ptr(waiter).addr()
 }
 
 /// Who is to be told, once the partition is unlocked.
@@ -118,7 +127,8 @@ impl Partition {
             let known = inner.fate(position) != Fate::Pending;
             if !known {
                 let awaited = inner.awaited.get_or_insert_default();
-                awaited.writers.push((position, waiter.clone()));
+                let place = (position, ticket(waiter));
+                awaited.writers.insert(place, waiter.clone());
             }
             known
         };
@@ -127,13 +137,11 @@ impl Partition {
         }
     }
 
-    /// Takes off whoever waits with this waiter.
-    pub fn forget_durable(&self, waiter: &Arc<Waiter>) {
+    /// Takes off who waits for this position with this waiter.
+    pub fn forget_durable(&self, position: i64, waiter: &Arc<Waiter>) {
         let mut inner = self.lock();
         if let Some(awaited) = &mut inner.awaited {
-            awaited
-                .writers
-                .retain(|(_, other)| !Arc::ptr_eq(other, waiter));
+            awaited.writers.remove(&(position, ticket(waiter)));
         }
     }
 
@@ -166,15 +174,10 @@ impl Inner {
             return Told::default();
         };
         let mut writers = Vec::new();
-        awaited.writers.retain(|(position, waiter)| {
-            let waits = *position > durable;
-            if !waits {
-                writers.push(waiter.clone());
-            }
-            waits
-        });
-        if awaited.writers.is_empty() {
-            awaited.writers = Vec::new();
+        while let Some(first) = awaited.writers.first_entry()
+            && first.key().0 <= durable
+        {
+            writers.push(first.remove());
         }
         let observer = awaited.observer.clone();
         Told {
@@ -191,7 +194,7 @@ impl Inner {
         let Awaited { writers, observer } = *awaited;
         let durable = self.durable;
         Told {
-            writers: writers.into_iter().map(|(_, waiter)| waiter).collect(),
+            writers: writers.into_values().collect(),
             observer: observer.map(|observer| (observer, Fate::Failed, durable)),
         }
     }
@@ -200,21 +203,23 @@ impl Inner {
 /// A place among those who wait, given up in whatever way the waiting ends.
 struct Place<'a> {
     partition: &'a Partition,
+    position: i64,
     waiter: Arc<Waiter>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.partition.forget_durable(&self.waiter);
+        self.partition.forget_durable(self.position, &self.waiter);
     }
 }
 
 impl Partition {
     /// Waits until the fate of the write at `position` is known.
     pub async fn settled(&self, position: i64) -> Fate {
-        let waiter = Waiter::new(i64::MAX);
+        let waiter = Waiter::new();
         let place = Place {
             partition: self,
+            position,
             waiter: waiter.clone(),
         };
         self.await_durable(position, &waiter);

@@ -8,6 +8,7 @@ use crate::engine::{
 };
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
+use crate::waiters::Fired;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::Refusal;
 use rustka_core::log::Origin;
@@ -107,11 +108,11 @@ fn a_panic_under_the_lock_takes_the_partition_offline_until_it_is_rebuilt_and_no
         Partition::new(&engine, Uuid([1; 16]), 1, true),
     );
     assert_eq!((append(&bad), append(&good)), (Ok(0), Ok(0)));
-    let waiter = Waiter::new(i64::MAX);
+    let waiter = Waiter::new();
     bad.register(&waiter);
     assert!(catch_unwind(AssertUnwindSafe(|| append(&bad))).is_err());
     let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(waiter.poll_fired(&mut cx), Poll::Ready(()));
+    assert_eq!(waiter.poll_fired(&mut cx), Poll::Ready(Fired::Changed));
     assert_eq!(append(&bad), Err(ErrorCode::KafkaStorageError));
     let (_, read) = bad.fetch(0, false, 1_000, true);
     assert_eq!(read.err(), Some(ErrorCode::KafkaStorageError));

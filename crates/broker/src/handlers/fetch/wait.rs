@@ -10,42 +10,110 @@ use crate::node::{State, reached};
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::FetchContext;
 use rustka_storage::Partition;
-use rustka_storage::waiters::Waiter;
+use rustka_storage::waiters::{Fired, Waiter};
 use std::future::poll_fn;
 use std::sync::Arc;
 
 /// A waiting fetch's places on its partitions, given up when it ends in whatever way.
 struct Places {
     waiter: Arc<Waiter>,
-    partitions: Vec<Arc<Partition>>,
+    places: Vec<Place>,
+    /// Bytes that were missing when the partitions were looked at last.
+    missing: u64,
+}
+
+struct Place {
+    partition: Arc<Partition>,
+    /// What was appended to the partition when it was looked at last.
+    appended: u64,
+    /// Whether that was more than the time before.
+    grew: bool,
 }
 
 impl Places {
+    /// From here on the next byte of any partition wakes the fetch.
     fn take(
         plan: &Plan,
         context: &mut FetchContext<SessionPartition>,
     ) -> Result<Places, ErrorCode> {
-        let mut partitions = Vec::new();
+        let waiter = Waiter::new();
+        let mut places = Vec::new();
         context
             .view()?
             .for_each(|_, entry| match &entry.handle.found {
                 Some(Ok(partition)) if !plan.denied.contains(&entry.requested.topic) => {
-                    partitions.push(partition.clone());
+                    places.push(Place {
+                        appended: partition.register(&waiter),
+                        partition: partition.clone(),
+                        grew: false,
+                    });
                 }
                 _ => {}
             });
-        let waiter = Waiter::new(i64::MAX);
-        for partition in &partitions {
-            partition.register(&waiter);
+        Ok(Places {
+            waiter,
+            places,
+            missing: 1,
+        })
+    }
+
+    /// The same once more.
+    fn take_again(&mut self) {
+        self.waiter.rearm();
+        for place in &mut self.places {
+            place.appended = place.partition.want_next_byte(&self.waiter);
+            place.grew = false;
         }
-        Ok(Places { waiter, partitions })
+    }
+
+    /// Has the fetch woken only when so many bytes have come since the places were taken.
+    fn want(&mut self, missing: usize) {
+        self.missing = missing as u64;
+        if self.missing > 1 {
+            self.share();
+        }
+    }
+
+    /// Looks at how much has come, now that it was enough for one partition; whether it is for all of them.
+    fn has_enough(&mut self) -> bool {
+        self.waiter.rearm_for_bytes();
+        for place in &mut self.places {
+            let appended = place.partition.appended_bytes();
+            let more = appended.saturating_sub(place.appended);
+            self.missing = self.missing.saturating_sub(more);
+            place.grew = more > 0;
+            place.appended = appended;
+        }
+        if self.missing > 0 {
+            self.share();
+        }
+        self.missing == 0
+    }
+
+    /// Each partition is to say when it has got its share of what is missing. As long as none has, all of them together
+    /// have too little, so that no append has to count for a fetch of many partitions. Half of it falls to those that
+    /// have grown lately: with data in a few of them alone, each further look finds at most half of it missing.
+    fn share(&mut self) {
+        let count = self.places.len() as u64;
+        let grown = self.places.iter().filter(|place| place.grew).count() as u64;
+        let share = |of_those: u64| match of_those {
+            0 => 1,
+            _ if of_those == count => self.missing / count,
+            _ => self.missing / 2 / of_those,
+        };
+        let (grown, others) = (share(grown), share(count - grown));
+        for place in &self.places {
+            let share = if place.grew { grown } else { others };
+            let wanted = place.appended.saturating_add(share.max(1));
+            place.partition.want_bytes(&self.waiter, wanted);
+        }
     }
 }
 
 impl Drop for Places {
     fn drop(&mut self) {
-        for partition in &self.partitions {
-            partition.unregister(&self.waiter);
+        for place in &self.places {
+            place.partition.unregister(&self.waiter);
         }
     }
 }
@@ -57,15 +125,15 @@ pub async fn wait(
     mut context: FetchContext<SessionPartition>,
     _place: Charge,
 ) -> Outcome {
-    let places = match Places::take(&plan, &mut context) {
+    let mut places = match Places::take(&plan, &mut context) {
         Ok(places) => places,
         Err(code) => return failed(&plan.respond, code),
     };
     let mut state = parts.node.state.subscribe();
+    // Places are taken before the read, so that what is appended in between is not missed.
+    let mut taken = true;
     let mut last = false;
     loop {
-        // Armed before the read, so that what is appended in between is not missed.
-        places.waiter.rearm();
         let missing = {
             let read = match read(&parts.node, &plan, &mut context, Pass::Later) {
                 Ok(read) => read,
@@ -76,13 +144,25 @@ pub async fn wait(
             }
             plan.min_bytes - read.counted
         };
-        places
-            .waiter
-            .want(i64::try_from(missing).unwrap_or(i64::MAX));
-        last = tokio::select! {
-            () = poll_fn(|cx| places.waiter.poll_fired(cx)) => false,
-            () = parts.node.clock.sleep_until(plan.deadline_ms) => true,
-            () = reached(&mut state, |state| state >= State::Stopping) => true,
+        if !taken {
+            places.take_again();
+            taken = true;
+            continue;
+        }
+        places.want(missing);
+        last = loop {
+            let fired = poll_fn(|cx| places.waiter.poll_fired(cx));
+            tokio::select! {
+                biased;
+                fired = fired => {
+                    if fired == Fired::Changed || places.has_enough() {
+                        break false;
+                    }
+                }
+                () = parts.node.clock.sleep_until(plan.deadline_ms) => break true,
+                () = reached(&mut state, |state| state >= State::Stopping) => break true,
+            }
         };
+        taken = false;
     }
 }

@@ -4,6 +4,7 @@ use super::Connection;
 use crate::api::reply::Reply;
 use crate::api::request::{Later, Outcome};
 use crate::base::fault::Point;
+use crate::base::hooks::Event;
 use crate::net::transport::Transport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
@@ -44,10 +45,17 @@ impl<T: Transport> Connection<T> {
 
     pub(super) fn send(&mut self, reply: Reply) {
         if self.parts.node.faults.strikes(Point::Reply) {
-            return self.close("a fault was armed at reply");
+            return self.break_off("a fault was armed at reply");
         }
         self.mute(reply.mute_ms);
         self.out.push(reply);
+    }
+
+    /// Closes the connection at an answer that will not come: those behind it would be taken for it.
+    fn break_off(&mut self, reason: &str) {
+        self.later.clear();
+        self.later_bytes = 0;
+        self.close(reason);
     }
 
     /// Whether so much is unanswered that nothing more is read.
@@ -58,7 +66,8 @@ impl<T: Transport> Connection<T> {
     /// Whether the next request may begin.
     pub(super) fn may_begin(&self) -> bool {
         let has_room = self.out.unsent() < UNSENT_BYTES_MAX && !self.is_full();
-        has_room && self.parked.is_none() && self.muted.is_none() && !self.closing
+        let serves = !self.closing && !self.parts.node.peers.reading_has_ended();
+        has_room && serves && self.parked.is_none() && self.muted.is_none()
     }
 
     /// Sends what has become durable, in order.
@@ -72,8 +81,9 @@ impl<T: Transport> Connection<T> {
                         self.send(reply);
                     }
                     Err(_) => {
-                        self.later.clear();
-                        self.fail("a write failed unexpectedly; this is a bug in Rustka");
+                        let reason = "a write failed unexpectedly; this is a bug in Rustka";
+                        self.break_off(reason);
+                        self.parts.node.hooks.saw(|| Event::Failed(reason));
                     }
                 }
             } else if let Some(Behind::Complete(reply)) = self.later.pop_front() {

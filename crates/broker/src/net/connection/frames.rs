@@ -74,6 +74,10 @@ impl<T: Transport> Connection<T> {
                 self.frame_since_ms = NOTHING;
                 self.handle(Frame::Borrowed(&mut data[at..at + length]));
                 at += length;
+                if at < data.len() {
+                    // The turn of the next one has come now, whenever its bytes did.
+                    self.received_ms = self.parts.node.clock.monotonic_ms();
+                }
             } else {
                 let at_once = length.min(FRAME_BYTES_AT_ONCE);
                 let charge = self.parts.node.receiving.try_take(at_once);
@@ -164,15 +168,37 @@ impl<T: Transport> Connection<T> {
             let n = data.len();
             let used = self.process(data);
             if used < n && !self.closing {
-                self.stash.extend_from_slice(&data[used..]);
+                self.stash = Some(self.copied(&data[used..]));
             }
             Poll::Ready(Ok(n))
         })
     }
 
-    pub(super) fn note_active(&self) {
-        let now_ms = self.parts.node.clock.monotonic_ms();
-        self.peer.active_ms.store(now_ms, Relaxed);
+    /// Goes on with what stood behind a request that has waited.
+    pub(super) fn unstash(&mut self, mut stash: BufMut) {
+        self.received_ms = self.parts.node.clock.monotonic_ms();
+        let used = self.process(&mut stash);
+        drop(stash.split_to(used));
+        if stash.is_empty() || self.closing {
+            return;
+        }
+        // It may have to wait for long, so it keeps no more memory than it fills.
+        if stash.len() <= stash.block_bytes() / 2 {
+            stash = self.copied(&stash);
+        }
+        self.stash = Some(stash);
+    }
+
+    fn copied(&self, bytes: &[u8]) -> BufMut {
+        let mut copy = self.parts.node.pool.take(bytes.len());
+        copy.push(bytes);
+        copy
+    }
+
+    /// Notes that bytes have come.
+    pub(super) fn note_active(&mut self) {
+        self.received_ms = self.parts.node.clock.monotonic_ms();
+        self.peer.active_ms.store(self.received_ms, Relaxed);
     }
 }
 
