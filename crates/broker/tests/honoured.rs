@@ -59,6 +59,7 @@ fn what_is_called_honoured_is_read() {
     let mut sources = String::new();
     read_all(&root.join("src"), &mut sources);
     read_all(&root.join("../core/src"), &mut sources);
+    read_all(&root.join("../storage/src"), &mut sources);
     let check = |scope, field: &str, name: &str| {
         let key: &ConfigKey = find_key(scope, name).expect(name);
         let unread = is_honoured(key) && !is_read(&sources, field);

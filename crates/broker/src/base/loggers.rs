@@ -167,9 +167,10 @@ mod tests {
 
     #[test]
     fn every_line_names_its_logger_and_every_logger_has_lines() {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut lines = Vec::new();
-        named(&sources, &mut lines);
+        named(&root.join("src"), &mut lines);
+        named(&root.join("../storage/src"), &mut lines);
         assert!(lines.len() > 10, "{lines:?}");
         for name in &lines {
             assert!(LOGGERS[1..].contains(&name.as_str()), "{name}");
