@@ -53,7 +53,7 @@ pub struct CreateTopics {
 /// A topic that was created, or would be.
 #[derive(Clone, Debug)]
 pub struct Created<P> {
-    /// Its id; zero if it was only validated.
+    /// Its id; if it was only validated, one that it could get.
     pub id: Uuid,
     /// Its partitions.
     pub partitions: u32,
@@ -88,17 +88,21 @@ impl<P: Clone> Catalog<P> {
         if asked > PARTITIONS_PER_REQUEST_MAX {
             return Err(too_many_partitions(asked));
         }
+        // All are checked before the first is created: names of one request do not collide with each other, as in Kafka.
+        let plans: Vec<_> = once()
+            .map(|topic| (&topic.name, self.plan_topic(topic, cluster)))
+            .collect();
         let mut outcomes = Vec::with_capacity(request.topics.len());
-        for topic in once() {
-            let result = self.plan_topic(topic, cluster).map(|plan| {
-                let id = match request.validate_only {
-                    true => return plan.validated(),
-                    false => self.unused_id(&mut new_id),
-                };
-                self.create_topic(&topic.name, id, plan, &mut make)
+        for (name, plan) in plans {
+            let result = plan.map(|plan| {
+                let id = self.unused_id(&mut new_id);
+                match request.validate_only {
+                    true => plan.validated(id),
+                    false => self.create_topic(name, id, plan, &mut make),
+                }
             });
             outcomes.push(Outcome {
-                name: topic.name.as_str().into(),
+                name: name.as_str().into(),
                 result,
             });
         }
@@ -183,9 +187,8 @@ impl<P: Clone> Catalog<P> {
     ) -> Created<P> {
         let topic = self.build(name, id, &plan, make);
         Created {
-            id,
             topic: Some(topic),
-            ..plan.validated()
+            ..plan.validated(id)
         }
     }
 
@@ -234,9 +237,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn validated<P>(self) -> Created<P> {
+    fn validated<P>(self, id: Uuid) -> Created<P> {
         Created {
-            id: Uuid([0; 16]),
+            id,
             partitions: self.partitions,
             replication_factor: self.replication_factor,
             config: self.config,

@@ -165,6 +165,25 @@ fn names_given_twice_are_refused_once_and_the_others_created() {
     assert_eq!(told, [("y", None), ("x", Some(ErrorCode::InvalidRequest))]);
 }
 
+// Who created `a.b` and `a_b` with one request, as a copy of another cluster's topics does, got only one of them.
+#[test]
+fn names_of_one_request_do_not_collide_with_each_other() {
+    let mut f = Fixture::new();
+    let topics = ["a.b", "a_b"].map(CreateTopic::by_default);
+    let request = CreateTopics {
+        topics: topics.into(),
+        validate_only: false,
+    };
+    let outcomes = f.run(&request).unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()));
+    assert_eq!(f.catalog.len(), 2);
+    assert!(f.delete(&[by_name("a.b")])[0].is_ok());
+    assert_eq!(
+        f.create("a.b").unwrap_err(),
+        ErrorCode::InvalidTopicException
+    );
+}
+
 #[test]
 fn counts_are_checked() {
     let mut f = Fixture::new();

@@ -211,8 +211,9 @@ fn create_if_wanted(
     let now_ms = node.clock.monotonic_ms();
     // Names cost nothing, topics do: whoever makes up too many is told to ask again.
     if wanted.creation && request.parts.auto_creations.allows(now_ms) {
-        create_topics::auto_create(node, name).map_err(|refusal| refusal.code)?;
-        if let (Some(view), false) = (node.topics.by_name(name), node.strict) {
+        // Why a topic cannot be created is not told here, as in Kafka: the client asks again until it can.
+        let created = create_topics::auto_create(node, name);
+        if let (Ok(()), Some(view), false) = (created, node.topics.by_name(name), node.strict) {
             return Ok(view);
         }
     }
