@@ -7,3 +7,4 @@ pub mod quota;
 pub mod reply;
 pub mod request;
 pub mod served;
+pub mod twins;

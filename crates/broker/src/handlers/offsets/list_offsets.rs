@@ -3,6 +3,7 @@
 
 use super::search::{self, Effort, Stopped};
 use crate::api::request::{Outcome, Request, Respond};
+use crate::api::twins::fold_twins;
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -124,6 +125,11 @@ fn answer<'a>(
             partitions,
         });
     }
+    let topics = fold_twins(
+        topics,
+        |a, b| a.name.cmp(&b.name),
+        |first, later| first.partitions.extend(later.partitions),
+    );
     Some(ListOffsetsResponse {
         topics,
         throttle_time_ms: respond.throttle_time_ms(),

@@ -102,6 +102,9 @@ fn checked(
     }
     let (found, partition) = topic.find(node, index, version).map_err(Refusal::from)?;
     validate_shape(records, version).map_err(Refused::early)?;
+    if !plan.has_valid_acks() {
+        return Err(Refusal::from(ErrorCode::InvalidRequiredAcks).into());
+    }
     if found.internal && !plan.admin {
         return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }

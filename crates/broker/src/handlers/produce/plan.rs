@@ -2,6 +2,7 @@
 
 use crate::api::access::Caller;
 use crate::api::request::{Outcome, Request};
+use crate::api::twins::fold_twins;
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;
 use crate::node::topics::TopicRef;
@@ -63,12 +64,15 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Errors that concern every partition: acks (E50), transactional records without an id (E68).
+    /// An error that concerns every partition: transactional records without an id (E68).
     pub fn whole_request_error(&self, frame: &[u8]) -> Option<ErrorCode> {
-        if self.transactional_id.is_none() && has_transactional_batch(self, frame) {
-            return Some(ErrorCode::TransactionalIdAuthorizationFailed);
-        }
-        (!(-1..=1).contains(&self.acks)).then_some(ErrorCode::InvalidRequiredAcks)
+        let forbidden = self.transactional_id.is_none() && has_transactional_batch(self, frame);
+        forbidden.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+    }
+
+    /// Whether there is such a thing as these acks (E50).
+    pub fn has_valid_acks(&self) -> bool {
+        (-1..=1).contains(&self.acks)
     }
 
     /// Whether a batch will take so long to validate that the connection's thread is not the place for it.
@@ -106,6 +110,11 @@ fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
             })
             .collect(),
     });
+    let topics = fold_twins(
+        topics.collect(),
+        |a, b| (a.id, &a.name).cmp(&(b.id, &b.name)),
+        |first, later| first.partitions.extend(later.partitions),
+    );
     Ok(Plan {
         acks: asked.acks,
         deadline_ms: request
@@ -115,7 +124,7 @@ fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
         caller: request.caller.clone(),
         transactional_id: asked.transactional_id.as_deref().map(Box::from),
         admin: request.client_id() == ADMIN_CLIENT,
-        topics: topics.collect(),
+        topics: topics.into_iter().map(TopicPlan::distinct).collect(),
     })
 }
 
@@ -151,6 +160,16 @@ fn is_denied(request: &Request<'_>, name: &str, id: Uuid) -> bool {
 }
 
 impl TopicPlan {
+    /// With each partition once: of batches for the same one only the last counts, as in Kafka.
+    fn distinct(mut self) -> TopicPlan {
+        self.partitions = fold_twins(
+            self.partitions,
+            |a, b| a.0.cmp(&b.0),
+            |first, later| *first = later,
+        );
+        self
+    }
+
     fn takes_long(&mut self, node: &Node, version: i16, frame: &[u8]) -> bool {
         let inline_bytes_max = INLINE_INFLATE_BYTES_MAX.min(INLINE_SLOW_DEFLATE_BYTES_MAX);
         let batches = self

@@ -2,6 +2,7 @@
 //! v2 flexible
 
 use crate::api::request::{Outcome, Request};
+use crate::api::twins::fold_twins;
 use crate::base::fault::Point;
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::{ErrorCode, Refusal};
@@ -10,7 +11,6 @@ use rustka_wire::delete_records_request::DeleteRecordsRequest;
 use rustka_wire::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use std::borrow::Cow;
 
 /// Deletes and answers at once with the new low watermark.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -19,24 +19,34 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let topics = asked.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| {
+    let topics = asked.topics.into_iter();
+    let topics = fold_twins(
+        topics.map(|topic| (topic.name, topic.partitions)).collect(),
+        |a, b| a.0.cmp(&b.0),
+        |first, later| first.1.extend(later.1),
+    );
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        // Of offsets for the same partition only the last counts, as in Kafka.
+        let partitions = fold_twins(
+            partitions,
+            |a, b| a.partition_index.cmp(&b.partition_index),
+            |first, later| *first = later,
+        );
+        let partitions = partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let (error_code, low_watermark) =
-                match delete(&request, &topic.name, index, partition.offset) {
-                    Ok(low_watermark) => (0, low_watermark),
-                    Err(refusal) => (refusal.code.code(), -1),
-                };
+            let (error_code, low_watermark) = match delete(&request, &name, index, partition.offset)
+            {
+                Ok(low_watermark) => (0, low_watermark),
+                Err(refusal) => (refusal.code.code(), -1),
+            };
             DeleteRecordsPartitionResult {
                 partition_index: index,
                 low_watermark,
                 error_code,
             }
         });
-        DeleteRecordsTopicResult {
-            name: Cow::Borrowed(&topic.name),
-            partitions: partitions.collect(),
-        }
+        let partitions = partitions.collect();
+        DeleteRecordsTopicResult { name, partitions }
     });
     let response = DeleteRecordsResponse {
         topics: topics.collect(),

@@ -56,10 +56,13 @@ fn describe(
         };
     }
     let Some(partition) = request.node.partition(topic, partition_index) else {
+        // Of a topic that is there no word is lost on a missing partition, as in Kafka.
+        let is_known = request.node.topics.by_name(topic).is_some();
+        let message = Cow::Borrowed("There is no such topic.");
         return PartitionResponse {
             partition_index,
             error_code: ErrorCode::UnknownTopicOrPartition.code(),
-            error_message: Some(Cow::Borrowed("There is no such topic or partition.")),
+            error_message: (!is_known).then_some(message),
             ..Default::default()
         };
     };
