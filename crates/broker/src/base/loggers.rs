@@ -32,6 +32,10 @@ pub trait LogControl: Send + Sync {
     fn level(&self, logger: &str) -> LevelFilter;
     /// Sets levels; a logger without one follows the logger that its name begins with, or `root`.
     fn set(&self, levels: &BTreeMap<String, Option<LevelFilter>>) -> Result<(), String>;
+    /// Lines that were left out because nobody took them fast enough.
+    fn lines_dropped(&self) -> u64 {
+        0
+    }
 }
 
 /// The loggers of one broker.
@@ -54,6 +58,13 @@ impl Loggers {
     pub fn levels(&self) -> Vec<(&'static str, &'static str)> {
         let names = std::iter::once(ROOT).chain(LOGGERS.iter().copied());
         names.map(|name| (name, word(self.level(name)))).collect()
+    }
+
+    /// Lines of the log that were left out, as far as somebody counts them.
+    pub fn lines_dropped(&self) -> u64 {
+        self.control
+            .as_ref()
+            .map_or(0, |control| control.lines_dropped())
     }
 
     fn level(&self, name: &str) -> LevelFilter {

@@ -1,26 +1,31 @@
 //! Counters and gauges as text for Prometheus.
 
 use crate::base::metrics::Metrics;
-use rustka_storage::Memory;
+use crate::node::Node;
 use rustka_wire::api::ApiKey;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Everything in Prometheus' text format.
-pub fn render(metrics: &Metrics, memory: &Memory) -> String {
+pub fn render(node: &Node) -> String {
+    let (metrics, memory) = (&node.metrics, &node.memory);
     let mut text = String::new();
-    for (name, help, value) in metrics.counters() {
+    // What is counted where it happens and not among the others.
+    let elsewhere = [
+        (
+            "rustka_chunks_evicted_total",
+            "Chunks dropped at the memory limit.",
+            memory.evicted.load(Relaxed),
+        ),
+        (
+            "rustka_log_lines_dropped_total",
+            "Lines of the log that were left out because nobody took them fast enough.",
+            node.loggers.lines_dropped(),
+        ),
+    ];
+    for (name, help, value) in metrics.counters().chain(elsewhere) {
         one(&mut text, name, "counter", help, value);
     }
-    let evicted = memory.evicted.load(Relaxed);
-    let help = "Chunks dropped at the memory limit.";
-    one(
-        &mut text,
-        "rustka_chunks_evicted_total",
-        "counter",
-        help,
-        evicted,
-    );
     let gauges = [
         (
             "rustka_connections",

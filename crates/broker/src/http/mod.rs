@@ -120,7 +120,7 @@ fn answer(request: &Request<Incoming>, node: &Node) -> Response<Full<Bytes>> {
             text(StatusCode::OK, "ready\n".into())
         }
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not serving\n".into()),
-        "/metrics" => text(StatusCode::OK, metrics::render(&node.metrics, &node.memory)),
+        "/metrics" => text(StatusCode::OK, metrics::render(node)),
         _ => text(
             StatusCode::NOT_FOUND,
             "no such page; there are /healthz, /readyz and /metrics\n".into(),

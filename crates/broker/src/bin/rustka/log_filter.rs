@@ -1,8 +1,10 @@
 //! What the program logs: RUST_LOG at the start, afterwards what clients set for the broker's loggers.
 
+use crate::log_queue::LogQueue;
 use rustka::LogControl;
 use rustka::base::loggers::ROOT;
 use rustka_core::sync::lock;
+use std::backtrace::BacktraceStatus;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
@@ -18,10 +20,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 struct Filter {
     levels: Mutex<Targets>,
     handle: Handle<Targets, Registry>,
+    queue: LogQueue,
 }
 
-/// Logs to stderr as RUST_LOG says, by default `level` and above; hands out the control over it.
-pub fn install(level: LevelFilter) -> Arc<dyn LogControl> {
+/// Logs to stderr by way of `queue` as RUST_LOG says, by default `level` and above; hands out the control over it.
+/// Panics are lines of the log as well: who panics must not wait for a reader of stderr either.
+pub fn install(level: LevelFilter, queue: &LogQueue) -> Arc<dyn LogControl> {
     let given = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());
@@ -32,7 +36,7 @@ pub fn install(level: LevelFilter) -> Arc<dyn LogControl> {
     };
     let (filter, handle) = reload::Layer::new(targets.clone());
     let format = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(queue.clone())
         // Colours are for people; files and CI get plain text.
         .with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry()
@@ -42,9 +46,21 @@ pub fn install(level: LevelFilter) -> Arc<dyn LogControl> {
     if let Some(Err(error)) = parsed {
         tracing::warn!("RUST_LOG is not of the form LEVEL or MODULE=LEVEL,…: {error}");
     }
+    std::panic::set_hook(Box::new(|panic| {
+        // One line whatever the message holds; RUST_BACKTRACE adds where it came from.
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        let text = panic.to_string().replace('\n', "\\n");
+        let trace = std::backtrace::Backtrace::capture();
+        match trace.status() {
+            BacktraceStatus::Captured => tracing::error!("thread {name}: {text}\n{trace}"),
+            _ => tracing::error!("thread {name}: {text}"),
+        }
+    }));
     Arc::new(Filter {
         levels: Mutex::new(targets),
         handle,
+        queue: queue.clone(),
     })
 }
 
@@ -62,6 +78,10 @@ impl LogControl for Filter {
             .map_err(|error| error.to_string())?;
         *targets = next;
         Ok(())
+    }
+
+    fn lines_dropped(&self) -> u64 {
+        self.queue.dropped()
     }
 }
 

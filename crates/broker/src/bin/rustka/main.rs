@@ -3,10 +3,12 @@
 mod environment;
 mod flags;
 mod log_filter;
+mod log_queue;
 mod properties;
 
 use environment::Outside;
 use flags::Parsed;
+use log_queue::LogQueue;
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,39 +47,45 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let options = options.log_control(log_filter::install(LevelFilter::INFO));
-    for note in notes {
-        tracing::info!("{note}");
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
+    let log = match LogQueue::start(std::io::stderr()) {
+        Ok(log) => log,
         Err(error) => {
             eprintln!("rustka: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(run(options))
+    // From here on nothing else writes to stderr, which may be a pipe that nobody reads.
+    let options = options.log_control(log_filter::install(LevelFilter::INFO, &log));
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    if let Err(sentence) = &ended {
+        log.push(format!("rustka: {sentence}\n").as_bytes());
+    }
+    log.flush();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
-async fn run(options: rustka::Options) -> ExitCode {
+/// Serves until a signal says that it is enough; why it cannot, in a sentence.
+async fn run(options: rustka::Options) -> Result<(), String> {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     );
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        eprintln!("rustka: cannot listen for signals");
-        return ExitCode::FAILURE;
+        return Err("cannot listen for signals".to_owned());
     };
-    let broker = match options.start() {
-        Ok(broker) => broker,
-        Err(error) => {
-            eprintln!("rustka: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let broker = options.start().map_err(|error| error.to_string())?;
     let line = format!(
         "{{\"ready\":true,\"bootstrap\":\"{}\",\"http\":\"{}\",\"node_id\":{},\"version\":\"{}\"}}\n",
         broker.bootstrap(),
@@ -101,5 +109,5 @@ async fn run(options: rustka::Options) -> ExitCode {
         _ = interrupt.recv() => {}
     }
     broker.stop().await;
-    ExitCode::SUCCESS
+    Ok(())
 }
