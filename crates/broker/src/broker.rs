@@ -4,11 +4,12 @@ use crate::api::parts::Parts;
 use crate::apis::APIS;
 use crate::base::budget::Budget;
 use crate::base::config::LiveConfig;
+use crate::base::health::Health;
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::producer_ids::ProducerIds;
 use crate::base::random;
-use crate::base::rate::Rate;
+use crate::base::rate::{PerSecond, Rate};
 use crate::base::start::StartError;
 use crate::base::work::Work;
 use crate::coordinators::groups::{self, Groups};
@@ -21,7 +22,7 @@ use crate::node::peers::Peers;
 use crate::node::topics::Topics;
 use crate::node::{Compactor, Listener, Node, State};
 use crate::options::Options;
-use crate::upkeep::{compaction, housekeeping};
+use crate::upkeep::{compaction, housekeeping, supervise};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use rustka_storage::Memory;
 use rustka_storage::memory::MemoryEngine;
@@ -100,17 +101,22 @@ impl Broker {
         let parts = Arc::new(Self::parts_of(options, &addresses, bootstrap)?);
         let node = &parts.node;
         for listener in listeners {
-            handle.spawn(listener::accept(listener, parts.clone()));
+            let (listener, parts) = (Arc::new(listener), parts.clone());
+            let name = listener::name(&listener);
+            supervise::keep(node, name, move || {
+                listener::accept(listener.clone(), parts.clone())
+            });
         }
         #[cfg(feature = "http")]
         let pages = Arc::new(Http::new(node.clone()));
         #[cfg(feature = "http")]
         if let Some(listener) = http_listener {
-            handle.spawn(http::serve(listener, pages.clone()));
+            let (listener, pages) = (Arc::new(listener), pages.clone());
+            supervise::keep(node, http::TASK, move || {
+                http::serve(listener.clone(), pages.clone())
+            });
         }
-        handle.spawn(housekeeping::run(node.clone(), parts.groups.clone()));
-        handle.spawn(compaction::run(node.clone()));
-        handle.spawn(groups::run(parts.groups.clone()));
+        Self::keep_up(&parts);
         node.state.send_replace(State::Serving);
         Ok(Broker {
             host: advertised(&addresses.host),
@@ -180,11 +186,13 @@ impl Broker {
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
+            creations: PerSecond::default(),
             peers: Peers::default(),
             receiving: Budget::new(receiving_bytes),
             readers_checked_ms: AtomicI64::new(i64::MIN),
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
+            health: Health::default(),
             hooks: options.hooks.clone(),
             faults: Arc::default(),
             work: Work::default(),
@@ -199,6 +207,22 @@ impl Broker {
             auto_creations: Rate::new(AUTO_CREATIONS_AT_ONCE, AUTO_CREATIONS_PER_SECOND),
             apis: APIS,
         })
+    }
+
+    /// Starts what the broker does without being asked.
+    fn keep_up(parts: &Arc<Parts>) {
+        let node = &parts.node;
+        let for_housekeeping = parts.clone();
+        supervise::keep(node, housekeeping::TASK, move || {
+            let Parts { node, groups, .. } = &*for_housekeeping;
+            housekeeping::run(node.clone(), groups.clone())
+        });
+        let for_compaction = node.clone();
+        supervise::keep(node, compaction::TASK, move || {
+            compaction::run(for_compaction.clone())
+        });
+        let for_groups = parts.groups.clone();
+        supervise::keep(node, groups::TASK, move || groups::run(for_groups.clone()));
     }
 
     /// Where clients on this machine connect, as `host:port`.

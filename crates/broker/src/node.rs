@@ -12,10 +12,12 @@ use crate::base::budget::Budget;
 use crate::base::clock::Clock;
 use crate::base::config::LiveConfig;
 use crate::base::fault::Faults;
-use crate::base::hooks::Hooks;
+use crate::base::health::Health;
+use crate::base::hooks::{Event, Hooks};
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::producer_ids::ProducerIds;
+use crate::base::rate::PerSecond;
 use crate::base::work::Work;
 pub use compactor::Compactor;
 pub use identity::{ANONYMOUS, Identity};
@@ -28,6 +30,7 @@ use rustka_core::names::is_internal;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use tokio::sync::{Notify, watch};
@@ -86,6 +89,8 @@ pub struct Node {
     pub request_bytes_max: usize,
     /// Where the broker stands.
     pub state: watch::Sender<State>,
+    /// Connections that were accepted in this second.
+    pub creations: PerSecond,
     /// Open connections.
     pub peers: Peers,
     /// Bytes of frames that are being received.
@@ -96,6 +101,8 @@ pub struct Node {
     pub next_peer: AtomicU64,
     /// Told when a connection becomes quiet while the broker stops.
     pub quiet: Notify,
+    /// Which tasks keep failing.
+    pub health: Health,
     /// Who has a say or a look.
     pub hooks: Hooks,
     /// What is to go wrong.
@@ -114,6 +121,14 @@ impl Node {
         self.engine.make_room()
     }
 
+    /// Counts a connection that the broker closes, says so in the log and to observers. Not to be called under a lock,
+    /// nor by those who accept.
+    pub fn closes(&self, address: SocketAddr, reason: &str) {
+        let now_ms = self.clock.monotonic_ms();
+        self.metrics.connection_closed(address, reason, now_ms);
+        self.hooks.saw(|| Event::Refused(address, reason));
+    }
+
     fn close_slowest_readers(&self) {
         let now_ms = self.clock.monotonic_ms();
         // Those closed last time may not have let go yet, and looking at all connections takes a while.
@@ -122,7 +137,7 @@ impl Node {
         }
         for peer in self.peers.slowest_readers(self.memory.tolerated_bytes()) {
             let reason = "it reads its answer so slowly that it keeps dropped records in memory, which is at its limit";
-            self.metrics.connection_closed(peer.address, reason, now_ms);
+            self.closes(peer.address, reason);
             self.metrics.slow_readers_closed.fetch_add(1, Relaxed);
             peer.close();
         }

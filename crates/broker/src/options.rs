@@ -130,9 +130,9 @@ impl Options {
         self
     }
 
-    /// Who is told what happens; by default nobody.
+    /// Who is told what happens; by default nobody. May be given many times: all of them are told.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.hooks.observer = Some(observer);
+        self.hooks.observers.push(observer);
         self
     }
 

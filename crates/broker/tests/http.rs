@@ -49,7 +49,7 @@ async fn a_connection_serves_one_page_after_the_other() {
     let world = World::start();
     let mut browser = Browser::at(&world);
     for (path, answer) in [("/healthz", "200 OK"), ("/none", "404 Not Found")] {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         browser.send(request.as_bytes()).await;
         let received = browser.received(&world).await;
         let expected = format!("HTTP/1.1 {answer}\r\n");
@@ -86,23 +86,62 @@ async fn every_request_has_its_full_time() {
     assert!(browser.is_closed(&world).await);
 }
 
+/// Connections that said nothing kept health checks out for up to 16 s, and what restarts the unhealthy restarted the
+/// broker.
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_until_another_one_ends() {
+async fn at_the_limit_whoever_has_not_asked_for_longest_gives_way() {
     let world = World::start();
-    let mut open: Vec<Browser> = (0..CONNECTIONS_MAX).map(|_| Browser::at(&world)).collect();
-    assert!(Browser::at(&world).is_closed(&world).await);
+    let mut oldest = Browser::at(&world);
+    let mut idle: Vec<Browser> = (1..CONNECTIONS_MAX).map(|_| Browser::at(&world)).collect();
+    world.advance_ms(1).await;
+    // It came first, but is used.
+    oldest.send(REQUEST).await;
+    assert!(oldest.received(&world).await.starts_with("HTTP/1.1 200 OK"));
+    let mut newcomers = Vec::new();
+    for at in 0..10 {
+        let mut next = Browser::at(&world);
+        next.send(REQUEST).await;
+        let received = next.received(&world).await;
+        assert!(received.starts_with("HTTP/1.1 200 OK"), "{received}");
+        assert!(idle[at].is_closed(&world).await);
+        assert!(!idle[at + 1].is_closed(&world).await);
+
+        newcomers.push(next);
+    }
+    assert!(!oldest.is_closed(&world).await);
     // Kafka's clients have limits of their own.
     let mut client = world.connect();
     let request = ApiVersionsRequest::default();
     client.ask(ApiVersionsRequest::KEY, 0, &request).await;
+}
 
-    drop(open.pop());
-    world.settle().await;
-    let mut next = Browser::at(&world);
-    next.send(REQUEST).await;
-    let received = next.received(&world).await;
-    assert!(received.starts_with("HTTP/1.1 200 OK"), "{received}");
-    assert!(Browser::at(&world).is_closed(&world).await);
+/// Attacks, DNS rebinding: a page of somebody else's, whose name resolves to this machine, asks in a visitor's browser.
+#[tokio::test]
+async fn what_is_more_than_health_and_counters_is_not_served_under_names_of_others() {
+    let world = World::start();
+    for (path, host, answer) in [
+        ("/healthz", "rebound.example", "200 OK"),
+        ("/readyz", "rebound.example", "200 OK"),
+        ("/metrics", "rebound.example", "200 OK"),
+        ("/api", "rebound.example", "421 Misdirected Request"),
+        (
+            "/metricsx",
+            "rebound.example:8080",
+            "421 Misdirected Request",
+        ),
+        ("/api", "localhost:8080", "404 Not Found"),
+        ("/api", "[::1]:8080", "404 Not Found"),
+    ] {
+        let mut browser = Browser::at(&world);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        browser.send(request.as_bytes()).await;
+        let received = browser.received(&world).await;
+        let expected = format!("HTTP/1.1 {answer}\r\n");
+        assert!(
+            received.starts_with(&expected),
+            "{path} of {host}: {received}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,9 @@ pub enum Point {
     Admit,
     /// A batch's write fails, which makes its partition read-only.
     Append,
+    /// A task that lives as long as the broker panics when it is next woken. Armed with the task's name in the place of
+    /// a topic.
+    Task,
     /// The connection is closed in the place of an answer: the work is done, the client does not know.
     Reply,
 }

@@ -5,6 +5,7 @@
 use rustka_core::error::ErrorCode;
 pub use rustka_core::group::effects::Cause;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,7 +203,8 @@ pub enum Event<'a> {
     Failed(&'a str),
 }
 
-/// Is told what happens, on the thread on which it does: it has to be quick and must not call the broker.
+/// Is told what happens, on the thread on which it does, but never under a lock of the broker nor by the task that accepts
+/// connections: it has to be quick and must not call the broker. A panic of it harms nobody.
 pub trait Observer: Send + Sync {
     /// It has happened.
     fn saw(&self, event: Event<'_>);
@@ -217,15 +219,25 @@ pub struct Hooks {
     pub quota: Option<Arc<dyn QuotaMeter>>,
     /// Without one every client is told the address of `advertised.listeners`.
     pub endpoints: Option<Arc<dyn Endpoints>>,
-    /// Without one events are not even put together.
-    pub observer: Option<Arc<dyn Observer>>,
+    /// Without any events are not even put together.
+    pub observers: Vec<Arc<dyn Observer>>,
 }
 
 impl Hooks {
-    /// Tells the observer, if there is one.
+    /// Whether anybody wants to hear of events.
+    pub fn has_observers(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
+    /// Tells every observer, in the order in which they were given.
     pub fn saw<'e>(&self, event: impl FnOnce() -> Event<'e>) {
-        if let Some(observer) = &self.observer {
-            observer.saw(event());
+        if self.observers.is_empty() {
+            return;
+        }
+        let event = event();
+        for observer in &self.observers {
+            // The program's panic hook says what went wrong in it; the others hear of the event all the same.
+            let _panic = catch_unwind(AssertUnwindSafe(|| observer.saw(event)));
         }
     }
 }

@@ -24,6 +24,7 @@ const LOGGERS: &[&str] = &[
     "rustka::listener",
     "rustka::metrics",
     "rustka::storage",
+    "rustka::supervise",
 ];
 
 /// The program's log filter.

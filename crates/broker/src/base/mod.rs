@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod fault;
 pub mod features;
+pub mod health;
 pub mod heap;
 pub mod hooks;
 pub mod loggers;

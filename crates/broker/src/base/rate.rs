@@ -37,6 +37,29 @@ impl Rate {
     }
 }
 
+/// So many in each second of the clock, for all who ask together; who comes too early is told when to come again.
+#[derive(Default)]
+pub struct PerSecond {
+    /// The second that is being counted, and how many there were in it.
+    counted: Mutex<(i64, i32)>,
+}
+
+impl PerSecond {
+    /// Counts one more, unless there were `max` in this second already: then when the next one begins.
+    pub fn take(&self, max: i32, now_ms: i64) -> Result<(), i64> {
+        let mut counted = lock(&self.counted);
+        let second = now_ms.div_euclid(1_000);
+        if second != counted.0 {
+            *counted = (second, 0);
+        }
+        if counted.1 >= max {
+            return Err((second + 1) * 1_000);
+        }
+        counted.1 += 1;
+        Ok(())
+    }
+}
+
 /// Lines of the log that clients can cause: so many in a window of time, the others are only counted.
 pub struct LogLimit {
     lines_max: u64,
@@ -102,6 +125,22 @@ mod tests {
         assert_eq!(count(1_500), 2);
         assert_eq!(count(1_000_000), 3);
         assert_eq!(count(0), 0, "a clock that jumps back gives nothing");
+    }
+
+    #[test]
+    fn each_second_has_its_own_count() {
+        let rate = PerSecond::default();
+        let at = |now_ms| rate.take(2, now_ms);
+        assert_eq!([at(0), at(999), at(999)], [Ok(()), Ok(()), Err(1_000)]);
+        assert_eq!(
+            [at(1_000), at(1_001), at(1_002)],
+            [Ok(()), Ok(()), Err(2_000)]
+        );
+        assert_eq!(
+            rate.take(3, 1_003),
+            Ok(()),
+            "the limit may be raised meanwhile"
+        );
     }
 
     #[test]

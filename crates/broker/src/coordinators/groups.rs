@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
+/// What its supervisor calls the task that drives deadlines.
+pub const TASK: &str = "the timers of groups";
 /// After a line in the log about a refused request there is none for this long.
 const REFUSALS_QUIET_MS: i64 = 10_000;
 

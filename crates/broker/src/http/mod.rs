@@ -1,7 +1,10 @@
 //! The HTTP port: health, readiness, metrics. Its clients cost little whatever they do: there are few of them at a time,
-//! and each has a while for its next request, from its first byte to the last one of the answer.
+//! each has a while for its next request, from its first byte to the last one of the answer, and whoever has not asked for
+//! longest gives way to newcomers.
 
+mod host;
 mod metrics;
+mod places;
 
 use crate::node::{Node, State, reached};
 use http_body_util::Full;
@@ -12,36 +15,39 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections served at a time; the next one is closed at once.
-pub const CONNECTIONS_MAX: usize = 64;
+pub use places::CONNECTIONS_MAX;
+use places::{Place, Places};
+
 /// A connection on which no request was completed for this long is closed.
 pub const REQUEST_MS: i64 = 15_000;
 /// The largest header of a request.
 pub const HEADER_BYTES_MAX: usize = 16 << 10;
+/// What the supervisor calls the task that accepts.
+pub const TASK: &str = "the HTTP port";
 /// Pause after a failed accept.
 const ACCEPT_PAUSE_MS: i64 = 100;
 
 /// The HTTP port of one broker.
 pub struct Http {
     node: Arc<Node>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 impl Http {
     /// A port whose pages are about this node.
     pub fn new(node: Arc<Node>) -> Http {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Http { node, places }
+        Http {
+            node,
+            places: Arc::default(),
+        }
     }
 }
 
 /// Accepts until the broker stops.
-pub async fn serve(listener: TcpListener, http: Arc<Http>) {
+pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
     let node = &http.node;
     let mut stopping = node.state.subscribe();
     loop {
@@ -59,29 +65,21 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>) {
     }
 }
 
-/// Serves a connection in a task of its own, unless there are too many.
+/// Serves a connection in a task of its own.
 pub fn connected<T>(stream: T, address: SocketAddr, http: &Http)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let node = &http.node;
-    match http.places.clone().try_acquire_owned() {
-        Ok(place) => drop(tokio::spawn(connection(stream, node.clone(), place))),
-        Err(_) => {
-            let now_ms = node.clock.monotonic_ms();
-            let reason = format!("{CONNECTIONS_MAX} HTTP connections are open already");
-            node.metrics.connection_closed(address, &reason, now_ms);
-        }
-    }
+    let place = http.places.enter(http.node.clock.monotonic_ms());
+    tokio::spawn(connection(stream, address, http.node.clone(), place));
 }
 
-async fn connection<T>(stream: T, node: Arc<Node>, _place: OwnedSemaphorePermit)
+async fn connection<T>(stream: T, address: SocketAddr, node: Arc<Node>, place: Place)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let due_ms = AtomicI64::new(node.clock.monotonic_ms() + REQUEST_MS);
     let service = service_fn(|request: Request<Incoming>| {
-        due_ms.store(node.clock.monotonic_ms() + REQUEST_MS, Relaxed);
+        place.asks(node.clock.monotonic_ms());
         let answer = answer(&request, &node);
         async move { Ok::<_, Infallible>(answer) }
     });
@@ -90,9 +88,9 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let overdue = async {
         loop {
-            let until_ms = due_ms.load(Relaxed);
-            node.clock.sleep_until(until_ms).await;
-            if due_ms.load(Relaxed) == until_ms {
+            let asked_ms = place.asked_ms();
+            node.clock.sleep_until(asked_ms + REQUEST_MS).await;
+            if place.asked_ms() == asked_ms {
                 return;
             }
         }
@@ -104,6 +102,10 @@ where
             }
         }
         () = overdue => tracing::debug!(target: "rustka::http", "HTTP connection closed: no request for {REQUEST_MS} ms"),
+        () = place.displaced() => {
+            let reason = format!("{CONNECTIONS_MAX} HTTP connections are open, and it has not asked for longest");
+            node.closes(address, &reason);
+        }
     }
 }
 
@@ -114,17 +116,34 @@ fn answer(request: &Request<Incoming>, node: &Node) -> Response<Full<Bytes>> {
             "only GET is served here\n".into(),
         );
     }
+    if !host::is_served(request, node) {
+        let name = &node.listener.endpoint.0;
+        let sentence =
+            format!("not served by this name: ask by address, as localhost or as {name}\n");
+        return text(StatusCode::MISDIRECTED_REQUEST, sentence);
+    }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" if *node.state.borrow() == State::Serving => {
-            text(StatusCode::OK, "ready\n".into())
-        }
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not serving\n".into()),
+        "/readyz" => ready(node),
         "/metrics" => text(StatusCode::OK, metrics::render(node)),
         _ => text(
             StatusCode::NOT_FOUND,
             "no such page; there are /healthz, /readyz and /metrics\n".into(),
         ),
+    }
+}
+
+/// Ready is who serves and has nothing that keeps failing.
+fn ready(node: &Node) -> Response<Full<Bytes>> {
+    let failing = node.health.failing();
+    let serving = *node.state.borrow() == State::Serving;
+    match (serving, failing.is_empty()) {
+        (true, true) => text(StatusCode::OK, "ready\n".into()),
+        (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "not serving\n".into()),
+        (true, false) => {
+            let sentence = format!("these fail: {}\n", failing.join(", "));
+            text(StatusCode::SERVICE_UNAVAILABLE, sentence)
+        }
     }
 }
 

@@ -96,15 +96,7 @@ impl<T: Transport> Connection<T> {
 
     fn close(&mut self, reason: &str) {
         self.closing = true;
-        let now_ms = self.parts.node.clock.monotonic_ms();
-        self.parts
-            .node
-            .metrics
-            .connection_closed(self.peer.address, reason, now_ms);
-        self.parts
-            .node
-            .hooks
-            .saw(|| Event::Refused(self.peer.address, reason));
+        self.parts.node.closes(self.peer.address, reason);
     }
 
     /// Reads no further for so long, 0 for not at all; of two such times the later end holds.

@@ -125,8 +125,17 @@ fn cannot_bind_http(port: u16, error: &io::Error) -> StartError {
     ))
 }
 
+/// What its supervisor calls the task that accepts here.
+pub fn name(listener: &TcpListener) -> String {
+    let address = listener.local_addr();
+    address.map_or_else(
+        |_| "accepting".to_owned(),
+        |address| format!("accepting at {address}"),
+    )
+}
+
 /// Accepts until the broker stops.
-pub async fn accept(listener: TcpListener, parts: Arc<Parts>) {
+pub async fn accept(listener: Arc<TcpListener>, parts: Arc<Parts>) {
     let mut state = parts.node.state.subscribe();
     let mut gate = Gate::new();
     loop {
@@ -141,26 +150,21 @@ pub async fn accept(listener: TcpListener, parts: Arc<Parts>) {
 struct Gate {
     /// Given up for a moment when no descriptor is left, so that those who wait hear so instead of nothing.
     spare: Option<File>,
-    /// The second that is being counted, and the connections accepted in it (`max.connection.creation.rate`).
-    second: i64,
-    accepted: i32,
 }
 
 impl Gate {
     fn new() -> Gate {
-        Gate {
-            spare: spare(),
-            second: 0,
-            accepted: 0,
-        }
+        Gate { spare: spare() }
     }
 
     async fn next(&mut self, listener: &TcpListener, parts: &Arc<Parts>) {
         let node = &parts.node;
         room(node).await;
-        self.pace(node).await;
         match listener.accept().await {
-            Ok((stream, address)) => connected(stream, address, parts),
+            Ok((stream, address)) => {
+                pace(node).await;
+                connected(stream, address, parts);
+            }
             Err(error) if is_out_of_descriptors(&error) && self.spare.is_some() => {
                 self.turn_away(listener, node).await;
             }
@@ -173,22 +177,8 @@ impl Gate {
         }
     }
 
-    /// Kafka counts connections per second and lets the next one wait.
-    async fn pace(&mut self, node: &Node) {
-        let rate = node.config.settings().connection_creation_rate_max;
-        let now_ms = node.clock.monotonic_ms();
-        if now_ms / 1_000 != self.second {
-            (self.second, self.accepted) = (now_ms / 1_000, 0);
-        }
-        if self.accepted >= rate {
-            node.clock.sleep_until((self.second + 1) * 1_000).await;
-            (self.second, self.accepted) = (self.second + 1, 0);
-        }
-        self.accepted = self.accepted.saturating_add(1);
-    }
-
     /// Accepts one connection with the spare descriptor, only to close it.
-    async fn turn_away(&mut self, listener: &TcpListener, node: &Node) {
+    async fn turn_away(&mut self, listener: &TcpListener, node: &Arc<Node>) {
         self.spare = None;
         let waiting = tokio::select! {
             biased;
@@ -197,9 +187,8 @@ impl Gate {
         };
         if let Some((stream, address)) = waiting {
             drop(stream);
-            let now_ms = node.clock.monotonic_ms();
             let reason = "no file descriptor is left; raise the limit on open files";
-            node.metrics.connection_closed(address, reason, now_ms);
+            turned_away(node, address, reason.to_owned());
         }
         self.spare = spare();
     }
@@ -213,6 +202,18 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Kafka counts connections per second, those of all sockets together, and lets the next one wait after it was accepted
+/// (`max.connection.creation.rate`).
+async fn pace(node: &Node) {
+    loop {
+        let rate = node.config.settings().connection_creation_rate_max;
+        match node.creations.take(rate, node.clock.monotonic_ms()) {
+            Ok(()) => return,
+            Err(next_ms) => node.clock.sleep_until(next_ms).await,
+        }
+    }
 }
 
 /// Waits until there are fewer connections than `max.connections`; the kernel keeps the next ones meanwhile, as in Kafka.
@@ -257,39 +258,61 @@ pub fn serve<T: Transport>(stream: T, address: SocketAddr, parts: &Arc<Parts>) {
     let now_ms = node.clock.monotonic_ms();
     let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, now_ms);
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
-        let reason = refused.to_string();
-        return node.metrics.connection_closed(address, &reason, now_ms);
+        return turned_away(node, address, refused.to_string());
     }
-    let guard = Registered::new(node.clone(), peer.clone());
+    let mut guard = Registered::new(node.clone(), peer.clone());
     let identity = Identity::anonymous(peer, node.listener.clone());
     let connection = Connection::new(stream, parts.clone(), Arc::new(identity));
     tokio::spawn(async move {
-        let _guard = guard;
+        guard.tell();
         connection.await;
+        drop(guard);
     });
+}
+
+/// Counts a connection that is not let in. Observers hear of it in a task of its own: accepting waits for nobody.
+fn turned_away(node: &Arc<Node>, address: SocketAddr, reason: String) {
+    let now_ms = node.clock.monotonic_ms();
+    node.metrics.connection_closed(address, &reason, now_ms);
+    if node.hooks.has_observers() {
+        let node = node.clone();
+        tokio::spawn(async move { node.hooks.saw(|| Event::Refused(address, &reason)) });
+    }
 }
 
 /// A connection's place among the broker's peers, given up when the connection ends.
 struct Registered {
     node: Arc<Node>,
     peer: Arc<Peer>,
+    told: bool,
 }
 
 impl Registered {
     fn new(node: Arc<Node>, peer: Arc<Peer>) -> Registered {
         node.metrics.connections_accepted.fetch_add(1, Relaxed);
         node.metrics.connections_open.fetch_add(1, Relaxed);
-        node.hooks.saw(|| Event::Connected(peer.address));
-        Registered { node, peer }
+        Registered {
+            node,
+            peer,
+            told: false,
+        }
+    }
+
+    /// Tells observers, which must not hold up those who wait to be accepted.
+    fn tell(&mut self) {
+        self.told = true;
+        let address = self.peer.address;
+        self.node.hooks.saw(|| Event::Connected(address));
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         self.node.metrics.connections_open.fetch_sub(1, Relaxed);
-        self.node
-            .hooks
-            .saw(|| Event::Disconnected(self.peer.address));
+        if self.told {
+            let address = self.peer.address;
+            self.node.hooks.saw(|| Event::Disconnected(address));
+        }
         self.node.peers.leave(&self.peer);
         self.node.quiet.notify_one();
     }

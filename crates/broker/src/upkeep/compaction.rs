@@ -11,6 +11,9 @@ use rustka_storage::partition::Cleaned;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// What its supervisor calls it.
+pub const TASK: &str = "compaction";
+
 /// Works until the broker stops.
 pub async fn run(node: Arc<Node>) {
     let mut state = node.state.subscribe();
@@ -58,8 +61,11 @@ fn look_at_all(node: &Node) {
 }
 
 async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
+    let mut round = Round {
+        partition,
+        ends_well: false,
+    };
     if !node.config.settings().log_cleaner {
-        partition.give_up_compaction();
         return Cleaned::default();
     }
     let work = {
@@ -71,6 +77,7 @@ async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(cleaned) => {
+            round.ends_well = true;
             count(&node.metrics, &cleaned);
             if cleaned.again {
                 node.compactor.submit(partition);
@@ -79,8 +86,21 @@ async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
         }
         Err(error) => {
             tracing::error!(target: "rustka::compaction", "compaction failed unexpectedly: {error}");
-            partition.give_up_compaction();
             Cleaned::default()
+        }
+    }
+}
+
+/// The compaction of one log. Unless it ends well, the log may be submitted again.
+struct Round<'a> {
+    partition: &'a Partition,
+    ends_well: bool,
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        if !self.ends_well {
+            self.partition.give_up_compaction();
         }
     }
 }

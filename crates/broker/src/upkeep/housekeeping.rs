@@ -9,6 +9,8 @@ use rustka_storage::Rules;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// What its supervisor calls it.
+pub const TASK: &str = "housekeeping";
 /// Between two rounds, in milliseconds.
 const ROUND_MS: i64 = 1_000;
 
@@ -114,7 +116,7 @@ fn close_overdue(node: &Node, now_ms: i64, idle_max_ms: i64) {
             }
             Some(Overdue::SlowFrame) => {
                 let reason = "a request came in too slowly";
-                node.metrics.connection_closed(peer.address, reason, now_ms);
+                node.closes(peer.address, reason);
             }
         }
         peer.close();

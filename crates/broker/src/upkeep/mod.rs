@@ -1,5 +1,6 @@
-//! What the broker does without being asked: retention, compaction, closing idle connections.
+//! What the broker does without being asked: retention, compaction, closing idle connections, keeping tasks alive.
 
 pub mod compaction;
 pub mod housekeeping;
+pub mod supervise;
 mod unreadable;

@@ -150,24 +150,31 @@ mod tests {
 
     /// Takes nothing until it is opened.
     #[derive(Clone, Default)]
-    struct Gate(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Gate(Arc<Inside>);
+
+    #[derive(Default)]
+    struct Inside {
+        open: Mutex<bool>,
+        opened: Condvar,
+        taken: Mutex<Vec<u8>>,
+    }
 
     impl Gate {
         fn open(&self) {
-            lock(&self.0.0).0 = true;
-            self.0.1.notify_all();
+            *lock(&self.0.open) = true;
+            self.0.opened.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(lock(&self.0.0).1.clone()).expect("text")
+            String::from_utf8(lock(&self.0.taken).clone()).expect("text")
         }
     }
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let state = lock(&self.0.0);
-            let mut state = self.0.1.wait_while(state, |state| !state.0).expect("state");
-            state.1.extend_from_slice(bytes);
+            let open = lock(&self.0.open);
+            let _open = self.0.opened.wait_while(open, |open| !*open).expect("open");
+            lock(&self.0.taken).extend_from_slice(bytes);
             Ok(bytes.len())
         }
 

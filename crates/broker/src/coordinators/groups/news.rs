@@ -9,7 +9,7 @@ use tracing::Level;
 
 /// Whether anybody wants to hear all of it.
 pub fn is_wanted(groups: &Groups) -> bool {
-    groups.node.hooks.observer.is_some() || tracing::enabled!(Level::DEBUG)
+    groups.node.hooks.has_observers() || tracing::enabled!(Level::DEBUG)
 }
 
 /// Tells it.

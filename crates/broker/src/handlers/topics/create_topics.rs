@@ -146,7 +146,7 @@ fn create(node: &Node, command: &CreateTopics) -> Result<Outcomes, Refusal> {
         node.new_partition(&seed)
     })?;
     drop(catalog);
-    if node.hooks.observer.is_some() && !command.validate_only {
+    if node.hooks.has_observers() && !command.validate_only {
         for created in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
             node.hooks.saw(|| Event::TopicCreated(&created.name));
         }

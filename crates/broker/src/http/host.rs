@@ -1,0 +1,81 @@
+//! By which names pages may be asked for. A web page from elsewhere can have its own name resolve to this machine and
+//! then read what is served here in its visitors' browsers (DNS rebinding); the Host header still names that page's host.
+//!
+//! Health, readiness and counters are told under any name: probes and scrapers come by whatever name their network has,
+//! and nothing of any record is in them. Everything else is for names that nobody else can hold.
+
+use crate::node::Node;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::HOST;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Pages that are served under any name.
+pub const ANY_HOST: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Whether this page may be asked for by the name that the request has.
+pub fn is_served(request: &Request<Incoming>, node: &Node) -> bool {
+    if ANY_HOST.contains(&request.uri().path()) {
+        return true;
+    }
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str());
+    let header = || request.headers().get(HOST).map(|host| host.to_str());
+    match authority.map(Ok).or_else(header) {
+        // No browser leaves it out.
+        None => true,
+        Some(Ok(host)) => is_ours(without_port(host), &node.listener.endpoint.0),
+        Some(Err(_)) => false,
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // The colons of an IPv6 address stand within brackets.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Addresses, names of this machine that are not looked up anywhere, and the name that clients are told.
+fn is_ours(host: &str, advertised: &str) -> bool {
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let is_address = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok(),
+    };
+    is_address || host.eq_ignore_ascii_case("localhost") || host.eq_ignore_ascii_case(advertised)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_localhost_and_the_advertised_name_are_ours() {
+        for host in [
+            "127.0.0.1",
+            "192.0.2.7:8080",
+            "[::1]:8080",
+            "[::1]",
+            "LocalHost:1",
+            "kafka.example",
+        ] {
+            assert!(is_ours(without_port(host), "kafka.example"), "{host}");
+        }
+        for host in [
+            "elsewhere.example",
+            "127.0.0.1.elsewhere.example:8080",
+            "localhost.elsewhere.example",
+            "::1",
+            "",
+            "1",
+        ] {
+            assert!(!is_ours(without_port(host), "kafka.example"), "{host}");
+        }
+    }
+}
