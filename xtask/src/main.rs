@@ -37,6 +37,11 @@ const CHORES: &[(&str, &str, Chore)] = &[
         oracle::run,
     ),
     (
+        "python",
+        "make the Python environment of examples/ and clients/; print its interpreter",
+        test::python,
+    ),
+    (
         "suites",
         "test suites that others wrote, each against a fresh broker: kafka-python, arroyo, kgo, cli",
         suites::run,

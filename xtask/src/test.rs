@@ -143,8 +143,17 @@ fn examples(root: &Path, broker: &Path, skipped: &mut Vec<String>) -> Tally {
     report(ended, "examples", tally)
 }
 
+/// `cargo xtask python`: makes that environment, if it is not there, and prints its interpreter.
+pub fn python(arguments: &[String]) -> Result<(), String> {
+    if !arguments.is_empty() {
+        return Err(format!("takes no arguments, got {arguments:?}"));
+    }
+    println!("{}", python_environment(&crate::root())?.display());
+    Ok(())
+}
+
 /// A virtual environment under target/ with clients/requirements.txt installed; made anew when that file changes.
-pub fn python_environment(root: &Path) -> Result<PathBuf, String> {
+fn python_environment(root: &Path) -> Result<PathBuf, String> {
     let requirements = root.join("clients/requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .map_err(|e| format!("{}: {e}", requirements.display()))?;

@@ -2,6 +2,7 @@
 
 use super::Figures;
 use super::peer::{Peer, figure};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -206,7 +207,7 @@ pub fn idle_group(p: &mut Peer) -> Result<(), String> {
 /// Rebalances of real clients, by `bench/group_clients.py`.
 pub fn clients(p: &mut Peer) -> Result<(), String> {
     let root = crate::root();
-    let interpreter = crate::test::python_environment(&root)?;
+    let interpreter = python(&root)?;
     let output = Command::new(interpreter)
         .arg(root.join("bench/group_clients.py"))
         .arg(format!("127.0.0.1:{}", p.port()))
@@ -278,4 +279,18 @@ pub fn syscalls(p: &mut Peer) -> Result<(), String> {
         p.row(case, each);
     }
     Ok(())
+}
+
+/// The interpreter that has the packages of the client programs; `cargo xtask python` makes it.
+fn python(root: &Path) -> Result<PathBuf, String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["xtask", "python"])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("cargo xtask python: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo xtask python: {}", output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }

@@ -78,7 +78,7 @@ pub const GOALS: &[Goal] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::cases::{CASES, Set, chosen};
+    use crate::cases::{CASES, Set, chosen};
 
     #[test]
     fn every_goal_is_measured_by_default_and_stands_under_one_heading() {
