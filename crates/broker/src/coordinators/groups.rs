@@ -263,9 +263,10 @@ pub async fn run(groups: Arc<Groups>) {
             }
         };
         tokio::select! {
-            () = due => {}
-            () = groups.earlier.notified() => {}
+            biased;
             () = reached(&mut state, |state| state >= State::Stopping) => break,
+            () = groups.earlier.notified() => {}
+            () = due => {}
         }
     }
     for shard in groups.shards.get().into_iter().flatten() {

@@ -52,6 +52,8 @@ pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
     let mut stopping = node.state.subscribe();
     loop {
         tokio::select! {
+            biased;
+            () = reached(&mut stopping, |state| state == State::Stopped) => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => connected(stream, address, &http),
                 Err(error) => {
@@ -60,7 +62,6 @@ pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
                     node.clock.sleep_until(until_ms).await;
                 }
             },
-            () = reached(&mut stopping, |state| state == State::Stopped) => return,
         }
     }
 }
@@ -96,6 +97,7 @@ where
         }
     };
     tokio::select! {
+        biased;
         served = served => {
             if let Err(error) = served {
                 tracing::debug!(target: "rustka::http", "HTTP connection ended: {error}");

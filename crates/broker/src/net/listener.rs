@@ -140,8 +140,10 @@ pub async fn accept(listener: Arc<TcpListener>, parts: Arc<Parts>) {
     let mut gate = Gate::new();
     loop {
         tokio::select! {
-            () = gate.next(&listener, &parts) => {}
+            biased;
+            // First, so that no flood of connections holds it up.
             () = reached(&mut state, |state| state >= State::Stopping) => return,
+            () = gate.next(&listener, &parts) => {}
         }
     }
 }
@@ -228,6 +230,7 @@ async fn room(node: &Node) {
         }
         let look_again_ms = node.clock.monotonic_ms() + CAP_LOOK_MS;
         tokio::select! {
+            biased;
             () = left => {}
             () = node.clock.sleep_until(look_again_ms) => {}
         }

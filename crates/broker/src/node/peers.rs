@@ -4,7 +4,7 @@ use crate::node::Peer;
 use rustka_core::config::BrokerSettings;
 use rustka_core::sync::lock;
 use rustka_storage::buffer::BlockRef;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -51,8 +51,8 @@ pub struct Peers {
 
 #[derive(Default)]
 struct Inner {
-    by_id: HashMap<u64, Arc<Peer>>,
-    by_address: HashMap<IpAddr, usize>,
+    by_id: BTreeMap<u64, Arc<Peer>>,
+    by_address: BTreeMap<IpAddr, usize>,
 }
 
 impl Default for Peers {

@@ -38,9 +38,10 @@ pub async fn run(node: Arc<Node>) {
             continue;
         }
         tokio::select! {
+            biased;
+            () = reached(&mut state, |state| state >= State::Stopping) => return,
             () = node.compactor.more.notified() => {}
             () = node.clock.sleep_until(next_look_ms) => {}
-            () = reached(&mut state, |state| state >= State::Stopping) => return,
         }
     }
 }

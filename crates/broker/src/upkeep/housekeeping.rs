@@ -51,8 +51,9 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
             .saturating_add(ROUND_MS)
             .min(next_retention_ms);
         tokio::select! {
-            () = node.clock.sleep_until(next_round_ms) => {}
+            biased;
             () = reached(&mut state, |state| state >= State::Stopping) => return,
+            () = node.clock.sleep_until(next_round_ms) => {}
         }
     }
 }

@@ -179,6 +179,21 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_that_ends_before_its_epoch_is_refused() {
+        let batch = BatchBuilder::new()
+            .control()
+            .record(&NewRecord {
+                key: Some(&[0, 0, 0, 1]),
+                value: Some(&[0, 0, 0, 0, 0]),
+                ..NewRecord::default()
+            })
+            .build()
+            .unwrap();
+        let header = BatchHeader::parse(&batch).unwrap();
+        assert_eq!(read_marker(&batch, &header), Err(BatchError::Truncated));
+    }
+
+    #[test]
     fn other_batches_are_no_markers() {
         let batch = BatchBuilder::new()
             .record(&NewRecord::default())

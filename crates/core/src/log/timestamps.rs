@@ -72,7 +72,7 @@ fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{BatchBuilder, NewRecord};
+    use crate::batch::{BatchBuilder, NewRecord, set_base_offset};
     use crate::compression::Codec;
 
     fn batch(builder: BatchBuilder) -> Vec<u8> {
@@ -123,5 +123,15 @@ mod tests {
             latest(&batch, InflateLimits::default()),
             Err(BatchError::Overflow)
         );
+    }
+
+    #[test]
+    fn offsets_past_the_last_there_is_are_an_error() {
+        let mut batch = batch(BatchBuilder::new());
+        set_base_offset(&mut batch, i64::MAX - 4);
+        let latest_of = |batch: &[u8]| latest(batch, InflateLimits::default());
+        assert_eq!(latest_of(&batch), Ok(at(i64::MAX - 2, 70)));
+        set_base_offset(&mut batch, i64::MAX - 3);
+        assert_eq!(latest_of(&batch), Err(BatchError::Overflow));
     }
 }

@@ -105,6 +105,7 @@ async fn run(options: rustka::Options) -> Result<(), String> {
     }
     drop(stdout);
     tokio::select! {
+        biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

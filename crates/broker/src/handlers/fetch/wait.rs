@@ -154,13 +154,14 @@ pub async fn wait(
             let fired = poll_fn(|cx| places.waiter.poll_fired(cx));
             tokio::select! {
                 biased;
+                // What ends the wait comes first: a partition that never rests must not prolong it.
+                () = reached(&mut state, |state| state >= State::Stopping) => break true,
+                () = parts.node.clock.sleep_until(plan.deadline_ms) => break true,
                 fired = fired => {
                     if fired == Fired::Changed || places.has_enough() {
                         break false;
                     }
                 }
-                () = parts.node.clock.sleep_until(plan.deadline_ms) => break true,
-                () = reached(&mut state, |state| state >= State::Stopping) => break true,
             }
         };
         taken = false;

@@ -12,7 +12,7 @@ use rustka_wire::codec::Reader;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Deletes each group once, however often it is named.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -21,7 +21,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let ids = asked.groups_names.iter().map(|id| &**id);
     let ids: Vec<Box<str>> = ids.filter(|id| seen.insert(*id)).map(Box::from).collect();
     let respond = request.respond();

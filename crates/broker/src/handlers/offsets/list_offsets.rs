@@ -13,7 +13,7 @@ use rustka_wire::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const LATEST: i64 = -1;
@@ -65,7 +65,7 @@ fn answer<'a>(
     respond: &Respond,
     effort: &mut Effort,
 ) -> Option<ListOffsetsResponse<'a>> {
-    let mut times: HashMap<(&str, i32), usize> = HashMap::new();
+    let mut times: BTreeMap<(&str, i32), usize> = BTreeMap::new();
     for topic in &asked.topics {
         for partition in &topic.partitions {
             *times
