@@ -132,8 +132,9 @@ async fn pause(node: &Node, until_ms: i64) -> bool {
         false => State::Stopping,
     };
     tokio::select! {
-        () = node.clock.sleep_until(until_ms) => {}
+        biased;
         () = reached(&mut state, |state| state >= cut_short) => {}
+        () = node.clock.sleep_until(until_ms) => {}
     }
     *state.borrow() != State::Stopped
 }
