@@ -74,8 +74,7 @@ impl Addresses {
         let host_default = match chosen {
             Some(Listener { host: "", .. }) => HOST_ANY,
             Some(listener) => listener.host,
-            // Whoever names an address for clients means to be reached from elsewhere.
-            None if !told.is_empty() => HOST_ANY,
+            // What clients are told says nothing about where to listen: an address may lead here by way of others.
             None => HOST_DEFAULT,
         };
         let of_chosen = |listener: &&Listener<'_>| chosen.is_none_or(|c| c.name == listener.name);
@@ -205,9 +204,14 @@ mod tests {
         assert!(refused(&[("listeners", "A://:1,A://:2")]).contains("twice"));
         assert!(refused(&[("advertised.listeners", "A://0.0.0.0:1")]).contains("reach"));
         assert!(refused(&[("process.roles", "controller")]).contains("broker"));
-        assert_eq!(
-            of(&[("advertised.listeners", "A://box:1")]).unwrap().host,
-            "0.0.0.0"
-        );
+    }
+
+    // A developer told clients 127.0.0.1, and the broker served the whole network, its HTTP port too.
+    #[test]
+    fn what_clients_are_told_opens_no_door_to_the_network() {
+        for told in ["A://127.0.0.1:1", "A://box:1"] {
+            let addresses = of(&[("advertised.listeners", told)]).unwrap();
+            assert_eq!(addresses.host, "127.0.0.1", "{told}");
+        }
     }
 }
