@@ -21,9 +21,10 @@ use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
 use crate::node::{Compactor, Listener, Node, State};
-use crate::options::Options;
+use crate::options::{self, Options};
 use crate::upkeep::{compaction, housekeeping, supervise};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
+use rustka_core::topic_ids::TopicIds;
 use rustka_storage::Memory;
 use rustka_storage::memory::MemoryEngine;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -161,6 +162,7 @@ impl Broker {
             .cluster_id
             .clone()
             .unwrap_or_else(|| random::uuid().to_string());
+        let topic_ids = options::ids_by_name(&config).then(|| TopicIds::of_cluster(&cluster_id));
         let sessions = FetchSessions::new(SessionLimits::new(
             config.settings().fetch_session_slots,
             config.settings().fetch_sessions_fair_share,
@@ -175,6 +177,7 @@ impl Broker {
             compactor: Compactor::default(),
             metrics: Metrics::default(),
             topics: Topics::default(),
+            topic_ids: topic_ids.map(Mutex::new),
             producer_ids: ProducerIds::new(random::u32()),
             id,
             cluster_id,

@@ -27,12 +27,15 @@ use peers::Peers;
 use rustka_core::catalog::PartitionSeed;
 use rustka_core::error::Refusal;
 use rustka_core::names::is_internal;
+use rustka_core::sync::lock;
+use rustka_core::topic_ids::TopicIds;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition};
+use rustka_wire::codec::Uuid;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 use topics::Topics;
 
@@ -77,6 +80,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// Topics and their partitions.
     pub topics: Topics,
+    /// Ids of topics, where they come from their names. Locked after the catalog.
+    pub topic_ids: Option<Mutex<TopicIds>>,
     /// Producer ids.
     pub producer_ids: ProducerIds,
     /// This broker's id.
@@ -146,6 +151,18 @@ impl Node {
     /// The partition of a topic, if both exist.
     pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
         self.topics.partition(topic, index)
+    }
+
+    /// The id that a topic of this name is to have, where ids come from names.
+    pub fn topic_id(&self, name: &str) -> Option<Uuid> {
+        lock(self.topic_ids.as_ref()?).of(name)
+    }
+
+    /// A topic is gone. Called while the catalog is locked for writing, so that its name's next topic gets another id.
+    pub fn topic_deleted(&self, name: &str) {
+        if let Some(ids) = &self.topic_ids {
+            lock(ids).deleted(name);
+        }
     }
 
     /// An empty partition for a new place in the catalog.

@@ -144,6 +144,11 @@ impl Options {
 
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
+        let config = self.broker_config()?;
+        if ids_by_name(&config) && self.cluster_id.is_none() {
+            let sentence = "rustka.topic.ids=by-name needs a cluster id that stays the same: set CLUSTER_ID in the environment";
+            return Err(StartError(sentence.to_owned()));
+        }
         self.addresses().map(|_| ())
     }
 
@@ -159,6 +164,7 @@ impl Options {
 
     /// Starts the broker, in the runtime at hand or else in one of its own.
     pub fn start(self) -> Result<Broker, StartError> {
+        self.check()?;
         Broker::start(self)
     }
 
@@ -205,6 +211,11 @@ impl Options {
             .unwrap_or_else(|| (usable_memory_bytes() / 4).max(MEMORY_DEFAULT_MIN));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
+}
+
+/// Whether topics get their ids by their names.
+pub(crate) fn ids_by_name(config: &BrokerConfig) -> bool {
+    config.settings().topic_ids.as_deref() == Some("by-name")
 }
 
 /// Memory that this process may use: its control group's limit, else the machine's memory.

@@ -16,4 +16,5 @@ pub mod producers;
 pub mod sync;
 pub mod telemetry;
 pub mod time;
+pub mod topic_ids;
 pub mod validate;

@@ -1,5 +1,7 @@
 //! Which topic names are allowed, which collide, and which belong to the broker itself.
 
+use rustka_wire::codec::Uuid;
+
 use crate::error::{ErrorCode, Refusal};
 
 /// The longest topic name, in bytes: directories named `<topic>-<partition>` must fit a file system.
@@ -20,6 +22,13 @@ pub fn is_internal(name: &str) -> bool {
         name,
         CONSUMER_OFFSETS | TRANSACTION_STATE | SHARE_GROUP_STATE
     )
+}
+
+/// Whether Kafka keeps this topic id for itself: zero (none), one (the metadata log), and those that begin with '-' in
+/// their text form, which would look like an option on a command line.
+pub fn is_reserved_id(id: Uuid) -> bool {
+    let is_small = id.0[..15].iter().all(|byte| *byte == 0) && id.0[15] <= 1;
+    is_small || id.0[0] >> 2 == 62
 }
 
 /// Refuses a name that Kafka would refuse (INVALID_TOPIC_EXCEPTION).

@@ -206,7 +206,7 @@ pub fn offsets_topic(node: &Node) -> TopicRef {
     ];
     let overrides = Overrides::parse(Scope::Topic, pairs).unwrap_or_default();
     let make = |seed: rustka_core::catalog::PartitionSeed<'_>| node.new_partition(&seed);
-    let id = random::uuid();
+    let id = node.topic_id(CONSUMER_OFFSETS).unwrap_or_else(random::uuid);
     catalog.restore_topic(CONSUMER_OFFSETS, id, partitions, overrides, &config, make)
 }
 

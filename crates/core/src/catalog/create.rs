@@ -18,6 +18,8 @@ pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 pub struct CreateTopic {
     /// Its name.
     pub name: String,
+    /// The id it is to have, if it must not be any. One that cannot be used is replaced by another.
+    pub id: Option<Uuid>,
     /// How many partitions.
     pub partitions: i32,
     /// How many replicas of each.
@@ -33,6 +35,7 @@ impl CreateTopic {
     pub fn by_default(name: impl Into<String>) -> Self {
         CreateTopic {
             name: name.into(),
+            id: None,
             partitions: -1,
             replication_factor: -1,
             assignments: Vec::new(),
@@ -90,19 +93,20 @@ impl<P: Clone> Catalog<P> {
         }
         // All are checked before the first is created: names of one request do not collide with each other, as in Kafka.
         let plans: Vec<_> = once()
-            .map(|topic| (&topic.name, self.plan_topic(topic, cluster)))
+            .map(|topic| (topic, self.plan_topic(topic, cluster)))
             .collect();
         let mut outcomes = Vec::with_capacity(request.topics.len());
-        for (name, plan) in plans {
+        for (topic, plan) in plans {
             let result = plan.map(|plan| {
-                let id = self.unused_id(&mut new_id);
+                let wanted = topic.id.filter(|id| self.is_free(*id));
+                let id = wanted.unwrap_or_else(|| self.unused_id(&mut new_id));
                 match request.validate_only {
                     true => plan.validated(id),
-                    false => self.create_topic(name, id, plan, &mut make),
+                    false => self.create_topic(&topic.name, id, plan, &mut make),
                 }
             });
             outcomes.push(Outcome {
-                name: name.as_str().into(),
+                name: topic.name.as_str().into(),
                 result,
             });
         }
@@ -219,14 +223,14 @@ impl<P: Clone> Catalog<P> {
     fn unused_id(&self, new_id: &mut impl FnMut() -> Uuid) -> Uuid {
         loop {
             let id = new_id();
-            // Kafka reserves zero (none), one (the metadata log) and keeps ids from starting with '-'
-            // in their text form, which would look like an option on a command line.
-            let reserved = id.0[..15].iter().all(|b| *b == 0) && id.0[15] <= 1;
-            let dash = id.0[0] >> 2 == 62;
-            if !reserved && !dash && !self.by_id.contains_key(&id) {
+            if self.is_free(id) {
                 return id;
             }
         }
+    }
+
+    fn is_free(&self, id: Uuid) -> bool {
+        !names::is_reserved_id(id) && !self.by_id.contains_key(&id)
     }
 }
 

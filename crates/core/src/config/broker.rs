@@ -338,6 +338,8 @@ settings! {
     transaction_partitions: i32 = "transaction.state.log.num.partitions";
     /// The longest transaction timeout a producer may ask for.
     transaction_timeout_max_ms: i32 = "transaction.max.timeout.ms";
+    /// Where the ids of topics come from.
+    topic_ids: Option<Box<str>> = "rustka.topic.ids";
     /// How long an unused transactional id lives.
     transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms";
     /// Whether compressed batches are always inflated to check their records.

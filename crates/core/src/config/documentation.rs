@@ -279,6 +279,10 @@ const BROKER: &[(&str, &str)] = &[
         "Bytes of memory in all; 0 chooses a quarter of what the process may use, at least 128 MiB.",
     ),
     (
+        "rustka.topic.ids",
+        "Where topic ids come from: random, or by-name so that a topic made again after a restart has the id it had.",
+    ),
+    (
         "rustka.validate.compressed",
         "Whether compressed batches are inflated to check their records.",
     ),

@@ -36,7 +36,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         topics: allowed.iter().copied().map(command).collect(),
         validate_only: asked.validate_only,
     };
-    let mut topics: Vec<_> = match create(node, &command) {
+    let mut topics: Vec<_> = match create(node, command) {
         Ok(outcomes) => outcomes
             .into_iter()
             .map(|outcome| match outcome.result {
@@ -109,6 +109,7 @@ pub fn once<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'
 fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
     CreateTopic {
         name: topic.name.to_string(),
+        id: None,
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
         assignments: topic
@@ -134,15 +135,18 @@ fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
 
 type Outcomes = Vec<rustka_core::catalog::Outcome<Created<Arc<Partition>>>>;
 
-fn create(node: &Node, command: &CreateTopics) -> Result<Outcomes, Refusal> {
+fn create(node: &Node, mut command: CreateTopics) -> Result<Outcomes, Refusal> {
     let nodes = [node.id];
     let mut catalog = node.topics.write();
+    for topic in &mut command.topics {
+        topic.id = node.topic_id(&topic.name);
+    }
     let config = node.config.broker();
     let cluster = Cluster {
         broker: &config,
         nodes: &nodes,
     };
-    let outcomes = catalog.create_topics(command, cluster, random::uuid, |seed| {
+    let outcomes = catalog.create_topics(&command, cluster, random::uuid, |seed| {
         node.new_partition(&seed)
     })?;
     drop(catalog);
@@ -160,7 +164,7 @@ pub fn auto_create(node: &Node, name: &str) -> Result<(), Refusal> {
         topics: vec![CreateTopic::by_default(name)],
         validate_only: false,
     };
-    match create(node, &command)?
+    match create(node, command)?
         .into_iter()
         .next()
         .map(|outcome| outcome.result)

@@ -41,7 +41,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         nodes: &nodes,
     };
     // The catalog is unlocked before partitions are: waiting fetches wake on the way.
-    let deleted = node.topics.write().delete_topics(&command, cluster);
+    let deleted = {
+        let mut catalog = node.topics.write();
+        let deleted = catalog.delete_topics(&command, cluster);
+        let gone = deleted.iter().flatten();
+        let gone = gone.filter_map(|topic| topic.result.as_ref().ok());
+        gone.for_each(|topic| node.topic_deleted(&topic.name));
+        deleted
+    };
     let mut responses: Vec<_> = match deleted {
         Ok(deleted) => deleted
             .into_iter()
