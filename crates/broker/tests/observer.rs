@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Client, World};
+use rustka::api::parts::Parts;
 use rustka::hooks::{Context, Event, Observer, QuotaMeter};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::delete_topics_request::DeleteTopicsRequest;
@@ -10,7 +11,12 @@ use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::leave_group_request::LeaveGroupRequest;
 use rustka_wire::sync_group_request::SyncGroupRequest;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+/// Real time; reached only by tests that fail.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Diary(Mutex<Vec<String>>);
@@ -168,4 +174,36 @@ async fn hooks_know_the_listener_and_what_software_the_client_is() {
             "test by OUTSIDE with Some(\"some-client 1.2\")"
         ]
     );
+}
+
+/// Asks the broker back whenever it is told of a group.
+#[derive(Default)]
+struct Curious {
+    parts: OnceLock<Weak<Parts>>,
+    counted: Mutex<Vec<usize>>,
+}
+
+impl Observer for Curious {
+    fn saw(&self, event: Event<'_>) {
+        let Event::GroupState { .. } = event else {
+            return;
+        };
+        let parts = self.parts.get().and_then(Weak::upgrade);
+        let (count, counted) = channel();
+        std::thread::spawn(move || count.send(parts.map_or(0, |parts| parts.groups.counts().0)));
+        let groups = counted.recv_timeout(PATIENCE).expect("no lock is held");
+        self.counted.lock().expect("counted").push(groups);
+    }
+}
+
+/// Observers were called under the lock of the groups: a slow one held up all groups of its shard.
+#[tokio::test]
+async fn observers_are_told_of_groups_under_no_lock() {
+    let curious = Arc::new(Curious::default());
+    let world = World::with(|options| options.observer(curious.clone()));
+    let parts = Arc::downgrade(world.broker.parts());
+    curious.parts.set(parts).expect("once");
+    let mut client = world.connect();
+    join(&world, &mut client, "g", b"").await;
+    assert_eq!(*curious.counted.lock().expect("counted"), [1, 1, 1]);
 }

@@ -11,6 +11,8 @@ mod tests;
 
 use std::fmt::Debug;
 
+use rustka_wire::DecodeError;
+
 use crate::error::ErrorCode;
 use crate::time::Now;
 
@@ -74,9 +76,12 @@ pub trait Machine: Sized {
 }
 
 /// One record of a journal, typed.
-pub trait JournalRecord: Clone + Debug {
+pub trait JournalRecord: Sized + Clone + Debug {
     /// The record in Kafka's own schema, as it stands in the journal.
     fn encode(&self) -> EncodedRecord;
+
+    /// Reads it again; `None` for a kind that this journal's machine does not keep.
+    fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Self>, DecodeError>;
 }
 
 /// A record's bytes.

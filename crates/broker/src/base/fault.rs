@@ -17,6 +17,8 @@ pub enum Point {
     Admit,
     /// A batch's write fails, which makes its partition read-only.
     Append,
+    /// A shard of groups panics when it has decided and nothing is written yet. Armed with its journal's topic.
+    Decide,
     /// A task that lives as long as the broker panics when it is next woken. Armed with the task's name in the place of
     /// a topic.
     Task,

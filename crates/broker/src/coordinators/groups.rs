@@ -10,11 +10,14 @@ mod tests;
 use super::answer;
 use super::journal::{PartitionJournal, Writes};
 use super::shard::{Host, NEVER_MS, Shard, Teller};
+use crate::base::fault::Point;
 use crate::base::random;
 use crate::base::rate::LogLimit;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
+use news::News;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
+use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::{Event, Reply};
 use rustka_core::group::records::Record;
@@ -44,6 +47,7 @@ pub struct Groups {
     /// What the task below sleeps until.
     armed_ms: AtomicI64,
     earlier: Notify,
+    news: News,
     refusals: LogLimit,
 }
 
@@ -58,6 +62,7 @@ impl Groups {
             addresses: Arc::default(),
             armed_ms: AtomicI64::new(NEVER_MS),
             earlier: Notify::new(),
+            news: News::default(),
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
         }
     }
@@ -123,19 +128,23 @@ impl Groups {
     fn of(&self, group: &str) -> (&[Shard<Machine>], usize) {
         let shards = self.shards.get_or_init(|| {
             let count = offsets_topic(&self.node).partitions.len();
-            // Names spread unevenly: each shard may hold twice its part.
-            let groups_max = (self.options.groups_max * 2).div_ceil(count.max(1));
-            let options = Options {
-                groups_max,
-                ..self.options.clone()
-            };
             (0..count)
-                .map(|_| Machine::beside(options.clone(), self.addresses.clone()))
-                .map(Shard::new)
+                .map(|_| Shard::new(self.machine(count)))
                 .collect()
         });
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         (shards, partition_for(group, count) as usize)
+    }
+
+    /// The machine of one of so many shards, without groups.
+    fn machine(&self, shards: usize) -> Machine {
+        // Names spread unevenly: each shard may hold twice its part.
+        let groups_max = (self.options.groups_max * 2).div_ceil(shards.max(1));
+        let options = Options {
+            groups_max,
+            ..self.options.clone()
+        };
+        Machine::beside(options, self.addresses.clone())
     }
 
     /// A limit was hit. Says so in the log, or counts what it leaves out.
@@ -172,12 +181,29 @@ impl Host<Machine> for Groups {
         Some(Box::new(journal))
     }
 
+    fn blank(&self) -> Machine {
+        self.machine(self.shards.get().map_or(1, |shards| shards.len()))
+    }
+
+    fn decided(&self) {
+        let strikes = self.node.faults.strikes_in(Point::Decide, CONSUMER_OFFSETS);
+        assert!(!strikes, "a fault was armed");
+    }
+
+    fn rebuilt(&self, result: Result<(), ErrorCode>) {
+        news::rebuilt(self, result);
+    }
+
     fn is_observed(&self) -> bool {
         news::is_wanted(self)
     }
 
     fn tell(&self, event: Event, now: Now) {
-        news::tell(self, &event, now);
+        self.news.add(event, now);
+    }
+
+    fn unlocked(&self) {
+        self.news.tell(|event, now| news::tell(self, event, now));
     }
 
     fn wake(&self, deadline_ms: Option<i64>) {

@@ -1,7 +1,7 @@
 //! A shard's journal: real batches in a partition of its own, shortened to the live state when it has grown.
 
 use crate::base::fault::{Faults, Point};
-use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord, Records, record_bytes};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::machine::JournalRecord;
@@ -23,6 +23,9 @@ const RESERVE_DIVISOR: usize = 16;
 pub trait Writes<R>: Send {
     /// Writes records as one batch. A refused batch harms no other.
     fn append(&mut self, records: &[R], now: Now) -> Result<Durability, ErrorCode>;
+
+    /// Reads every record that was not lost, in order; a partition that a panic took offline is rebuilt before.
+    fn replay(&mut self, now: Now, apply: &mut dyn FnMut(R)) -> Result<(), ErrorCode>;
 
     /// What became of a batch that was to be durable later.
     fn fate(&self, at: i64) -> Fate;
@@ -114,6 +117,25 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
             push(&mut batch, record, now);
         }
         self.write(batch, now).map(|appended| appended.durability)
+    }
+
+    fn replay(&mut self, now: Now, apply: &mut dyn FnMut(R)) -> Result<(), ErrorCode> {
+        if self.partition.wants_rebuild() && !self.partition.rebuild(now) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let (from, upper) = self.partition.with_state(|state| {
+            let lost = state.failed_from.unwrap_or(i64::MAX);
+            (state.log_start, lost)
+        })?;
+        let mut read = Ok(());
+        self.partition.each_batch(from, upper, |batch| {
+            read = apply_all(batch, apply);
+            read.is_ok()
+        })?;
+        read.map_err(|_| ErrorCode::UnknownServerError)?;
+        self.bytes = self.partition.bytes();
+        self.compaction = None;
+        Ok(())
     }
 
     fn fate(&self, at: i64) -> Fate {
@@ -211,6 +233,21 @@ impl PartitionJournal {
             code.name()
         );
     }
+}
+
+/// Why a journal cannot be read, which is a mistake of ours: nobody else writes there.
+struct Unreadable;
+
+fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result<(), Unreadable> {
+    let header = BatchHeader::parse(batch).map_err(|_| Unreadable)?;
+    let bytes = record_bytes(batch, &header, LIVE_BATCH_BYTES).map_err(|_| Unreadable)?;
+    for record in Records::new(&bytes, header.record_count) {
+        let record = record.map_err(|_| Unreadable)?;
+        if let Some(record) = R::decode(record.key, record.value).map_err(|_| Unreadable)? {
+            apply(record);
+        }
+    }
+    Ok(())
 }
 
 fn push(batch: &mut BatchBuilder, record: &impl JournalRecord, now: Now) {

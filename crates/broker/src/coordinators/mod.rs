@@ -3,4 +3,5 @@
 mod answer;
 pub mod groups;
 mod journal;
+mod rebuild;
 mod shard;

@@ -29,11 +29,24 @@ pub trait Host<M: Machine>: Send + Sync {
     fn open_journal(&self, at: usize, teller: Arc<Teller<M>>)
     -> Option<Box<dyn Writes<M::Record>>>;
 
+    /// A machine that remembers nothing yet, to begin anew with after a panic.
+    fn blank(&self) -> M;
+
+    /// The machine has decided and nothing is written yet. The place for faults.
+    fn decided(&self) {}
+
+    /// A panic left the machine half changed; in its place is one made from its journal, or nobody is served while
+    /// that cannot be done. Called without a lock.
+    fn rebuilt(&self, result: Result<(), ErrorCode>);
+
     /// Whether anybody wants to hear all news.
     fn is_observed(&self) -> bool;
 
     /// News of a shard, which is locked.
     fn tell(&self, event: M::Event, now: Now);
+
+    /// A shard was unlocked: what follows from its news can be done now.
+    fn unlocked(&self) {}
 
     /// A shard's journal has news, or its next deadline is this one.
     fn wake(&self, deadline_ms: Option<i64>);
@@ -44,35 +57,37 @@ type Ready<M> = Vec<(oneshot::Sender<Reply<M>>, Reply<M>)>;
 type Reply<M> = <M as Machine>::Reply;
 
 /// An entry whose fate the journal does not know yet.
-struct Open<M: Machine> {
+pub(super) struct Open<M: Machine> {
     /// Where the journal has it.
-    at: i64,
+    pub(super) at: i64,
     /// What the machine calls it.
     position: u64,
     owner: M::Owner,
 }
 
-struct Inner<M: Machine> {
-    machine: M,
-    journal: Option<Box<dyn Writes<M::Record>>>,
-    unwritten: VecDeque<Entry<M>>,
+pub(super) struct Inner<M: Machine> {
+    pub(super) machine: M,
+    pub(super) journal: Option<Box<dyn Writes<M::Record>>>,
+    pub(super) unwritten: VecDeque<Entry<M>>,
     /// Entries that are written and not yet durable.
-    open: VecDeque<Open<M>>,
-    out: Effects<M>,
-    release: Release<M>,
-    waiting: BTreeMap<Ticket, oneshot::Sender<Reply<M>>>,
+    pub(super) open: VecDeque<Open<M>>,
+    /// Where the journal has entries that an earlier machine wrote and that are not yet durable.
+    pub(super) inherited: Vec<i64>,
+    pub(super) out: Effects<M>,
+    pub(super) release: Release<M>,
+    pub(super) waiting: BTreeMap<Ticket, oneshot::Sender<Reply<M>>>,
     last_ticket: u64,
     closed: bool,
 }
 
 /// A machine with its journal.
 pub struct Shard<M: Machine> {
-    inner: Mutex<Inner<M>>,
+    pub(super) inner: Mutex<Inner<M>>,
     /// Whether there is a journal.
     attached: AtomicBool,
     /// Whether the journal has news about durability.
     told: AtomicBool,
-    deadline_ms: AtomicI64,
+    pub(super) deadline_ms: AtomicI64,
 }
 
 impl<M: Machine> Shard<M> {
@@ -83,6 +98,7 @@ impl<M: Machine> Shard<M> {
             journal: None,
             unwritten: VecDeque::new(),
             open: VecDeque::new(),
+            inherited: Vec::new(),
             out: Effects::default(),
             release: Release::default(),
             waiting: BTreeMap::new(),
@@ -97,13 +113,9 @@ impl<M: Machine> Shard<M> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<M>> {
-        lock(&self.inner)
-    }
-
-    /// Looks at the machine.
+    /// Looks at the machine, to count what it holds.
     pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
-        look(&self.lock().machine)
+        look(&lock(&self.inner).machine)
     }
 
     /// When something is due next.
@@ -123,7 +135,7 @@ impl<M: Machine> Shard<M> {
 
     /// Gives the shard a journal if it has none.
     pub fn write_to(&self, journal: Box<dyn Writes<M::Record>>) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if inner.journal.is_none() {
             inner.journal = Some(journal);
             self.attached.store(true, SeqCst);
@@ -133,12 +145,15 @@ impl<M: Machine> Shard<M> {
     /// The journal is gone, and with it all that `clear` makes the machine forget.
     pub fn detach(&self, clear: impl FnOnce(&mut M)) {
         let waiting = {
-            let mut inner = self.lock();
+            let mut inner = lock(&self.inner);
             clear(&mut inner.machine);
             inner.release = Release::default();
             inner.unwritten.clear();
             inner.open.clear();
+            inner.inherited.clear();
             inner.journal = None;
+            // What a panic has left behind is gone as well.
+            self.inner.clear_poison();
             self.attached.store(false, SeqCst);
             self.deadline_ms.store(NEVER_MS, SeqCst);
             std::mem::take(&mut inner.waiting)
@@ -149,7 +164,7 @@ impl<M: Machine> Shard<M> {
     /// The broker stops: whoever waits is sent away, and nobody waits any more.
     pub fn close(&self) {
         let waiting = {
-            let mut inner = self.lock();
+            let mut inner = lock(&self.inner);
             inner.closed = true;
             std::mem::take(&mut inner.waiting)
         };
@@ -158,9 +173,12 @@ impl<M: Machine> Shard<M> {
 
     /// Does what is due.
     pub fn expire(&self, host: &dyn Host<M>, now: Now) {
-        let mut inner = self.lock();
+        let Some(mut inner) = self.lock(host, now) else {
+            return;
+        };
         let (machine, out) = inner.machine(host);
         machine.expire(now, out);
+        host.decided();
         let (_, ready) = inner.settle(host, now, None);
         self.unlock(host, inner, ready);
     }
@@ -168,7 +186,9 @@ impl<M: Machine> Shard<M> {
     /// A waiting request's client hung up.
     pub fn disconnect(&self, host: &dyn Host<M>, ticket: Ticket) {
         let now = host.now();
-        let mut inner = self.lock();
+        let Some(mut inner) = self.lock(host, now) else {
+            return;
+        };
         // Nobody waits any more if the shard was closed or lost its journal.
         if inner.waiting.remove(&ticket).is_none() {
             return;
@@ -178,7 +198,12 @@ impl<M: Machine> Shard<M> {
         self.unlock(host, inner, ready);
     }
 
-    fn unlock(&self, host: &dyn Host<M>, inner: MutexGuard<'_, Inner<M>>, ready: Ready<M>) {
+    pub(super) fn unlock(
+        &self,
+        host: &dyn Host<M>,
+        inner: MutexGuard<'_, Inner<M>>,
+        ready: Ready<M>,
+    ) {
         let deadline_ms = inner.machine.next_deadline();
         self.deadline_ms
             .store(deadline_ms.unwrap_or(NEVER_MS), SeqCst);
@@ -187,6 +212,7 @@ impl<M: Machine> Shard<M> {
             // Whoever waited may have hung up in this moment.
             let _gone = sender.send(reply);
         }
+        host.unlocked();
         host.wake(deadline_ms);
     }
 }
@@ -215,12 +241,15 @@ impl<M: Machine + 'static> Shard<M> {
         H: Host<M> + 'static,
     {
         let now = host.now();
-        let mut inner = self.lock();
+        let Some(mut inner) = self.lock(&**host, now) else {
+            return Answer::Never;
+        };
         let ticket = inner.next_ticket();
         let (machine, out) = inner.machine(&**host);
         if let Some(reply) = decide(machine, now, ticket, out) {
             return Answer::Now(reply);
         }
+        host.decided();
         let (own, ready) = inner.settle(&**host, now, Some(ticket));
         let answer = match own {
             Some(reply) => Answer::Now(reply),
@@ -261,7 +290,7 @@ impl<M: Machine> Inner<M> {
     }
 
     /// Writes what the machine wants written and sorts out who may be answered.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         host: &dyn Host<M>,
         now: Now,
@@ -358,7 +387,7 @@ impl<M: Machine> Inner<M> {
     }
 
     /// The machine and where it writes, with as much news as somebody wants to hear.
-    fn machine(&mut self, host: &dyn Host<M>) -> (&mut M, &mut Effects<M>) {
+    pub(super) fn machine(&mut self, host: &dyn Host<M>) -> (&mut M, &mut Effects<M>) {
         self.out.observed = host.is_observed();
         (&mut self.machine, &mut self.out)
     }

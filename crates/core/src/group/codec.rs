@@ -54,6 +54,13 @@ impl JournalRecord for Record {
             value,
         }
     }
+
+    fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {
+        match key {
+            Some(key) => Record::decode(key, value),
+            None => Ok(None),
+        }
+    }
 }
 
 impl Record {

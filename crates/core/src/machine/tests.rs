@@ -9,6 +9,10 @@ impl JournalRecord for Nothing {
     fn encode(&self) -> EncodedRecord {
         EncodedRecord::default()
     }
+
+    fn decode(_: Option<&[u8]>, _: Option<&[u8]>) -> Result<Option<Nothing>, DecodeError> {
+        Ok(Some(Nothing))
+    }
 }
 
 /// A machine that decides nothing: its effects are made by hand.

@@ -1,11 +1,93 @@
-//! What happens in groups, told to the observer and to the log.
+//! What happens in groups, told to observers and to the log: in its order, and after the shard was unlocked.
 
 use super::Groups;
 use crate::base::hooks;
 use crate::base::metrics::printable;
+use rustka_core::error::ErrorCode;
 use rustka_core::group::effects::Event;
+use rustka_core::sync::lock;
 use rustka_core::time::Now;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tracing::Level;
+
+/// So much waits to be told at most, while an observer is slow; what comes then is left out.
+const WAITING_MAX: usize = 10_000;
+
+/// News of all shards that have not been told yet.
+#[derive(Default)]
+pub struct News {
+    count: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Event, Now)>,
+    /// Somebody is telling them.
+    telling: bool,
+}
+
+impl News {
+    /// Takes note of it; may be called under the shard's lock.
+    pub fn add(&self, event: Event, now: Now) {
+        let mut queue = lock(&self.queue);
+        if queue.waiting.len() < WAITING_MAX {
+            queue.waiting.push_back((event, now));
+            self.count.store(queue.waiting.len(), SeqCst);
+        }
+    }
+
+    /// Tells all there is, unless somebody else is about it, who then tells these as well. Under no lock.
+    pub fn tell(&self, tell: impl Fn(&Event, Now)) {
+        if self.count.load(SeqCst) == 0 {
+            return;
+        }
+        let Some(turn) = Turn::take(self) else {
+            return;
+        };
+        while let Some((event, now)) = turn.next() {
+            tell(&event, now);
+        }
+    }
+}
+
+/// The turn of whoever tells news, given back also by a panic.
+struct Turn<'a> {
+    news: &'a News,
+    is_over: Cell<bool>,
+}
+
+impl Turn<'_> {
+    fn take(news: &News) -> Option<Turn<'_>> {
+        let mut queue = lock(&news.queue);
+        let is_free = !std::mem::replace(&mut queue.telling, true);
+        is_free.then_some(Turn {
+            news,
+            is_over: Cell::new(false),
+        })
+    }
+
+    /// The next one. The turn ends in the moment in which there is none.
+    fn next(&self) -> Option<(Event, Now)> {
+        let mut queue = lock(&self.news.queue);
+        let next = queue.waiting.pop_front();
+        queue.telling = next.is_some();
+        self.is_over.set(next.is_none());
+        self.news.count.store(queue.waiting.len(), SeqCst);
+        next
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.is_over.get() {
+            lock(&self.news.queue).telling = false;
+        }
+    }
+}
 
 /// Whether anybody wants to hear all of it.
 pub fn is_wanted(groups: &Groups) -> bool {
@@ -51,6 +133,16 @@ pub fn tell(groups: &Groups, event: &Event, now: Now) {
         },
         Event::RolledBack { .. } => hooks::Event::Failed(ROLLED_BACK),
     });
+}
+
+/// Tells that a panic left a shard half changed, and whether it was made anew from its journal.
+pub fn rebuilt(groups: &Groups, result: Result<(), ErrorCode>) {
+    let what = match result {
+        Ok(()) => "groups were read again from their journal after a mistake of ours",
+        Err(_) => "groups cannot be read again from their journal after a mistake of ours",
+    };
+    groups.refused(groups.node.clock.now(), || what.to_owned());
+    groups.node.hooks.saw(|| hooks::Event::Failed(what));
 }
 
 const ROLLED_BACK: &str = "a record of a group could not be written";

@@ -16,6 +16,7 @@ use rustka_core::machine::{Machine as _, Ticket};
 use rustka_storage::Durability;
 use rustka_storage::partition::Fate;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
@@ -30,21 +31,35 @@ struct Script {
     /// Entries that are refused, by their number from 1 on.
     refused: BTreeSet<i64>,
     appended: i64,
+    /// What was appended, by its number.
+    written: BTreeMap<i64, Vec<Record>>,
     fates: BTreeMap<i64, Fate>,
 }
 
 struct Scripted(Arc<Mutex<Script>>);
 
 impl Writes<Record> for Scripted {
-    fn append(&mut self, _: &[Record], _: Now) -> Result<Durability, ErrorCode> {
+    fn append(&mut self, records: &[Record], _: Now) -> Result<Durability, ErrorCode> {
         let mut script = self.0.lock().unwrap();
         script.appended += 1;
         let at = script.appended;
+        if !script.refused.contains(&at) {
+            script.written.insert(at, records.to_vec());
+        }
         match script.later {
             _ if script.refused.contains(&at) => Err(ErrorCode::KafkaStorageError),
             true => Ok(Durability::At(at)),
             false => Ok(Durability::Done),
         }
+    }
+
+    fn replay(&mut self, _: Now, apply: &mut dyn FnMut(Record)) -> Result<(), ErrorCode> {
+        let script = self.0.lock().unwrap();
+        let is_lost = |at: &i64| script.fates.get(at) == Some(&Fate::Failed);
+        let kept = script.written.iter().filter(|(at, _)| !is_lost(at));
+        kept.flat_map(|(_, records)| records.clone())
+            .for_each(apply);
+        Ok(())
     }
 
     fn fate(&self, at: i64) -> Fate {
@@ -480,4 +495,107 @@ async fn a_shard_that_lost_its_journal_keeps_its_limits() {
     groups.topic_deleted(&offsets_topic(&groups.node));
     assert_eq!(world.fetch("group-0").offset(), None, "all groups are gone");
     assert_eq!(accepted(), 2);
+}
+
+/// Has the shard panic in the middle of this command, as the connection that asks would see it.
+fn panics_in(w: &World, command: Command) {
+    let faults = &w.broker.node().faults;
+    faults.arm_in(Point::Decide, CONSUMER_OFFSETS);
+    let groups = &w.broker.parts().groups;
+    let call = AssertUnwindSafe(|| drop(groups.call("g", command)));
+    assert!(catch_unwind(call).is_err(), "a fault was armed");
+}
+
+/// After a panic in the middle of a commit, the next request of any group of the shard told an offset that nobody had
+/// acknowledged, and wrote it down.
+#[tokio::test]
+async fn what_was_decided_before_a_panic_is_neither_told_nor_written_down() {
+    let w = World::with_partition();
+    assert_eq!(w.commit("g", 5).commit_code(), ErrorCode::None);
+    panics_in(&w, commit("g", "", -1, 7));
+    assert_eq!(w.fetch("g").offset(), Some(5));
+    assert_eq!(w.commit("h", 1).commit_code(), ErrorCode::None);
+    assert_eq!(live(&replay(&w)).len(), 2, "an offset of each group");
+    assert_eq!(w.commit("g", 8).commit_code(), ErrorCode::None);
+    assert_eq!(
+        (w.fetch("g").offset(), w.fetch("h").offset()),
+        (Some(8), Some(1))
+    );
+}
+
+#[tokio::test]
+async fn a_panic_sends_away_who_waits_and_costs_no_group_its_members() {
+    let w = World::with_partition();
+    let joined = w.call(join("g", 1));
+    w.expire();
+    let Reply::Join(Ok(joined)) = joined.get() else {
+        panic!("joined");
+    };
+    let (member, generation) = (joined.member_id, joined.generation);
+    assert!(matches!(
+        w.call(sync("g", &member, generation)).get(),
+        Reply::Sync(Ok(_))
+    ));
+    let Answer::Later(second) = w.broker.parts().groups.call("g", join("g", 3)) else {
+        panic!("waits for the first member");
+    };
+    panics_in(&w, commit("g", "", -1, 7));
+    let beat = || {
+        w.call(Command::Heartbeat(Heartbeat {
+            group: "g".into(),
+            member_id: member.clone(),
+            instance_id: None,
+            generation,
+        }))
+    };
+    assert_eq!(beat().get(), Reply::Heartbeat(ErrorCode::None));
+    assert_eq!(second.await, None, "it asks its coordinator again");
+    // Sessions count from the panic on.
+    w.clock.advance(std::time::Duration::from_millis(9_999));
+    w.expire();
+    assert_eq!(beat().get(), Reply::Heartbeat(ErrorCode::None));
+}
+
+#[tokio::test]
+async fn a_panic_in_the_timers_of_one_group_is_not_served_on_either() {
+    let w = World::with_partition();
+    assert_eq!(w.commit("g", 5).commit_code(), ErrorCode::None);
+    w.broker
+        .node()
+        .faults
+        .arm_in(Point::Decide, CONSUMER_OFFSETS);
+    // All offsets expire with it, and nothing of that is on record.
+    w.clock.advance(std::time::Duration::from_secs(8 * 86_400));
+    assert!(catch_unwind(AssertUnwindSafe(|| w.expire())).is_err());
+    assert_eq!(w.fetch("g").offset(), Some(5));
+}
+
+/// Where writing takes time, a machine made anew also knows what is not durable yet. If that is lost it is made again.
+#[tokio::test]
+async fn what_is_lost_after_a_panic_is_forgotten_by_the_new_machine_too() {
+    let w = World::start(Script {
+        later: true,
+        ..Script::default()
+    });
+    let first = w.commit("g", 5);
+    w.tell(1, Fate::Durable).await;
+    assert_eq!(first.commit_code(), ErrorCode::None);
+    let _sent_away = w.commit("g", 6);
+    panics_in(&w, commit("g", "", -1, 7));
+    assert_eq!(w.fetch("g").offset(), Some(6));
+    w.script.lock().unwrap().fates.insert(2, Fate::Failed);
+    assert_eq!(w.fetch("g").offset(), Some(5));
+}
+
+/// The panic may have happened in the partition that is the journal: that comes back first.
+#[tokio::test]
+async fn a_journal_that_a_panic_took_offline_comes_back_with_its_groups() {
+    let w = World::with_partition();
+    assert_eq!(w.commit("g", 5).commit_code(), ErrorCode::None);
+    let partition = journal_partition(w.broker.node(), 0).expect("a journal");
+    let panics = || partition.with_state(|_| panic!("on purpose"));
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    panics_in(&w, commit("g", "", -1, 7));
+    assert_eq!(w.fetch("g").offset(), Some(5));
+    assert_eq!(w.commit("g", 6).commit_code(), ErrorCode::None);
 }

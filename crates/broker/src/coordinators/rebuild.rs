@@ -1,0 +1,75 @@
+//! A panic under a shard's lock leaves its machine half changed: the next request would write down what nobody has
+//! decided. So the machine is made anew from its journal before anybody else is served, and whoever waited is sent away
+//! to ask again.
+
+use super::shard::{Host, Inner, Shard};
+use rustka_core::error::ErrorCode;
+use rustka_core::machine::{Effects, Machine, Release};
+use rustka_core::sync::lock;
+use rustka_core::time::Now;
+use rustka_storage::partition::Fate;
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// After this long a shard whose journal could not be read is tried again without being asked.
+const RETRY_MS: i64 = 1_000;
+
+impl<M: Machine> Shard<M> {
+    /// Locks a machine that is whole; none while it cannot be made so.
+    pub(super) fn lock(&self, host: &dyn Host<M>, now: Now) -> Option<MutexGuard<'_, Inner<M>>> {
+        let mut inner = lock(&self.inner);
+        if !self.inner.is_poisoned() && !inner.has_lost_inheritance() {
+            return Some(inner);
+        }
+        // Dropped, and thereby woken, after the unlock.
+        let sent_away = std::mem::take(&mut inner.waiting);
+        let rebuilt = inner.rebuild(host, now);
+        if rebuilt.is_ok() {
+            self.inner.clear_poison();
+            let (machine, out) = inner.machine(host);
+            machine.loaded(now, out);
+            let (_, ready) = inner.settle(host, now, None);
+            self.unlock(host, inner, ready);
+        } else {
+            let retry_ms = now.monotonic_ms.saturating_add(RETRY_MS);
+            self.deadline_ms.store(retry_ms, SeqCst);
+            drop(inner);
+            host.wake(Some(retry_ms));
+        }
+        drop(sent_away);
+        host.rebuilt(rebuilt);
+        rebuilt.ok()?;
+        let inner = lock(&self.inner);
+        (!self.inner.is_poisoned()).then_some(inner)
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    /// Whether the machine was made from a journal that has turned out to have lost something since.
+    fn has_lost_inheritance(&mut self) -> bool {
+        let Some(journal) = &self.journal else {
+            return false;
+        };
+        self.inherited
+            .retain(|at| journal.fate(*at) != Fate::Durable);
+        let mut inherited = self.inherited.iter();
+        inherited.any(|at| journal.fate(*at) == Fate::Failed)
+    }
+
+    fn rebuild(&mut self, host: &dyn Host<M>, now: Now) -> Result<(), ErrorCode> {
+        let mut machine = host.blank();
+        if let Some(journal) = &mut self.journal {
+            journal.replay(now, &mut |record| machine.apply(record))?;
+            // What was on its way is in the journal and no longer in any machine's hands.
+            self.inherited
+                .extend(self.open.drain(..).map(|open| open.at));
+            self.inherited
+                .retain(|at| journal.fate(*at) == Fate::Pending);
+        }
+        self.machine = machine;
+        self.unwritten.clear();
+        self.out = Effects::default();
+        self.release = Release::default();
+        Ok(())
+    }
+}
