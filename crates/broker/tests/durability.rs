@@ -60,16 +60,54 @@ async fn fetched(client: &mut Client, version: i16, partition: i32) -> i16 {
 }
 
 #[tokio::test]
-async fn acks_1_is_answered_at_append_and_acks_all_once_the_write_is_durable() {
+async fn acks_1_is_answered_once_the_write_is_written_and_acks_all_once_it_is_durable() {
     let (world, engine, mut client) = world().await;
     send(&mut client, 0, 1).await;
+    world.settle().await;
+    assert!(!client.has_answer());
+    engine.write_all();
     assert_eq!(produced(&mut client).await, (0, 0));
     send(&mut client, 0, -1).await;
+    world.settle().await;
+    engine.write_all();
     world.settle().await;
     assert_eq!(engine.waiting(), 2);
     assert!(!client.has_answer());
     engine.settle_all(1);
     assert_eq!(produced(&mut client).await, (0, 1));
+    engine.hold_durability();
+    send(&mut client, 0, 1).await;
+    assert_eq!(produced(&mut client).await, (0, 2), "written at once");
+}
+
+// E71
+#[tokio::test]
+async fn a_record_is_seen_once_it_is_durable_although_nobody_waits_for_that() {
+    let (world, engine, mut client) = world().await;
+    engine.hold_durability();
+    send(&mut client, 0, 1).await;
+    assert_eq!(produced(&mut client).await, (0, 0));
+    // It exists, and is not there yet.
+    for offset in [0, 1] {
+        let request = fetch_request("t", 0, offset, 0);
+        let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+        let body: FetchResponse<'_> = answer.body();
+        let partition = &body.responses[0].partitions[0];
+        let records = partition.records.as_ref();
+        assert_eq!((partition.error_code, partition.high_watermark), (0, 0));
+        assert!(records.is_none_or(|records| records.is_empty()));
+    }
+    let mut reader = world.connect();
+    let request = fetch_request("t", 0, 0, 500_000);
+    reader.send(FetchRequest::KEY, 12, &request).await;
+    world.settle().await;
+    assert!(!reader.has_answer());
+    assert_eq!(engine.waiting(), 1, "it is on its way to be durable");
+    engine.settle_all(1);
+    let answer = reader.answer(FetchRequest::KEY, 12).await;
+    let body: FetchResponse<'_> = answer.body();
+    let partition = &body.responses[0].partitions[0];
+    assert_eq!((partition.error_code, partition.high_watermark), (0, 1));
 }
 
 #[tokio::test]
@@ -181,6 +219,7 @@ async fn a_waiting_fetch_hears_of_a_failed_write_at_once() {
     let mut patient = world.connect();
     patient.send(FetchRequest::KEY, 12, &request).await;
     world.settle().await;
+    engine.hold_durability();
     send(&mut client, 0, 1).await;
     assert_eq!(produced(&mut client).await, (0, 0));
     engine.settle_all(1);

@@ -52,6 +52,9 @@ pub struct PartitionState {
     pub next_offset: i64,
     /// The leader's epoch, written into batches.
     pub leader_epoch: i32,
+    /// Where what is admitted but not yet durable begins; none while all of it is, as always in memory. A crash could
+    /// replace it, so that no consumer may see it.
+    pub unsettled_from: Option<i64>,
     /// Where the first write that failed began: it and what came after it are lost, and nothing may be appended.
     pub failed_from: Option<i64>,
     /// Leader epochs and where they begin.
@@ -151,10 +154,18 @@ impl PartitionState {
         self.next_offset
     }
 
-    /// Up to where consumers may read; on one node that is all there is, but for what could not be written.
+    /// Up to where consumers may read; on one node that is what is durable.
     pub fn high_watermark(&self) -> i64 {
-        self.failed_from
-            .map_or(self.next_offset, |failed| failed.max(self.log_start))
+        let durable = self.unsettled_from.unwrap_or(self.next_offset);
+        let safe = self
+            .failed_from
+            .map_or(durable, |failed| failed.min(durable));
+        safe.max(self.log_start)
+    }
+
+    /// Everything below `offset` is durable, and what was admitted beyond it is not.
+    pub fn settle(&mut self, offset: i64) {
+        self.unsettled_from = (offset < self.next_offset).then_some(offset);
     }
 
     /// Up to where consumers of committed data may read: the first record of an open transaction, or the high watermark.
@@ -173,11 +184,12 @@ impl PartitionState {
         self.failed_from = Some(self.failed_from.map_or(offset, |failed| failed.min(offset)));
     }
 
-    /// Panics unless log start ≤ last stable offset ≤ high watermark ≤ log end and `durable` ≤ log end.
-    pub fn assert_watch(&self, durable: i64) {
+    /// Panics unless log start ≤ last stable offset ≤ high watermark ≤ log end and `durable` ≤ `written` ≤ log end.
+    pub fn assert_watch(&self, durable: i64, written: i64) {
         let (stable, high) = (self.last_stable_offset(), self.high_watermark());
         let holds = self.log_start <= stable && stable <= high && high <= self.next_offset;
-        assert!(holds && durable <= self.next_offset, "{durable} {self:?}");
+        let in_order = durable <= written && written <= self.next_offset;
+        assert!(holds && in_order, "{durable} {written} {self:?}");
     }
 
     /// Whether a client's batch would begin a transaction here, which its coordinator has to confirm before `admit`.

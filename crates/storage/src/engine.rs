@@ -1,9 +1,10 @@
 //! The boundary between partitions and the engines that keep their bytes. No offset is decided below it.
 //!
 //! An [`Engine`] opens one [`Log`] per partition. The partition calls its log under its own lock, so a log never
-//! blocks, awaits or calls back into the partition. A log that needs time for a write answers [`Stored::Queued`] and
-//! its engine calls [`Partition::durable_up_to`] or [`Partition::write_failed`] later, from wherever it works, in the
-//! order of the writes of that partition; partitions do not wait for each other.
+//! blocks, awaits or calls back into the partition. A log that needs time for a write answers [`Stored::Queued`] or
+//! [`Stored::Written`], and its engine calls [`Partition::written_up_to`], [`Partition::durable_up_to`] or
+//! [`Partition::write_failed`] later, from wherever it works, in the order of the writes of that partition; partitions
+//! do not wait for each other. A write is made durable whether or not anybody waits for it.
 
 use super::buffer::{BufMut, Slice};
 use super::limit::Memory;
@@ -137,7 +138,9 @@ pub struct Batch<'a> {
 pub enum Stored {
     /// As durable as it gets, like everything before it.
     Durable,
-    /// Readable at once, durable when the engine says so.
+    /// Written like everything before it, as much as acks=1 asks for; durable when the engine says so.
+    Written,
+    /// Neither, until the engine says so.
     Queued,
 }
 

@@ -25,4 +25,4 @@ pub mod waiters;
 
 pub use engine::{Engine, Incoming, Log};
 pub use limit::Memory;
-pub use partition::{Appended, Durability, Fate, Observer, Offsets, Partition, Rules};
+pub use partition::{Appended, Durability, Fate, Observer, Offsets, Partition, Rules, Safety};

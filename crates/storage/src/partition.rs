@@ -17,13 +17,13 @@ mod tests;
 
 pub use append::{Appended, Durability};
 pub use compaction::Cleaned;
-pub use durability::{Fate, Observer};
+pub use durability::{Fate, Observer, Safety};
 pub use retention::Rules;
 
 use super::engine::{Engine, Log};
 use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
-use durability::Awaited;
+use durability::{Awaited, Unsettled};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
@@ -45,8 +45,12 @@ struct Inner {
     log: Box<dyn Log>,
     /// Whether the memory limit may drop records, unless the partition is offline.
     evictable: bool,
+    /// The memory limit wanted a chunk that was not durable yet.
+    passed_over: bool,
     /// Everything below is as durable as it gets.
     durable: i64,
+    /// What lies behind that; nothing where writes are durable at once.
+    unsettled: Option<Box<Unsettled>>,
     waiters: Waiters,
     awaited: Option<Box<Awaited>>,
     /// What its topic demands; journals have rules of their own.
@@ -69,6 +73,8 @@ pub struct Offsets {
     pub log_start: i64,
     /// Offset up to which consumers see records.
     pub high_watermark: i64,
+    /// Offset that the next record gets.
+    pub log_end: i64,
     /// Offset up to which read_committed consumers see records.
     pub last_stable: i64,
     /// The leader's epoch.
@@ -98,7 +104,9 @@ impl Partition {
                 state: PartitionState::new(0),
                 log: open(engine, home, topic_id, index, evictable),
                 evictable,
+                passed_over: false,
                 durable: 0,
+                unsettled: None,
                 waiters: Waiters::default(),
                 awaited: None,
                 config: None,
@@ -198,7 +206,7 @@ impl Partition {
         inner.waiters.appended_bytes()
     }
 
-    /// Bytes that were appended in the partition's life, for those who wait for more.
+    /// Bytes that became readable in the partition's life, for those who wait for more.
     pub fn appended_bytes(&self) -> u64 {
         self.lock().waiters.appended_bytes()
     }
@@ -238,6 +246,7 @@ impl Inner {
         Offsets {
             log_start: self.state.log_start,
             high_watermark: self.state.high_watermark(),
+            log_end: self.state.log_end(),
             last_stable: self.state.last_stable_offset(),
             leader_epoch: self.state.leader_epoch,
         }

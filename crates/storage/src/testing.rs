@@ -26,9 +26,21 @@ pub struct TestEngine {
     desk: Arc<Mutex<Desk>>,
 }
 
+/// What becomes of a write by itself.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Pace {
+    /// It is durable at once.
+    #[default]
+    Durable,
+    /// It is written at once, and durable when the test says so.
+    Written,
+    /// Nothing until the test says so.
+    Queued,
+}
+
 #[derive(Default)]
 struct Desk {
-    holds: bool,
+    pace: Pace,
     queues: BTreeMap<Place, VecDeque<Write>>,
     failing: BTreeSet<Place>,
     unreadable: BTreeSet<Place>,
@@ -69,9 +81,30 @@ impl TestEngine {
         lock(&self.desk)
     }
 
-    /// From here on writes wait for [`TestEngine::settle_one`] and its like.
+    /// From here on writes wait for [`TestEngine::write_all`], and for [`TestEngine::settle_one`] and its like.
     pub fn hold(&self) {
-        self.desk().holds = true;
+        self.desk().pace = Pace::Queued;
+    }
+
+    /// From here on writes are written at once, but wait for [`TestEngine::settle_one`] and its like to be durable.
+    pub fn hold_durability(&self) {
+        self.desk().pace = Pace::Written;
+    }
+
+    /// Everything that waits is written, as much as acks=1 asks for, and not yet durable.
+    pub fn write_all(&self) {
+        let waiting: Vec<(Weak<Partition>, i64)> = self
+            .desk()
+            .queues
+            .values()
+            .filter_map(|queue| queue.iter().rfind(|write| !write.fails))
+            .map(|write| (write.home.clone(), write.position))
+            .collect();
+        for (home, position) in waiting {
+            if let Some(home) = home.upgrade() {
+                home.written_up_to(position);
+            }
+        }
     }
 
     /// The next write of this partition fails: at once, or when it is settled if it is held.
@@ -193,13 +226,12 @@ impl Log for TestLog {
         let mut desk = lock(&self.desk);
         desk.late += usize::from(desk.closed);
         let fails = desk.failing.remove(&self.place);
-        if !desk.holds {
-            return if fails {
-                Err(WriteFailed)
-            } else {
-                Ok(Stored::Durable)
-            };
-        }
+        let stored = match desk.pace {
+            Pace::Durable if fails => return Err(WriteFailed),
+            Pace::Durable => return Ok(Stored::Durable),
+            Pace::Written => Stored::Written,
+            Pace::Queued => Stored::Queued,
+        };
         let home = self.home.clone();
         desk.queues.entry(self.place).or_default().push_back(Write {
             home,
@@ -207,7 +239,7 @@ impl Log for TestLog {
             position,
             fails,
         });
-        Ok(Stored::Queued)
+        Ok(stored)
     }
 
     fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {

@@ -11,7 +11,7 @@ use rustka_storage::memory::MemoryEngine;
 use rustka_storage::testing::{PLENTY, Random, TestEngine};
 use rustka_storage::waiters::Waiter;
 use rustka_storage::{
-    Appended, Durability, Engine, Fate, Incoming, Observer, Offsets, Partition, Rules,
+    Appended, Durability, Engine, Fate, Incoming, Observer, Offsets, Partition, Rules, Safety,
 };
 use rustka_wire::Uuid;
 use std::sync::{Arc, Mutex};
@@ -75,7 +75,7 @@ conformance! {
     offsets_follow_each_other_and_batches_come_back_as_they_were_written
     a_read_is_whole_batches_within_its_limit_and_at_least_one_if_asked
     no_read_reaches_its_upper_bound
-    readers_see_a_batch_at_once_and_it_is_durable_in_the_end
+    readers_see_a_batch_once_it_is_durable_and_no_error_before
     a_duplicate_is_durable_when_its_original_is
     partitions_do_not_wait_for_each_other
     a_waiting_fetch_wakes_when_it_has_enough
@@ -152,6 +152,8 @@ fn offsets_follow_each_other_and_batches_come_back_as_they_were_written(rig: &Ri
         assert_eq!(back[0][16..], bytes[16..]);
         expected += (n % 5) as i64 + 1;
     }
+    assert_eq!(partition.offsets().log_end, expected);
+    rig.settle(1);
     assert_eq!(partition.offsets().high_watermark, expected);
 }
 
@@ -184,19 +186,30 @@ fn no_read_reaches_its_upper_bound(rig: &Rig) {
     assert_eq!(read(&partition, 7, 7, usize::MAX, true), [0; 0]);
 }
 
-fn readers_see_a_batch_at_once_and_it_is_durable_in_the_end(rig: &Rig) {
+fn readers_see_a_batch_once_it_is_durable_and_no_error_before(rig: &Rig) {
     let partition = rig.partition(0);
     let appended = append(&partition, batch(3, b"value", 1_000));
-    assert!(fetch(&partition, 0).expect("a fetch") > 0);
-    assert_eq!(partition.offsets().high_watermark, 3);
-    match appended.durability {
-        Durability::Done => assert!(rig.delaying.is_none()),
-        Durability::At(position) => {
-            assert_eq!((position, partition.fate(position)), (3, Fate::Pending));
+    assert_eq!(partition.offsets().log_end, 3);
+    if let Some(engine) = &rig.delaying {
+        let later = Durability::At(3);
+        assert_eq!((appended.written, appended.durability), (later, later));
+        engine.write_all();
+        assert_eq!(partition.fate_of(3, Safety::Written), Fate::Durable);
+        assert_eq!(partition.fate(3), Fate::Pending);
+        assert_eq!(partition.offsets().high_watermark, 0);
+        for unseen in 0..=3 {
+            assert_eq!(fetch(&partition, unseen), Ok(0));
         }
+    } else {
+        let done = Durability::Done;
+        assert_eq!((appended.written, appended.durability), (done, done));
     }
+    assert_eq!(fetch(&partition, 4), Err(ErrorCode::OffsetOutOfRange));
+    // Nobody waits for it.
     rig.settle(1);
     assert_eq!(partition.fate(3), Fate::Durable);
+    assert_eq!(partition.offsets().high_watermark, 3);
+    assert!(fetch(&partition, 0).expect("a fetch") > 0);
 }
 
 fn a_duplicate_is_durable_when_its_original_is(rig: &Rig) {
@@ -239,12 +252,15 @@ fn a_waiting_fetch_wakes_when_it_has_enough(rig: &Rig) {
     let partition = rig.partition(0);
     let length = batch(1, b"value", 1_000).len() as u64;
     append(&partition, batch(1, b"value", 1_000));
+    rig.settle(1);
     let waiter = Waiter::new();
     let appended = partition.register(&waiter);
     partition.want_bytes(&waiter, appended + 2 * length);
     append(&partition, batch(1, b"value", 1_000));
-    assert!(!fired(&waiter));
+    rig.settle(1);
     append(&partition, batch(1, b"value", 1_000));
+    assert_eq!(fired(&waiter), rig.delaying.is_none());
+    rig.settle(1);
     assert!(fired(&waiter));
     partition.unregister(&waiter);
 }
@@ -252,6 +268,7 @@ fn a_waiting_fetch_wakes_when_it_has_enough(rig: &Rig) {
 fn a_waiting_fetch_wakes_when_the_log_start_moves_or_the_partition_goes(rig: &Rig) {
     let partition = rig.partition(0);
     append(&partition, batch(2, b"value", 1_000));
+    rig.settle(1);
     let waiter = Waiter::new();
     partition.register(&waiter);
     partition.delete_records(1).expect("within the log");
@@ -268,6 +285,11 @@ fn deleted_records_go_in_whole_chunks_and_are_not_read_again(rig: &Rig) {
         append(&partition, batch(1, &[0; 1_000], 1_000));
         partition.roll();
     }
+    if rig.delaying.is_some() {
+        let early = partition.delete_records(4).map_err(|refusal| refusal.code);
+        assert_eq!(early, Err(ErrorCode::OffsetOutOfRange), "not durable yet");
+    }
+    rig.settle(1);
     let bytes = partition.bytes();
     assert_eq!(partition.delete_records(4).expect("within the log"), 4);
     assert_eq!(partition.bytes(), bytes * 6 / 10);
@@ -291,6 +313,11 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
         retention_bytes: i64::try_from(one * 4).expect("small"),
         ..NOTHING_GOES
     };
+    if rig.delaying.is_some() {
+        partition.retain(&by_size, at(2_000));
+        assert_eq!(partition.offsets().log_start, 0, "not durable yet");
+    }
+    rig.settle(1);
     partition.retain(&by_size, at(2_000));
     assert_eq!(partition.offsets().log_start, 6);
     let by_age = Rules {
@@ -351,6 +378,10 @@ fn eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records(
     partition.set_evictable(false);
     assert!(!partition.evict(sequences[0]), "not allowed");
     partition.set_evictable(true);
+    if rig.delaying.is_some() {
+        assert!(!partition.evict(sequences[0]), "not durable yet");
+    }
+    rig.settle(1);
     assert!(partition.evict(sequences[0]));
     assert!(!partition.evict(sequences[0]), "gone already");
     assert_eq!(partition.offsets().log_start, 1);
@@ -383,6 +414,7 @@ fn a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets(rig: &Rig) 
         }
     }
     append(&partition, batch(1, b"open", 1_000));
+    rig.settle(1);
     let closed = partition.closed();
     assert_eq!(closed.len(), 3, "the newest is open");
     let (bytes, one) = (partition.bytes(), closed[0].info.bytes / 4);
@@ -409,6 +441,7 @@ fn a_swap_that_comes_too_late_changes_nothing(rig: &Rig) {
         append(&partition, batch(1, b"value", 1_000));
         partition.roll();
     }
+    rig.settle(1);
     let two = |from| vec![replacement(rig, &partition, &[from], from + 2)];
     let late = two(0);
     partition.delete_records(1).expect("within the log");
@@ -502,7 +535,7 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
                     let value = vec![0; random.below(3_000) as usize];
                     let bytes = batch(records, &value, now);
                     let appended = write(partition, bytes, at(now)).expect("an append");
-                    assert_eq!(appended.base_offset, before[p].high_watermark);
+                    assert_eq!(appended.base_offset, before[p].log_end);
                 }
                 5 => partition.roll(),
                 6 => {
@@ -516,8 +549,14 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
                     };
                     partition.retain(&rules, at(now));
                 }
+                8 => {
+                    if let Some(engine) = &rig.delaying {
+                        engine.write_all();
+                    }
+                }
                 _ => {
                     if let Some(engine) = &rig.delaying {
+                        engine.settle_one(random.draw());
                         engine.settle_one(random.draw());
                     }
                 }
@@ -526,21 +565,25 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
             let context = format!("seed {seed} step {step}: {after:?}");
             assert!(after.log_start <= after.last_stable, "{context}");
             assert!(after.last_stable <= after.high_watermark, "{context}");
-            assert_eq!(end, Ok(after.high_watermark), "{context}");
+            assert!(after.high_watermark <= after.log_end, "{context}");
+            assert_eq!(end, Ok(after.log_end), "{context}");
+            if rig.delaying.is_none() {
+                assert_eq!(after.high_watermark, after.log_end, "{context}");
+            }
             assert!(after.log_start >= before[p].log_start, "{context}");
             assert!(
                 after.high_watermark >= before[p].high_watermark,
                 "{context}"
             );
             let expected = after.log_start < after.high_watermark;
-            let first = read(partition, after.log_start, i64::MAX, 0, true);
+            let first = read(partition, after.log_start, after.high_watermark, 0, true);
             assert_eq!(first.len(), usize::from(expected), "{context}");
             before[p] = after;
         }
         rig.settle(seed);
         for partition in &partitions {
-            let end = partition.offsets().high_watermark;
-            assert_eq!(partition.fate(end), Fate::Durable, "seed {seed}");
+            let offsets = partition.offsets();
+            assert_eq!(offsets.high_watermark, offsets.log_end, "seed {seed}");
         }
     }
 }
@@ -558,7 +601,7 @@ fn a_failed_write_makes_its_partition_read_only_and_fails_what_came_after_it() {
     append(&partition, batch(1, b"lost", 1_000));
     append(&partition, batch(1, b"lost with it", 1_000));
     append(&other, batch(1, b"elsewhere", 1_000));
-    partition.await_durable(3, &waiter);
+    partition.await_write(3, Safety::Durable, &waiter);
     assert!(engine.settle(&partition));
     assert!(!fired(&waiter));
     assert!(engine.settle(&partition));
@@ -608,4 +651,26 @@ fn bytes_that_cannot_be_read_are_a_storage_error_of_that_partition_alone() {
     assert!(fetch(&other, 0).expect("readable") > 0);
     // Writing is another matter.
     append(&partition, batch(1, b"v", 1_000));
+}
+
+/// Whoever waits for many writes of one partition is not looked at again for each of them.
+#[test]
+fn writers_are_told_from_the_front_and_each_of_what_it_asked_for() {
+    let engine = TestEngine::new(PLENTY);
+    engine.hold();
+    let partition = Partition::new(&*engine, TOPIC, 0, true);
+    let writers: Vec<Arc<Waiter>> = (1..=6).map(|_| Waiter::new()).collect();
+    for (n, writer) in writers.iter().enumerate() {
+        append(&partition, batch(1, b"value", 1_000));
+        let safety = [Safety::Written, Safety::Durable][n % 2];
+        partition.await_write(n as i64 + 1, safety, writer);
+    }
+    let told = || -> Vec<bool> { writers.iter().map(|writer| fired(writer)).collect() };
+    assert!(engine.settle(&partition));
+    assert_eq!(told(), [true, false, false, false, false, false]);
+    engine.write_all();
+    assert_eq!(told(), [true, false, true, false, true, false]);
+    partition.forget_write(2, Safety::Durable, &writers[1]);
+    engine.settle_all(1);
+    assert_eq!(told(), [true, false, true, true, true, true]);
 }

@@ -168,7 +168,7 @@ impl PartitionJournal {
         let replaced_bytes = self.bytes;
         // What is written from here on lies in chunks of its own, so that the rest can go as a whole.
         self.partition.roll();
-        let mut first_offset = self.partition.offsets().high_watermark;
+        let mut first_offset = self.partition.offsets().log_end;
         let mut at = first_offset;
         let mut batch = BatchBuilder::new();
         loop {

@@ -127,7 +127,7 @@ fn run(node: &Arc<Node>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond) -> 
             None => Outcome::Nothing,
         };
     }
-    if plan.acks == -1 && !pending.is_empty() {
+    if !pending.is_empty() {
         let node = node.clone();
         return Outcome::Later(Box::pin(commit(node, plan, answers, pending, respond)));
     }

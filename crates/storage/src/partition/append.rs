@@ -1,18 +1,18 @@
 //! Appending: decided by core, kept by the engine, never waiting.
 
-use super::{Inner, Partition};
-use crate::engine::{Batch, Incoming, Stored, WriteFailed};
+use super::{Inner, Partition, Safety};
+use crate::engine::{Batch, Incoming, WriteFailed};
 use rustka_core::batch::BatchHeader;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::{Admitted, Duplicate, Origin, admit};
 use rustka_core::time::Now;
 
-/// When a write is safe.
+/// When a write is as safe as somebody wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Already.
     Done,
-    /// Once the partition is durable up to this position, see [`Partition::fate`].
+    /// Once the partition is that safe up to this position, see [`Partition::fate`].
     At(i64),
 }
 
@@ -29,6 +29,8 @@ pub struct Appended {
     pub append_time_ms: Option<i64>,
     /// Whether the log is dirty enough for compaction. Who is told so has to see to it, nobody else will.
     pub compaction_due: bool,
+    /// When acks=1 may be answered; a duplicate waits for its original.
+    pub written: Durability,
     /// When acks=all may be answered; a duplicate waits for its original.
     pub durability: Durability,
 }
@@ -83,10 +85,7 @@ impl Partition {
                     ));
                 }
             };
-            if stored == Stored::Durable {
-                inner.durable = next_offset;
-            }
-            inner.state.assert_watch(inner.durable);
+            let fulfilled = inner.stored(stored, next_offset, length as u64);
             let append_time_ms = header.log_append_time().then_some(header.max_timestamp);
             inner.last_append_ms = append_time_ms.unwrap_or(inner.last_append_ms);
             let begun = inner.log.newest().map(|chunk| chunk.sequence);
@@ -103,9 +102,10 @@ impl Partition {
                 duplicate_timestamp: None,
                 append_time_ms,
                 compaction_due,
-                durability: inner.durability(next_offset),
+                written: inner.when(next_offset, Safety::Written),
+                durability: inner.when(next_offset, Safety::Durable),
             };
-            (appended, garbage, inner.waiters.appended(length as u64))
+            (appended, garbage, fulfilled)
         };
         drop(garbage);
         fulfilled.tell();
@@ -114,8 +114,8 @@ impl Partition {
 }
 
 impl Inner {
-    fn durability(&self, position: i64) -> Durability {
-        if position <= self.durable {
+    fn when(&self, position: i64, safety: Safety) -> Durability {
+        if position <= self.reached(safety) {
             Durability::Done
         } else {
             Durability::At(position)
@@ -123,13 +123,15 @@ impl Inner {
     }
 
     fn duplicate(&self, original: &Duplicate) -> Appended {
+        let position = original.last_offset.saturating_add(1);
         Appended {
             base_offset: original.base_offset,
             log_start: self.state.log_start,
             duplicate_timestamp: Some(original.timestamp),
             append_time_ms: None,
             compaction_due: false,
-            durability: self.durability(original.last_offset.saturating_add(1)),
+            written: self.when(position, Safety::Written),
+            durability: self.when(position, Safety::Durable),
         }
     }
 }

@@ -1,17 +1,27 @@
 //! What happens after an append that was not durable at once: the engine reports, those who wait are told.
 
 use super::{Inner, Partition};
-use crate::waiters::Waiter;
-use std::collections::BTreeMap;
+use crate::engine::Stored;
+use crate::waiters::{Fulfilled, Waiter};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
+
+/// How safe a write is to be before somebody is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Safety {
+    /// Handed to where it will lie: what acks=1 asks for.
+    Written,
+    /// As durable as it gets: what acks=all asks for, and consumers see.
+    Durable,
+}
 
 /// What became of a write at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Not known yet.
     Pending,
-    /// It is safe.
+    /// It is as safe as was asked.
     Durable,
     /// It is lost, like everything behind it.
     Failed,
@@ -27,13 +37,35 @@ pub trait Observer: Send + Sync {
     fn failed(&self, position: i64);
 }
 
+/// What was admitted and is not durable.
+#[derive(Default)]
+pub(super) struct Unsettled {
+    /// Everything below is written.
+    written: i64,
+    /// Where each batch ends, and its bytes, which those who wait for data do not count yet.
+    batches: VecDeque<(i64, u64)>,
+}
+
 /// Who wants to know about durability. Most partitions never have one.
 #[derive(Default)]
 pub(super) struct Awaited {
-    /// By the position that each waits for, so that they leave from the front.
-    writers: BTreeMap<(i64, Ticket), Arc<Waiter>>,
+    written: Writers,
+    durable: Writers,
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
+
+impl Awaited {
+    fn writers(&mut self, safety: Safety) -> &mut Writers {
+        match safety {
+            Safety::Written => &mut self.written,
+            Safety::Durable => &mut self.durable,
+        }
+    }
+}
+
+/// Those who wait, by the position that each waits for, so that they leave from the front.
+#[derive(Default)]
+struct Writers(BTreeMap<(i64, Ticket), Arc<Waiter>>);
 
 /// Tells those apart who wait for the same position: where the waiter lies.
 type Ticket = usize;
@@ -42,10 +74,30 @@ fn ticket(waiter: &Arc<Waiter>) -> Ticket {
     Arc::as_ptr(waiter).addr()
 }
 
+impl Writers {
+    fn add(&mut self, position: i64, waiter: &Arc<Waiter>) {
+        self.0.insert((position, ticket(waiter)), waiter.clone());
+    }
+
+    fn remove(&mut self, position: i64, waiter: &Arc<Waiter>) {
+        self.0.remove(&(position, ticket(waiter)));
+    }
+
+    /// Moves those who wait for `position` or less to those who are told.
+    fn tell(&mut self, position: i64, told: &mut Vec<Arc<Waiter>>) {
+        while let Some(first) = self.0.first_entry()
+            && first.key().0 <= position
+        {
+            told.push(first.remove());
+        }
+    }
+}
+
 /// Who is to be told, once the partition is unlocked.
 #[derive(Default)]
 pub(super) struct Told {
     writers: Vec<Arc<Waiter>>,
+    readers: Fulfilled,
     observer: Option<(Arc<dyn Observer>, Fate, i64)>,
 }
 
@@ -60,6 +112,7 @@ impl Told {
         for writer in self.writers {
             writer.fire();
         }
+        self.readers.tell();
         match self.observer {
             Some((observer, Fate::Failed, position)) => observer.failed(position),
             Some((observer, _, position)) => observer.durable(position),
@@ -69,16 +122,41 @@ impl Told {
 }
 
 impl Partition {
-    /// The engine's report: everything below `position` is durable. A report that comes late changes nothing.
+    /// The engine's report: everything below `position` is written. A report that comes late changes nothing.
+    pub fn written_up_to(&self, position: i64) {
+        let told = {
+            let mut inner = self.lock();
+            if position <= inner.reached(Safety::Written)
+                || inner.deleted
+                || inner.is_lost(position)
+            {
+                return;
+            }
+            if let Some(unsettled) = &mut inner.unsettled {
+                unsettled.written = position;
+            }
+            inner.assert_watch();
+            inner.tell(Safety::Written)
+        };
+        told.call();
+    }
+
+    /// The engine's report: everything below `position` is durable, and may be seen. A report that comes late changes
+    /// nothing.
     pub fn durable_up_to(&self, position: i64) {
         let told = {
             let mut inner = self.lock();
             if position <= inner.durable || inner.deleted || inner.is_lost(position) {
                 return;
             }
-            inner.durable = position;
-            inner.state.assert_watch(position);
-            inner.tell_durable()
+            let readers = inner.settle(position, 0);
+            if std::mem::take(&mut inner.passed_over) {
+                inner.keep_evictable();
+            }
+            Told {
+                readers,
+                ..inner.tell(Safety::Durable)
+            }
         };
         told.call();
     }
@@ -101,8 +179,11 @@ impl Partition {
                 inner.durable = inner.durable.min(offset);
             }
             let from = offset.max(inner.durable);
+            let durable = inner.durable;
+            inner.unsettled = None;
+            inner.state.settle(durable);
             inner.state.fail_from(from);
-            inner.state.assert_watch(inner.durable);
+            inner.assert_watch();
             (inner.waiters.all(), inner.take_awaited())
         };
         tracing::error!(
@@ -115,20 +196,24 @@ impl Partition {
         told.call();
     }
 
-    /// What is known of the write that ends at `position`.
+    /// What is known of the durability of the write that ends at `position`.
     pub fn fate(&self, position: i64) -> Fate {
-        self.lock().fate(position)
+        self.fate_of(position, Safety::Durable)
+    }
+
+    /// What is known of the write that ends at `position`.
+    pub fn fate_of(&self, position: i64, safety: Safety) -> Fate {
+        self.lock().fate(position, safety)
     }
 
     /// Fires `waiter` once the fate of the write at `position` is known, perhaps at once.
-    pub fn await_durable(&self, position: i64, waiter: &Arc<Waiter>) {
+    pub fn await_write(&self, position: i64, safety: Safety, waiter: &Arc<Waiter>) {
         let known = {
             let mut inner = self.lock();
-            let known = inner.fate(position) != Fate::Pending;
+            let known = inner.fate(position, safety) != Fate::Pending;
             if !known {
                 let awaited = inner.awaited.get_or_insert_default();
-                let place = (position, ticket(waiter));
-                awaited.writers.insert(place, waiter.clone());
+                awaited.writers(safety).add(position, waiter);
             }
             known
         };
@@ -138,10 +223,9 @@ impl Partition {
     }
 
     /// Takes off who waits for this position with this waiter.
-    pub fn forget_durable(&self, position: i64, waiter: &Arc<Waiter>) {
-        let mut inner = self.lock();
-        if let Some(awaited) = &mut inner.awaited {
-            awaited.writers.remove(&(position, ticket(waiter)));
+    pub fn forget_write(&self, position: i64, safety: Safety, waiter: &Arc<Waiter>) {
+        if let Some(awaited) = &mut self.lock().awaited {
+            awaited.writers(safety).remove(position, waiter);
         }
     }
 
@@ -158,32 +242,79 @@ impl Inner {
             .is_some_and(|failed| position > failed)
     }
 
-    fn fate(&self, position: i64) -> Fate {
+    /// Up to where writes are so safe.
+    pub(super) fn reached(&self, safety: Safety) -> i64 {
+        match (safety, &self.unsettled) {
+            (Safety::Written, Some(unsettled)) => unsettled.written.max(self.durable),
+            _ => self.durable,
+        }
+    }
+
+    pub(super) fn assert_watch(&self) {
+        let written = self.reached(Safety::Written);
+        self.state.assert_watch(self.durable, written);
+    }
+
+    fn fate(&self, position: i64, safety: Safety) -> Fate {
         if position <= self.durable {
             return Fate::Durable;
         }
         if self.is_lost(position) || self.offline || self.deleted {
             return Fate::Failed;
         }
-        Fate::Pending
+        match position <= self.reached(safety) {
+            true => Fate::Durable,
+            false => Fate::Pending,
+        }
     }
 
-    fn tell_durable(&mut self) -> Told {
-        let durable = self.durable;
+    /// Notes how safe a new batch is; who has enough to read with it.
+    pub(super) fn stored(&mut self, stored: Stored, next_offset: i64, bytes: u64) -> Fulfilled {
+        if stored == Stored::Durable {
+            return self.settle(next_offset, bytes);
+        }
+        self.state.settle(self.durable);
+        let unsettled = self.unsettled.get_or_insert_default();
+        unsettled.batches.push_back((next_offset, bytes));
+        if stored == Stored::Written {
+            unsettled.written = next_offset;
+        }
+        self.assert_watch();
+        Fulfilled::default()
+    }
+
+    /// Everything below `position` is durable from now on, among it so many bytes that were never unsettled; who has
+    /// enough to read with it.
+    fn settle(&mut self, position: i64, mut bytes: u64) -> Fulfilled {
+        self.durable = position;
+        self.state.settle(position);
+        if let Some(unsettled) = &mut self.unsettled {
+            while let Some((_, more)) = unsettled.batches.pop_front_if(|(end, _)| *end <= position)
+            {
+                bytes += more;
+            }
+            if unsettled.batches.is_empty() {
+                self.unsettled = None;
+            }
+        }
+        self.assert_watch();
+        self.waiters.appended(bytes)
+    }
+
+    /// Who is told that writes are so safe, up to where they are.
+    fn tell(&mut self, safety: Safety) -> Told {
+        let (written, durable) = (self.reached(Safety::Written), self.durable);
         let Some(awaited) = &mut self.awaited else {
             return Told::default();
         };
-        let mut writers = Vec::new();
-        while let Some(first) = awaited.writers.first_entry()
-            && first.key().0 <= durable
-        {
-            writers.push(first.remove());
+        let mut told = Told::default();
+        awaited.written.tell(written, &mut told.writers);
+        if safety == Safety::Durable {
+            awaited.durable.tell(durable, &mut told.writers);
+            let observer = awaited.observer.clone();
+            told.observer = observer.map(|observer| (observer, Fate::Durable, durable));
         }
-        let observer = awaited.observer.clone();
-        Told {
-            writers,
-            observer: observer.map(|observer| (observer, Fate::Durable, durable)),
-        }
+        told
     }
 
     /// Nothing more will become durable: everybody is told.
@@ -191,10 +322,16 @@ impl Inner {
         let Some(awaited) = self.awaited.take() else {
             return Told::default();
         };
-        let Awaited { writers, observer } = *awaited;
+        let Awaited {
+            written,
+            durable,
+            observer,
+        } = *awaited;
+        let writers = written.0.into_values().chain(durable.0.into_values());
         let durable = self.durable;
         Told {
-            writers: writers.into_values().collect(),
+            writers: writers.collect(),
+            readers: Fulfilled::default(),
             observer: observer.map(|observer| (observer, Fate::Failed, durable)),
         }
     }
@@ -204,27 +341,30 @@ impl Inner {
 struct Place<'a> {
     partition: &'a Partition,
     position: i64,
+    safety: Safety,
     waiter: Arc<Waiter>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.partition.forget_durable(self.position, &self.waiter);
+        self.partition
+            .forget_write(self.position, self.safety, &self.waiter);
     }
 }
 
 impl Partition {
     /// Waits until the fate of the write at `position` is known.
-    pub async fn settled(&self, position: i64) -> Fate {
+    pub async fn settled(&self, position: i64, safety: Safety) -> Fate {
         let waiter = Waiter::new();
         let place = Place {
             partition: self,
             position,
+            safety,
             waiter: waiter.clone(),
         };
-        self.await_durable(position, &waiter);
+        self.await_write(position, safety, &waiter);
         poll_fn(|cx| waiter.poll_fired(cx)).await;
         drop(place);
-        self.fate(position)
+        self.fate_of(position, safety)
     }
 }

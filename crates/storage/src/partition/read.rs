@@ -50,7 +50,8 @@ impl Partition {
         if lost {
             return (offsets, Err(ErrorCode::KafkaStorageError));
         }
-        if offset < offsets.log_start || offset > offsets.high_watermark {
+        // What is not durable yet exists, but nobody sees it (E71).
+        if offset < offsets.log_start || offset > offsets.log_end {
             return (offsets, Err(ErrorCode::OffsetOutOfRange));
         }
         let upper = if committed_only {

@@ -26,6 +26,8 @@ impl Partition {
                 inner.state = replay.finish(before.log_start);
                 inner.state.failed_from = before.failed_from;
                 inner.durable = inner.durable.min(inner.state.next_offset);
+                let durable = inner.durable;
+                inner.state.settle(durable);
                 inner.offline = false;
                 inner.keep_evictable();
                 inner.recount_dirty();

@@ -40,7 +40,12 @@ impl Partition {
                 inner.log.may_be_evicted(false);
                 return false;
             }
-            if oldest.is_none_or(|chunk| chunk.sequence != sequence) {
+            let Some(oldest) = oldest.filter(|chunk| chunk.sequence == sequence) else {
+                return false;
+            };
+            if !inner.may_go(&oldest) {
+                inner.passed_over = true;
+                inner.log.may_be_evicted(false);
                 return false;
             }
             (inner.drop_oldest(), inner.waiters.all())
@@ -114,7 +119,7 @@ impl Partition {
                 return;
             }
             let mut garbage = Vec::new();
-            while let Some(chunk) = inner.log.oldest() {
+            while let Some(chunk) = inner.log.oldest().filter(|chunk| inner.may_go(chunk)) {
                 let too_old = rules.retention_ms >= 0
                     && now.aging_ms.saturating_sub(time_of(&chunk)) > rules.retention_ms;
                 let too_large = inner.is_too_large(&chunk, rules.retention_bytes);
@@ -134,6 +139,12 @@ impl Partition {
 }
 
 impl Inner {
+    /// What is not durable yet stays, whatever it costs: its writer has not been told what became of it. What is lost
+    /// may go.
+    fn may_go(&self, chunk: &ChunkInfo) -> bool {
+        chunk.next_offset <= self.state.high_watermark() || self.state.failed_from.is_some()
+    }
+
     /// Whether the log is as large as it may be without its oldest chunk. It never becomes smaller than that.
     fn is_too_large(&self, oldest: &ChunkInfo, retention_bytes: i64) -> bool {
         let without = self.log.bytes().saturating_sub(oldest.bytes);
@@ -149,6 +160,7 @@ impl Inner {
         let (delete, limit) = (config.delete, config.retention_bytes);
         while delete
             && let Some(oldest) = self.log.oldest()
+            && self.may_go(&oldest)
             && self.is_too_large(&oldest, limit)
         {
             garbage.push(self.drop_oldest());

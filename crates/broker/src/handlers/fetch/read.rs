@@ -152,6 +152,7 @@ fn found<'e>(
 const OFFSETS_UNKNOWN: Offsets = Offsets {
     log_start: -1,
     high_watermark: -1,
+    log_end: -1,
     last_stable: -1,
     leader_epoch: -1,
 };

@@ -9,7 +9,7 @@ use crate::base::hooks::Event;
 use crate::node::Node;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::validate::Invalid;
-use rustka_storage::{Fate, Partition};
+use rustka_storage::{Fate, Partition, Safety};
 use rustka_wire::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
     ProduceResponse, TopicProduceResponse,
@@ -23,7 +23,7 @@ const WRITE_FAILED: &str = "a batch could not be written, and its partition is r
 /// What is told of one batch.
 pub type PartitionAnswer = PartitionProduceResponse<'static>;
 
-/// A write that is not durable yet: its place in the answer, and in its partition.
+/// A write that is not yet as safe as its producer asked: its place in the answer, and in its partition.
 pub struct Pending {
     topic: usize,
     place: usize,
@@ -31,7 +31,7 @@ pub struct Pending {
     position: i64,
 }
 
-/// Waits until every write is durable, is lost, or its time is over.
+/// Waits until every write is as safe as `acks` asks, is lost, or its time is over.
 pub async fn commit(
     node: Arc<Node>,
     plan: Plan,
@@ -39,11 +39,16 @@ pub async fn commit(
     pending: Vec<Pending>,
     respond: Respond,
 ) -> Reply {
+    let safety = match plan.acks {
+        1 => Safety::Written,
+        _ => Safety::Durable,
+    };
     for write in pending {
+        let (partition, position) = (&write.partition, write.position);
         let fate = tokio::select! {
             biased;
-            fate = write.partition.settled(write.position) => fate,
-            () = node.clock.sleep_until(plan.deadline_ms) => write.partition.fate(write.position),
+            fate = partition.settled(position, safety) => fate,
+            () = node.clock.sleep_until(plan.deadline_ms) => partition.fate_of(position, safety),
         };
         let answer = &mut answers[write.topic][write.place];
         match fate {

@@ -9,7 +9,7 @@ use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
 use rustka_core::validate::{Invalid, Validated, validate_produce, validate_shape};
 use rustka_storage::buffer::BufMut;
-use rustka_storage::{Durability, Incoming, Partition};
+use rustka_storage::{Appended, Durability, Incoming, Partition};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +22,7 @@ pub struct Accepted {
     pub log_append_time_ms: i64,
     /// Where the partition's log starts.
     pub log_start: i64,
-    /// Where it becomes durable, if it is not yet.
+    /// Where it becomes as safe as its producer asked, if it is not yet.
     pub awaits: Option<(Arc<Partition>, i64)>,
 }
 
@@ -126,7 +126,7 @@ pub fn append_copied(
 ) -> Result<Accepted, Refused> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
     let (target, valid) = checked(node, plan, topic, index, records, version)?;
-    append(node, &target, Incoming::Copied(records), valid)
+    append(node, plan, &target, Incoming::Copied(records), valid)
 }
 
 /// Appends a batch that stays where it is.
@@ -139,11 +139,25 @@ pub fn append_kept(
     version: i16,
 ) -> Result<Accepted, Refused> {
     let (target, valid) = checked(node, plan, topic, index, &mut batch, version)?;
-    append(node, &target, Incoming::Kept(batch), valid)
+    append(node, plan, &target, Incoming::Kept(batch), valid)
+}
+
+/// Where a batch becomes as safe as these acks ask, if it is not yet.
+fn awaited(acks: i16, appended: &Appended) -> Option<i64> {
+    let awaited = match acks {
+        0 => Durability::Done,
+        1 => appended.written,
+        _ => appended.durability,
+    };
+    match awaited {
+        Durability::Done => None,
+        Durability::At(position) => Some(position),
+    }
 }
 
 fn append(
     node: &Arc<Node>,
+    plan: &Plan,
     (topic, partition): &Target,
     sent: Incoming<'_>,
     mut valid: Validated,
@@ -182,9 +196,6 @@ fn append(
         base_offset: appended.base_offset,
         log_append_time_ms,
         log_start: appended.log_start,
-        awaits: match appended.durability {
-            Durability::Done => None,
-            Durability::At(position) => Some((partition.clone(), position)),
-        },
+        awaits: awaited(plan.acks, &appended).map(|position| (partition.clone(), position)),
     })
 }

@@ -29,7 +29,7 @@ const ADMIN_CLIENT: &str = "__admin_client";
 pub struct Plan {
     /// None (0), the leader's (1) or everybody's (-1).
     pub acks: i16,
-    /// When acks=all is given up on.
+    /// When waiting for its writes is given up on.
     pub deadline_ms: i64,
     /// Whether the client may write to internal topics.
     pub admin: bool,
