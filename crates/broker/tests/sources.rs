@@ -1,5 +1,6 @@
 //! What holds for the sources themselves.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -159,16 +160,9 @@ fn folders_import_only_what_is_below_them() {
     let root = root().join("crates/broker/src");
     let mut wrong = Vec::new();
     for (path, text) in sources(&root) {
-        let relative = path.strip_prefix(&root).expect("below it");
-        let relative = relative.with_extension("");
-        let mut module: Vec<&str> = relative.iter().filter_map(|part| part.to_str()).collect();
-        if module.last() == Some(&"mod") {
-            module.pop();
-        }
-        let is_test = module.last().is_some_and(|name| name.ends_with("tests"));
-        if module == ["lib"] || module[0] == "bin" || is_test {
+        let Some(module) = module_of(&root, &path) else {
             continue;
-        }
+        };
         let folder = folder_of(module[0]);
         let Some((_, below)) = FOLDERS.iter().find(|(name, _)| *name == folder) else {
             wrong.push(format!("{folder} has no row in FOLDERS"));
@@ -183,6 +177,56 @@ fn folders_import_only_what_is_below_them() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Where a file stands: `["log", "replay"]` for `log/replay.rs`; nothing for tests and for the crate's own root.
+fn module_of<'a>(root: &Path, path: &'a Path) -> Option<Vec<&'a str>> {
+    let relative = path.strip_prefix(root).expect("below it");
+    let mut module: Vec<&str> = relative.iter().filter_map(|part| part.to_str()).collect();
+    let name = module.pop()?.strip_suffix(".rs")?;
+    if name != "mod" {
+        module.push(name);
+    }
+    let is_test = module.last()?.ends_with("tests") || module.contains(&"tests");
+    (!is_test && module != ["lib"]).then_some(module)
+}
+
+/// In no crate does a way of imports lead from one folder to another and back.
+#[test]
+fn no_circle_of_imports_spans_two_folders() {
+    for name in ["core", "storage", "client", "broker"] {
+        let root = root().join("crates").join(name).join("src");
+        let mut reaches: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (path, text) in sources(&root) {
+            if let Some(module) = module_of(&root, &path) {
+                let from = reaches.entry(module[0].to_owned()).or_default();
+                from.extend(imports(&module, &text));
+            }
+        }
+        // Whatever is reached in two steps is reached; as often as there are modules, and all is known.
+        for _ in 0..reaches.len() {
+            let known = reaches.clone();
+            for to in reaches.values_mut() {
+                let further = to.iter().filter_map(|over| known.get(over));
+                let further: Vec<_> = further.flatten().cloned().collect();
+                to.extend(further);
+            }
+        }
+        let folders: Vec<_> = reaches
+            .keys()
+            .filter(|name| root.join(name).is_dir())
+            .collect();
+        for (from, to) in folders
+            .iter()
+            .flat_map(|a| folders.iter().map(move |b| (*a, *b)))
+        {
+            let there = reaches[from].contains(to) && reaches[to].contains(from);
+            assert!(
+                from == to || !there,
+                "{name}: {from} and {to} import each other"
+            );
+        }
+    }
 }
 
 /// A history that is played again ran otherwise where chance had a say: in the order of a hash map, and in which branch of
@@ -202,6 +246,36 @@ fn nothing_is_left_to_chance_that_a_seed_does_not_repeat() {
             for name in ["HashMap", "HashSet"] {
                 if code.contains(name) {
                     wrong.push(format!("{}: {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Tests held lengths of 2 GiB, with which other software was brought down: a length that is one too long shows as much.
+#[test]
+fn no_test_holds_a_giant_length() {
+    let bytes = ["7f", "ff", "ff", "ff"];
+    let mut forms = [", 0x", ",0x", ", ", ",", " ", ""]
+        .map(|between| bytes.join(between))
+        .to_vec();
+    forms.push(["i32::max", "to_be_bytes"].join("."));
+    let mut wrong = Vec::new();
+    let mut folders = vec![root().join("crates"), root().join("fuzz")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() && name != "target" && name != "corpus" && name != "generated" {
+                folders.push(path);
+                continue;
+            }
+            // What is no text is compressed, or a fuzzer's.
+            let text = fs::read_to_string(&path).unwrap_or_default().to_lowercase();
+            for line in text.lines() {
+                if forms.iter().any(|form| line.contains(form)) {
+                    wrong.push(format!("{}: {line}", path.display()));
                 }
             }
         }

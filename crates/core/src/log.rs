@@ -11,21 +11,7 @@ use crate::log::compaction::History;
 use crate::producers::{AbortedTransaction, Attempt, Check, Marker, ProducerInfo, Producers};
 use crate::time::Now;
 
-pub use crate::producers::Duplicate;
-
-/// Where a batch comes from, which decides what it has to prove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A client's Produce; a transaction must be open here already.
-    Client,
-    /// A client's Produce whose transaction the coordinator has confirmed, so it may begin here.
-    Verified {
-        /// The client uses transaction version 2 (KIP-890).
-        epoch_bumps: bool,
-    },
-    /// A coordinator's own write: no sequences.
-    Coordinator,
-}
+pub use crate::producers::{Duplicate, Origin};
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 
 use crate::batch::BatchHeader;
 use crate::error::{ErrorCode, Refusal};
-use crate::log::Origin;
-use crate::log::compaction::{History, LastWrite};
 
 /// How many batches of a producer are remembered; Kafka's clients have no more in flight.
 const WINDOW: usize = 5;
@@ -84,6 +82,20 @@ impl Producer {
     }
 }
 
+/// Where a batch comes from, which decides what it has to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client's Produce; a transaction must be open here already.
+    Client,
+    /// A client's Produce whose transaction the coordinator has confirmed, so it may begin here.
+    Verified {
+        /// The client uses transaction version 2 (KIP-890).
+        epoch_bumps: bool,
+    },
+    /// A coordinator's own write: no sequences.
+    Coordinator,
+}
+
 /// A batch as its producer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -155,6 +167,26 @@ pub struct AbortedTransaction {
     pub first_offset: i64,
     /// Its marker.
     pub last_offset: i64,
+}
+
+/// What a producer wrote last: it is kept so that its sequence and epoch survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastWrite {
+    /// Who wrote.
+    pub producer_id: i64,
+    /// In which epoch.
+    pub epoch: i16,
+    /// The last offset of its newest batch of records; nothing if only a marker is known of this epoch.
+    pub last_offset: Option<i64>,
+}
+
+/// What compaction has to know of the batches that it will see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Aborted transactions, also those that end after the part to be compacted.
+    pub aborted: Vec<AbortedTransaction>,
+    /// What each active producer wrote last.
+    pub last_writes: Vec<LastWrite>,
 }
 
 /// A producer as DescribeProducers shows it.

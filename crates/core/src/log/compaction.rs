@@ -14,32 +14,13 @@ use std::collections::BTreeMap;
 use crate::batch::{BatchError, BatchHeader, Record, Records, record_bytes};
 use crate::compression::InflateLimits;
 use crate::producers::AbortedTransaction;
+pub use crate::producers::{History, LastWrite};
 use keys::Keys;
 use rewrite::{Limits, rewrite, write_empty};
 use transactions::Transactions;
 
 /// The shortest record there is: its length and six fields of one byte.
 const RECORD_BYTES_MIN: usize = 7;
-
-/// What a producer wrote last: it is kept so that its sequence and epoch survive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastWrite {
-    /// Who wrote.
-    pub producer_id: i64,
-    /// In which epoch.
-    pub epoch: i16,
-    /// The last offset of its newest batch of records; nothing if only a marker is known of this epoch.
-    pub last_offset: Option<i64>,
-}
-
-/// What the partition knows about the batches that will be seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// Aborted transactions, also those that end after the part to be compacted.
-    pub aborted: Vec<AbortedTransaction>,
-    /// What each active producer wrote last.
-    pub last_writes: Vec<LastWrite>,
-}
 
 /// The rules of one round.
 #[derive(Clone, Copy, Debug)]
