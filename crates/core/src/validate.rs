@@ -1,10 +1,14 @@
 //! What a broker checks of a client's records before they may be appended, in Kafka's order. Knows no partition state.
 
+mod trust;
+
+pub use trust::{ASKED_AGAIN_EVERY, HeaderTrust, PROVING_REQUESTS};
+
 use crate::batch::{
     self, BatchError, BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, OVERHEAD_BYTES, Record, Records,
     Storage, rebuild, record_bytes,
 };
-use crate::compression::{Codec, InflateLimits};
+use crate::compression::{Codec, CompressionError, InflateLimits};
 use crate::error::{ErrorCode, Refusal};
 use crate::time::Now;
 
@@ -16,8 +20,10 @@ const LENGTH_MIN: i32 = 14;
 /// Whether compressed batches are looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inflate {
-    /// Only where the topic needs keys.
-    Never,
+    /// Only where the topic needs keys, and where the header cannot be true.
+    IfNeeded,
+    /// Also to see whether the header is true, unless that takes more than the limits allow.
+    ToProve,
     /// Always, as Kafka does.
     Always,
 }
@@ -59,7 +65,7 @@ impl Default for Rules {
             before_max_ms: i64::MAX,
             after_max_ms: 3_600_000,
             storage: None,
-            inflate: Inflate::Never,
+            inflate: Inflate::IfNeeded,
             limits: InflateLimits::default(),
         }
     }
@@ -78,6 +84,8 @@ pub struct Validated {
     pub log_append_time_ms: i64,
     /// Whether the header was trusted instead of walking the records.
     pub shallow: bool,
+    /// Whether the records were walked and the largest timestamp is not what the header of a compressed batch said.
+    pub untrue: bool,
     /// The batch in the topic's codec, to be appended in the place of what the producer sent.
     pub rebuilt: Option<Vec<u8>>,
 }
@@ -162,10 +170,25 @@ pub fn validate_shape(records: &[u8], produce_version: i16) -> Result<BatchHeade
 
 /// Whether `validate_produce` will have to inflate the batch, which may take long.
 pub fn needs_inflate(header: &BatchHeader, rules: &Rules) -> bool {
+    must_inflate(header, rules) || proves_header(header, rules)
+}
+
+fn must_inflate(header: &BatchHeader, rules: &Rules) -> bool {
     header.is_compressed()
         && (rules.compacted
             || rules.inflate == Inflate::Always
+            || times_matter(header, rules) && header.max_timestamp < header.base_timestamp
             || new_storage(header, rules).is_some())
+}
+
+/// Whether the batch is only looked into to see whether its header is true.
+fn proves_header(header: &BatchHeader, rules: &Rules) -> bool {
+    header.is_compressed() && rules.inflate == Inflate::ToProve && times_matter(header, rules)
+}
+
+/// Whether the times in the header stay: neither the topic nor the batch has one time for all records.
+fn times_matter(header: &BatchHeader, rules: &Rules) -> bool {
+    !rules.log_append_time && !header.log_append_time()
 }
 
 /// Whether `validate_produce` will have to compress the batch anew, which takes long.
@@ -184,31 +207,30 @@ pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<V
     let header = validate_shape(records, rules.produce_version)?;
     validate_header(records, &header, rules)?;
     if header.is_compressed() && !needs_inflate(&header, rules) {
-        check_header_time(&header, rules, now)?;
-        check_segment(header.total_bytes(), rules)?;
-        let max_timestamp = if rules.log_append_time {
-            now.wall_ms
-        } else {
-            header.max_timestamp
-        };
-        let offset_of_max = rules.log_append_time.then_some(0);
-        let valid = as_sent(records, rules, max_timestamp, offset_of_max, now)?;
-        return Ok(Validated {
-            shallow: true,
-            ..valid
-        });
+        return validate_shallow(records, &header, rules, now);
     }
-    let bytes = record_bytes(records, &header, rules.limits.batch_bytes_max)?;
+    let bytes = match record_bytes(records, &header, rules.limits.batch_bytes_max) {
+        Err(BatchError::Compression(CompressionError::TooLarge { .. }))
+            if !must_inflate(&header, rules) =>
+        {
+            return validate_shallow(records, &header, rules, now);
+        }
+        bytes => bytes?,
+    };
     let walked = walk(&bytes, &header, rules, now)?;
     let (max_timestamp, offset_of_max) = if rules.log_append_time {
         (now.wall_ms, 0)
     } else {
         (walked.max_timestamp, walked.offset_delta)
     };
+    let untrue = header.is_compressed()
+        && times_matter(&header, rules)
+        && header.max_timestamp != max_timestamp;
     let Some(storage) = new_storage(&header, rules) else {
         check_segment(header.total_bytes(), rules)?;
         drop(bytes);
-        return as_sent(records, rules, max_timestamp, Some(offset_of_max), now);
+        let valid = as_sent(records, rules, max_timestamp, Some(offset_of_max), now)?;
+        return Ok(Validated { untrue, ..valid });
     };
     let rebuilt = rebuild(
         &header,
@@ -222,6 +244,29 @@ pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<V
     let valid = validated(&rebuilt, rules, max_timestamp, Some(offset_of_max), now)?;
     Ok(Validated {
         rebuilt: Some(rebuilt),
+        untrue,
+        ..valid
+    })
+}
+
+/// Believes the header.
+fn validate_shallow(
+    records: &mut [u8],
+    header: &BatchHeader,
+    rules: &Rules,
+    now: Now,
+) -> Result<Validated, Invalid> {
+    check_header_time(header, rules, now)?;
+    check_segment(header.total_bytes(), rules)?;
+    let max_timestamp = if rules.log_append_time {
+        now.wall_ms
+    } else {
+        header.max_timestamp
+    };
+    let offset_of_max = rules.log_append_time.then_some(0);
+    let valid = as_sent(records, rules, max_timestamp, offset_of_max, now)?;
+    Ok(Validated {
+        shallow: true,
         ..valid
     })
 }
@@ -254,6 +299,7 @@ fn validated(
             -1
         },
         shallow: false,
+        untrue: false,
         rebuilt: None,
     })
 }

@@ -1,7 +1,8 @@
 //! Record batches as scenarios write them: a small JSON description to bytes, and the batches of an answer to JSON.
 //!
 //! `{"records": [{"key", "value", "timestamp", "headers": [[k, v]]}], "codec", "producer_id", "producer_epoch",
-//! "base_sequence", "transactional", ...}`; every header field can be overridden to make a batch that is wrong.
+//! "base_sequence", "transactional", ...}`; every header field can be overridden to make a batch that is wrong, and
+//! "packed" has the compressed records themselves, in base64.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,7 +52,10 @@ pub fn encode(description: &Value) -> Result<Vec<u8>, Error> {
         .position(|c| *c == codec)
         .ok_or("no such codec")? as i64;
     let packer = Codec::from_id(codec_bits as u8).ok_or("no such codec")?;
-    body = compress(packer, None, &body).map_err(|e| e.to_string())?;
+    body = match description["packed"].as_str() {
+        Some(packed) => STANDARD.decode(packed).map_err(|e| e.to_string())?,
+        None => compress(packer, None, &body).map_err(|e| e.to_string())?,
+    };
     let count = records.len() as i64;
     let attributes =
         codec_bits | flag("log_append_time", 8) | flag("transactional", 16) | flag("control", 32);

@@ -2,6 +2,7 @@
 
 use crate::base::hooks::Software;
 use rustka_core::sync::lock;
+use rustka_core::validate::HeaderTrust;
 use rustka_storage::buffer::BlockRef;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
@@ -33,6 +34,8 @@ pub struct Peer {
     held: Mutex<Option<Held>>,
     /// The broker stops, and no further request is taken from this connection.
     pub(crate) ended: AtomicBool,
+    /// Whether it is taken at its word for what its compressed batches hold.
+    pub header_trust: HeaderTrust,
     pub(crate) closed: AtomicBool,
     pub(crate) waker: Mutex<Option<Waker>>,
 }
@@ -66,6 +69,7 @@ impl Peer {
             received_bytes: AtomicUsize::new(0),
             held: Mutex::default(),
             ended: AtomicBool::new(false),
+            header_trust: HeaderTrust::default(),
             closed: AtomicBool::new(false),
             waker: Mutex::default(),
         })

@@ -696,3 +696,49 @@ fn every_sentence_of_a_refusal_has_a_batch_that_is_told_it() {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_true_in_a_header_is_seen_without_a_look_at_the_records() {
+    let sent = |said: i64, rules: &Rules| {
+        let mut batch = packed(Codec::Lz4, &[NOW.wall_ms, NOW.wall_ms + 9, NOW.wall_ms + 4]);
+        batch::set_max_timestamp(&mut batch, false, said);
+        let valid = validate_produce(&mut batch, rules, NOW).unwrap();
+        assert!(batch::crc_matches(&batch));
+        (valid.max_timestamp - NOW.wall_ms, valid.untrue)
+    };
+    let (believing, proving) = (
+        Rules::default(),
+        Rules {
+            inflate: Inflate::ToProve,
+            ..Rules::default()
+        },
+    );
+    for (said, kept) in [(9, (9, false)), (3, (3, false)), (-1, (9, true))] {
+        assert_eq!(sent(NOW.wall_ms + said, &believing), kept);
+    }
+    assert_eq!(sent(-1, &believing), (9, true));
+    for (said, kept) in [(9, (9, false)), (3, (9, true)), (10, (9, true))] {
+        assert_eq!(sent(NOW.wall_ms + said, &proving), kept);
+    }
+}
+
+/// Only where the broker needs what is inside may it be too much.
+#[test]
+fn a_header_that_would_take_too_much_to_prove_is_believed() {
+    let large = |inflate| {
+        let mut batch = packed(Codec::Lz4, &[NOW.wall_ms; 100]);
+        let rules = Rules {
+            inflate,
+            limits: InflateLimits {
+                batch_bytes_max: 50,
+                ..InflateLimits::default()
+            },
+            ..Rules::default()
+        };
+        let valid = validate_produce(&mut batch, &rules, NOW);
+        valid.map(|valid| (valid.shallow, valid.untrue))
+    };
+    assert_eq!(large(Inflate::ToProve), Ok((true, false)));
+    let refused = large(Inflate::Always).unwrap_err();
+    assert_eq!(refused.refusal.code, ErrorCode::MessageTooLarge);
+}

@@ -1,7 +1,7 @@
 //! One batch into its partition, or why not.
 
 use super::Bytes;
-use super::plan::{Plan, TopicPlan, rules};
+use super::plan::{Plan, TopicPlan};
 use crate::base::fault::Point;
 use crate::node::Node;
 use crate::node::topics::TopicRef;
@@ -108,9 +108,10 @@ fn checked(
     if found.internal && !plan.admin {
         return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }
-    let rules = rules(&found.config, version, node);
-    let valid = validate_produce(records, &rules, node.clock.now())
-        .map_err(|invalid| Refused::late(invalid, &partition))?;
+    let rules = plan.rules(&found.config, version);
+    let valid = validate_produce(records, &rules, node.clock.now());
+    plan.looked_into(&valid);
+    let valid = valid.map_err(|invalid| Refused::late(invalid, &partition))?;
     Ok(((found, partition), valid))
 }
 

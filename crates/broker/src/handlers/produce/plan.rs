@@ -9,7 +9,7 @@ use crate::node::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
-use rustka_core::validate::{Inflate, Rules, needs_inflate, needs_rebuild};
+use rustka_core::validate::{Inflate, Invalid, Rules, Validated, needs_inflate, needs_rebuild};
 use rustka_storage::Partition;
 use rustka_wire::codec::{Reader, Records, Uuid};
 use rustka_wire::produce_request::ProduceRequest;
@@ -37,6 +37,8 @@ pub struct Plan {
     pub topics: Vec<TopicPlan>,
     /// Who asks, where a hook wants to know that later.
     pub caller: Caller,
+    /// Whether compressed batches are looked into.
+    inflate: Inflate,
     transactional_id: Option<Box<str>>,
 }
 
@@ -61,12 +63,19 @@ impl Plan {
         if !request.may_do_everything() {
             authorize(request, &mut plan);
         }
+        let compressed = plan.has_batch(request.frame.bytes(), BatchHeader::is_compressed);
+        if compressed && request.peer().header_trust.doubts() {
+            plan.inflate = Inflate::ToProve;
+        }
+        if request.node.config.fixed().validate_compressed {
+            plan.inflate = Inflate::Always;
+        }
         Ok(plan)
     }
 
     /// An error that concerns every partition: transactional records without an id (E68).
     pub fn whole_request_error(&self, frame: &[u8]) -> Option<ErrorCode> {
-        let forbidden = self.transactional_id.is_none() && has_transactional_batch(self, frame);
+        let forbidden = self.transactional_id.is_none() && self.has_transactional_batch(frame);
         forbidden.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
     }
 
@@ -75,13 +84,42 @@ impl Plan {
         (-1..=1).contains(&self.acks)
     }
 
+    fn has_batch(&self, frame: &[u8], is_such: impl Fn(&BatchHeader) -> bool) -> bool {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        let mut ranges = partitions.filter_map(|(_, range)| range.clone());
+        ranges.any(|range| BatchHeader::parse(&frame[range]).is_ok_and(|header| is_such(&header)))
+    }
+
+    fn has_transactional_batch(&self, frame: &[u8]) -> bool {
+        self.has_batch(frame, BatchHeader::is_transactional)
+    }
+
+    /// A batch was looked into, or was not: who does not say the truth in a header is not believed again.
+    pub fn looked_into(&self, outcome: &Result<Validated, Invalid>) {
+        let untrue = match outcome {
+            Ok(valid) => valid.untrue,
+            // What cannot be read is not blamed on single records.
+            Err(invalid) => {
+                invalid.record_errors.is_empty() && invalid.refusal.code == ErrorCode::InvalidRecord
+            }
+        };
+        if untrue {
+            self.caller.peer().header_trust.caught();
+        }
+    }
+
+    /// What a topic demands of this request's batches.
+    pub fn rules(&self, config: &TopicConfig, produce_version: i16) -> Rules {
+        rules(config, produce_version, self.inflate)
+    }
+
     /// Whether a batch will take so long to validate that the connection's thread is not the place for it.
     pub fn takes_long(&mut self, request: &Request<'_>) -> bool {
-        let (node, version) = (request.node, request.header.version);
+        let (node, version, inflate) = (request.node, request.header.version, self.inflate);
         let frame = request.frame.bytes();
         self.topics
             .iter_mut()
-            .any(|topic| topic.takes_long(node, version, frame))
+            .any(|topic| topic.takes_long(node, version, inflate, frame))
     }
 }
 
@@ -122,23 +160,16 @@ fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
             .received_ms
             .saturating_add(i64::from(asked.timeout_ms.max(0))),
         caller: request.caller.clone(),
+        inflate: Inflate::IfNeeded,
         transactional_id: asked.transactional_id.as_deref().map(Box::from),
         admin: request.client_id() == ADMIN_CLIENT,
         topics: topics.into_iter().map(TopicPlan::distinct).collect(),
     })
 }
 
-fn has_transactional_batch(plan: &Plan, frame: &[u8]) -> bool {
-    let partitions = plan.topics.iter().flat_map(|topic| &topic.partitions);
-    let mut ranges = partitions.filter_map(|(_, range)| range.clone());
-    ranges.any(|range| {
-        BatchHeader::parse(&frame[range]).is_ok_and(|header| header.is_transactional())
-    })
-}
-
 /// Marks what the client may not write. Who may not use a transactional id has none.
 fn authorize(request: &Request<'_>, plan: &mut Plan) {
-    if has_transactional_batch(plan, request.frame.bytes()) {
+    if plan.has_transactional_batch(request.frame.bytes()) {
         let id = plan.transactional_id.as_deref();
         if !id.is_some_and(|id| request.may(Operation::Write, Resource::TransactionalId(id))) {
             plan.transactional_id = None;
@@ -170,7 +201,7 @@ impl TopicPlan {
         self
     }
 
-    fn takes_long(&mut self, node: &Node, version: i16, frame: &[u8]) -> bool {
+    fn takes_long(&mut self, node: &Node, version: i16, inflate: Inflate, frame: &[u8]) -> bool {
         let inline_bytes_max = INLINE_INFLATE_BYTES_MAX.min(INLINE_SLOW_DEFLATE_BYTES_MAX);
         let batches = self
             .partitions
@@ -186,7 +217,7 @@ impl TopicPlan {
         let Some(topic) = &self.found else {
             return false;
         };
-        let rules = rules(&topic.config, version, node);
+        let rules = rules(&topic.config, version, inflate);
         large.any(|batch| {
             BatchHeader::parse(&frame[batch.clone()])
                 .is_ok_and(|header| takes_long(&header, &rules, batch.len()))
@@ -221,8 +252,7 @@ fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
     inflates || needs_rebuild(header, rules) && bytes > deflate_bytes_max
 }
 
-/// What a topic demands of batches.
-pub fn rules(config: &TopicConfig, produce_version: i16, node: &Node) -> Rules {
+fn rules(config: &TopicConfig, produce_version: i16, inflate: Inflate) -> Rules {
     let size = |bytes: i32| usize::try_from(bytes).unwrap_or(usize::MAX);
     Rules {
         produce_version,
@@ -233,11 +263,7 @@ pub fn rules(config: &TopicConfig, produce_version: i16, node: &Node) -> Rules {
         before_max_ms: config.timestamp_before_max_ms,
         after_max_ms: config.timestamp_after_max_ms,
         storage: config.storage(),
-        inflate: if node.config.fixed().validate_compressed {
-            Inflate::Always
-        } else {
-            Inflate::Never
-        },
+        inflate,
         limits: config.inflate_limits(),
     }
 }
