@@ -167,14 +167,6 @@ impl Shard {
 
     fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
-        let refuse = |d: &mut Desk, code| {
-            let member_id = join.member_id.clone();
-            let refused = JoinRefused { code, member_id };
-            d.reply(ticket, &join.group, Reply::Join(Err(refused)));
-        };
-        if let Err(code) = check_join(&join, d.options) {
-            return refuse(&mut d, code);
-        }
         if let Some(group) = existing(groups, &join.group) {
             let place = match group.check_join(&d, &join) {
                 Ok(place) => place,
@@ -187,7 +179,8 @@ impl Shard {
             return group.join(&mut d, ticket, join, place);
         }
         if !join.member_id.is_empty() {
-            return refuse(&mut d, ErrorCode::UnknownMemberId);
+            let refused = refuse_join(&join, ErrorCode::UnknownMemberId);
+            return d.reply(ticket, &join.group, refused);
         }
         let mut fresh = Group::new(join.group.clone(), now.wall_ms);
         if groups.len() >= d.options.groups_max {
@@ -215,9 +208,6 @@ impl Shard {
 
     fn leave(&mut self, now: Now, ticket: Ticket, leave: Leave, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
-        if leave.group.is_empty() {
-            return d.reply_at_once(ticket, Reply::Leave(Err(ErrorCode::InvalidGroupId)));
-        }
         let Some(group) = existing(groups, &leave.group) else {
             let unknown = leave.members.into_iter().map(|leaver| Left {
                 member_id: leaver.member_id,
@@ -306,6 +296,29 @@ impl Shard {
     }
 }
 
+/// What can be said against a request without knowing its group.
+pub fn refusal(command: &Command, options: &Options) -> Option<Reply> {
+    let nameless = ErrorCode::InvalidGroupId;
+    match command {
+        Command::Join(join) => {
+            let code = check_join(join, options).err()?;
+            Some(refuse_join(join, code))
+        }
+        Command::Sync(sync) if sync.group.is_empty() => Some(Reply::Sync(Err(nameless))),
+        Command::Heartbeat(beat) if beat.group.is_empty() => Some(Reply::Heartbeat(nameless)),
+        Command::Leave(leave) if leave.group.is_empty() => Some(Reply::Leave(Err(nameless))),
+        Command::OffsetDelete(delete) if delete.group.is_empty() => {
+            Some(Reply::OffsetDelete(Err(nameless)))
+        }
+        _ => None,
+    }
+}
+
+fn refuse_join(join: &Join, code: ErrorCode) -> Reply {
+    let member_id = join.member_id.clone();
+    Reply::Join(Err(JoinRefused { code, member_id }))
+}
+
 impl Machine for Shard {
     type Command = Command;
     type Reply = Reply;
@@ -334,14 +347,14 @@ impl Machine for Shard {
     }
 
     fn handle(&mut self, now: Now, ticket: Ticket, command: Command, out: &mut Effects) {
+        if let Some(reply) = refusal(&command, &self.options) {
+            return desk(self, now, out).0.reply_at_once(ticket, reply);
+        }
         match command {
             Command::Join(join) => self.join(now, ticket, join, out),
             Command::Sync(sync) => {
                 let (mut d, groups) = desk(self, now, out);
                 let id = sync.group.clone();
-                if sync.group.is_empty() {
-                    return d.reply_at_once(ticket, Reply::Sync(Err(ErrorCode::InvalidGroupId)));
-                }
                 match existing(groups, &sync.group) {
                     Some(group) => group.sync(&mut d, ticket, sync),
                     None => {
@@ -368,7 +381,6 @@ impl Machine for Shard {
                 let (mut d, groups) = desk(self, now, out);
                 let group = existing(groups, &delete.group);
                 let result = match group {
-                    _ if delete.group.is_empty() => Err(ErrorCode::InvalidGroupId),
                     Some(group) => group.forget(&mut d, delete.topics),
                     None => Err(ErrorCode::GroupIdNotFound),
                 };

@@ -104,6 +104,9 @@ fn with_target<T>(kafka: &Kafka, run: impl FnOnce(&mut Target) -> T) -> T {
 }
 
 fn has_groups(scenario: &Scenario) -> bool {
+    if scenario.json["coordinators"] == false {
+        return false;
+    }
     let steps = scenario.json["steps"].as_array();
     steps
         .into_iter()

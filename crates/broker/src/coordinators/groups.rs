@@ -21,7 +21,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::{Event, Reply};
 use rustka_core::group::records::Record;
-use rustka_core::group::{Addresses, Options, Shard as Machine, partition_for};
+use rustka_core::group::{Addresses, Options, Shard as Machine, partition_for, refusal};
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::time::Now;
 use rustka_storage::Partition;
@@ -69,12 +69,21 @@ impl Groups {
 
     /// Hands a command to the group's shard.
     pub fn call(self: &Arc<Self>, group: &str, command: Command) -> Answer {
+        if !is_there(&self.node) {
+            return refusal(&command, &self.options).map_or(Answer::Never, Answer::Now);
+        }
         let (shards, at) = self.of(group);
         shards[at].call(self, at, command)
     }
 
     /// A heartbeat copies nothing.
     pub fn heartbeat(self: &Arc<Self>, group: &str, member: (&str, Option<&str>, i32)) -> Answer {
+        if !is_there(&self.node) {
+            return match group {
+                "" => Answer::Now(Reply::Heartbeat(ErrorCode::InvalidGroupId)),
+                _ => Answer::Never,
+            };
+        }
         let (shards, at) = self.of(group);
         shards[at].attach(self, at);
         shards[at].decide(self, at, |machine, now, ticket, out| {
@@ -211,6 +220,11 @@ impl Host<Machine> for Groups {
             self.earlier.notify_one();
         }
     }
+}
+
+/// Whether groups have a coordinator. By Kafka's own rules it takes somebody who looks for one first.
+pub fn is_there(node: &Node) -> bool {
+    !node.strict || node.topics.by_name(CONSUMER_OFFSETS).is_some()
 }
 
 /// `__consumer_offsets`, created if need be.

@@ -17,7 +17,8 @@ const SHARE: i8 = 2;
 /// Brokers ask for the coordinators of share groups from this version on.
 const SHARE_FROM: i16 = 6;
 
-/// Answers with this node. Asking for a group creates `__consumer_offsets`, as in Kafka.
+/// Answers with this node. Asking for a group creates `__consumer_offsets`, as in Kafka, which says then that nobody is
+/// there yet.
 pub fn handle(request: Request<'_>) -> Outcome {
     let version = request.header.version;
     let asked = match FindCoordinatorRequest::decode(&mut Reader::new(request.body()), version) {
@@ -25,6 +26,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let node = request.node;
+    let is_there = groups::is_there(node);
     let (host, port) = request.endpoint(node.id).unwrap_or_default();
     let node = |found: &Result<(), Refusal>| match found {
         Ok(()) => (node.id, &*host, port),
@@ -32,7 +34,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let throttle_time_ms = request.throttle_time_ms();
     let response = if version < 4 {
-        let found = find(&request, asked.key_type, &asked.key);
+        let found = find(&request, asked.key_type, &asked.key, is_there);
         let (node_id, host, port) = node(&found);
         // Up to v3 Kafka puts a text there even when all is well.
         let (code, message) = match found {
@@ -50,7 +52,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
     } else {
         let coordinators = asked.coordinator_keys.iter().map(|key| {
-            let found = find(&request, asked.key_type, key);
+            let found = find(&request, asked.key_type, key, is_there);
             let (node_id, host, port) = node(&found);
             let (code, message) = match found {
                 Ok(()) => (ErrorCode::None, None),
@@ -79,15 +81,17 @@ pub fn handle(request: Request<'_>) -> Outcome {
     request.reply(|w| response.encode(w, version))
 }
 
-/// Whether this node coordinates what the key stands for.
-fn find(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), Refusal> {
+/// Whether this node coordinates what the key stands for. `is_there` is whether groups had a coordinator before.
+fn find(request: &Request<'_>, key_type: i8, key: &str, is_there: bool) -> Result<(), Refusal> {
     let check = |operation, resource| request.check(operation, resource).map_err(denied);
     let invalid = |what: &'static str| Err(Refusal::new(ErrorCode::InvalidRequest, what));
     match key_type {
         GROUP => {
             check(Operation::Describe, Resource::Group(key))?;
             groups::offsets_topic(request.node);
-            Ok(())
+            let not_yet = "The coordinator is being made; ask again.";
+            let refusal = Refusal::new(ErrorCode::CoordinatorNotAvailable, not_yet);
+            is_there.then_some(()).ok_or(refusal)
         }
         TRANSACTION => check(Operation::Describe, Resource::TransactionalId(key)),
         SHARE => {

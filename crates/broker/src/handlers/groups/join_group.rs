@@ -53,14 +53,14 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .parts
         .groups
         .call(&asked.group_id, Command::Join(join));
-    let member_id = asked.member_id.into_owned();
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let response = match &reply {
             Some(Reply::Join(Ok(joined))) => joined_response(joined, respond),
             Some(Reply::Join(Err(JoinRefused { code, member_id }))) => {
                 refused(*code, member_id, respond)
             }
-            _ => refused(ErrorCode::NotCoordinator, &member_id, respond),
+            // Nobody here knows the member, whatever it calls itself.
+            _ => refused(ErrorCode::NotCoordinator, "", respond),
         };
         response.encode(w, version);
     })

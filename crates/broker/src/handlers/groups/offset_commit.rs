@@ -108,9 +108,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 let results = match reply {
                     Some(Reply::OffsetCommit(results)) => unknown.and(results),
                     _ => {
-                        let code = ErrorCode::NotCoordinator;
-                        let topics = asked.topics.iter();
-                        topics.map(|topic| refused(topic, code)).collect()
+                        let not_here = not_coordinated(&asked, &unknown, version);
+                        unknown.and(not_here)
                     }
                 };
                 encode(w, respond, &results);
@@ -132,6 +131,32 @@ fn check<'t>(
     }
     request.check(Operation::Read, Resource::Topic(&topic.name))?;
     found.ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+/// What nobody here can commit: all but what is unknown.
+fn not_coordinated(
+    asked: &OffsetCommitRequest<'_>,
+    unknown: &Results,
+    version: i16,
+) -> Vec<TopicResults> {
+    let topics = asked.topics.iter().map(|topic| {
+        let is_same = |other: &&TopicResults| match version {
+            IDS_FROM.. => other.topic_id == topic.topic_id.0,
+            _ => *other.topic == *topic.name,
+        };
+        let unknown = unknown.topics.iter().find(is_same);
+        let is_unknown =
+            |at: i32| unknown.is_some_and(|it| it.partitions.iter().any(|p| p.0 == at));
+        let mut here = refused(topic, ErrorCode::NotCoordinator);
+        if let Some(unknown) = unknown {
+            (here.topic, here.topic_id) = (unknown.topic.clone(), unknown.topic_id);
+        }
+        here.partitions.retain(|(at, _)| !is_unknown(*at));
+        here
+    });
+    topics
+        .filter(|topic| !topic.partitions.is_empty())
+        .collect()
 }
 
 fn refused(topic: &OffsetCommitRequestTopic<'_>, code: ErrorCode) -> TopicResults {
