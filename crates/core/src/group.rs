@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::error::ErrorCode;
 use crate::machine::{Machine, Ticket};
+use crate::sync::Rank;
 use crate::time::Now;
 
 pub use addresses::Addresses;
@@ -320,6 +321,7 @@ fn refuse_join(join: &Join, code: ErrorCode) -> Reply {
 }
 
 impl Machine for Shard {
+    const RANK: Rank = Rank::Groups;
     type Command = Command;
     type Reply = Reply;
     type Record = Record;

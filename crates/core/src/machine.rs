@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use rustka_wire::DecodeError;
 
 use crate::error::ErrorCode;
+use crate::sync::Rank;
 use crate::time::Now;
 
 pub use release::Release;
@@ -24,6 +25,8 @@ pub struct Ticket(pub u64);
 
 /// Decisions over durable state, without I/O: the same state, time and command have the same effects.
 pub trait Machine: Sized {
+    /// Where its lock stands in the order of locks.
+    const RANK: Rank;
     /// What it can be asked, free of API versions.
     type Command;
     /// What it answers.

@@ -27,6 +27,7 @@ use durability::{Awaited, Unsettled};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
+use rustka_core::sync::{Rank, Turn};
 use rustka_wire::codec::Uuid;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -121,8 +122,10 @@ impl Partition {
     }
 
     fn lock(&self) -> Locked<'_> {
+        let turn = Turn::take(Rank::Partition);
         Locked {
             panicking: std::thread::panicking(),
+            turn: Some(turn),
             inner: Some(self.inner.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
@@ -274,8 +277,9 @@ impl Inner {
 /// A partition under its lock. A panic in this section takes the partition offline and wakes whoever waits for it.
 struct Locked<'a> {
     panicking: bool,
-    // Taken in drop only.
+    // Both are taken in drop only.
     inner: Option<MutexGuard<'a, Inner>>,
+    turn: Option<Turn>,
 }
 
 impl Deref for Locked<'_> {
@@ -309,6 +313,7 @@ impl Drop for Locked<'_> {
             }
             (inner.waiters.all(), told)
         };
+        self.turn = None;
         tracing::error!(target: "rustka::storage", "a partition is offline since a request failed unexpectedly in it");
         woken.iter().for_each(|waiter| waiter.fire());
         told.call();

@@ -10,10 +10,10 @@ use crate::limit::Memory;
 use crate::memory::MemoryEngine;
 use crate::partition::Partition;
 use rustka_core::error::Refusal;
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, lock};
 use rustka_wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Memory for tests that do not care.
 pub const PLENTY: usize = 64 << 20;
@@ -77,7 +77,7 @@ impl TestEngine {
         })
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> Guard<'_, Desk> {
         lock(&self.desk)
     }
 

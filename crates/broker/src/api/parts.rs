@@ -7,6 +7,7 @@ use crate::coordinators::groups::Groups;
 use crate::node::Node;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::FetchSessions;
+use rustka_core::sync::{Guard, Rank, lock_at};
 use rustka_core::telemetry::Telemetry;
 use rustka_storage::Partition;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,19 @@ pub struct Parts {
     pub auto_creations: Rate,
     /// Every API that is served, by key.
     pub apis: &'static [Api],
+}
+
+impl Parts {
+    /// Clients that push metrics. After a panic under their lock nobody is known any more: they ask for their
+    /// subscriptions again, and nothing is lost by that.
+    pub fn telemetry(&self) -> Guard<'_, Telemetry> {
+        let mut telemetry = lock_at(Rank::Telemetry, &self.telemetry);
+        if self.telemetry.is_poisoned() {
+            *telemetry = Telemetry::default();
+            self.telemetry.clear_poison();
+        }
+        telemetry
+    }
 }
 
 /// A session's partition as it was found last, good as long as the catalog does not change.

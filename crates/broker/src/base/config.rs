@@ -7,10 +7,11 @@ use rustka_core::config::{
     BrokerConfig, BrokerSettings, DynamicLayer, Overrides, Scope, group_value,
 };
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::sync::{Held, Rank, read_at, write_at};
 use rustka_core::telemetry::Subscriptions;
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 /// Groups, and subscriptions to client metrics, that may have configs of their own.
 const RESOURCES_MAX: usize = 10_000;
@@ -75,10 +76,7 @@ impl LiveConfig {
 
     /// The broker's configs now.
     pub fn broker(&self) -> Arc<BrokerConfig> {
-        self.broker
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        read_at(Rank::Configs, &self.broker).clone()
     }
 
     /// The broker's typed configs now.
@@ -88,7 +86,7 @@ impl LiveConfig {
 
     /// Replaces one layer. The caller holds the catalog for writing and configures its topics anew.
     pub fn set_broker(&self, layer: DynamicLayer, values: Overrides) -> Arc<BrokerConfig> {
-        let mut broker = self.broker.write().unwrap_or_else(PoisonError::into_inner);
+        let mut broker = write_at(Rank::Configs, &self.broker);
         Arc::make_mut(&mut broker).set_dynamic_values(layer, values);
         broker.clone()
     }
@@ -100,10 +98,8 @@ impl LiveConfig {
         }
     }
 
-    fn read(&self, kind: NamedResource) -> RwLockReadGuard<'_, Named> {
-        self.named(kind)
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn read(&self, kind: NamedResource) -> Held<RwLockReadGuard<'_, Named>> {
+        read_at(Rank::NamedConfigs, self.named(kind))
     }
 
     /// The configs set for a group or for client metrics.
@@ -129,10 +125,7 @@ impl LiveConfig {
         validate_only: bool,
         change: impl FnOnce(&Overrides) -> Result<Overrides, Refusal>,
     ) -> Result<(), Refusal> {
-        let mut all = self
-            .named(kind)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = write_at(Rank::NamedConfigs, self.named(kind));
         let next = change(&all.get(name).cloned().unwrap_or_default())?;
         if validate_only {
             return Ok(());
@@ -153,18 +146,12 @@ impl LiveConfig {
 
     /// What clients are to push, as the subscriptions are now.
     pub fn subscriptions(&self) -> Arc<Subscriptions> {
-        self.subscriptions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        read_at(Rank::Configs, &self.subscriptions).clone()
     }
 
     fn resubscribe(&self, kind: NamedResource, all: &Named) {
         if kind == NamedResource::ClientMetrics {
-            let mut subscriptions = self
-                .subscriptions
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut subscriptions = write_at(Rank::Configs, &self.subscriptions);
             let version = subscriptions.version() + 1;
             let configs = all.values().map(|overrides| &**overrides);
             *subscriptions = Arc::new(Subscriptions::new(version, configs));

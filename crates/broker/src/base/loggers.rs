@@ -4,7 +4,7 @@
 
 use rustka_core::config::{AlterOperation, Alteration};
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_core::sync::lock;
+use rustka_core::sync::{Rank, lock_at};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tracing::level_filters::LevelFilter;
@@ -77,7 +77,7 @@ impl Loggers {
 
     /// Sets and unsets levels, all or none (IncrementalAlterConfigs of a broker logger).
     pub fn alter(&self, changes: &[Alteration], validate_only: bool) -> Result<(), Refusal> {
-        let _one_at_a_time = lock(&self.changing);
+        let _one_at_a_time = lock_at(Rank::Configs, &self.changing);
         let mut levels = BTreeMap::new();
         for change in changes {
             levels.insert(change.name.clone(), checked(change)?);

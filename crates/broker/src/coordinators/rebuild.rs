@@ -5,10 +5,9 @@
 use super::shard::{Host, Inner, Shard};
 use rustka_core::error::ErrorCode;
 use rustka_core::machine::{Effects, Machine, Release};
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, lock_at};
 use rustka_core::time::Now;
 use rustka_storage::partition::Fate;
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// After this long a shard whose journal could not be read is tried again without being asked.
@@ -16,8 +15,8 @@ const RETRY_MS: i64 = 1_000;
 
 impl<M: Machine> Shard<M> {
     /// Locks a machine that is whole; none while it cannot be made so.
-    pub(super) fn lock(&self, host: &dyn Host<M>, now: Now) -> Option<MutexGuard<'_, Inner<M>>> {
-        let mut inner = lock(&self.inner);
+    pub(super) fn lock(&self, host: &dyn Host<M>, now: Now) -> Option<Guard<'_, Inner<M>>> {
+        let mut inner = lock_at(M::RANK, &self.inner);
         if !self.inner.is_poisoned() && !inner.has_lost_inheritance() {
             return Some(inner);
         }
@@ -39,7 +38,7 @@ impl<M: Machine> Shard<M> {
         drop(sent_away);
         host.rebuilt(rebuilt);
         rebuilt.ok()?;
-        let inner = lock(&self.inner);
+        let inner = lock_at(M::RANK, &self.inner);
         (!self.inner.is_poisoned()).then_some(inner)
     }
 }

@@ -5,13 +5,13 @@ use super::answer::{Answer, Waiting};
 use super::journal::Writes;
 use rustka_core::error::ErrorCode;
 use rustka_core::machine::{Effects, Entry, Machine, Release, Ticket};
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, lock_at};
 use rustka_core::time::Now;
 use rustka_storage::Durability;
 use rustka_storage::partition::{Fate, Observer};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::oneshot;
 
 /// No deadline.
@@ -115,7 +115,7 @@ impl<M: Machine> Shard<M> {
 
     /// Looks at the machine, to count what it holds.
     pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
-        look(&lock(&self.inner).machine)
+        look(&lock_at(M::RANK, &self.inner).machine)
     }
 
     /// When something is due next.
@@ -135,7 +135,7 @@ impl<M: Machine> Shard<M> {
 
     /// Gives the shard a journal if it has none.
     pub fn write_to(&self, journal: Box<dyn Writes<M::Record>>) {
-        let mut inner = lock(&self.inner);
+        let mut inner = lock_at(M::RANK, &self.inner);
         if inner.journal.is_none() {
             inner.journal = Some(journal);
             self.attached.store(true, SeqCst);
@@ -145,7 +145,7 @@ impl<M: Machine> Shard<M> {
     /// The journal is gone, and with it all that `clear` makes the machine forget.
     pub fn detach(&self, clear: impl FnOnce(&mut M)) {
         let waiting = {
-            let mut inner = lock(&self.inner);
+            let mut inner = lock_at(M::RANK, &self.inner);
             clear(&mut inner.machine);
             inner.release = Release::default();
             inner.unwritten.clear();
@@ -164,7 +164,7 @@ impl<M: Machine> Shard<M> {
     /// The broker stops: whoever waits is sent away, and nobody waits any more.
     pub fn close(&self) {
         let waiting = {
-            let mut inner = lock(&self.inner);
+            let mut inner = lock_at(M::RANK, &self.inner);
             inner.closed = true;
             std::mem::take(&mut inner.waiting)
         };
@@ -198,12 +198,7 @@ impl<M: Machine> Shard<M> {
         self.unlock(host, inner, ready);
     }
 
-    pub(super) fn unlock(
-        &self,
-        host: &dyn Host<M>,
-        inner: MutexGuard<'_, Inner<M>>,
-        ready: Ready<M>,
-    ) {
+    pub(super) fn unlock(&self, host: &dyn Host<M>, inner: Guard<'_, Inner<M>>, ready: Ready<M>) {
         let deadline_ms = inner.machine.next_deadline();
         self.deadline_ms
             .store(deadline_ms.unwrap_or(NEVER_MS), SeqCst);

@@ -1,9 +1,9 @@
 //! Which logs are to be compacted.
 
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, lock};
 use rustka_storage::Partition;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
 /// Logs to be compacted, and what was done so far.
@@ -37,7 +37,7 @@ impl Compactor {
         until_ms.is_some_and(|until_ms| until_ms > monotonic_ms)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> Guard<'_, Queue> {
         lock(&self.queue)
     }
 

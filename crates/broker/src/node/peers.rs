@@ -2,12 +2,12 @@
 
 use crate::node::Peer;
 use rustka_core::config::BrokerSettings;
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, lock};
 use rustka_storage::buffer::BlockRef;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Descriptors that connections never take: for listeners, health checks, files.
@@ -73,7 +73,7 @@ impl Peers {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> Guard<'_, Inner> {
         lock(&self.inner)
     }
 

@@ -2,9 +2,10 @@
 
 use rustka_core::catalog::{Catalog, Topic};
 use rustka_core::error::ErrorCode;
+use rustka_core::sync::{Held, Rank, read_at, write_at};
 use rustka_storage::Partition;
 use rustka_wire::codec::Uuid;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// One topic; never changes, a changed topic is a new one of the same id.
 pub type TopicRef = Arc<Topic<Arc<Partition>>>;
@@ -20,13 +21,13 @@ impl Default for Topics {
 
 impl Topics {
     /// The catalog, to be read. Never held over an await.
-    pub fn read(&self) -> RwLockReadGuard<'_, Catalog<Arc<Partition>>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    pub fn read(&self) -> Held<RwLockReadGuard<'_, Catalog<Arc<Partition>>>> {
+        read_at(Rank::Topics, &self.0)
     }
 
     /// The catalog, to be changed.
-    pub fn write(&self) -> RwLockWriteGuard<'_, Catalog<Arc<Partition>>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn write(&self) -> Held<RwLockWriteGuard<'_, Catalog<Arc<Partition>>>> {
+        write_at(Rank::Topics, &self.0)
     }
 
     /// A topic by name.

@@ -10,7 +10,7 @@ use super::context::{
 use super::session::{Entry, Outcome, RequestedPartition, Session, TopicKey};
 use super::{FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION};
 use crate::error::ErrorCode;
-use crate::sync::lock;
+use crate::sync::{Guard, Rank, lock, lock_at};
 
 /// A session may be evicted for another after this time without a request, or since its creation.
 const EVICTION_MS: i64 = 120_000;
@@ -86,7 +86,18 @@ pub(super) struct SharedSession<H> {
     uses_ids: bool,
     owner: u64,
     used_ms: AtomicI64,
-    pub(super) state: Mutex<Session<H>>,
+    state: Mutex<Session<H>>,
+}
+
+impl<H> SharedSession<H> {
+    /// The session, unless a panic left it half changed: then it is over, and its client begins another one.
+    pub(super) fn lock(&self) -> Result<Guard<'_, Session<H>>, ErrorCode> {
+        let state = lock_at(Rank::FetchSession, &self.state);
+        match self.state.is_poisoned() {
+            false => Ok(state),
+            true => Err(ErrorCode::FetchSessionIdNotFound),
+        }
+    }
 }
 
 impl<H: Default> FetchSessions<H> {
@@ -100,9 +111,19 @@ impl<H: Default> FetchSessions<H> {
         FetchSessions { limits, cache }
     }
 
+    /// The cache. After a panic under its lock all sessions are over: nothing is lost by that, as clients begin others.
+    fn lock(&self) -> Guard<'_, Cache<H>> {
+        let mut cache = lock(&self.cache);
+        if self.cache.is_poisoned() {
+            (cache.slots, cache.partitions) = (BTreeMap::new(), 0);
+            self.cache.clear_poison();
+        }
+        cache
+    }
+
     /// How many sessions there are, how many partitions they have, and how many sessions had to go for others.
     pub fn counts(&self) -> (usize, usize, u64) {
-        let cache = lock(&self.cache);
+        let cache = self.lock();
         (cache.slots.len(), cache.partitions, cache.evictions)
     }
 
@@ -139,14 +160,21 @@ impl<H: Default> FetchSessions<H> {
         requested: Vec<RequestedPartition>,
         forgotten: impl IntoIterator<Item = (TopicKey, i32)>,
     ) -> Kind<H> {
-        let found = lock(&self.cache)
+        let found = self
+            .lock()
             .slots
             .get(&request.session_id)
             .map(|slot| Arc::clone(&slot.session));
         let Some(session) = found.filter(|session| session.owner == request.owner) else {
             return Kind::Error(ErrorCode::FetchSessionIdNotFound);
         };
-        let mut state = lock(&session.state);
+        let mut state = match session.lock() {
+            Ok(state) => state,
+            Err(code) => {
+                self.end(session.id, session.owner);
+                return Kind::Error(code);
+            }
+        };
         if state.epoch != request.epoch {
             return Kind::Error(ErrorCode::InvalidFetchSessionEpoch);
         }
@@ -226,7 +254,7 @@ impl<H: Default> FetchSessions<H> {
         if partitions > SESSION_PARTITIONS_MAX {
             return NO_SESSION;
         }
-        let mut cache = lock(&self.cache);
+        let mut cache = self.lock();
         let is_full = cache.slots.len() >= self.limits.slots;
         if is_full && !cache.evict_for(partitions, owner, now_ms, self.limits.fair_share) {
             return NO_SESSION;
@@ -259,7 +287,7 @@ impl<H: Default> FetchSessions<H> {
     }
 
     fn end(&self, id: i32, owner: u64) {
-        let mut cache = lock(&self.cache);
+        let mut cache = self.lock();
         let is_theirs = |slot: &Slot<H>| slot.session.owner == owner;
         if cache.slots.get(&id).is_some_and(is_theirs) {
             cache.remove(id);
@@ -268,7 +296,7 @@ impl<H: Default> FetchSessions<H> {
 
     /// Whether there is room for the session's new size.
     fn resize(&self, id: i32, partitions: usize) -> bool {
-        let mut cache = lock(&self.cache);
+        let mut cache = self.lock();
         let Some(slot) = cache.slots.get_mut(&id) else {
             return true;
         };

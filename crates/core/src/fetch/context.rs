@@ -1,12 +1,12 @@
 //! One Fetch request between its arrival and its answer. Owned and `Send`, so that it can wait while no lock is held.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::cache::SharedSession;
 use super::session::{Entry, Outcome, RequestedPartition, Session};
 use super::{NO_SESSION, next_epoch};
 use crate::error::ErrorCode;
-use crate::sync::lock;
+use crate::sync::Guard;
 
 /// What a Fetch request turned out to be.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct View<'a, H> {
 
 enum Entries<'a, H> {
     Own(&'a mut [Entry<H>]),
-    Session(MutexGuard<'a, Session<H>>),
+    Session(Guard<'a, Session<H>>),
 }
 
 impl<H: Default> View<'_, H> {
@@ -112,7 +112,7 @@ impl<H: Default> FetchContext<H> {
         let entries = match &mut self.kind {
             Kind::Sessionless(entries) | Kind::Full { entries, .. } => Entries::Own(entries),
             Kind::Incremental { session, epoch } => {
-                let session = lock(&session.state);
+                let session = session.lock()?;
                 if session.epoch != *epoch {
                     return Err(ErrorCode::InvalidFetchSessionEpoch);
                 }
@@ -131,14 +131,21 @@ pub(super) fn respond_incremental<H: Default, R>(
     results: &mut Vec<R>,
     outcome: impl Fn(&R) -> Outcome,
 ) -> Responded {
-    let mut session = lock(&shared.state);
-    if session.epoch != epoch {
-        results.clear();
-        return Responded {
-            session_id: shared.id,
-            error: ErrorCode::InvalidFetchSessionEpoch,
-        };
-    }
+    let refused = |error| Responded {
+        session_id: shared.id,
+        error,
+    };
+    let mut session = match shared.lock() {
+        Ok(session) if session.epoch == epoch => session,
+        Ok(_) => {
+            results.clear();
+            return refused(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        Err(code) => {
+            results.clear();
+            return refused(code);
+        }
+    };
     let mut with_data = Vec::new();
     results.retain(|result| {
         let outcome = outcome(result);

@@ -331,3 +331,56 @@ fn no_slots_means_no_sessions() {
     let (responded, told) = b.fetch(request(0, 0), &[0, 1], &[]);
     assert_eq!((responded.session_id, told), (NO_SESSION, vec![0, 1]));
 }
+
+fn panics(f: impl FnOnce()) {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    assert!(caught.is_err());
+}
+
+/// A panic in the middle of a fetch left its session with half of what its client was told, and the next answer left
+/// out what that client had never seen.
+#[test]
+fn a_session_that_a_panic_left_half_changed_is_over_and_its_client_begins_anew() {
+    let mut broker = Broker::new(10);
+    let id = broker.open(&[0, 1]);
+    let other = broker.open(&[2]);
+    let mut context = broker.sessions.begin(request(id, 1), [], []);
+    panics(|| {
+        let mut view = context.view().expect("its session");
+        view.for_each(|_, _| panic!("on purpose"));
+    });
+    let gone = Some(ErrorCode::FetchSessionIdNotFound);
+    assert_eq!(context.view().err(), gone);
+    let answered =
+        broker
+            .sessions
+            .respond(context, &mut Vec::<Found>::new(), |found| found.1, 0, || 7);
+    assert_eq!(Some(answered.error), gone);
+    assert_eq!(broker.sessions.begin(request(id, 2), [], []).error(), gone);
+    assert_eq!(broker.sessions.counts().0, 1, "its slot is free");
+    assert_eq!(
+        broker.sessions.begin(request(other, 1), [], []).error(),
+        None
+    );
+    assert_ne!(broker.open(&[0, 1]), NO_SESSION);
+}
+
+#[test]
+fn a_panic_among_all_sessions_ends_them_all_and_clients_begin_anew() {
+    let mut broker = Broker::new(10);
+    let id = broker.open(&[0, 1]);
+    let context = broker.sessions.begin(request(0, 0), [ask(3)], []);
+    panics(|| {
+        let mut nothing = Vec::<Found>::new();
+        let outcome = |found: &Found| found.1;
+        broker
+            .sessions
+            .respond(context, &mut nothing, outcome, 0, || panic!("on purpose"));
+    });
+    let gone = Some(ErrorCode::FetchSessionIdNotFound);
+    assert_eq!(broker.sessions.begin(request(id, 1), [], []).error(), gone);
+    let id = broker.open(&[0, 1]);
+    let (sessions, partitions, _) = broker.sessions.counts();
+    assert_eq!((sessions, partitions), (1, 2));
+    assert_eq!(broker.sessions.begin(request(id, 1), [], []).error(), None);
+}

@@ -20,6 +20,7 @@ impl JournalRecord for Nothing {
 struct Puppet;
 
 impl Machine for Puppet {
+    const RANK: Rank = Rank::Groups;
     type Command = ();
     type Reply = (&'static str, ErrorCode);
     type Record = Nothing;

@@ -2,10 +2,10 @@
 
 use crate::limit::Eviction;
 use crate::partition::Partition;
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, lock};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// All logs that the limit may shorten, each under the number of its oldest chunk. A log whose chunks go for another
 /// reason takes its new place at once, so there is never more than one entry of a log and none of one that is gone.
@@ -55,7 +55,7 @@ impl Order {
         Some((*sequence, home.clone()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Partition>>> {
+    fn lock(&self) -> Guard<'_, BTreeMap<u64, Weak<Partition>>> {
         lock(&self.oldest)
     }
 

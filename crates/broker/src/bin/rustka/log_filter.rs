@@ -3,11 +3,10 @@
 use crate::log_queue::LogQueue;
 use rustka::LogControl;
 use rustka::base::loggers::ROOT;
-use rustka_core::sync::lock;
 use std::backtrace::BacktraceStatus;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -66,12 +65,12 @@ pub fn install(level: LevelFilter, queue: &LogQueue) -> Arc<dyn LogControl> {
 
 impl LogControl for Filter {
     fn level(&self, logger: &str) -> LevelFilter {
-        let targets = lock(&self.levels);
+        let targets = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         level_of(&targets, logger)
     }
 
     fn set(&self, levels: &BTreeMap<String, Option<LevelFilter>>) -> Result<(), String> {
-        let mut targets = lock(&self.levels);
+        let mut targets = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let next = with_levels(&targets, levels);
         self.handle
             .reload(next.clone())

@@ -2,10 +2,9 @@
 //! writes. Where nobody takes the lines, as in a pipe that is full, the queue fills up and further lines are left out
 //! and counted: the log never holds up service.
 
-use rustka_core::sync::lock;
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -84,6 +83,11 @@ impl LogQueue {
             .wait_timeout_while(queue, patience, is_behind)
             .map(|_| ());
     }
+}
+
+/// Lines come from everywhere, under whatever locks: this one is outside of the broker's order.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {

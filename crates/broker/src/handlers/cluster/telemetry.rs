@@ -7,7 +7,6 @@ use crate::base::random;
 use crate::node::Peer;
 use rustka_core::compression::{Codec, decompress};
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_core::sync::lock;
 use rustka_core::telemetry::Push;
 use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
@@ -34,14 +33,13 @@ pub fn get(request: Request<'_>) -> Outcome {
         false => asked.client_instance_id,
     };
     let now_ms = node.clock.monotonic_ms();
-    let mut telemetry = lock(&request.parts.telemetry);
-    let wanted = telemetry.get(
+    let subscriptions = node.config.subscriptions();
+    let wanted = request.parts.telemetry().get(
         id.0,
-        &node.config.subscriptions(),
+        &subscriptions,
         |selector| known(selector, id, request.client_id(), request.peer()),
         now_ms,
     );
-    drop(telemetry);
     let max = node.config.settings().telemetry_bytes_max;
     let response = match wanted {
         Ok(wanted) => GetTelemetrySubscriptionsResponse {
@@ -101,15 +99,14 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), R
         bytes_max,
     };
     let now_ms = node.clock.monotonic_ms();
-    let mut telemetry = lock(&request.parts.telemetry);
-    telemetry.push(
+    let subscriptions = node.config.subscriptions();
+    request.parts.telemetry().push(
         id.0,
         push,
-        &node.config.subscriptions(),
+        &subscriptions,
         |selector| known(selector, id, request.client_id(), request.peer()),
         now_ms,
     )?;
-    drop(telemetry);
     let codec = u8::try_from(asked.compression_type)
         .ok()
         .and_then(Codec::from_id);

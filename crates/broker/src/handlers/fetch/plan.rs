@@ -8,6 +8,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{self, FetchContext, RequestedPartition, SessionRequest, TopicKey};
 use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::fetch_request::FetchRequest;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Fetch knows sessions from this version on.
@@ -87,29 +88,28 @@ fn denied(
     request: &Request<'_>,
     context: &mut FetchContext<SessionPartition>,
 ) -> Result<Vec<TopicKey>, ErrorCode> {
-    let mut denied = Vec::new();
     if request.node.hooks.authorizer.is_none() {
-        return Ok(denied);
+        return Ok(Vec::new());
     }
+    // The session is let go before topics are looked up and the authorizer is asked: it is the other way round while
+    // partitions are read.
+    let mut topics = BTreeSet::new();
     context.view()?.for_each(|_, entry| {
         let key = &entry.requested.topic;
-        if denied.contains(key) {
-            return;
-        }
-        let allowed = match key {
-            TopicKey::Name(name) => request.may(Operation::Read, Resource::Topic(name)),
-            // Nothing is told about an id that is not there but that.
-            TopicKey::Id(id) => request
-                .node
-                .topics
-                .by_id(*id)
-                .is_none_or(|topic| request.may(Operation::Read, Resource::Topic(&topic.name))),
-        };
-        if !allowed {
-            denied.push(key.clone());
+        if !topics.contains(key) {
+            topics.insert(key.clone());
         }
     });
-    Ok(denied)
+    let is_denied = |key: &TopicKey| match key {
+        TopicKey::Name(name) => !request.may(Operation::Read, Resource::Topic(name)),
+        // Nothing is told about an id that is not there but that.
+        TopicKey::Id(id) => request
+            .node
+            .topics
+            .by_id(*id)
+            .is_some_and(|topic| !request.may(Operation::Read, Resource::Topic(&topic.name))),
+    };
+    Ok(topics.into_iter().filter(is_denied).collect())
 }
 
 /// Whose session it is: where addresses share fairly, the address's.
