@@ -117,6 +117,8 @@ impl From<BatchError> for Refusal {
             BatchError::Compression(CompressionError::TooLarge { .. }) | BatchError::TooLong => {
                 ErrorCode::MessageTooLarge
             }
+            // Kafka trips over what its readers cannot read and says no more than that.
+            BatchError::Compression(CompressionError::Corrupt(_)) => ErrorCode::UnknownServerError,
             _ => ErrorCode::InvalidRecord,
         };
         Refusal::new(code, error.to_string())

@@ -1,11 +1,12 @@
 //! The five codecs of record batches. Inflating is streamed and bounded: memory follows what came out, never a length that was declared.
 
 mod deflate;
+mod inflate;
 
 pub use deflate::{LZ4_LEVEL_FAST, compress, compress_onto};
+pub use inflate::decompress;
 
 use std::fmt;
-use std::io::{BufRead, Read};
 
 /// What the broker lets a batch inflate to while it validates, searches or compacts it.
 pub const INFLATE_BYTES_MAX: usize = 64 << 20;
@@ -31,14 +32,6 @@ impl Default for InflateLimits {
 /// What a snappy-java stream begins with. Kafka's Java clients write this framing; librdkafka and others write bare blocks.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
-/// A snappy element makes at most 64 bytes out of 3, so a block that promises more than this per byte lies.
-const SNAPPY_RATIO_MAX: usize = 22;
-/// What an LZ4 frame begins with.
-const LZ4_MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
-/// How much is inflated before the bound is looked at again.
-const STEP_BYTES: usize = 32 * 1024;
-/// The largest window Kafka's own zstd decoder accepts; the pages are touched only as output fills them.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// How the records of a batch are compressed: the low three bits of its attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -116,133 +109,6 @@ impl fmt::Display for CompressionError {
 }
 
 impl std::error::Error for CompressionError {}
-
-/// Inflates to at most `max_bytes`, or says that there would be more.
-pub fn decompress(
-    codec: Codec,
-    bytes: &[u8],
-    max_bytes: usize,
-) -> Result<Vec<u8>, CompressionError> {
-    match codec {
-        Codec::None if bytes.len() > max_bytes => Err(CompressionError::TooLarge { max_bytes }),
-        Codec::None => Ok(bytes.to_vec()),
-        Codec::Gzip => {
-            let decoder = flate2::bufread::MultiGzDecoder::new(bytes);
-            read_bounded(decoder, bytes.len(), max_bytes, "gzip")
-        }
-        Codec::Snappy => decompress_snappy(bytes, max_bytes),
-        Codec::Lz4 => decompress_lz4(bytes, max_bytes),
-        Codec::Zstd => {
-            let corrupt = |_| CompressionError::Corrupt("zstd");
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(corrupt)?;
-            decoder
-                .window_log_max(ZSTD_WINDOW_LOG_MAX)
-                .map_err(corrupt)?;
-            read_bounded(decoder, bytes.len(), max_bytes, "zstd")
-        }
-    }
-}
-
-fn read_bounded(
-    mut source: impl Read,
-    compressed_bytes: usize,
-    max_bytes: usize,
-    codec: &'static str,
-) -> Result<Vec<u8>, CompressionError> {
-    let mut out = Vec::with_capacity(compressed_bytes.saturating_mul(2).min(max_bytes));
-    loop {
-        // One byte more than allowed tells the end from a bomb.
-        let room = max_bytes.saturating_add(1).saturating_sub(out.len());
-        let step = room.min(STEP_BYTES) as u64;
-        let read = (&mut source)
-            .take(step)
-            .read_to_end(&mut out)
-            .map_err(|_| CompressionError::Corrupt(codec))?;
-        if out.len() > max_bytes {
-            return Err(CompressionError::TooLarge { max_bytes });
-        }
-        if read == 0 {
-            return Ok(out);
-        }
-    }
-}
-
-/// Frames, joined; each gets a decoder of its own, because one that goes on to the next keeps the first one's sizes.
-fn decompress_lz4(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
-    const CORRUPT: CompressionError = CompressionError::Corrupt("lz4");
-    let mut out = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        // Neither the old format nor skippable frames are what Kafka's clients write.
-        if !rest.starts_with(&LZ4_MAGIC) {
-            return Err(CORRUPT);
-        }
-        let mut decoder = lz4_flex::frame::FrameDecoder::new(&mut rest);
-        loop {
-            let block = decoder.fill_buf().map_err(|_| CORRUPT)?;
-            if block.is_empty() {
-                break;
-            }
-            if block.len() > max_bytes.saturating_sub(out.len()) {
-                return Err(CompressionError::TooLarge { max_bytes });
-            }
-            out.extend_from_slice(block);
-            let length = block.len();
-            decoder.consume(length);
-        }
-    }
-    Ok(out)
-}
-
-fn decompress_snappy(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
-    const CORRUPT: CompressionError = CompressionError::Corrupt("snappy");
-    let mut out = Vec::new();
-    if !bytes.starts_with(&XERIAL_MAGIC) {
-        append_snappy_block(bytes, max_bytes, &mut out)?;
-        return Ok(out);
-    }
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        // Streams may be joined: every one begins with its own header.
-        if rest.starts_with(&XERIAL_MAGIC) {
-            rest = rest.get(XERIAL_HEADER_BYTES..).ok_or(CORRUPT)?;
-            continue;
-        }
-        let (length, after) = rest.split_first_chunk::<4>().ok_or(CORRUPT)?;
-        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| CORRUPT)?;
-        let (block, after) = after.split_at_checked(length).ok_or(CORRUPT)?;
-        append_snappy_block(block, max_bytes, &mut out)?;
-        rest = after;
-    }
-    Ok(out)
-}
-
-fn append_snappy_block(
-    block: &[u8],
-    max_bytes: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionError> {
-    const CORRUPT: CompressionError = CompressionError::Corrupt("snappy");
-    let length = snap::raw::decompress_len(block).map_err(|_| CORRUPT)?;
-    if length > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(CORRUPT);
-    }
-    let start = out.len();
-    let end = start
-        .checked_add(length)
-        .filter(|end| *end <= max_bytes)
-        .ok_or(CompressionError::TooLarge { max_bytes })?;
-    out.resize(end, 0);
-    let target = out.get_mut(start..).ok_or(CORRUPT)?;
-    let written = snap::raw::Decoder::new()
-        .decompress(block, target)
-        .map_err(|_| CORRUPT)?;
-    if written == length {
-        Ok(())
-    } else {
-        Err(CORRUPT)
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -326,24 +192,58 @@ mod tests {
         );
     }
 
-    /// Two frames with blocks of different sizes went through one decoder, which took the second for the first: whoever
-    /// produced such a batch to a debug build had its connection closed by a panic.
+    /// Kafka's reader ends with the first frame, so a second one is no part of the records.
     #[test]
-    fn joined_lz4_frames_may_differ_in_their_block_size() {
-        let large =
-            lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max4MB);
-        let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(large, Vec::new());
-        encoder.write_all(b"one ").unwrap();
-        let mut joined = encoder.finish().unwrap();
+    fn what_stands_behind_an_lz4_frame_is_left_alone() {
+        let mut joined = compress(Codec::Lz4, None, b"one").unwrap();
         joined.extend(compress(Codec::Lz4, None, b"two").unwrap());
-        assert_eq!(
-            decompress(Codec::Lz4, &joined, 100),
-            Ok(b"one two".to_vec())
-        );
-        assert_eq!(
-            decompress(Codec::Lz4, &joined, 5),
-            Err(CompressionError::TooLarge { max_bytes: 5 })
-        );
+        assert_eq!(decompress(Codec::Lz4, &joined, 100), Ok(b"one".to_vec()));
+    }
+
+    #[test]
+    fn lz4_blocks_of_every_size_are_read() {
+        use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
+        let data = sample(5_000_000);
+        for size in [
+            BlockSize::Max64KB,
+            BlockSize::Max256KB,
+            BlockSize::Max1MB,
+            BlockSize::Max4MB,
+        ] {
+            let info = FrameInfo::new()
+                .block_size(size)
+                .block_checksums(true)
+                .content_checksum(true);
+            let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+            encoder.write_all(&data).unwrap();
+            let packed = encoder.finish().unwrap();
+            let inflated = decompress(Codec::Lz4, &packed, data.len());
+            assert!(inflated == Ok(data.clone()));
+            let max_bytes = data.len() - 1;
+            assert_eq!(
+                decompress(Codec::Lz4, &packed, max_bytes),
+                Err(CompressionError::TooLarge { max_bytes })
+            );
+        }
+    }
+
+    /// Batches were refused that every Kafka takes.
+    #[test]
+    fn zeros_behind_a_gzip_stream_are_left_alone() {
+        let mut padded = compress(Codec::Gzip, None, b"one").unwrap();
+        padded.extend([0; 512]);
+        assert_eq!(decompress(Codec::Gzip, &padded, 100), Ok(b"one".to_vec()));
+    }
+
+    #[test]
+    fn streams_longer_than_the_readers_buffers_are_whole() {
+        let data = sample(1_000_000);
+        let (front, back) = data.split_at(600_001);
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Zstd] {
+            let mut joined = compress(codec, None, front).unwrap();
+            joined.extend(compress(codec, None, back).unwrap());
+            assert!(decompress(codec, &joined, data.len()) == Ok(data.clone()));
+        }
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Plan {
             Ok(valid) => valid.untrue,
             // What cannot be read is not blamed on single records.
             Err(invalid) => {
-                invalid.record_errors.is_empty() && invalid.refusal.code == ErrorCode::InvalidRecord
+                let unreadable = [ErrorCode::InvalidRecord, ErrorCode::UnknownServerError];
+                invalid.record_errors.is_empty() && unreadable.contains(&invalid.refusal.code)
             }
         };
         if untrue {
