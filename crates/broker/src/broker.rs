@@ -4,14 +4,15 @@ use crate::api::parts::Parts;
 use crate::apis::APIS;
 use crate::base::budget::Budget;
 use crate::base::config::LiveConfig;
+use crate::base::features::Features;
 use crate::base::health::Health;
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
-use crate::base::producer_ids::ProducerIds;
 use crate::base::random;
 use crate::base::rate::{PerSecond, Rate};
 use crate::base::start::StartError;
 use crate::base::work::Work;
+use crate::coordinators::cluster::{self, Cluster};
 use crate::coordinators::groups::{self, Groups};
 #[cfg(feature = "http")]
 use crate::http::{self, Http};
@@ -21,10 +22,9 @@ use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
 use crate::node::{Compactor, Listener, Node, State};
-use crate::options::{self, Options};
+use crate::options::Options;
 use crate::upkeep::{compaction, housekeeping, supervise};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
-use rustka_core::topic_ids::TopicIds;
 use rustka_storage::Memory;
 use rustka_storage::memory::MemoryEngine;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -162,7 +162,6 @@ impl Broker {
             .cluster_id
             .clone()
             .unwrap_or_else(|| random::uuid().to_string());
-        let topic_ids = options::ids_by_name(&config).then(|| TopicIds::of_cluster(&cluster_id));
         let sessions = FetchSessions::new(SessionLimits::new(
             config.settings().fetch_session_slots,
             config.settings().fetch_sessions_fair_share,
@@ -177,8 +176,7 @@ impl Broker {
             compactor: Compactor::default(),
             metrics: Metrics::default(),
             topics: Topics::default(),
-            topic_ids: topic_ids.map(Mutex::new),
-            producer_ids: ProducerIds::new(random::u32()),
+            features: Features::default(),
             id,
             cluster_id,
             listener: Arc::new(Listener {
@@ -201,8 +199,17 @@ impl Broker {
             work: Work::default(),
             config: LiveConfig::new(config),
         });
+        let cluster = Cluster::new(node.clone());
+        let groups = Arc::new(Groups::new(node.clone(), cluster.clone()));
+        let mourner = Arc::downgrade(&groups);
+        cluster.when_gone(move |topic| {
+            if let Some(groups) = mourner.upgrade() {
+                groups.topic_deleted(topic);
+            }
+        });
         Ok(Parts {
-            groups: Arc::new(Groups::new(node.clone())),
+            cluster,
+            groups,
             node,
             sessions,
             telemetry: Mutex::default(),
@@ -223,6 +230,10 @@ impl Broker {
         let for_compaction = node.clone();
         supervise::keep(node, compaction::TASK, move || {
             compaction::run(for_compaction.clone())
+        });
+        let for_cluster = parts.cluster.clone();
+        supervise::keep(node, cluster::TASK, move || {
+            cluster::run(for_cluster.clone())
         });
         let for_groups = parts.groups.clone();
         supervise::keep(node, groups::TASK, move || groups::run(for_groups.clone()));

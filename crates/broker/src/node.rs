@@ -12,11 +12,11 @@ use crate::base::budget::Budget;
 use crate::base::clock::Clock;
 use crate::base::config::LiveConfig;
 use crate::base::fault::Faults;
+use crate::base::features::Features;
 use crate::base::health::Health;
 use crate::base::hooks::{Event, Hooks};
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
-use crate::base::producer_ids::ProducerIds;
 use crate::base::rate::PerSecond;
 use crate::base::work::Work;
 pub use compactor::Compactor;
@@ -27,15 +27,12 @@ use peers::Peers;
 use rustka_core::catalog::PartitionSeed;
 use rustka_core::error::Refusal;
 use rustka_core::names::is_internal;
-use rustka_core::sync::lock;
-use rustka_core::topic_ids::TopicIds;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition};
-use rustka_wire::codec::Uuid;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 use topics::Topics;
 
@@ -80,10 +77,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// Topics and their partitions.
     pub topics: Topics,
-    /// Ids of topics, where they come from their names. Locked after the catalog.
-    pub topic_ids: Option<Mutex<TopicIds>>,
-    /// Producer ids.
-    pub producer_ids: ProducerIds,
+    /// Levels of features.
+    pub features: Features,
     /// This broker's id.
     pub id: i32,
     /// The cluster's id.
@@ -151,18 +146,6 @@ impl Node {
     /// The partition of a topic, if both exist.
     pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
         self.topics.partition(topic, index)
-    }
-
-    /// The id that a topic of this name is to have, where ids come from names.
-    pub fn topic_id(&self, name: &str) -> Option<Uuid> {
-        lock(self.topic_ids.as_ref()?).of(name)
-    }
-
-    /// A topic is gone. Called while the catalog is locked for writing, so that its name's next topic gets another id.
-    pub fn topic_deleted(&self, name: &str) {
-        if let Some(ids) = &self.topic_ids {
-            lock(ids).deleted(name);
-        }
     }
 
     /// An empty partition for a new place in the catalog.

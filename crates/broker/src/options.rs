@@ -7,6 +7,7 @@ use crate::base::start::StartError;
 use crate::broker::Broker;
 use crate::net::addresses::Addresses;
 use rustka_core::config::BrokerConfig;
+use rustka_core::topic_ids;
 use rustka_storage::Engine;
 use std::sync::Arc;
 
@@ -145,7 +146,7 @@ impl Options {
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
         let config = self.broker_config()?;
-        if ids_by_name(&config) && self.cluster_id.is_none() {
+        if topic_ids::are_by_name(&config) && self.cluster_id.is_none() {
             let sentence = "rustka.topic.ids=by-name needs a cluster id that stays the same: set CLUSTER_ID in the environment";
             return Err(StartError(sentence.to_owned()));
         }
@@ -211,11 +212,6 @@ impl Options {
             .unwrap_or_else(|| (usable_memory_bytes() / 4).max(MEMORY_DEFAULT_MIN));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
-}
-
-/// Whether topics get their ids by their names.
-pub(crate) fn ids_by_name(config: &BrokerConfig) -> bool {
-    config.settings().topic_ids.as_deref() == Some("by-name")
 }
 
 /// Memory that this process may use: its control group's limit, else the machine's memory.

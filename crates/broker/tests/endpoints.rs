@@ -105,8 +105,7 @@ async fn who_writes_and_reads_in_the_wrong_place_is_told_the_right_one() {
     }];
     waiting.send(FetchRequest::KEY, 16, &request).await;
     world.settle().await;
-    let partition = world.broker.node().partition("t", 0).expect("there");
-    partition.set_leader(Some(NODES[1]));
+    world.elect("t", 0, NODES[1]);
 
     let late = waiting.answer(FetchRequest::KEY, 16).await;
     let early = client.ask(FetchRequest::KEY, 16, &request).await;

@@ -3,7 +3,6 @@
 mod common;
 
 use common::{Client, World};
-use rustka::coordinators::groups::offsets_topic;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::partition_for;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
@@ -217,7 +216,7 @@ async fn attack_23_an_address_has_as_many_ids_however_its_groups_are_spread() {
     world.advance_ms(10_500).await;
     assert_eq!(flooded().await.len(), 5);
     let groups = &world.broker.parts().groups;
-    groups.topic_deleted(&offsets_topic(world.broker.node()));
+    groups.topic_deleted(&groups.offsets_topic().expect("a topic"));
     let given_out = flooded().await;
     assert_eq!(given_out.len(), 5);
     let groups_names = given_out

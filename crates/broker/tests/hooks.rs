@@ -259,8 +259,7 @@ async fn a_partition_that_another_node_leads_sends_its_clients_there() {
     let request = fetch_request("t", 0, 0, 500_000);
     reader.send(FetchRequest::KEY, 12, &request).await;
     world.settle().await;
-    let partition = world.broker.node().partition("t", 0).expect("there");
-    partition.set_leader(Some(2));
+    world.elect("t", 0, 2);
     // Who waits there hears of it at once.
     let answer = reader.answer(FetchRequest::KEY, 12).await;
     let body: FetchResponse<'_> = answer.body();

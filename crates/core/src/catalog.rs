@@ -1,42 +1,18 @@
-//! The topics of a cluster: by id, with an index by name. Knows how many partitions there are, not what is in them.
+//! An index of topics: by id and by name. Knows how many partitions there are, not what is in them, and decides nothing:
+//! which topics there are is `crate::cluster`'s business.
 //!
 //! Generic over what the broker attaches to a partition, so that a lookup ends at the broker's own handle.
-mod create;
-mod delete;
 mod paging;
-mod partitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustka_wire::codec::Uuid;
 
-pub use create::{CreateTopic, CreateTopics, Created, PARTITIONS_PER_REQUEST_MAX};
-pub use delete::{DeleteTopic, Deleted};
 pub use paging::{DescribePage, PageCursor, PagedTopic, describe_page};
-pub use partitions::{AddPartitions, Extended};
 
 use crate::config::{BrokerConfig, Overrides, TopicConfig};
-use crate::error::Refusal;
 use crate::names;
-
-/// The replicas of one partition, as a client wants them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// The partition.
-    pub partition: i32,
-    /// The brokers.
-    pub brokers: Vec<i32>,
-}
-
-/// A name and what became of it.
-#[derive(Clone, Debug)]
-pub struct Outcome<T> {
-    /// The topic's name as it was given.
-    pub name: Box<str>,
-    /// The result for this topic alone.
-    pub result: Result<T, Refusal>,
-}
 
 /// What a new partition is made from.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +27,6 @@ pub struct PartitionSeed<'a> {
     pub config: &'a Arc<TopicConfig>,
 }
 
-/// What decides about changes, besides the catalog itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Cluster<'a> {
-    /// The broker's configs.
-    pub broker: &'a BrokerConfig,
-    /// The ids of the brokers; at least one.
-    pub nodes: &'a [i32],
-}
-
 /// A topic. Immutable: a change makes a new one, so whoever holds this one sees it as it was.
 #[derive(Clone, Debug)]
 pub struct Topic<P> {
@@ -71,6 +38,8 @@ pub struct Topic<P> {
     pub internal: bool,
     /// Its configs.
     pub config: Arc<TopicConfig>,
+    /// Whether any of its partitions has, or had, another leader than its first.
+    pub is_moved: bool,
     /// Its partitions, by number.
     pub partitions: Vec<P>,
 }
@@ -157,22 +126,6 @@ impl<P: Clone> Catalog<P> {
         self.version
     }
 
-    /// Gives a topic other overrides, already checked. None if there is no such topic.
-    pub fn set_overrides(
-        &mut self,
-        name: &str,
-        overrides: Overrides,
-        broker: &BrokerConfig,
-    ) -> Option<Arc<Topic<P>>> {
-        let old = Arc::clone(self.by_name.get(name)?);
-        let config = self.shared_config(broker, overrides);
-        let topic = Topic {
-            config,
-            ..(*old).clone()
-        };
-        Some(self.put(topic))
-    }
-
     /// Resolves every topic's configs again after the broker's have changed; `changed` sees each topic anew.
     pub fn reconfigure(&mut self, broker: &BrokerConfig, mut changed: impl FnMut(&Arc<Topic<P>>)) {
         self.configs.clear();
@@ -188,7 +141,7 @@ impl<P: Clone> Catalog<P> {
     }
 
     /// Another existing topic whose name would be the same in metric names.
-    fn colliding_name(&self, name: &str) -> Option<&Arc<str>> {
+    pub fn colliding_name(&self, name: &str) -> Option<&Arc<str>> {
         if !names::has_collision_characters(name) {
             return None;
         }
@@ -196,7 +149,12 @@ impl<P: Clone> Catalog<P> {
         same.iter().find(|other| &***other != name)
     }
 
-    fn shared_config(&mut self, broker: &BrokerConfig, overrides: Overrides) -> Arc<TopicConfig> {
+    /// What holds for topics with these overrides, shared by them all.
+    pub fn shared_config(
+        &mut self,
+        broker: &BrokerConfig,
+        overrides: Overrides,
+    ) -> Arc<TopicConfig> {
         if let Some(config) = self.configs.get(&overrides) {
             return Arc::clone(config);
         }
@@ -210,7 +168,8 @@ impl<P: Clone> Catalog<P> {
         config
     }
 
-    fn put(&mut self, topic: Topic<P>) -> Arc<Topic<P>> {
+    /// Puts a topic there, in the place of an older one of its name.
+    pub fn put(&mut self, topic: Topic<P>) -> Arc<Topic<P>> {
         let topic = Arc::new(topic);
         self.version += 1;
         self.partition_count += topic.partitions.len();
@@ -233,7 +192,8 @@ impl<P: Clone> Catalog<P> {
         topic
     }
 
-    fn take(&mut self, id: Uuid) -> Option<Arc<Topic<P>>> {
+    /// Takes a topic out.
+    pub fn take(&mut self, id: Uuid) -> Option<Arc<Topic<P>>> {
         let topic = self.by_id.remove(&id)?;
         self.by_name.remove(&topic.name);
         self.version += 1;
@@ -247,14 +207,6 @@ impl<P: Clone> Catalog<P> {
         }
         Some(topic)
     }
-}
-
-/// The names that come more than once, each once, in order.
-fn names_given_twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let mut sorted: Vec<&str> = names.collect();
-    sorted.sort_unstable();
-    let pairs = sorted.windows(2).filter(|pair| pair[0] == pair[1]);
-    pairs.map(|pair| pair[0]).collect()
 }
 
 #[cfg(test)]

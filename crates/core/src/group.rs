@@ -7,6 +7,7 @@ mod classic;
 mod codec;
 pub mod command;
 mod desk;
+mod durable;
 pub mod effects;
 mod offsets;
 mod options;
@@ -14,7 +15,6 @@ pub mod records;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -515,8 +515,8 @@ impl Machine for Shard {
         })
     }
 
-    fn refuse(reply: Reply, code: ErrorCode) -> Reply {
-        reply.failed(code)
+    fn refuse(reply: Reply) -> Reply {
+        reply.failed(ErrorCode::NotCoordinator)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything here touches memory only. Time and random numbers come in as arguments, effects go out as values.
 pub mod batch;
 pub mod catalog;
+pub mod cluster;
 pub mod compression;
 pub mod config;
 pub mod epochs;

@@ -8,6 +8,7 @@
 mod release;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 use std::fmt::Debug;
 
@@ -18,6 +19,7 @@ use crate::sync::Rank;
 use crate::time::Now;
 
 pub use release::Release;
+pub use unsettled::{Undo, Unsettled};
 
 /// The request that waits for an answer; chosen by whoever drives a machine, never reused while open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +77,7 @@ pub trait Machine: Sized {
     fn live(&self) -> impl Iterator<Item = Self::Record>;
 
     /// The same answer, refused: what a client gets when a record that it depends on could not be written.
-    fn refuse(reply: Self::Reply, code: ErrorCode) -> Self::Reply;
+    fn refuse(reply: Self::Reply) -> Self::Reply;
 }
 
 /// One record of a journal, typed.

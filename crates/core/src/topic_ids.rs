@@ -8,10 +8,16 @@ use std::collections::BTreeSet;
 
 use rustka_wire::codec::Uuid;
 
+use crate::config::BrokerConfig;
 use crate::names;
 
 /// Names of deleted topics that are remembered, at 8 bytes each. When there are more, new topics get random ids.
 pub const DELETED_MAX: usize = 100_000;
+
+/// Whether topics get their ids by their names (`rustka.topic.ids`).
+pub fn are_by_name(config: &BrokerConfig) -> bool {
+    config.settings().topic_ids.as_deref() == Some("by-name")
+}
 
 /// Which id a topic gets.
 #[derive(Debug)]

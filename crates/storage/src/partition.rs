@@ -30,6 +30,7 @@ use rustka_core::log::PartitionState;
 use rustka_core::sync::{Rank, Turn};
 use rustka_wire::codec::Uuid;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// One partition.
@@ -38,6 +39,8 @@ pub struct Partition {
     pub topic_id: Uuid,
     /// Number within the topic.
     pub index: i32,
+    /// Who leads it and since which epoch, for whoever only wants to know that.
+    leader: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -82,6 +85,14 @@ pub struct Offsets {
     pub leader_epoch: i32,
 }
 
+/// Instead of the id of a node: this one.
+const HERE: i32 = i32::MIN;
+
+fn pack(node_id: Option<i32>, leader_epoch: i32) -> u64 {
+    let node_id = node_id.unwrap_or(HERE);
+    (u64::from(node_id.cast_unsigned()) << 32) | u64::from(leader_epoch.cast_unsigned())
+}
+
 fn open(
     engine: &dyn Engine,
     home: &Weak<Partition>,
@@ -101,6 +112,7 @@ impl Partition {
         Arc::new_cyclic(|home| Partition {
             topic_id,
             index,
+            leader: AtomicU64::new(pack(None, 0)),
             inner: Mutex::new(Inner {
                 state: PartitionState::new(0),
                 log: open(engine, home, topic_id, index, evictable),
@@ -163,14 +175,24 @@ impl Partition {
         self.lock().offsets()
     }
 
-    /// The node that leads the partition from now on, none for this one, as from the start. Else clients are sent there.
-    pub fn set_leader(&self, node_id: Option<i32>) {
+    /// The node that leads the partition from now on, none for this one, as from the start, and the epoch in which it
+    /// does. From another leader's partition clients are sent away; batches get the epoch.
+    pub fn set_leader(&self, node_id: Option<i32>, leader_epoch: i32) {
         let woken = {
             let mut inner = self.lock();
             inner.leader = node_id;
+            inner.state.leader_epoch = leader_epoch;
+            self.leader.store(pack(node_id, leader_epoch), Relaxed);
             inner.waiters.all()
         };
         woken.iter().for_each(|waiter| waiter.fire());
+    }
+
+    /// The other node that leads the partition, if one does, and the leader epoch. Takes no lock.
+    pub fn leader(&self) -> (Option<i32>, i32) {
+        let packed = self.leader.load(Relaxed);
+        let (node_id, leader_epoch) = ((packed >> 32) as i32, packed as i32);
+        ((node_id != HERE).then_some(node_id), leader_epoch)
     }
 
     /// The other node that leads the partition, and the leader epoch.

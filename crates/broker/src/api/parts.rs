@@ -3,6 +3,7 @@
 use crate::api::served::Api;
 use crate::base::budget::Budget;
 use crate::base::rate::Rate;
+use crate::coordinators::cluster::Cluster;
 use crate::coordinators::groups::Groups;
 use crate::node::Node;
 use rustka_core::error::ErrorCode;
@@ -16,6 +17,8 @@ use std::sync::{Arc, Mutex};
 pub struct Parts {
     /// What all parts share.
     pub node: Arc<Node>,
+    /// Topics, configs and what else the cluster agrees on.
+    pub cluster: Arc<Cluster>,
     /// Consumer groups.
     pub groups: Arc<Groups>,
     /// Incremental fetch sessions (KIP-227).

@@ -1,20 +1,14 @@
-//! The configs of a running broker: read by every request, changed by few.
+//! The configs of a running broker: read by every request, changed by few. The cluster decides about changes.
 //!
-//! Changes are made while the catalog is locked for writing, so that a topic created at the same time has either the
+//! They are shown while the catalog is locked for writing, so that a topic created at the same time has either the
 //! old values and is configured again, or the new ones.
 
-use rustka_core::config::{
-    BrokerConfig, BrokerSettings, DynamicLayer, Overrides, Scope, group_value,
-};
-use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::config::{BrokerConfig, BrokerSettings, Overrides, group_value};
 use rustka_core::sync::{Held, Rank, read_at, write_at};
 use rustka_core::telemetry::Subscriptions;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
-
-/// Groups, and subscriptions to client metrics, that may have configs of their own.
-const RESOURCES_MAX: usize = 10_000;
 
 /// The broker's configs, and those of groups and client metrics.
 pub struct LiveConfig {
@@ -34,16 +28,6 @@ pub enum NamedResource {
     Group,
     /// A subscription to client metrics (KIP-714).
     ClientMetrics,
-}
-
-impl NamedResource {
-    /// Which keys it has.
-    pub fn scope(self) -> Scope {
-        match self {
-            NamedResource::Group => Scope::Group,
-            NamedResource::ClientMetrics => Scope::ClientMetrics,
-        }
-    }
 }
 
 /// The broker's typed configs at one moment.
@@ -84,11 +68,9 @@ impl LiveConfig {
         Settings(self.broker())
     }
 
-    /// Replaces one layer. The caller holds the catalog for writing and configures its topics anew.
-    pub fn set_broker(&self, layer: DynamicLayer, values: Overrides) -> Arc<BrokerConfig> {
-        let mut broker = write_at(Rank::Configs, &self.broker);
-        Arc::make_mut(&mut broker).set_dynamic_values(layer, values);
-        broker.clone()
+    /// Replaces the broker's. The caller holds the catalog for writing and configures its topics anew.
+    pub fn set_broker(&self, config: Arc<BrokerConfig>) {
+        *write_at(Rank::Configs, &self.broker) = config;
     }
 
     fn named(&self, kind: NamedResource) -> &RwLock<Named> {
@@ -117,31 +99,14 @@ impl LiveConfig {
         !self.read(kind).is_empty()
     }
 
-    /// Changes what is set for a name as `change` says; without values the name is forgotten.
-    pub fn alter(
-        &self,
-        kind: NamedResource,
-        name: &str,
-        validate_only: bool,
-        change: impl FnOnce(&Overrides) -> Result<Overrides, Refusal>,
-    ) -> Result<(), Refusal> {
+    /// Replaces what is set for a name; without values it is forgotten.
+    pub fn set_named(&self, kind: NamedResource, name: &str, values: Arc<Overrides>) {
         let mut all = write_at(Rank::NamedConfigs, self.named(kind));
-        let next = change(&all.get(name).cloned().unwrap_or_default())?;
-        if validate_only {
-            return Ok(());
-        }
-        if next.is_empty() {
-            all.remove(name);
-            self.resubscribe(kind, &all);
-            return Ok(());
-        }
-        if !all.contains_key(name) && all.len() >= RESOURCES_MAX {
-            let message = format!("configs are kept for at most {RESOURCES_MAX} names of a kind");
-            return Err(Refusal::new(ErrorCode::PolicyViolation, message));
-        }
-        all.insert(name.into(), Arc::new(next));
+        match values.is_empty() {
+            true => all.remove(name),
+            false => all.insert(name.into(), values),
+        };
         self.resubscribe(kind, &all);
-        Ok(())
     }
 
     /// What clients are to push, as the subscriptions are now.

@@ -1,30 +1,50 @@
-//! Features with levels (KIP-584): which there are, between which levels, and at which each of them is. ApiVersions tells
-//! this table and UpdateFeatures goes by it.
+//! Features with levels (KIP-584): which there are, between which levels, and at which each of them is now. ApiVersions
+//! tells this; UpdateFeatures changes it through the cluster.
 
-/// One feature.
-pub struct Feature {
-    /// Such as `group.version`.
-    pub name: &'static str,
-    /// Lowest level that this broker can do.
-    pub min: i16,
-    /// Highest level that it can do.
-    pub max: i16,
-    /// The level in force, 0 for none.
-    pub finalized: i16,
-}
+pub use rustka_core::cluster::FeatureLevels;
+use rustka_core::sync::{Rank, read_at, write_at};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, RwLock};
 
 /// Every feature, by name. What a level stands for is built before it is told: there is none yet.
-pub static FEATURES: &[Feature] = &[];
+pub static FEATURES: &[FeatureLevels] = &[];
 
-/// How often levels have changed, -1 for not known: with no feature there is nothing that could.
-pub fn epoch() -> i64 {
-    match FEATURES {
-        [] => -1,
-        _ => 0,
+/// The levels in force.
+pub struct Features {
+    levels: RwLock<BTreeMap<Arc<str>, i16>>,
+    epoch: AtomicI64,
+}
+
+impl Default for Features {
+    fn default() -> Features {
+        Features {
+            levels: RwLock::default(),
+            epoch: AtomicI64::new(-1),
+        }
     }
 }
 
-/// The feature of this name.
-pub fn find(name: &str) -> Option<&'static Feature> {
-    FEATURES.iter().find(|feature| feature.name == name)
+impl Features {
+    /// A feature is at this level from now on; 0 for off.
+    pub fn set(&self, name: Arc<str>, level: i16) {
+        let mut levels = write_at(Rank::Leaf, &self.levels);
+        match level {
+            0 => levels.remove(&name),
+            level => levels.insert(name, level),
+        };
+        self.epoch.fetch_add(1, Relaxed);
+    }
+
+    /// The features that are on, with their levels, by name.
+    pub fn all(&self) -> Vec<(Arc<str>, i16)> {
+        let levels = read_at(Rank::Leaf, &self.levels);
+        let all = levels.iter().map(|(name, level)| (name.clone(), *level));
+        all.collect()
+    }
+
+    /// How often levels have changed, -1 for not known: where none was ever on.
+    pub fn epoch(&self) -> i64 {
+        self.epoch.load(Relaxed)
+    }
 }

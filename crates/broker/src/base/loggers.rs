@@ -16,6 +16,7 @@ pub const ROOT: &str = "root";
 const LOGGERS: &[&str] = &[
     "rustka",
     "rustka::broker",
+    "rustka::cluster",
     "rustka::compaction",
     "rustka::groups",
     "rustka::housekeeping",

@@ -10,7 +10,6 @@ pub mod heap;
 pub mod hooks;
 pub mod loggers;
 pub mod metrics;
-pub mod producer_ids;
 pub mod random;
 pub mod rate;
 pub mod start;

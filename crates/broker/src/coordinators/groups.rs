@@ -8,10 +8,10 @@ mod news;
 mod tests;
 
 use super::answer;
+use super::cluster::Cluster;
 use super::journal::{PartitionJournal, Writes};
 use super::shard::{Host, NEVER_MS, Shard, Teller};
 use crate::base::fault::Point;
-use crate::base::random;
 use crate::base::rate::LogLimit;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
@@ -40,6 +40,7 @@ pub type Answer = answer::Answer<Machine>;
 /// All groups of one broker.
 pub struct Groups {
     node: Arc<Node>,
+    cluster: Arc<Cluster>,
     options: Options,
     shards: OnceLock<Box<[Shard<Machine>]>>,
     /// Who holds member ids that have not joined.
@@ -53,10 +54,11 @@ pub struct Groups {
 
 impl Groups {
     /// No groups yet.
-    pub fn new(node: Arc<Node>) -> Groups {
+    pub fn new(node: Arc<Node>, cluster: Arc<Cluster>) -> Groups {
         let options = options(&node.config.broker());
         Groups {
             node,
+            cluster,
             options,
             shards: OnceLock::new(),
             addresses: Arc::default(),
@@ -136,7 +138,10 @@ impl Groups {
 
     fn of(&self, group: &str) -> (&[Shard<Machine>], usize) {
         let shards = self.shards.get_or_init(|| {
-            let count = offsets_topic(&self.node).partitions.len();
+            let count = match self.offsets_topic() {
+                Some(topic) => topic.partitions.len(),
+                None => self.node.config.fixed().offsets_partitions.unsigned_abs() as usize,
+            };
             (0..count)
                 .map(|_| Shard::new(self.machine(count)))
                 .collect()
@@ -154,6 +159,26 @@ impl Groups {
             ..self.options.clone()
         };
         Machine::beside(options, self.addresses.clone())
+    }
+
+    /// `__consumer_offsets`, created if need be; none while that cannot be done.
+    pub fn offsets_topic(&self) -> Option<TopicRef> {
+        let config = self.node.config.broker();
+        let partitions = u32::try_from(config.settings().offsets_partitions).unwrap_or(1);
+        self.cluster
+            .internal_topic(CONSUMER_OFFSETS, partitions, || {
+                let segment_bytes = config.value("offsets.topic.segment.bytes");
+                let pairs = [
+                    ("cleanup.policy", Some("compact")),
+                    ("compression.type", Some("producer")),
+                    ("segment.bytes", segment_bytes),
+                ];
+                Overrides::parse(Scope::Topic, pairs).unwrap_or_default()
+            })
+    }
+
+    fn journal_partition(&self, at: usize) -> Option<Arc<Partition>> {
+        self.offsets_topic()?.partitions.get(at).cloned()
     }
 
     /// A limit was hit. Says so in the log, or counts what it leaves out.
@@ -177,13 +202,12 @@ impl Host<Machine> for Groups {
         self.shards.get()?.get(at)
     }
 
-    /// May lock the catalog, so not while the caller does.
     fn open_journal(
         &self,
         at: usize,
         teller: Arc<Teller<Machine>>,
     ) -> Option<Box<dyn Writes<Record>>> {
-        let partition = journal_partition(&self.node, at)?;
+        let partition = self.journal_partition(at)?;
         partition.observe(teller);
         let (engine, faults) = (&self.node.engine, &self.node.faults);
         let journal = PartitionJournal::new(CONSUMER_OFFSETS, engine, faults, partition);
@@ -225,33 +249,6 @@ impl Host<Machine> for Groups {
 /// Whether groups have a coordinator. By Kafka's own rules it takes somebody who looks for one first.
 pub fn is_there(node: &Node) -> bool {
     !node.strict || node.topics.by_name(CONSUMER_OFFSETS).is_some()
-}
-
-/// `__consumer_offsets`, created if need be.
-pub fn offsets_topic(node: &Node) -> TopicRef {
-    if let Some(topic) = node.topics.by_name(CONSUMER_OFFSETS) {
-        return topic;
-    }
-    let mut catalog = node.topics.write();
-    if let Some(topic) = catalog.by_name(CONSUMER_OFFSETS) {
-        return topic.clone();
-    }
-    let config = node.config.broker();
-    let partitions = u32::try_from(config.settings().offsets_partitions).unwrap_or(1);
-    let segment_bytes = config.value("offsets.topic.segment.bytes");
-    let pairs = [
-        ("cleanup.policy", Some("compact")),
-        ("compression.type", Some("producer")),
-        ("segment.bytes", segment_bytes),
-    ];
-    let overrides = Overrides::parse(Scope::Topic, pairs).unwrap_or_default();
-    let make = |seed: rustka_core::catalog::PartitionSeed<'_>| node.new_partition(&seed);
-    let id = node.topic_id(CONSUMER_OFFSETS).unwrap_or_else(random::uuid);
-    catalog.restore_topic(CONSUMER_OFFSETS, id, partitions, overrides, &config, make)
-}
-
-fn journal_partition(node: &Node, at: usize) -> Option<Arc<Partition>> {
-    offsets_topic(node).partitions.get(at).cloned()
 }
 
 fn options(config: &BrokerConfig) -> Options {

@@ -1,7 +1,10 @@
 //! The machines that remember in a log of their own, with their locks, journals and deadlines.
 
 mod answer;
+pub mod cluster;
 pub mod groups;
 mod journal;
 mod rebuild;
 mod shard;
+
+pub use answer::Answer;

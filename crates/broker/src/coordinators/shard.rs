@@ -45,7 +45,13 @@ pub trait Host<M: Machine>: Send + Sync {
     /// News of a shard, which is locked.
     fn tell(&self, event: M::Event, now: Now);
 
-    /// A shard was unlocked: what follows from its news can be done now.
+    /// A shard is about to be unlocked: what follows from the news that it told meanwhile, to be done once it is and
+    /// before anybody is answered.
+    fn unlocking(&self) -> Option<Box<dyn FnOnce() + '_>> {
+        None
+    }
+
+    /// A shard was unlocked: news can be passed on.
     fn unlocked(&self) {}
 
     /// A shard's journal has news, or its next deadline is this one.
@@ -171,6 +177,16 @@ impl<M: Machine> Shard<M> {
         drop(waiting);
     }
 
+    /// Everything on record was applied: the machine begins.
+    pub fn load(&self, host: &dyn Host<M>) {
+        let now = host.now();
+        let mut inner = lock_at(M::RANK, &self.inner);
+        let (machine, out) = inner.machine(host);
+        machine.loaded(now, out);
+        let (_, ready) = inner.settle(host, now, None);
+        self.unlock(host, inner, ready);
+    }
+
     /// Does what is due.
     pub fn expire(&self, host: &dyn Host<M>, now: Now) {
         let Some(mut inner) = self.lock(host, now) else {
@@ -202,12 +218,16 @@ impl<M: Machine> Shard<M> {
         let deadline_ms = inner.machine.next_deadline();
         self.deadline_ms
             .store(deadline_ms.unwrap_or(NEVER_MS), SeqCst);
+        let after = host.unlocking();
         drop(inner);
+        if let Some(after) = after {
+            after();
+        }
+        host.unlocked();
         for (sender, reply) in ready {
             // Whoever waited may have hung up in this moment.
             let _gone = sender.send(reply);
         }
-        host.unlocked();
         host.wake(deadline_ms);
     }
 }

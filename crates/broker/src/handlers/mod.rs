@@ -1,5 +1,6 @@
 //! One file per API: from its versions to the broker's state and back.
 
+mod answer;
 pub mod cluster;
 pub mod configs;
 pub mod fetch;

@@ -12,11 +12,13 @@
     reason = "each test file includes this one and uses its own part of it"
 )]
 
+use rustka::coordinators::cluster::Answer as Answered;
 use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Clock, Options};
 use rustka_client::frame::{Frame, Head};
 use rustka_client::{Connection, RawAnswer};
 use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_core::cluster::command::{Command, Reply};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
@@ -87,6 +89,18 @@ impl World {
         };
         let done = tokio::time::timeout(PATIENCE, waiting);
         done.await.expect("compaction ends");
+    }
+
+    /// Has another node lead a partition, or none (-1).
+    pub fn elect(&self, topic: &str, partition: i32, leader: i32) {
+        let topic = self.broker.node().topics.by_name(topic).expect("there").id;
+        let elect = Command::Elect {
+            topic,
+            partition,
+            leader,
+        };
+        let answer = self.broker.parts().cluster.call(elect);
+        assert!(matches!(answer, Answered::Now(Reply::Elect(Ok(())))));
     }
 
     /// Connections open now.

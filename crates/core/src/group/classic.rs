@@ -17,10 +17,10 @@ use crate::machine::Ticket;
 
 use super::command::{Bytes, Name};
 use super::desk::Desk;
+use super::durable::{Assigned, Durable};
 use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
 use super::records::{GroupMetadata, MemberMetadata, Record};
 use super::timers::Timer;
-use super::undo::{Assigned, Durable};
 pub(super) use join::{check as check_join, limited};
 use members::{Member, Members, Parked, Pending};
 use rebalance::JoinPhase;

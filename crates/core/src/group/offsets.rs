@@ -7,9 +7,9 @@ use super::command::{
     TopicPartitions,
 };
 use super::desk::Desk;
+use super::durable::Durable;
 use super::effects::{FetchedPartition, FetchedTopic, TopicResults};
 use super::records::{CommittedOffset, Record};
-use super::undo::Durable;
 
 /// A group that holds committed offsets: what each kind of group decides for itself, and what is the same for all.
 pub(super) trait HoldsOffsets {

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Effects, Entry, Held, Machine, Ticket};
-use crate::error::ErrorCode;
 
 /// The queue between a machine's decisions and its clients.
 pub struct Release<M: Machine> {
@@ -104,7 +103,7 @@ impl<M: Machine> Release<M> {
             let waiting = std::mem::take(&mut line.waiting);
             let refuse = |held: Held<M>| match held.position >= position {
                 true => Held {
-                    reply: M::refuse(held.reply, ErrorCode::NotCoordinator),
+                    reply: M::refuse(held.reply),
                     ..held
                 },
                 false => held,

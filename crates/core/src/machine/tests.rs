@@ -40,8 +40,8 @@ impl Machine for Puppet {
         std::iter::empty()
     }
 
-    fn refuse((name, _): Self::Reply, code: ErrorCode) -> Self::Reply {
-        (name, code)
+    fn refuse((name, _): Self::Reply) -> Self::Reply {
+        (name, ErrorCode::NotCoordinator)
     }
 }
 

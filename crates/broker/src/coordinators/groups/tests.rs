@@ -123,6 +123,10 @@ impl World {
         }
     }
 
+    fn journal_partition(&self) -> Option<Arc<Partition>> {
+        self.broker.parts().groups.journal_partition(0)
+    }
+
     /// Does what is due.
     fn expire(&self) {
         let groups = &self.broker.parts().groups;
@@ -403,7 +407,7 @@ async fn who_hangs_up_is_forgotten() {
 /// Everything in the journal's partition, as a machine that starts anew would read it.
 fn replay(w: &World) -> Machine {
     let mut machine = Machine::new(Options::default());
-    let partition = journal_partition(w.broker.node(), 0).expect("a journal");
+    let partition = w.journal_partition().expect("a journal");
     let start = partition.offsets().log_start;
     let read = partition.each_batch(start, i64::MAX, |batch| {
         let header = BatchHeader::parse(batch).expect("a batch");
@@ -456,17 +460,13 @@ async fn a_coordinator_that_restarts_in_the_middle_of_a_rebalance_forgets_nothin
 async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
     let w = World::with_partition();
     story(&w, "g");
-    let offsets = || {
-        journal_partition(w.broker.node(), 0)
-            .expect("a journal")
-            .offsets()
-    };
+    let offsets = || w.journal_partition().expect("a journal").offsets();
     for offset in 0..30_000 {
         let group = if offset % 3 == 0 { "h" } else { "i" };
         assert_eq!(w.commit(group, offset).commit_code(), ErrorCode::None);
     }
     assert!(offsets().log_start > 0, "compacted");
-    let partition = journal_partition(w.broker.node(), 0).expect("a journal");
+    let partition = w.journal_partition().expect("a journal");
     assert!(partition.bytes() < 3 << 20, "{}", partition.bytes());
     let machine = replay(&w);
     assert_eq!(
@@ -492,7 +492,7 @@ async fn a_shard_that_lost_its_journal_keeps_its_limits() {
     // Every call goes to the shard of "g": twice its even share of the four.
     assert_eq!(accepted(), 2);
     let groups = &world.broker.parts().groups;
-    groups.topic_deleted(&offsets_topic(&groups.node));
+    groups.topic_deleted(&groups.offsets_topic().expect("a topic"));
     assert_eq!(world.fetch("group-0").offset(), None, "all groups are gone");
     assert_eq!(accepted(), 2);
 }
@@ -592,7 +592,7 @@ async fn what_is_lost_after_a_panic_is_forgotten_by_the_new_machine_too() {
 async fn a_journal_that_a_panic_took_offline_comes_back_with_its_groups() {
     let w = World::with_partition();
     assert_eq!(w.commit("g", 5).commit_code(), ErrorCode::None);
-    let partition = journal_partition(w.broker.node(), 0).expect("a journal");
+    let partition = w.journal_partition().expect("a journal");
     let panics = || partition.with_state(|_| panic!("on purpose"));
     assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
     panics_in(&w, commit("g", "", -1, 7));

@@ -3,7 +3,7 @@
 
 use crate::api::request::{Outcome, Request};
 use crate::api::served::is_offered;
-use crate::base::features::{self, FEATURES};
+use crate::base::features::{FEATURES, Features};
 use crate::base::hooks::Software;
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
@@ -41,8 +41,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
         error_code: error.code(),
         api_keys,
         supported_features: supported(version),
-        finalized_features_epoch: features::epoch(),
-        finalized_features: finalized(),
+        finalized_features_epoch: request.node.features.epoch(),
+        finalized_features: finalized(&request.node.features),
         throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
@@ -70,12 +70,12 @@ fn supported(version: i16) -> Vec<SupportedFeatureKey<'static>> {
     told.collect()
 }
 
-fn finalized() -> Vec<FinalizedFeatureKey<'static>> {
-    let told = FEATURES.iter().filter(|feature| feature.finalized > 0);
-    let told = told.map(|feature| FinalizedFeatureKey {
-        name: Cow::Borrowed(feature.name),
-        max_version_level: feature.finalized,
-        min_version_level: feature.finalized,
+fn finalized(features: &Features) -> Vec<FinalizedFeatureKey<'static>> {
+    let told = features.all().into_iter();
+    let told = told.map(|(name, level)| FinalizedFeatureKey {
+        name: Cow::Owned(name.to_string()),
+        max_version_level: level,
+        min_version_level: level,
     });
     told.collect()
 }

@@ -1,21 +1,18 @@
-//! UpdateFeatures (key 57): levels of features that this broker has none of, so every update is refused in Kafka's
-//! words (KIP-584).
+//! UpdateFeatures (key 57): levels of features, all changed or none (KIP-584).
 //! v1 upgrade types and validation only (KIP-778) · v2 no result per feature
 
 use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
-use crate::base::features;
 use crate::base::hooks::{Operation, Resource};
+use crate::handlers::answer;
+use rustka_core::cluster::command::{Command, Direction, Reply, UpdateFeature};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
 use rustka_wire::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
-use rustka_wire::update_features_response::UpdateFeaturesResponse;
+use rustka_wire::update_features_response::{UpdatableFeatureResult, UpdateFeaturesResponse};
 use std::borrow::Cow;
 
-/// Upgrade, safe and unsafe downgrade.
-const UPGRADE_TYPES: [i8; 3] = [1, 2, 3];
-
-/// Refuses all updates for the first one that cannot be made.
+/// Makes all updates, or refuses them for the first one that cannot be made.
 pub fn handle(request: Request<'_>) -> Outcome {
     let version = request.header.version;
     let asked = match UpdateFeaturesRequest::decode(&mut Reader::new(request.body()), version) {
@@ -31,35 +28,57 @@ pub fn handle(request: Request<'_>) -> Outcome {
         };
         return request.reply(|w| response.encode(w, version));
     }
-    let response = match asked.feature_updates.first() {
-        None => UpdateFeaturesResponse {
-            error_message: None,
-            throttle_time_ms: request.throttle_time_ms(),
-            ..Default::default()
-        },
-        Some(update) => UpdateFeaturesResponse {
-            error_code: ErrorCode::InvalidUpdateVersion.code(),
-            error_message: Some(Cow::Owned(format!(
-                "No feature was updated: version {} of feature '{}' is not possible, {}.",
-                update.max_version_level,
-                update.feature.escape_debug().take(200).collect::<String>(),
-                why_not(update)
-            ))),
-            throttle_time_ms: request.throttle_time_ms(),
-            ..Default::default()
-        },
+    let updates = asked.feature_updates.iter().map(|update| UpdateFeature {
+        name: update.feature.to_string(),
+        level: update.max_version_level,
+        direction: direction(update, version),
+    });
+    let command = Command::UpdateFeatures {
+        updates: updates.collect(),
+        validate_only: asked.validate_only,
     };
-    request.reply(|w| response.encode(w, version))
+    let names: Vec<String> = asked
+        .feature_updates
+        .iter()
+        .map(|update| update.feature.to_string())
+        .collect();
+    let respond = request.respond();
+    let answer = request.parts.cluster.call(command);
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
+        let result = match reply {
+            Some(Reply::UpdateFeatures(result)) => result,
+            _ => Err(ErrorCode::NotController.into()),
+        };
+        let mut response = UpdateFeaturesResponse {
+            error_message: None,
+            throttle_time_ms: respond.throttle_time_ms(),
+            ..Default::default()
+        };
+        match result {
+            // Up to version 1 each is named.
+            Ok(()) if version < 2 => {
+                let updated = |name: &String| UpdatableFeatureResult {
+                    feature: Cow::Owned(name.clone()),
+                    error_message: None,
+                    ..Default::default()
+                };
+                response.results = names.iter().map(updated).collect();
+            }
+            Ok(()) => {}
+            Err(refusal) => {
+                response.error_code = refusal.code.code();
+                response.error_message = refusal.message;
+            }
+        }
+        response.encode(w, version);
+    })
 }
 
-fn why_not(update: &FeatureUpdateKey<'_>) -> &'static str {
-    if !UPGRADE_TYPES.contains(&update.upgrade_type) {
-        return "the upgrade type is not known";
-    }
-    match (update.max_version_level, features::find(&update.feature)) {
-        (..0, _) => "a version cannot be less than 0",
-        (0, _) => "it is not finalized",
-        (_, None) => "this broker does not have that feature",
-        (_, Some(_)) => "its level cannot be changed while the broker runs",
+/// Which way it goes. Version 0 only says whether it may go down.
+fn direction(update: &FeatureUpdateKey<'_>, version: i16) -> Option<Direction> {
+    match (version, update.allow_downgrade) {
+        (0, false) => Some(Direction::Upgrade),
+        (0, true) => Some(Direction::SafeDowngrade),
+        _ => Direction::from_code(update.upgrade_type),
     }
 }

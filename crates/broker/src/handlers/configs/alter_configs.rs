@@ -3,13 +3,17 @@
 //! AlterConfigs v2 flexible; IncrementalAlterConfigs v1 flexible
 
 use crate::api::request::{Outcome, Request};
+use crate::base::config::NamedResource;
 use crate::base::hooks::Operation;
-use crate::handlers::configs::alter::{Change, Resource, alter, check, kind};
-use rustka_core::config::{AlterOperation, Alteration};
+use crate::handlers::answer;
+use crate::handlers::configs::resource::{Resource, check, kind};
+use rustka_core::cluster::command::{AlterConfigs, Command, ConfigChange, Reply};
+use rustka_core::cluster::resource::{Resource as Subject, ResourceKind};
+use rustka_core::config::{AlterOperation, Alteration, DynamicLayer};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::alter_configs_request::AlterConfigsRequest;
 use rustka_wire::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
-use rustka_wire::codec::Reader;
+use rustka_wire::codec::{Reader, Writer};
 use rustka_wire::incremental_alter_configs_request::{
     AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -24,30 +28,34 @@ pub fn replace(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let names = asked.resources.iter();
-    let answers = answer_each(
-        &request,
-        names.map(|resource| (resource.resource_type, &*resource.resource_name)),
-        |at| {
-            let configs = asked.resources[at].configs.iter();
-            let pairs = configs.map(|config| (&*config.name, config.value.as_deref()));
-            Ok(Change::Replace(pairs.collect()))
-        },
-        asked.validate_only,
-    );
-    let response = AlterConfigsResponse {
-        responses: answers
-            .into_iter()
-            .map(|answer| AlterConfigsResourceResponse {
-                error_code: answer.error_code,
-                error_message: answer.message,
-                resource_type: answer.kind,
-                resource_name: Cow::Borrowed(answer.name),
-            })
-            .collect(),
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+    let changes = asked.resources.iter().map(|resource| {
+        let configs = resource.configs.iter();
+        let pairs = configs.map(|config| {
+            let value = config.value.as_deref().map(str::to_owned);
+            (config.name.to_string(), value)
+        });
+        Wanted {
+            kind: resource.resource_type,
+            name: &resource.resource_name,
+            change: Ok(ConfigChange::Replace(pairs.collect())),
+        }
+    });
+    let plan = Plan::of(&request, changes.collect(), asked.validate_only);
+    plan.carry_out(&request, |answers, throttle_time_ms, w, version| {
+        let response = AlterConfigsResponse {
+            responses: answers
+                .into_iter()
+                .map(|answer| AlterConfigsResourceResponse {
+                    error_code: answer.error_code,
+                    error_message: answer.message,
+                    resource_type: answer.kind,
+                    resource_name: Cow::Owned(answer.name),
+                })
+                .collect(),
+            throttle_time_ms,
+        };
+        response.encode(w, version);
+    })
 }
 
 /// Sets, deletes, appends and subtracts.
@@ -58,31 +66,31 @@ pub fn incremental(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let names = asked.resources.iter();
-    let answers = answer_each(
-        &request,
-        names.map(|resource| (resource.resource_type, &*resource.resource_name)),
-        |at| {
-            let resource = &asked.resources[at];
-            let alteration = |config| alteration(resource.resource_type, config);
-            let changes = resource.configs.iter().map(alteration);
-            Ok(Change::Alter(changes.collect::<Result<_, _>>()?))
-        },
-        asked.validate_only,
-    );
-    let response = incremental::IncrementalAlterConfigsResponse {
-        responses: answers
-            .into_iter()
-            .map(|answer| incremental::AlterConfigsResourceResponse {
-                error_code: answer.error_code,
-                error_message: answer.message,
-                resource_type: answer.kind,
-                resource_name: Cow::Borrowed(answer.name),
-            })
-            .collect(),
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+    let changes = asked.resources.iter().map(|resource| {
+        let alteration = |config| alteration(resource.resource_type, config);
+        let changes: Result<Vec<_>, _> = resource.configs.iter().map(alteration).collect();
+        Wanted {
+            kind: resource.resource_type,
+            name: &resource.resource_name,
+            change: changes.map(ConfigChange::Alter),
+        }
+    });
+    let plan = Plan::of(&request, changes.collect(), asked.validate_only);
+    plan.carry_out(&request, |answers, throttle_time_ms, w, version| {
+        let response = incremental::IncrementalAlterConfigsResponse {
+            responses: answers
+                .into_iter()
+                .map(|answer| incremental::AlterConfigsResourceResponse {
+                    error_code: answer.error_code,
+                    error_message: answer.message,
+                    resource_type: answer.kind,
+                    resource_name: Cow::Owned(answer.name),
+                })
+                .collect(),
+            throttle_time_ms,
+        };
+        response.encode(w, version);
+    })
 }
 
 fn alteration(kind: i8, config: &AlterableConfig<'_>) -> Result<Alteration, Refusal> {
@@ -98,50 +106,134 @@ fn alteration(kind: i8, config: &AlterableConfig<'_>) -> Result<Alteration, Refu
     })
 }
 
-struct Answer<'a> {
+/// One resource of a request.
+struct Wanted<'a> {
     kind: i8,
     name: &'a str,
+    change: Result<ConfigChange, Refusal>,
+}
+
+/// What a client is told of one resource.
+struct Answer {
+    kind: i8,
+    name: String,
     error_code: i16,
     message: Option<Cow<'static, str>>,
 }
 
-/// Changes one resource after the other, in the order of the request.
-fn answer_each<'a, 'b>(
-    request: &Request<'_>,
-    resources: impl Iterator<Item = (i8, &'a str)> + Clone,
-    change: impl Fn(usize) -> Result<Change<'b>, Refusal>,
-    validate_only: bool,
-) -> Vec<Answer<'a>> {
-    let node = request.node;
-    let own_name = node.id.to_string();
-    let mut times: BTreeMap<(i8, &str), u32> = BTreeMap::new();
-    for resource in resources.clone() {
-        *times.entry(resource).or_default() += 1;
-    }
-    let result = |at: usize, kind: i8, name: &'a str| {
-        if times.get(&(kind, name)).is_some_and(|times| *times > 1) {
-            let message = "Each resource must appear at most once.";
-            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-        }
-        let change = change(at)?;
-        change.check()?;
-        check(request, Operation::AlterConfigs, kind, name)?;
-        let resource = Resource::named(kind, name, node.id)?;
-        // Kafka keeps what is set for "01" apart from broker 1, where it has no effect.
-        let aside = kind == kind::BROKER && !name.is_empty() && name != own_name;
-        alter(node, resource, &change, validate_only || aside)
-    };
-    let answers = resources.enumerate().map(|(at, (kind, name))| {
-        let (error_code, message) = match result(at, kind, name) {
+impl Answer {
+    fn new(kind: i8, name: &str, result: Result<(), Refusal>) -> Answer {
+        let (error_code, message) = match result {
             Ok(()) => (0, None),
             Err(refusal) => (refusal.code.code(), refusal.message),
         };
         Answer {
             kind,
-            name,
+            name: name.to_owned(),
             error_code,
             message,
         }
-    });
-    answers.collect()
+    }
+}
+
+/// A request sorted out: what is answered already, and what the cluster has to decide.
+#[derive(Default)]
+struct Plan {
+    /// In the order of the request.
+    answers: Vec<Answer>,
+    changes: Vec<AlterConfigs>,
+    /// Whose answer each change is.
+    places: Vec<usize>,
+}
+
+impl Plan {
+    fn of(request: &Request<'_>, resources: Vec<Wanted<'_>>, validate_only: bool) -> Plan {
+        let mut times: BTreeMap<(i8, &str), u32> = BTreeMap::new();
+        for resource in &resources {
+            *times.entry((resource.kind, resource.name)).or_default() += 1;
+        }
+        let mut plan = Plan::default();
+        for wanted in resources {
+            let (kind, name) = (wanted.kind, wanted.name);
+            let is_single = times.get(&(kind, name)) == Some(&1);
+            let result = plan.add(request, wanted, is_single, validate_only);
+            plan.answers.push(Answer::new(kind, name, result));
+        }
+        plan
+    }
+
+    /// Checks one resource. Log levels change at once, everything else is left to the cluster.
+    fn add(
+        &mut self,
+        request: &Request<'_>,
+        wanted: Wanted<'_>,
+        is_single: bool,
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        if !is_single {
+            let message = "Each resource must appear at most once.";
+            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        }
+        let (node, name) = (request.node, wanted.name);
+        let change = wanted.change?;
+        change.check()?;
+        check(request, Operation::AlterConfigs, wanted.kind, name)?;
+        let own_name = node.id.to_string();
+        let resource = match Resource::named(wanted.kind, name, node.id)? {
+            Resource::Topic(name) => Subject::new(ResourceKind::Topic, name),
+            Resource::Broker(DynamicLayer::Default) => Subject::new(ResourceKind::Broker, ""),
+            Resource::Broker(DynamicLayer::Broker) => Subject::new(ResourceKind::Broker, &own_name),
+            Resource::Named(NamedResource::Group, name) => Subject::new(ResourceKind::Group, name),
+            Resource::Named(NamedResource::ClientMetrics, name) => {
+                Subject::new(ResourceKind::ClientMetrics, name)
+            }
+            Resource::Loggers => {
+                return match change {
+                    ConfigChange::Alter(changes) => node.loggers.alter(&changes, validate_only),
+                    ConfigChange::Replace(_) => Err(Refusal::new(
+                        ErrorCode::InvalidRequest,
+                        "Log levels can only be altered one by one, with IncrementalAlterConfigs.",
+                    )),
+                };
+            }
+        };
+        // Kafka keeps what is set for "01" apart from broker 1, where it has no effect.
+        let aside = wanted.kind == kind::BROKER && !name.is_empty() && name != own_name;
+        self.places.push(self.answers.len());
+        self.changes.push(AlterConfigs {
+            resource,
+            change,
+            validate_only: validate_only || aside,
+        });
+        Ok(())
+    }
+
+    fn carry_out(
+        self,
+        request: &Request<'_>,
+        encode: impl FnOnce(Vec<Answer>, i32, &mut Writer, i16) + Send + 'static,
+    ) -> Outcome {
+        let respond = request.respond();
+        let Plan {
+            mut answers,
+            changes,
+            places,
+        } = self;
+        if changes.is_empty() {
+            let (throttle_time_ms, version) = (respond.throttle_time_ms(), respond.version());
+            return request.reply(|w| encode(answers, throttle_time_ms, w, version));
+        }
+        let answer = request.parts.cluster.call(Command::AlterConfigs(changes));
+        answer::respond(respond.clone(), answer, move |reply, w, version| {
+            let results = match reply {
+                Some(Reply::AlterConfigs(results)) => results,
+                _ => vec![Err(ErrorCode::NotController.into()); places.len()],
+            };
+            for (at, result) in places.into_iter().zip(results) {
+                let Answer { kind, name, .. } = &answers[at];
+                answers[at] = Answer::new(*kind, &name.clone(), result);
+            }
+            encode(answers, respond.throttle_time_ms(), w, version);
+        })
+    }
 }

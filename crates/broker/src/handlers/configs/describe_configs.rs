@@ -4,7 +4,7 @@
 use crate::api::request::{Outcome, Request};
 use crate::base::config::NamedResource;
 use crate::base::hooks::Operation;
-use crate::handlers::configs::alter::{Resource, check, kind};
+use crate::handlers::configs::resource::{Resource, check, kind};
 use rustka_core::config::{
     ConfigEntry, ConfigSource, DynamicLayer, describe_broker, describe_client_metrics,
     describe_group,

@@ -4,7 +4,7 @@
 use crate::api::request::{Outcome, Request};
 use crate::base::config::NamedResource;
 use crate::base::hooks::{Operation, Resource};
-use crate::handlers::configs::alter::kind;
+use crate::handlers::configs::resource::kind;
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
 use rustka_wire::list_config_resources_request::ListConfigResourcesRequest;

@@ -1,6 +1,6 @@
 //! Configs of topics, brokers, groups, client metrics and loggers.
 
-pub mod alter;
 pub mod alter_configs;
 pub mod describe_configs;
 pub mod list_config_resources;
+mod resource;

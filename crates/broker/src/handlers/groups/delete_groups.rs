@@ -1,10 +1,10 @@
 //! DeleteGroups (key 42): forgets groups without members, and all they committed (E110).
 //! v1 throttle time · v2 flexible · v3 error messages
 
-use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::Reply;

@@ -1,10 +1,10 @@
 //! DescribeGroups (key 15): state and members of groups (E112).
 //! v1 throttle time · v3 authorized operations · v4 group_instance_id · v5 flexible · v6 GROUP_ID_NOT_FOUND (KIP-1043)
 
-use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::{Described, DescribedMember, Reply};

@@ -88,10 +88,10 @@ fn find(request: &Request<'_>, key_type: i8, key: &str, is_there: bool) -> Resul
     match key_type {
         GROUP => {
             check(Operation::Describe, Resource::Group(key))?;
-            groups::offsets_topic(request.node);
+            let is_here = request.parts.groups.offsets_topic().is_some();
             let not_yet = "The coordinator is being made; ask again.";
             let refusal = Refusal::new(ErrorCode::CoordinatorNotAvailable, not_yet);
-            is_there.then_some(()).ok_or(refusal)
+            (is_there && is_here).then_some(()).ok_or(refusal)
         }
         TRANSACTION => check(Operation::Describe, Resource::TransactionalId(key)),
         SHARE => {

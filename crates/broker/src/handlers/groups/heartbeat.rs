@@ -1,10 +1,10 @@
 //! Heartbeat (key 12): keeps a member alive and tells it to join again (E100).
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible
 
-use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::effects::Reply;
 use rustka_wire::codec::Reader;

@@ -2,10 +2,10 @@
 //! v1 rebalance timeout · v2 throttle time · v4 MEMBER_ID_REQUIRED (KIP-394) · v5 group_instance_id (KIP-345)
 //! v6 flexible · v7 protocol type and null names · v8 reason (KIP-800) · v9 skip_assignment (KIP-814)
 
-use super::answer;
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Join, Protocol};
 use rustka_core::group::effects::{JoinRefused, Joined, Reply};

@@ -1,10 +1,10 @@
 //! LeaveGroup (key 13): says goodbye, or lets an administrator say it for others (E102).
 //! v1 throttle time · v3 many members, instance ids (KIP-345) · v4 flexible · v5 reason (KIP-800)
 
-use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Leave, Leaver};
 use rustka_core::group::effects::{Left, Reply};

@@ -1,9 +1,9 @@
 //! ListGroups (key 16): the groups of this broker (E113).
 //! v1 throttle time · v3 flexible · v4 states (KIP-518) · v5 types (KIP-848)
 
-use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
+use crate::handlers::answer;
 use rustka_core::group::command::{Command, ListGroups};
 use rustka_core::group::effects::{Listed, Reply};
 use rustka_wire::codec::Reader;

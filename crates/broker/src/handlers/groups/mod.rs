@@ -1,6 +1,5 @@
 //! Consumer groups and their offsets.
 
-mod answer;
 pub mod delete_groups;
 pub mod describe_groups;
 pub mod find_coordinator;

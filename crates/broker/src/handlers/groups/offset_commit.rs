@@ -2,11 +2,11 @@
 //! v3 throttle time · v5 no retention time · v6 leader epochs · v7 group_instance_id · v8 flexible
 //! v9 GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids
 
-use super::answer;
 use super::topic_results::Results;
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use crate::node::topics::TopicRef;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};

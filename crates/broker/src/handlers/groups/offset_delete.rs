@@ -1,9 +1,9 @@
 //! OffsetDelete (key 47): forgets committed offsets that no member uses (KIP-496, E111).
 
-use super::answer;
 use super::topic_results::Results;
 use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, OffsetDelete, TopicPartitions};
 use rustka_core::group::effects::{Reply, TopicResults};

@@ -2,11 +2,11 @@
 //! v2 everything · v3 throttle time · v5 leader epochs · v6 flexible · v7 require_stable (KIP-447)
 //! v8 many groups (KIP-709) · v9 member ids (KIP-848) · v10 topic ids
 
-use super::answer;
 use crate::api::access::Access;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, NO_TOPIC_ID, OffsetFetch, TopicPartitions};
 use rustka_core::group::effects::{FetchedPartition, FetchedTopic, Reply};

@@ -1,10 +1,10 @@
 //! SyncGroup (key 14): the leader hands in the assignment, everybody gets its share (E98, E99).
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible · v5 protocol type and name (KIP-559)
 
-use super::answer;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Sync};
 use rustka_core::group::effects::Reply;

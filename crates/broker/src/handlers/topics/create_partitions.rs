@@ -4,7 +4,8 @@
 use super::create_topics::once;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use rustka_core::catalog::{AddPartitions, Cluster};
+use crate::handlers::answer;
+use rustka_core::cluster::command::{self, AddPartitions, Command, Reply};
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_partitions_request::CreatePartitionsRequest;
@@ -21,7 +22,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let node = request.node;
     let names = once(asked.topics.iter().map(|topic| &*topic.name));
     let denied: BTreeSet<&str> = names
         .filter(|name| !request.may(Operation::Alter, Resource::Topic(name)))
@@ -41,36 +41,47 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 .map(|all| all.iter().map(|one| one.broker_ids.clone()).collect()),
         })
         .collect();
-    let nodes = [node.id];
-    let mut catalog = node.topics.write();
-    let config = node.config.broker();
-    let cluster = Cluster {
-        broker: &config,
-        nodes: &nodes,
+    let names: Vec<Box<str>> = allowed.iter().map(|topic| (*topic.name).into()).collect();
+    let denied: Vec<String> = denied.iter().map(|topic| topic.name.to_string()).collect();
+    let asked = Command::CreatePartitions {
+        topics: command,
+        validate_only: asked.validate_only,
     };
-    let outcomes = catalog.create_partitions(&command, asked.validate_only, cluster, |seed| {
-        node.new_partition(&seed)
-    });
-    drop(catalog);
-    let results = outcomes.into_iter().map(|outcome| {
-        let (error_code, error_message) = match outcome.result {
-            Ok(_) => (0, None),
-            Err(refusal) => (refusal.code.code(), refusal.message),
+    let respond = request.respond();
+    let answer = request.parts.cluster.call(asked);
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
+        let outcomes = match reply {
+            Some(Reply::CreatePartitions(outcomes)) => outcomes,
+            _ => names.into_iter().map(unanswered).collect(),
         };
-        CreatePartitionsTopicResult {
-            name: Cow::Owned(outcome.name.into()),
-            error_code,
-            error_message,
-        }
-    });
-    let denied = denied.iter().map(|topic| CreatePartitionsTopicResult {
-        name: Cow::Borrowed(&*topic.name),
-        error_code: ErrorCode::TopicAuthorizationFailed.code(),
-        error_message: None,
-    });
-    let response = CreatePartitionsResponse {
-        results: results.chain(denied).collect(),
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+        let results = outcomes.into_iter().map(|outcome| {
+            let (error_code, error_message) = match outcome.result {
+                Ok(_) => (0, None),
+                Err(refusal) => (refusal.code.code(), refusal.message),
+            };
+            CreatePartitionsTopicResult {
+                name: Cow::Owned(outcome.name.into()),
+                error_code,
+                error_message,
+            }
+        });
+        let denied = denied.iter().map(|name| CreatePartitionsTopicResult {
+            name: Cow::Borrowed(&**name),
+            error_code: ErrorCode::TopicAuthorizationFailed.code(),
+            error_message: None,
+        });
+        let response = CreatePartitionsResponse {
+            results: results.chain(denied).collect(),
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
+    })
+}
+
+/// What is told of a topic when there is nobody to ask.
+fn unanswered(name: Box<str>) -> command::Outcome<u32> {
+    command::Outcome {
+        name,
+        result: Err(ErrorCode::NotController.into()),
+    }
 }

@@ -2,14 +2,16 @@
 //! v4 broker defaults by -1 · v5 flexible, effective configs in the answer · v7 topic ids
 
 use crate::api::request::{Outcome, Request};
-use crate::base::hooks::{Event, Operation, Resource};
+use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
+use crate::handlers::answer;
 use crate::node::Node;
-use rustka_core::catalog::{Assignment, Cluster, CreateTopic, CreateTopics, Created};
+use rustka_core::cluster::command::{
+    Assignment, Command, CreateTopic, CreateTopics, Created, Reply,
+};
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::CLUSTER_METADATA;
-use rustka_storage::Partition;
 use rustka_wire::codec::Reader;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{
@@ -17,7 +19,6 @@ use rustka_wire::create_topics_response::{
 };
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Creates what can be created and answers when it is there.
 pub fn handle(request: Request<'_>) -> Outcome {
@@ -26,7 +27,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let node = request.node;
     let rights = Rights::of(&request, &asked);
     let (denied, allowed): (Vec<_>, Vec<_>) = asked
         .topics
@@ -36,34 +36,46 @@ pub fn handle(request: Request<'_>) -> Outcome {
         topics: allowed.iter().copied().map(command).collect(),
         validate_only: asked.validate_only,
     };
-    let mut topics: Vec<_> = match create(node, command) {
-        Ok(outcomes) => outcomes
-            .into_iter()
-            .map(|outcome| match outcome.result {
-                Ok(created) if rights.hidden.contains(&*outcome.name) => {
-                    without_configs(outcome.name, &created)
-                }
-                Ok(created) => accepted(node, outcome.name, &created, version),
-                Err(refusal) => refused(outcome.name, refusal),
-            })
-            .collect(),
-        Err(refusal) => allowed
-            .iter()
-            .map(|topic| refused((*topic.name).into(), refusal.clone()))
-            .collect(),
-    };
-    topics.extend(denied.iter().map(|topic| {
-        let refusal = Refusal::new(
-            ErrorCode::TopicAuthorizationFailed,
-            "The topic may not be created by this client.",
-        );
-        refused((*topic.name).into(), refusal)
-    }));
-    let response = CreateTopicsResponse {
-        topics,
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+    let own = |name: &str| Box::<str>::from(name);
+    let denied: Vec<Box<str>> = denied.iter().map(|topic| own(&topic.name)).collect();
+    let allowed: Vec<Box<str>> = allowed.iter().map(|topic| own(&topic.name)).collect();
+    let hidden: BTreeSet<Box<str>> = rights.hidden.iter().copied().map(own).collect();
+    let (node, respond) = (request.node.clone(), request.respond());
+    let answer = request.parts.cluster.call(Command::CreateTopics(command));
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
+        let created = match reply {
+            Some(Reply::CreateTopics(created)) => created,
+            _ => Err(ErrorCode::NotController.into()),
+        };
+        let mut topics: Vec<_> = match created {
+            Ok(outcomes) => outcomes
+                .into_iter()
+                .map(|outcome| match outcome.result {
+                    Ok(created) if hidden.contains(&outcome.name) => {
+                        without_configs(outcome.name, &created)
+                    }
+                    Ok(created) => accepted(&node, outcome.name, &created, version),
+                    Err(refusal) => refused(outcome.name, refusal),
+                })
+                .collect(),
+            Err(refusal) => allowed
+                .into_iter()
+                .map(|name| refused(name, refusal.clone()))
+                .collect(),
+        };
+        topics.extend(denied.into_iter().map(|name| {
+            let refusal = Refusal::new(
+                ErrorCode::TopicAuthorizationFailed,
+                "The topic may not be created by this client.",
+            );
+            refused(name, refusal)
+        }));
+        let response = CreateTopicsResponse {
+            topics,
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
+    })
 }
 
 /// What the client may not do, of the topics that are named once.
@@ -109,7 +121,7 @@ pub fn once<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'
 fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
     CreateTopic {
         name: topic.name.to_string(),
-        id: None,
+        id: random::uuid(),
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
         assignments: topic
@@ -133,49 +145,6 @@ fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
     }
 }
 
-type Outcomes = Vec<rustka_core::catalog::Outcome<Created<Arc<Partition>>>>;
-
-fn create(node: &Node, mut command: CreateTopics) -> Result<Outcomes, Refusal> {
-    let nodes = [node.id];
-    let mut catalog = node.topics.write();
-    for topic in &mut command.topics {
-        topic.id = node.topic_id(&topic.name);
-    }
-    let config = node.config.broker();
-    let cluster = Cluster {
-        broker: &config,
-        nodes: &nodes,
-    };
-    let outcomes = catalog.create_topics(&command, cluster, random::uuid, |seed| {
-        node.new_partition(&seed)
-    })?;
-    drop(catalog);
-    if node.hooks.has_observers() && !command.validate_only {
-        for created in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
-            node.hooks.saw(|| Event::TopicCreated(&created.name));
-        }
-    }
-    Ok(outcomes)
-}
-
-/// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22).
-pub fn auto_create(node: &Node, name: &str) -> Result<(), Refusal> {
-    let command = CreateTopics {
-        topics: vec![CreateTopic::by_default(name)],
-        validate_only: false,
-    };
-    match create(node, command)?
-        .into_iter()
-        .next()
-        .map(|outcome| outcome.result)
-    {
-        Some(Err(refusal)) if refusal.code != rustka_core::error::ErrorCode::TopicAlreadyExists => {
-            Err(refusal)
-        }
-        _ => Ok(()),
-    }
-}
-
 fn refused(name: Box<str>, refusal: Refusal) -> CreatableTopicResult<'static> {
     CreatableTopicResult {
         name: Cow::Owned(name.into()),
@@ -189,10 +158,7 @@ fn refused(name: Box<str>, refusal: Refusal) -> CreatableTopicResult<'static> {
 }
 
 /// Nothing of how a topic was made is told to whoever may not see its configs.
-fn without_configs(
-    name: Box<str>,
-    created: &Created<Arc<Partition>>,
-) -> CreatableTopicResult<'static> {
+fn without_configs(name: Box<str>, created: &Created) -> CreatableTopicResult<'static> {
     CreatableTopicResult {
         name: Cow::Owned(name.into()),
         topic_id: created.id,
@@ -208,7 +174,7 @@ fn without_configs(
 fn accepted(
     node: &Node,
     name: Box<str>,
-    created: &Created<Arc<Partition>>,
+    created: &Created,
     version: i16,
 ) -> CreatableTopicResult<'static> {
     let configs = match version {

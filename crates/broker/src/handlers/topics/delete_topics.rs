@@ -3,8 +3,9 @@
 
 use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
-use crate::base::hooks::{Event, Operation, Resource};
-use rustka_core::catalog::{Cluster, DeleteTopic};
+use crate::base::hooks::{Operation, Resource};
+use crate::handlers::answer;
+use rustka_core::cluster::command::{Command, DeleteTopic, Reply};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::delete_topics_request::DeleteTopicsRequest;
@@ -19,7 +20,6 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let node = request.node;
     let by_name = asked.topic_names.iter().map(|name| DeleteTopic {
         name: Some(name.to_string()),
         id: Uuid::ZERO,
@@ -34,58 +34,44 @@ pub fn handle(request: Request<'_>) -> Outcome {
         by_name.collect()
     };
     let (command, denied) = split(&request, command);
-    let nodes = [node.id];
-    let config = node.config.broker();
-    let cluster = Cluster {
-        broker: &config,
-        nodes: &nodes,
-    };
-    // The catalog is unlocked before partitions are: waiting fetches wake on the way.
-    let deleted = {
-        let mut catalog = node.topics.write();
-        let deleted = catalog.delete_topics(&command, cluster);
-        let gone = deleted.iter().flatten();
-        let gone = gone.filter_map(|topic| topic.result.as_ref().ok());
-        gone.for_each(|topic| node.topic_deleted(&topic.name));
-        deleted
-    };
-    let mut responses: Vec<_> = match deleted {
-        Ok(deleted) => deleted
-            .into_iter()
-            .map(|topic| {
-                let refusal = match topic.result {
-                    Ok(gone) => {
-                        node.hooks.saw(|| Event::TopicDeleted(&gone.name));
-                        gone.partitions
-                            .iter()
-                            .for_each(|partition| partition.delete());
-                        request.parts.groups.topic_deleted(&gone);
-                        None
+    let asked: Vec<(Option<String>, Uuid)> = command
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.id))
+        .collect();
+    let respond = request.respond();
+    let answer = request.parts.cluster.call(Command::DeleteTopics(command));
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
+        let deleted = match reply {
+            Some(Reply::DeleteTopics(deleted)) => deleted,
+            _ => Err(ErrorCode::NotController.into()),
+        };
+        let mut responses: Vec<_> = match deleted {
+            Ok(deleted) => deleted
+                .into_iter()
+                .map(|topic| result(topic.name.as_deref(), topic.id, topic.result.err()))
+                .collect(),
+            Err(refusal) => {
+                // Kafka says this one without words.
+                let error_code = match version {
+                    ..3 if refusal.code == ErrorCode::TopicDeletionDisabled => {
+                        ErrorCode::InvalidRequest.code()
                     }
-                    Err(refusal) => Some(refusal),
+                    _ => refusal.code.code(),
                 };
-                result(topic.name.as_deref(), topic.id, refusal)
-            })
-            .collect(),
-        Err(refusal) => {
-            // Kafka says this one without words.
-            let error_code = match version {
-                ..3 => ErrorCode::InvalidRequest.code(),
-                _ => refusal.code.code(),
-            };
-            let refused = |topic: &DeleteTopic| DeletableTopicResult {
-                error_code,
-                ..result(topic.name.as_deref(), topic.id, None)
-            };
-            command.iter().map(refused).collect()
-        }
-    };
-    responses.extend(denied);
-    let response = DeleteTopicsResponse {
-        responses,
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+                let refused = |(name, id): (Option<String>, Uuid)| DeletableTopicResult {
+                    error_code,
+                    ..result(name.as_deref(), id, None)
+                };
+                asked.into_iter().map(refused).collect()
+            }
+        };
+        responses.extend(denied);
+        let response = DeleteTopicsResponse {
+            responses,
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
+    })
 }
 
 /// Takes out the topics that the client may not delete, with what it is told of each.

@@ -1,5 +1,6 @@
 //! DescribeTopicPartitions (key 75): topics page by page (KIP-966, E41).
 
+use super::placed::Placed;
 use crate::api::access::OPERATIONS_UNASKED;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
@@ -69,7 +70,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
             is_internal: topic.internal,
             partitions: partitions
                 .clone()
-                .map(|index| partition(i32::try_from(index).unwrap_or(i32::MAX), node))
+                .zip(&topic.partitions[partitions.clone()])
+                .map(|(index, known)| {
+                    let index = i32::try_from(index).unwrap_or(i32::MAX);
+                    partition(index, &Placed::of(known, node))
+                })
                 .collect(),
             topic_authorized_operations: request.operations(Resource::Topic(&topic.name)),
         },
@@ -119,14 +124,14 @@ fn denied(request: &Request<'_>, names: &[&str], from: &str) -> BTreeSet<Arc<str
     candidates.into_iter().filter(is_denied).collect()
 }
 
-fn partition(partition_index: i32, node: i32) -> DescribeTopicPartitionsResponsePartition {
+fn partition(partition_index: i32, placed: &Placed) -> DescribeTopicPartitionsResponsePartition {
     DescribeTopicPartitionsResponsePartition {
         error_code: 0,
         partition_index,
-        leader_id: node,
-        leader_epoch: 0,
-        replica_nodes: vec![node],
-        isr_nodes: vec![node],
+        leader_id: placed.leader_id,
+        leader_epoch: placed.leader_epoch,
+        replica_nodes: vec![placed.replica],
+        isr_nodes: vec![placed.replica],
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),
         offline_replicas: Vec::new(),

@@ -3,10 +3,10 @@
 //! v12 lookup by topic id · v13 top-level error
 
 use super::metadata_all;
+use super::placed::Placed;
 use crate::api::access::OPERATIONS_UNASKED;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::handlers::topics::create_topics;
 use crate::node::topics::TopicRef;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
@@ -212,7 +212,7 @@ fn create_if_wanted(
     // Names cost nothing, topics do: whoever makes up too many is told to ask again.
     if wanted.creation && request.parts.auto_creations.allows(now_ms) {
         // Why a topic cannot be created is not told here, as in Kafka: the client asks again until it can.
-        let created = create_topics::auto_create(node, name);
+        let created = request.parts.cluster.auto_create(name);
         if let (Ok(()), Some(view), false) = (created, node.topics.by_name(name), node.strict) {
             return Ok(view);
         }
@@ -234,23 +234,15 @@ fn unknown<'n>(
     }
 }
 
-/// A topic as clients see it, on the one node there is.
+/// A topic as clients see it.
 pub fn known(
     view: &Topic<Arc<Partition>>,
     node_id: i32,
     operations: i32,
 ) -> MetadataResponseTopic<'static> {
-    let partitions = (0i32..)
-        .take(view.partitions.len())
-        .map(|index| MetadataResponsePartition {
-            error_code: 0,
-            partition_index: index,
-            leader_id: node_id,
-            leader_epoch: 0,
-            replica_nodes: vec![node_id],
-            isr_nodes: vec![node_id],
-            offline_replicas: Vec::new(),
-        });
+    let partitions = (0i32..).zip(&view.partitions);
+    let partitions = partitions
+        .map(|(index, partition)| known_partition(index, &Placed::of(partition, node_id)));
     MetadataResponseTopic {
         error_code: 0,
         name: Some(Cow::Owned(view.name.to_string())),
@@ -258,5 +250,22 @@ pub fn known(
         is_internal: view.internal,
         partitions: partitions.collect(),
         topic_authorized_operations: operations,
+    }
+}
+
+/// A partition as clients see it.
+pub fn known_partition(index: i32, placed: &Placed) -> MetadataResponsePartition {
+    let error = match placed.leader_id {
+        ..0 => ErrorCode::LeaderNotAvailable,
+        _ => ErrorCode::None,
+    };
+    MetadataResponsePartition {
+        error_code: error.code(),
+        partition_index: index,
+        leader_id: placed.leader_id,
+        leader_epoch: placed.leader_epoch,
+        replica_nodes: vec![placed.replica],
+        isr_nodes: vec![placed.replica],
+        offline_replicas: Vec::new(),
     }
 }

@@ -3,10 +3,12 @@
 //! Clients ask for all topics at each reconnect; building structs for thousands of partitions would cost several
 //! times what writing their bytes does.
 
+use super::metadata::known_partition;
+use super::placed::Placed;
 use rustka_core::catalog::{Catalog, Topic};
 use rustka_storage::Partition;
 use rustka_wire::codec::Writer;
-use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
+use rustka_wire::metadata_response::MetadataResponse;
 use std::sync::Arc;
 
 /// Where a partition's number stands in its encoding, behind the error code.
@@ -42,7 +44,16 @@ pub fn encode(
     length(w, catalog.len(), flexible);
     let partition = partition_template(version, node_id);
     for topic in catalog.topics() {
-        encode_topic(w, version, topic, &partition, topic_operations);
+        encode_topic(w, version, topic, topic_operations, |w| {
+            match topic.is_moved {
+                false => repeat(w, &partition, topic.partitions.len()),
+                true => (0i32..)
+                    .zip(&topic.partitions)
+                    .for_each(|(index, partition)| {
+                        known_partition(index, &Placed::of(partition, node_id)).encode(w, version);
+                    }),
+            }
+        });
     }
     if (8..=10).contains(&version) {
         w.i32(head.cluster_authorized_operations);
@@ -63,17 +74,15 @@ fn length(w: &mut Writer, length: usize, flexible: bool) {
     }
 }
 
-/// On one node all partitions look alike but for their number.
+/// All partitions that are where they always were look alike but for their number.
 fn partition_template(version: i16, node_id: i32) -> Vec<u8> {
     let mut w = Writer::with_capacity(PARTITION_BYTES);
-    let partition = MetadataResponsePartition {
+    let at_home = Placed {
         leader_id: node_id,
         leader_epoch: 0,
-        replica_nodes: vec![node_id],
-        isr_nodes: vec![node_id],
-        ..Default::default()
+        replica: node_id,
     };
-    partition.encode(&mut w, version);
+    known_partition(0, &at_home).encode(&mut w, version);
     w.buf
 }
 
@@ -81,8 +90,8 @@ fn encode_topic(
     w: &mut Writer,
     version: i16,
     topic: &Topic<Arc<Partition>>,
-    partition: &[u8],
     operations: i32,
+    partitions: impl FnOnce(&mut Writer),
 ) {
     let flexible = version >= MetadataResponse::FLEXIBLE_FROM;
     w.i16(0);
@@ -94,16 +103,21 @@ fn encode_topic(
         w.bool(topic.internal);
     }
     length(w, topic.partitions.len(), flexible);
-    for index in (0i32..).take(topic.partitions.len()) {
-        let at = w.buf.len() + INDEX_AT;
-        w.raw(partition);
-        w.buf[at..at + 4].copy_from_slice(&index.to_be_bytes());
-    }
+    partitions(w);
     if version >= 8 {
         w.i32(operations);
     }
     if flexible {
         w.uvarint(0);
+    }
+}
+
+/// The same partition as often as there are partitions, each with its number.
+fn repeat(w: &mut Writer, partition: &[u8], count: usize) {
+    for index in (0i32..).take(count) {
+        let at = w.buf.len() + INDEX_AT;
+        w.raw(partition);
+        w.buf[at..at + 4].copy_from_slice(&index.to_be_bytes());
     }
 }
 
@@ -113,7 +127,7 @@ mod tests {
     use super::*;
     use crate::Broker;
     use crate::api::access::all_topic_operations;
-    use crate::handlers::topics::create_topics::auto_create;
+    use rustka_core::cluster::command::Command;
     use std::borrow::Cow;
 
     #[test]
@@ -126,7 +140,16 @@ mod tests {
             .unwrap();
         let (node, operations) = (broker.node(), all_topic_operations());
         for name in ["b", "a-longer-name", "c"] {
-            auto_create(node, name).unwrap();
+            broker.parts().cluster.auto_create(name).unwrap();
+        }
+        let moved = node.topics.by_name("b").unwrap();
+        for (partition, leader) in [(1, 7), (2, -1)] {
+            let elect = Command::Elect {
+                topic: moved.id,
+                partition,
+                leader,
+            };
+            drop(broker.parts().cluster.call(elect));
         }
         for version in MetadataResponse::MIN_VERSION..=MetadataResponse::MAX_VERSION {
             let head = MetadataResponse {

@@ -7,3 +7,4 @@ pub mod delete_topics;
 pub mod describe_topic_partitions;
 pub mod metadata;
 mod metadata_all;
+mod placed;

@@ -1,8 +1,10 @@
 //! InitProducerId (key 22): an id for an idempotent producer.
 //! v2 flexible · v3 producer id and epoch, to keep an id (KIP-360) · v5 transactions part 2 (KIP-890)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
+use crate::coordinators::cluster::ProducerId;
+use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_wire::codec::Reader;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
@@ -28,17 +30,33 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
         None => ErrorCode::None,
     };
-    let mut response = InitProducerIdResponse {
-        error_code: error.code(),
-        throttle_time_ms: request.throttle_time_ms(),
-        ..Default::default()
-    };
-    if error == ErrorCode::None {
-        (response.producer_id, response.producer_epoch) = (request.node.producer_ids.next(), 0);
-    } else {
-        (response.producer_id, response.producer_epoch) = (-1, -1);
+    let respond = request.respond();
+    if error != ErrorCode::None {
+        return request.reply(|w| response(Err(error), &respond).encode(w, version));
     }
-    request.reply(|w| response.encode(w, version))
+    let cluster = request.parts.cluster.clone();
+    match cluster.producer_id() {
+        ProducerId::Here(id) => request.reply(|w| response(Ok(id), &respond).encode(w, version)),
+        ProducerId::Asked(answer) => {
+            answer::respond(respond.clone(), answer, move |reply, w, version| {
+                response(cluster.producer_id_of(reply), &respond).encode(w, version);
+            })
+        }
+    }
+}
+
+fn response(id: Result<i64, ErrorCode>, respond: &Respond) -> InitProducerIdResponse {
+    let (error, producer_id, producer_epoch) = match id {
+        Ok(id) => (ErrorCode::None, id, 0),
+        Err(code) => (code, -1, -1),
+    };
+    InitProducerIdResponse {
+        error_code: error.code(),
+        producer_id,
+        producer_epoch,
+        throttle_time_ms: respond.throttle_time_ms(),
+        ..Default::default()
+    }
 }
 
 /// Whoever may write to any topic may do so idempotently.

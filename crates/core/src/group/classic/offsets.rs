@@ -4,9 +4,9 @@ use super::{Group, State};
 use crate::error::ErrorCode;
 use crate::group::command::{Name, OffsetCommit};
 use crate::group::desk::Desk;
+use crate::group::durable::Durable;
 use crate::group::offsets::{ExpiryRule, HoldsOffsets};
 use crate::group::records::Record;
-use crate::group::undo::Durable;
 
 impl HoldsOffsets for Group {
     fn id(&self) -> &Name {

@@ -1,10 +1,11 @@
 //! What a group must put back when a record of its turns out not to be durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::{Name, TopicId};
 use super::records::{CommittedOffset, GroupMetadata, Record};
+use crate::machine::{Undo, Unsettled};
 
 /// Committed offsets by topic and partition.
 pub(super) type Offsets = BTreeMap<Name, BTreeMap<i32, CommittedOffset>>;
@@ -14,8 +15,7 @@ pub(super) type Offsets = BTreeMap<Name, BTreeMap<i32, CommittedOffset>>;
 pub(super) struct Durable {
     pub(super) metadata: Option<Arc<GroupMetadata>>,
     pub(super) offsets: Offsets,
-    /// Entries appended and not settled, oldest first.
-    changes: VecDeque<Change>,
+    unsettled: Unsettled<Replaced, Assigned>,
 }
 
 /// A step that waits for its record.
@@ -25,28 +25,21 @@ pub(super) struct Assigned {
     pub(super) value: Arc<GroupMetadata>,
 }
 
-#[derive(Debug)]
-struct Change {
-    position: u64,
-    durable: bool,
-    undo: Vec<Undo>,
-    after: Option<Assigned>,
-}
-
 /// A value as it was before a record replaced it.
 #[derive(Debug)]
-pub(super) enum Undo {
+pub(super) enum Replaced {
     Metadata(Option<Arc<GroupMetadata>>),
     Offset(Name, i32, Option<CommittedOffset>),
 }
 
-impl Undo {
-    fn same_key(&self, other: &Undo) -> bool {
+impl Undo for Replaced {
+    fn is_of_same_place(&self, other: &Replaced) -> bool {
         match (self, other) {
-            (Undo::Metadata(_), Undo::Metadata(_)) => true,
-            (Undo::Offset(topic, partition, _), Undo::Offset(other_topic, other_partition, _)) => {
-                partition == other_partition && topic == other_topic
-            }
+            (Replaced::Metadata(_), Replaced::Metadata(_)) => true,
+            (
+                Replaced::Offset(topic, partition, _),
+                Replaced::Offset(other_topic, other_partition, _),
+            ) => partition == other_partition && topic == other_topic,
             _ => false,
         }
     }
@@ -60,14 +53,14 @@ impl Durable {
 
     /// Whether every entry is settled.
     pub(super) fn is_settled(&self) -> bool {
-        self.changes.is_empty()
+        self.unsettled.is_empty()
     }
 
     /// Makes a record true. The only way this state changes, live and in replay.
-    pub(super) fn apply(&mut self, record: Record) -> Undo {
+    pub(super) fn apply(&mut self, record: Record) -> Replaced {
         match record {
             Record::Group { value, .. } => {
-                Undo::Metadata(std::mem::replace(&mut self.metadata, value))
+                Replaced::Metadata(std::mem::replace(&mut self.metadata, value))
             }
             Record::Offset {
                 topic,
@@ -76,7 +69,7 @@ impl Durable {
                 ..
             } => {
                 let old = self.put_offset(&topic, partition, value);
-                Undo::Offset(topic, partition, old)
+                Replaced::Offset(topic, partition, old)
             }
         }
     }
@@ -106,67 +99,28 @@ impl Durable {
     }
 
     /// Remembers an appended entry until it is settled.
-    pub(super) fn appended(&mut self, position: u64, undo: Vec<Undo>, after: Option<Assigned>) {
-        self.changes.push_back(Change {
-            position,
-            durable: false,
-            undo,
-            after,
-        });
+    pub(super) fn appended(&mut self, position: u64, undo: Vec<Replaced>, after: Option<Assigned>) {
+        self.unsettled.appended(position, undo, after);
     }
 
     /// The entry is durable: hands back the step that waited for it.
     pub(super) fn durable(&mut self, position: u64) -> Option<Assigned> {
-        let change = self
-            .changes
-            .iter_mut()
-            .find(|change| change.position == position)?;
-        change.durable = true;
-        let after = change.after.take();
-        self.forget_settled();
-        after
+        self.unsettled.durable(position)
     }
 
     /// The entry is lost: what it replaced is true again, unless a later entry replaced it too.
     pub(super) fn lost(&mut self, position: u64) {
-        let Some(at) = self
-            .changes
-            .iter()
-            .position(|change| change.position == position)
-        else {
-            return;
-        };
-        let Some(change) = self.changes.remove(at) else {
-            return;
-        };
-        for undo in change.undo.into_iter().rev() {
-            let later = self
-                .changes
-                .iter_mut()
-                .skip(at)
-                .flat_map(|change| change.undo.iter_mut())
-                .find(|later| later.same_key(&undo));
-            match later {
-                Some(later) => *later = undo,
-                None => self.put_back(undo),
-            }
+        for undo in self.unsettled.lost(position) {
+            self.put_back(undo);
         }
-        self.forget_settled();
     }
 
-    fn put_back(&mut self, undo: Undo) {
+    fn put_back(&mut self, undo: Replaced) {
         match undo {
-            Undo::Metadata(value) => self.metadata = value,
-            Undo::Offset(topic, partition, value) => {
+            Replaced::Metadata(value) => self.metadata = value,
+            Replaced::Offset(topic, partition, value) => {
                 self.put_offset(&topic, partition, value);
             }
-        }
-    }
-
-    /// A durable entry behind an open one must stay: it says which values the open one no longer owns.
-    fn forget_settled(&mut self) {
-        while self.changes.front().is_some_and(|change| change.durable) {
-            self.changes.pop_front();
         }
     }
 

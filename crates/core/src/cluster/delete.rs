@@ -3,39 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rustka_wire::codec::Uuid;
+use rustka_wire::Uuid;
 
-use super::{Catalog, Cluster, Topic};
+use super::command::{ClusterTopic, DeleteTopic, Deleted};
+use super::records::Record;
+use super::{Cluster, Effects};
 use crate::error::{ErrorCode, Refusal};
 
-/// A topic to delete: by its name, or by its id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeleteTopic {
-    /// The name, if it is given by name.
-    pub name: Option<String>,
-    /// The id, if it is given by id; else zero.
-    pub id: Uuid,
-}
-
-/// What became of a topic that was to be deleted.
-#[derive(Clone, Debug)]
-pub struct Deleted<P> {
-    /// The name, where it is known.
-    pub name: Option<Arc<str>>,
-    /// The id, where it is known; else zero.
-    pub id: Uuid,
-    /// The topic as it was, so that its partitions can be closed.
-    pub result: Result<Arc<Topic<P>>, Refusal>,
-}
-
-impl<P: Clone> Catalog<P> {
+impl Cluster {
     /// Deletes topics, each succeeding or failing alone. TOPIC_DELETION_DISABLED concerns the whole request.
-    pub fn delete_topics(
+    pub(super) fn delete_topics(
         &mut self,
         topics: &[DeleteTopic],
-        cluster: Cluster<'_>,
-    ) -> Result<Vec<Deleted<P>>, Refusal> {
-        if !cluster.broker.settings().delete_topics {
+        out: &mut Effects,
+    ) -> Result<Vec<Deleted>, Refusal> {
+        if !self.broker.settings().delete_topics {
             return Err(Refusal::new(
                 ErrorCode::TopicDeletionDisabled,
                 "Topics cannot be deleted: delete.topic.enable is false.",
@@ -52,18 +34,22 @@ impl<P: Clone> Catalog<P> {
         }
         let mut refused_twice = BTreeSet::new();
         let mut deleted = Vec::with_capacity(topics.len());
+        let mut records = Vec::new();
         for topic in topics {
             let refuse = |why| Err(Refusal::new(ErrorCode::InvalidRequest, why));
             let target = self.target(topic);
             let times = given.get(&target).copied().unwrap_or_default();
             let twice = times.by_name + times.by_id > 1;
-            let result = match (&target, twice) {
+            let result: Result<Arc<ClusterTopic>, Refusal> = match (&target, twice) {
                 (Target::Both, _) => refuse("A topic is named by its name or its id, not both."),
                 (Target::Neither, _) => refuse("Neither a name nor an id is given."),
                 (_, true) if !refused_twice.insert(target.clone()) => continue,
                 (_, true) => refuse("The request names this topic more than once."),
-                (Target::Topic(id), false) => match self.take(*id) {
-                    Some(topic) => Ok(topic),
+                (Target::Topic(id), false) => match self.topics.by_id(*id) {
+                    Some(topic) => {
+                        records.push(Record::RemoveTopic { id: *id });
+                        Ok(Arc::clone(topic))
+                    }
                     None => Err(ErrorCode::UnknownTopicId.into()),
                 },
                 (Target::UnknownId(_), false) => Err(ErrorCode::UnknownTopicId.into()),
@@ -72,17 +58,20 @@ impl<P: Clone> Catalog<P> {
             let (name, id) = match (&result, &target) {
                 (Ok(topic), _) => (Some(Arc::clone(&topic.name)), topic.id),
                 // Named once either way: the answer says both.
-                (Err(_), Target::Topic(id)) if times.by_name > 0 && times.by_id > 0 => {
-                    (self.by_id(*id).map(|topic| Arc::clone(&topic.name)), *id)
-                }
+                (Err(_), Target::Topic(id)) if times.by_name > 0 && times.by_id > 0 => (
+                    self.topics.by_id(*id).map(|topic| Arc::clone(&topic.name)),
+                    *id,
+                ),
                 (Err(_), Target::Both) => (topic.name.as_deref().map(Arc::from), topic.id),
                 (Err(_), _) => match &topic.name {
                     Some(name) => (Some(Arc::from(name.as_str())), none),
                     None => (None, topic.id),
                 },
             };
+            let result = result.map(|_| ());
             deleted.push(Deleted { name, id, result });
         }
+        self.write(records, out);
         Ok(deleted)
     }
 
@@ -90,12 +79,12 @@ impl<P: Clone> Catalog<P> {
         let zero = topic.id == Uuid([0; 16]);
         match &topic.name {
             Some(_) if !zero => Target::Both,
-            Some(name) => match self.by_name(name) {
+            Some(name) => match self.topics.by_name(name) {
                 Some(topic) => Target::Topic(topic.id),
                 None => Target::UnknownName(name.as_str().into()),
             },
             None if zero => Target::Neither,
-            None if self.by_id(topic.id).is_some() => Target::Topic(topic.id),
+            None if self.topics.by_id(topic.id).is_some() => Target::Topic(topic.id),
             None => Target::UnknownId(topic.id),
         }
     }

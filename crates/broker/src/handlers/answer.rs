@@ -1,15 +1,15 @@
-//! Answers of group shards as answers of requests.
+//! Answers of machines as answers of requests.
 
 use crate::api::request::{Outcome, Respond};
-use crate::coordinators::groups::Answer;
-use rustka_core::group::effects::Reply;
+use crate::coordinators::Answer;
+use rustka_core::machine::Machine;
 use rustka_wire::codec::Writer;
 
-/// Answers a request of one part. `None` is for NOT_COORDINATOR.
-pub fn respond(
+/// Answers a request of one part. `None` is from nobody: the machine has no journal, or the broker stops.
+pub fn respond<M: Machine<Reply: Send> + 'static>(
     respond: Respond,
-    answer: Answer,
-    encode: impl FnOnce(Option<Reply>, &mut Writer, i16) + Send + 'static,
+    answer: Answer<M>,
+    encode: impl FnOnce(Option<M::Reply>, &mut Writer, i16) + Send + 'static,
 ) -> Outcome {
     let version = respond.version();
     let finish = move |reply| Outcome::Reply(respond.encode(&[], |w| encode(reply, w, version)));
@@ -21,15 +21,15 @@ pub fn respond(
 }
 
 /// Answers a request of many parts once all are here, in the order of `answers`.
-pub fn respond_all(
+pub fn respond_all<M: Machine<Reply: Send> + 'static>(
     respond: Respond,
-    answers: Vec<Answer>,
-    encode: impl FnOnce(Vec<Option<Reply>>, &mut Writer, i16) + Send + 'static,
+    answers: Vec<Answer<M>>,
+    encode: impl FnOnce(Vec<Option<M::Reply>>, &mut Writer, i16) + Send + 'static,
 ) -> Outcome {
     let version = respond.version();
     let finish =
         move |replies| Outcome::Reply(respond.encode(&[], |w| encode(replies, w, version)));
-    let is_later = |answer: &Answer| matches!(answer, Answer::Later(_));
+    let is_later = |answer: &Answer<M>| matches!(answer, Answer::Later(_));
     if answers.iter().any(is_later) {
         return Outcome::Park(Box::pin(async move {
             let mut replies = Vec::with_capacity(answers.len());

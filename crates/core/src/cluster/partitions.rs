@@ -2,52 +2,41 @@
 
 use std::sync::Arc;
 
+use super::command::{AddPartitions, ClusterTopic, Outcome};
 use super::create::{
     PARTITIONS_PER_REQUEST_MAX, bad_assignment, check_brokers, too_many_partitions,
 };
-use super::{Catalog, Cluster, Outcome, PartitionSeed, Topic, names_given_twice};
+use super::place::Place;
+use super::records::Record;
+use super::{Cluster, Effects, names_given_twice};
 use crate::error::{ErrorCode, Refusal};
 
-/// A topic that is to have more partitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddPartitions {
-    /// The topic.
-    pub name: String,
-    /// How many it is to have in all.
-    pub count: i32,
-    /// The replicas of each new partition, if the client chooses them.
-    pub assignments: Option<Vec<Vec<i32>>>,
-}
-
-/// A topic that grew, or would.
-#[derive(Clone, Debug)]
-pub struct Extended<P> {
-    /// How many partitions it has, or would have.
-    pub partitions: u32,
-    /// The topic as it is now; none if it was only validated.
-    pub topic: Option<Arc<Topic<P>>>,
-}
-
-impl<P: Clone> Catalog<P> {
+impl Cluster {
     /// Adds partitions, each topic succeeding or failing alone; names given twice come once, at the end, refused.
-    pub fn create_partitions(
+    pub(super) fn create_partitions(
         &mut self,
         topics: &[AddPartitions],
         validate_only: bool,
-        cluster: Cluster<'_>,
-        mut make: impl FnMut(PartitionSeed<'_>) -> P,
-    ) -> Vec<Outcome<Extended<P>>> {
+        out: &mut Effects,
+    ) -> Vec<Outcome<u32>> {
         let twice = names_given_twice(topics.iter().map(|topic| topic.name.as_str()));
         let mut outcomes = Vec::with_capacity(topics.len());
         let mut left = PARTITIONS_PER_REQUEST_MAX;
+        let mut records = Vec::new();
         for asked in topics {
             if twice.contains(asked.name.as_str()) {
                 continue;
             }
-            let result = self.plan_growth(asked, cluster, &mut left).map(|old| {
-                let partitions = u32::try_from(asked.count).unwrap_or(0);
-                let topic = (!validate_only).then(|| self.grow(&old, partitions, &mut make));
-                Extended { partitions, topic }
+            let result = self.plan_growth(asked, &mut left).map(|old| {
+                if !validate_only {
+                    let from = i32::try_from(old.partitions.len()).unwrap_or(i32::MAX);
+                    records.extend((from..asked.count).map(|partition| Record::Partition {
+                        topic: old.id,
+                        partition,
+                        place: Place::new(&self.here),
+                    }));
+                }
+                u32::try_from(asked.count).unwrap_or(0)
             });
             outcomes.push(Outcome {
                 name: asked.name.as_str().into(),
@@ -61,16 +50,17 @@ impl<P: Clone> Catalog<P> {
                 "The request names this topic more than once.",
             )),
         }));
+        self.write(records, out);
         outcomes
     }
 
     fn plan_growth(
         &self,
         asked: &AddPartitions,
-        cluster: Cluster<'_>,
         left: &mut usize,
-    ) -> Result<Arc<Topic<P>>, Refusal> {
+    ) -> Result<Arc<ClusterTopic>, Refusal> {
         let topic = self
+            .topics
             .by_name(&asked.name)
             .ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let has = topic.partitions.len();
@@ -95,31 +85,12 @@ impl<P: Clone> Catalog<P> {
                 )));
             }
             for brokers in assignments {
-                check_brokers(brokers, Some(1), cluster.nodes)?;
+                check_brokers(brokers, Some(1), &self.options.nodes)?;
             }
         }
         *left = left
             .checked_sub(added)
             .ok_or_else(|| too_many_partitions(added))?;
         Ok(Arc::clone(topic))
-    }
-
-    fn grow(
-        &mut self,
-        old: &Topic<P>,
-        partitions: u32,
-        make: &mut impl FnMut(PartitionSeed<'_>) -> P,
-    ) -> Arc<Topic<P>> {
-        let mut topic = old.clone();
-        let from = u32::try_from(old.partitions.len()).unwrap_or(u32::MAX);
-        for partition in from..partitions {
-            topic.partitions.push(make(PartitionSeed {
-                id: old.id,
-                name: &old.name,
-                partition,
-                config: &old.config,
-            }));
-        }
-        self.put(topic)
     }
 }

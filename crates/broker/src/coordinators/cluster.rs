@@ -1,0 +1,251 @@
+//! The cluster's metadata: one machine whose journal is `__cluster_metadata`, and what follows from its changes.
+//!
+//! What is durable is published in the node: topics, configs, levels of features. Requests read there and never wait
+//! for the machine. The log is no topic: clients cannot see it.
+
+mod producer_ids;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+use super::answer;
+use super::journal::{PartitionJournal, Writes};
+use super::shard::{Host, Shard, Teller};
+use crate::base::fault::Point;
+use crate::base::features::FEATURES;
+use crate::base::hooks::Event;
+use crate::base::random;
+use crate::node::topics::TopicRef;
+use crate::node::{Node, State, reached};
+pub use producer_ids::ProducerId;
+use producer_ids::ProducerIds;
+use rustka_core::cluster::command::{
+    Change, Command, CreateInternal, CreateTopic, CreateTopics, Reply,
+};
+use rustka_core::cluster::records::Record;
+use rustka_core::cluster::{Cluster as Machine, Options};
+use rustka_core::config::{BrokerConfig, Overrides};
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::names::CLUSTER_METADATA;
+use rustka_core::sync::lock;
+use rustka_core::time::Now;
+use rustka_core::topic_ids::{TopicIds, are_by_name};
+use rustka_storage::Partition;
+use rustka_wire::codec::Uuid;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::sync::Notify;
+
+/// The id of the log, the same in every cluster.
+const LOG_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+/// How a command is answered.
+pub type Answer = answer::Answer<Machine>;
+
+/// Who wants to know that a topic is gone.
+type Mourner = Box<dyn Fn(&TopicRef) + Send + Sync>;
+
+/// The metadata of the cluster.
+pub struct Cluster {
+    node: Arc<Node>,
+    options: Options,
+    /// The configs from start-up.
+    fixed: BrokerConfig,
+    shard: Shard<Machine>,
+    log: Arc<Partition>,
+    producer_ids: ProducerIds,
+    /// What is left to do once the machine is unlocked.
+    follow_ups: Mutex<Vec<FollowUp>>,
+    mourner: OnceLock<Mourner>,
+    told: Notify,
+}
+
+/// What follows from a change and must not happen under the machine's lock.
+enum FollowUp {
+    Created(TopicRef),
+    Gone(TopicRef),
+}
+
+impl Cluster {
+    /// A cluster of this node alone, with an empty log.
+    pub fn new(node: Arc<Node>) -> Arc<Cluster> {
+        let fixed = (*node.config.broker()).clone();
+        let topic_ids = || Arc::new(Mutex::new(TopicIds::of_cluster(&node.cluster_id)));
+        let options = Options {
+            node_id: node.id,
+            nodes: vec![node.id],
+            directory: random::uuid(),
+            first_producer_id: producer_ids::first(random::u32()),
+            features: FEATURES,
+            topic_ids: are_by_name(&fixed).then(topic_ids),
+        };
+        let machine = Machine::new(options.clone(), fixed.clone());
+        let cluster = Arc::new(Cluster {
+            log: Partition::new(&*node.engine, LOG_ID, 0, false),
+            node,
+            options,
+            fixed,
+            shard: Shard::new(machine),
+            producer_ids: ProducerIds::default(),
+            follow_ups: Mutex::default(),
+            mourner: OnceLock::new(),
+            told: Notify::new(),
+        });
+        cluster.shard.attach(&cluster, 0);
+        cluster.shard.load(&*cluster);
+        cluster
+    }
+
+    /// Has this called for every topic that is gone, after its partitions are.
+    pub fn when_gone(&self, mourner: impl Fn(&TopicRef) + Send + Sync + 'static) {
+        let first = self.mourner.set(Box::new(mourner)).is_ok();
+        assert!(first, "one part follows topics that are gone");
+    }
+
+    /// Hands a command to the machine.
+    pub fn call(self: &Arc<Self>, command: Command) -> Answer {
+        self.shard.call(self, 0, command)
+    }
+
+    /// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22). It may be there a little
+    /// later where writing takes time.
+    pub fn auto_create(self: &Arc<Self>, name: &str) -> Result<(), Refusal> {
+        let command = CreateTopics {
+            topics: vec![CreateTopic::by_default(name, random::uuid())],
+            validate_only: false,
+        };
+        match self.call(Command::CreateTopics(command)) {
+            Answer::Now(Reply::CreateTopics(created)) => {
+                let mut outcomes = created?.into_iter();
+                match outcomes.next().map(|outcome| outcome.result) {
+                    Some(Err(refusal)) if self.node.topics.by_name(name).is_none() => Err(refusal),
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One of the broker's own topics, created if need be; none while that cannot be done or is under way.
+    pub fn internal_topic(
+        self: &Arc<Self>,
+        name: &'static str,
+        partitions: u32,
+        configs: impl FnOnce() -> Overrides,
+    ) -> Option<TopicRef> {
+        if let Some(topic) = self.node.topics.by_name(name) {
+            return Some(topic);
+        }
+        let command = CreateInternal {
+            name,
+            id: random::uuid(),
+            partitions,
+            configs: configs(),
+        };
+        // Whoever waits for it asks again.
+        drop(self.call(Command::CreateInternal(command)));
+        self.node.topics.by_name(name)
+    }
+
+    fn follow_up(&self, follow_up: FollowUp) {
+        match follow_up {
+            FollowUp::Created(topic) => {
+                self.node.hooks.saw(|| Event::TopicCreated(&topic.name));
+            }
+            FollowUp::Gone(topic) => {
+                self.node.hooks.saw(|| Event::TopicDeleted(&topic.name));
+                for partition in &topic.partitions {
+                    partition.delete();
+                }
+                if let Some(mourner) = self.mourner.get() {
+                    mourner(&topic);
+                }
+            }
+        }
+    }
+}
+
+impl Host<Machine> for Cluster {
+    fn now(&self) -> Now {
+        self.node.clock.now()
+    }
+
+    fn shard(&self, _: usize) -> Option<&Shard<Machine>> {
+        Some(&self.shard)
+    }
+
+    fn open_journal(
+        &self,
+        _: usize,
+        teller: Arc<Teller<Machine>>,
+    ) -> Option<Box<dyn Writes<Record>>> {
+        self.log.observe(teller);
+        let (engine, faults) = (&self.node.engine, &self.node.faults);
+        let journal = PartitionJournal::new(CLUSTER_METADATA, engine, faults, self.log.clone());
+        Some(Box::new(journal))
+    }
+
+    fn blank(&self) -> Machine {
+        Machine::new(self.options.clone(), self.fixed.clone())
+    }
+
+    fn decided(&self) {
+        let strikes = self.node.faults.strikes_in(Point::Decide, CLUSTER_METADATA);
+        assert!(!strikes, "a fault was armed");
+    }
+
+    fn rebuilt(&self, result: Result<(), ErrorCode>) {
+        let what = match result {
+            Ok(()) => "topics and configs were read again from their log after a mistake of ours",
+            Err(_) => {
+                "topics and configs cannot be read again from their log after a mistake of ours"
+            }
+        };
+        tracing::error!(target: "rustka::cluster", "{what}");
+        self.node.hooks.saw(|| Event::Failed(what));
+    }
+
+    fn is_observed(&self) -> bool {
+        true
+    }
+
+    fn tell(&self, change: Change, _: Now) {
+        self.publish(change);
+    }
+
+    fn unlocking(&self) -> Option<Box<dyn FnOnce() + '_>> {
+        let follow_ups = std::mem::take(&mut *lock(&self.follow_ups));
+        if follow_ups.is_empty() {
+            return None;
+        }
+        Some(Box::new(move || {
+            for follow_up in follow_ups {
+                self.follow_up(follow_up);
+            }
+        }))
+    }
+
+    fn wake(&self, deadline_ms: Option<i64>) {
+        if deadline_ms.is_some() {
+            self.told.notify_one();
+        }
+    }
+}
+
+/// The task that takes note of durability, by name.
+pub const TASK: &str = "the log of the cluster";
+
+/// Takes note of what becomes of writes, until the broker stops; then refuses what still waits.
+pub async fn run(cluster: Arc<Cluster>) {
+    let mut state = cluster.node.state.subscribe();
+    loop {
+        tokio::select! {
+            () = cluster.told.notified() => {}
+            () = reached(&mut state, |state| state >= State::Stopping) => break,
+        }
+        let now = cluster.now();
+        if cluster.shard.is_due(now) {
+            cluster.shard.expire(&*cluster, now);
+        }
+    }
+    cluster.shard.close();
+}

@@ -1,0 +1,475 @@
+//! What all brokers of a cluster agree on: its topics and where their partitions are, configs, levels of features,
+//! blocks of producer ids. One machine, whose journal is `__cluster_metadata` in Kafka's own records.
+//!
+//! A command is decided on what has been decided so far, and written as one entry. Others see it once it is durable:
+//! then `Change`s are told, in order, before the answer leaves. So whoever publishes them shows nothing that could be
+//! lost. Configs are those of `crate::config`; the index of topics is `crate::catalog`.
+
+pub mod command;
+mod configs;
+mod create;
+mod delete;
+mod features;
+mod partitions;
+pub mod place;
+pub mod records;
+mod replay;
+pub mod resource;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use rustka_wire::Uuid;
+use rustka_wire::partition_change_record::PartitionChangeRecord;
+
+use crate::catalog::Catalog;
+use crate::config::{BrokerConfig, DynamicLayer, Overrides};
+use crate::error::{ErrorCode, Refusal};
+use crate::machine::{self, Entry, Held, Machine, Ticket, Undo, Unsettled};
+use crate::sync::Rank;
+use crate::time::Now;
+use crate::topic_ids::TopicIds;
+
+use command::{Change, ClusterTopic, Command, Reply};
+use place::{Place, Replicas};
+use records::Record;
+use replay::Growing;
+use resource::{Resource, ResourceKind};
+
+pub use create::PARTITIONS_PER_REQUEST_MAX;
+pub use features::FeatureLevels;
+
+/// Producer ids that are handed out with one record.
+pub const PRODUCER_IDS_PER_BLOCK: i64 = 1_000;
+
+/// Everything one call asks for.
+pub type Effects = machine::Effects<Cluster>;
+
+/// How the cluster is made up; from the broker's configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This node.
+    pub node_id: i32,
+    /// The ids of the brokers; at least one.
+    pub nodes: Vec<i32>,
+    /// Where this node keeps its partitions.
+    pub directory: Uuid,
+    /// Where producer ids begin if none is on record.
+    pub first_producer_id: i64,
+    /// The features there are.
+    pub features: &'static [FeatureLevels],
+    /// Where ids come from names: which. They outlive the machine.
+    pub topic_ids: Option<Arc<Mutex<TopicIds>>>,
+}
+
+/// A cluster of one node.
+#[derive(Debug)]
+pub struct Cluster {
+    options: Options,
+    broker: Arc<BrokerConfig>,
+    topics: Catalog<Place>,
+    /// What is set for brokers, groups and client metrics.
+    configs: BTreeMap<Resource, Arc<Overrides>>,
+    features: BTreeMap<Arc<str>, i16>,
+    next_producer_id: Option<i64>,
+    /// Where new partitions are.
+    here: Arc<Replicas>,
+    /// The topic whose records are just being applied.
+    growing: Option<Growing>,
+    /// The broker's configs have changed and the topics have not heard of it.
+    is_stale: bool,
+    /// Whether anything is on record.
+    is_blank: bool,
+    position: u64,
+    unsettled: Unsettled<Image, Vec<Change>>,
+}
+
+/// A part of the state as it was.
+#[derive(Clone, Debug)]
+enum Image {
+    Topic(Uuid, Option<Arc<ClusterTopic>>),
+    Configs(Resource, Option<Arc<Overrides>>),
+    Feature(Arc<str>, Option<i16>),
+    ProducerIds(Option<i64>),
+}
+
+impl Undo for Image {
+    fn is_of_same_place(&self, other: &Image) -> bool {
+        match (self, other) {
+            (Image::Topic(one, _), Image::Topic(other, _)) => one == other,
+            (Image::Configs(one, _), Image::Configs(other, _)) => one == other,
+            (Image::Feature(one, _), Image::Feature(other, _)) => one == other,
+            (Image::ProducerIds(_), Image::ProducerIds(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Cluster {
+    /// A cluster with nothing on record; `broker` has what was given at start-up.
+    pub fn new(options: Options, broker: BrokerConfig) -> Cluster {
+        let here = Arc::new(Replicas::on(options.node_id, options.directory));
+        Cluster {
+            next_producer_id: None,
+            here,
+            options,
+            broker: Arc::new(broker),
+            topics: Catalog::new(),
+            configs: BTreeMap::new(),
+            features: BTreeMap::new(),
+            growing: None,
+            is_stale: false,
+            is_blank: true,
+            position: 0,
+            unsettled: Unsettled::default(),
+        }
+    }
+
+    /// The topics, as decided so far.
+    pub fn topics(&self) -> &Catalog<Place> {
+        &self.topics
+    }
+
+    /// The broker's configs, as decided so far.
+    pub fn broker(&self) -> &Arc<BrokerConfig> {
+        &self.broker
+    }
+
+    /// What is set for a resource that is no topic.
+    pub fn configs(&self, resource: &Resource) -> Option<&Arc<Overrides>> {
+        self.configs.get(resource)
+    }
+
+    /// The level of a feature; 0 for off.
+    pub fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// The position of the last entry handed out; 0 if there was none.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Writes one entry and makes it true here; others are told once it is durable.
+    fn write(&mut self, records: Vec<Record>, out: &mut Effects) {
+        if records.is_empty() {
+            return;
+        }
+        let before: Vec<Image> = self.touched(&records);
+        for record in &records {
+            self.absorb(record);
+        }
+        self.finish();
+        let changes = before.iter().filter_map(|image| self.change_since(image));
+        let changes = changes.collect();
+        self.position += 1;
+        self.unsettled
+            .appended(self.position, before, Some(changes));
+        out.entries.push(Entry {
+            position: self.position,
+            owner: (),
+            records,
+        });
+    }
+
+    fn reply(&self, ticket: Ticket, reply: Reply, out: &mut Effects) {
+        out.replies.push(Held {
+            ticket,
+            owner: Some(()),
+            position: self.position,
+            reply,
+        });
+    }
+
+    /// What these records are about to replace, each part once.
+    fn touched(&self, records: &[Record]) -> Vec<Image> {
+        let mut images: Vec<Image> = Vec::new();
+        let mut topics = BTreeSet::new();
+        let mut rest: Vec<Image> = Vec::new();
+        let mut last = None;
+        for record in records {
+            let image = match record {
+                // The records of one topic stand together.
+                Record::Partition { topic, .. } if last == Some(*topic) => continue,
+                Record::Topic { id, .. } | Record::RemoveTopic { id } => self.image_of_topic(*id),
+                Record::Partition { topic, .. } => self.image_of_topic(*topic),
+                Record::PartitionChange(change) => self.image_of_topic(change.topic_id),
+                Record::Config { resource, .. } => match resource.kind {
+                    // A new topic's configs follow it.
+                    ResourceKind::Topic => match self.topics.by_name(&resource.name) {
+                        Some(topic) => self.image_of_topic(topic.id),
+                        None => continue,
+                    },
+                    _ => {
+                        let values = self.configs.get(resource).cloned();
+                        Image::Configs(resource.clone(), values)
+                    }
+                },
+                Record::Feature { name, .. } => {
+                    let name: Arc<str> = (&**name).into();
+                    let level = self.features.get(&name).copied();
+                    Image::Feature(name, level)
+                }
+                Record::ProducerIds { .. } => Image::ProducerIds(self.next_producer_id),
+                Record::ClearElr { .. } => continue,
+            };
+            if let Image::Topic(id, _) = &image {
+                last = Some(*id);
+            }
+            match &image {
+                Image::Topic(id, _) if topics.insert(*id) => images.push(image),
+                Image::Topic(..) => {}
+                _ if rest.iter().any(|known| known.is_of_same_place(&image)) => {}
+                _ => {
+                    rest.push(image.clone());
+                    images.push(image);
+                }
+            }
+        }
+        images
+    }
+
+    fn image_of_topic(&self, id: Uuid) -> Image {
+        Image::Topic(id, self.topics.by_id(id).cloned())
+    }
+
+    /// What whoever knew the image has to be told.
+    fn change_since(&self, image: &Image) -> Option<Change> {
+        Some(match image {
+            Image::Topic(id, before) => match (self.topics.by_id(*id), before) {
+                (Some(topic), _) => Change::Topic(Arc::clone(topic)),
+                (None, Some(gone)) => Change::TopicGone(Arc::clone(gone)),
+                (None, None) => return None,
+            },
+            Image::Configs(resource, _) if self.layer(resource).is_some() => Change::Broker {
+                config: Arc::clone(&self.broker),
+                topics: self.topics.topics().cloned().collect(),
+            },
+            Image::Configs(resource, _) => Change::Configs {
+                resource: resource.clone(),
+                values: self.configs.get(resource).cloned().unwrap_or_default(),
+            },
+            Image::Feature(name, _) => Change::Feature {
+                name: Arc::clone(name),
+                level: self.feature(name),
+            },
+            Image::ProducerIds(_) => return None,
+        })
+    }
+
+    fn put_back(&mut self, image: Image) {
+        match image {
+            Image::Topic(_, Some(topic)) => {
+                let config = self
+                    .topics
+                    .shared_config(&self.broker, topic.config.overrides.clone());
+                self.topics.put(ClusterTopic {
+                    config,
+                    ..(*topic).clone()
+                });
+            }
+            Image::Topic(id, None) => {
+                self.topics.take(id);
+            }
+            Image::Configs(resource, values) => {
+                self.set_configs(&resource, values.unwrap_or_default());
+            }
+            Image::Feature(name, Some(level)) => {
+                self.features.insert(name, level);
+            }
+            Image::Feature(name, None) => {
+                self.features.remove(&name);
+            }
+            Image::ProducerIds(next) => self.next_producer_id = next,
+        }
+    }
+
+    /// The layer of this broker's configs that a resource is.
+    fn layer(&self, resource: &Resource) -> Option<DynamicLayer> {
+        if resource.kind != ResourceKind::Broker {
+            return None;
+        }
+        match &*resource.name {
+            "" => Some(DynamicLayer::Default),
+            name if *name == *self.options.node_id.to_string() => Some(DynamicLayer::Broker),
+            _ => None,
+        }
+    }
+
+    fn allocate_producer_ids(&mut self, out: &mut Effects) -> Result<i64, ErrorCode> {
+        let first = self
+            .next_producer_id
+            .unwrap_or(self.options.first_producer_id);
+        let next = first
+            .checked_add(PRODUCER_IDS_PER_BLOCK)
+            .ok_or(ErrorCode::UnknownServerError)?;
+        let record = Record::ProducerIds {
+            node_id: self.options.node_id,
+            broker_epoch: 0,
+            next,
+        };
+        self.write(vec![record], out);
+        Ok(first)
+    }
+
+    fn elect(
+        &mut self,
+        topic: Uuid,
+        partition: i32,
+        leader: i32,
+        out: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        let known = self.topics.by_id(topic).ok_or(ErrorCode::UnknownTopicId)?;
+        known
+            .partition(partition)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let change = PartitionChangeRecord {
+            partition_id: partition,
+            topic_id: topic,
+            leader,
+            ..PartitionChangeRecord::default()
+        };
+        self.write(vec![Record::PartitionChange(Box::new(change))], out);
+        Ok(())
+    }
+}
+
+impl Machine for Cluster {
+    const RANK: Rank = Rank::Cluster;
+
+    type Command = Command;
+    type Reply = Reply;
+    type Record = Record;
+    type Event = Change;
+    /// There is one log and one truth: what is decided rests on everything before it.
+    type Owner = ();
+
+    fn handle(&mut self, _: Now, ticket: Ticket, command: Command, out: &mut Effects) {
+        let reply = match command {
+            Command::CreateTopics(request) => Reply::CreateTopics(self.create_topics(request, out)),
+            Command::CreateInternal(topic) => {
+                Reply::CreateInternal(self.create_internal(topic, out))
+            }
+            Command::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(&topics, out)),
+            Command::CreatePartitions {
+                topics,
+                validate_only,
+            } => Reply::CreatePartitions(self.create_partitions(&topics, validate_only, out)),
+            Command::AlterConfigs(changes) => {
+                Reply::AlterConfigs(self.alter_configs(&changes, out))
+            }
+            Command::UpdateFeatures {
+                updates,
+                validate_only,
+            } => Reply::UpdateFeatures(self.update_features(&updates, validate_only, out)),
+            Command::AllocateProducerIds => {
+                Reply::AllocateProducerIds(self.allocate_producer_ids(out))
+            }
+            Command::Elect {
+                topic,
+                partition,
+                leader,
+            } => Reply::Elect(self.elect(topic, partition, leader, out)),
+        };
+        self.reply(ticket, reply, out);
+    }
+
+    fn apply(&mut self, record: Record) {
+        self.absorb(&record);
+    }
+
+    /// Writes down what a new cluster begins with, if nothing is on record, and tells what there is.
+    fn loaded(&mut self, _: Now, out: &mut Effects) {
+        self.finish();
+        if self.is_blank {
+            self.write(self.first_records(), out);
+            return;
+        }
+        out.events.push(Change::Broker {
+            config: Arc::clone(&self.broker),
+            topics: Vec::new(),
+        });
+        let topics = self.topics.topics().cloned().map(Change::Topic);
+        out.events.extend(topics);
+        for (resource, values) in &self.configs {
+            if self.layer(resource).is_none() {
+                out.events.push(Change::Configs {
+                    resource: resource.clone(),
+                    values: Arc::clone(values),
+                });
+            }
+        }
+        for (name, level) in &self.features {
+            out.events.push(Change::Feature {
+                name: Arc::clone(name),
+                level: *level,
+            });
+        }
+    }
+
+    fn committed(
+        &mut self,
+        _: Now,
+        position: u64,
+        result: Result<(), ErrorCode>,
+        out: &mut Effects,
+    ) {
+        match result {
+            Ok(()) => out
+                .events
+                .extend(self.unsettled.durable(position).into_iter().flatten()),
+            Err(_) => {
+                for image in self.unsettled.lost(position) {
+                    self.put_back(image);
+                }
+                self.finish();
+                out.events.push(Change::Lost);
+            }
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    fn live(&self) -> impl Iterator<Item = Record> {
+        self.snapshot()
+    }
+
+    fn refuse(reply: Reply) -> Reply {
+        let refusal = || {
+            let message = "The change could not be written to the log of the cluster.";
+            Refusal::new(ErrorCode::KafkaStorageError, message)
+        };
+        match reply {
+            Reply::CreateTopics(_) => Reply::CreateTopics(Err(refusal())),
+            Reply::CreateInternal(_) => Reply::CreateInternal(Err(refusal())),
+            Reply::DeleteTopics(_) => Reply::DeleteTopics(Err(refusal())),
+            Reply::CreatePartitions(mut outcomes) => {
+                for outcome in &mut outcomes {
+                    outcome.result = Err(refusal());
+                }
+                Reply::CreatePartitions(outcomes)
+            }
+            Reply::AlterConfigs(mut results) => {
+                results.fill_with(|| Err(refusal()));
+                Reply::AlterConfigs(results)
+            }
+            Reply::UpdateFeatures(_) => Reply::UpdateFeatures(Err(refusal())),
+            Reply::AllocateProducerIds(_) => {
+                Reply::AllocateProducerIds(Err(ErrorCode::KafkaStorageError))
+            }
+            Reply::Elect(_) => Reply::Elect(Err(ErrorCode::KafkaStorageError)),
+        }
+    }
+}
+
+/// The names that come more than once, each once, in order.
+fn names_given_twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut sorted: Vec<&str> = names.collect();
+    sorted.sort_unstable();
+    let pairs = sorted.windows(2).filter(|pair| pair[0] == pair[1]);
+    pairs.map(|pair| pair[0]).collect()
+}

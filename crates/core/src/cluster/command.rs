@@ -1,0 +1,290 @@
+//! What the cluster can be asked and what it answers, free of API versions.
+
+use std::sync::Arc;
+
+use rustka_wire::Uuid;
+
+use super::place::Place;
+use super::resource::Resource;
+use crate::catalog::Topic;
+use crate::config::{
+    Alteration, BrokerConfig, Overrides, TopicConfig, check_alterations, check_replacements,
+};
+use crate::error::{ErrorCode, Refusal};
+
+/// A topic as the cluster knows it.
+pub type ClusterTopic = Topic<Place>;
+
+/// One request to the cluster.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// CreateTopics, and what clients create by naming it.
+    CreateTopics(CreateTopics),
+    /// One of the broker's own topics, unless it is there.
+    CreateInternal(CreateInternal),
+    /// DeleteTopics.
+    DeleteTopics(Vec<DeleteTopic>),
+    /// CreatePartitions.
+    CreatePartitions {
+        /// Which topics are to grow.
+        topics: Vec<AddPartitions>,
+        /// Whether to say what would happen, and leave it at that.
+        validate_only: bool,
+    },
+    /// AlterConfigs and IncrementalAlterConfigs.
+    AlterConfigs(Vec<AlterConfigs>),
+    /// UpdateFeatures.
+    UpdateFeatures {
+        /// One after the other, all or none.
+        updates: Vec<UpdateFeature>,
+        /// Whether to say what would happen, and leave it at that.
+        validate_only: bool,
+    },
+    /// A block of producer ids.
+    AllocateProducerIds,
+    /// Another node leads a partition, or none (-1).
+    Elect {
+        /// The topic.
+        topic: Uuid,
+        /// The partition.
+        partition: i32,
+        /// The node.
+        leader: i32,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// To CreateTopics: one result per topic, or a refusal of all.
+    CreateTopics(Result<Vec<Outcome<Created>>, Refusal>),
+    /// To CreateInternal: the topic as it is now.
+    CreateInternal(Result<Arc<ClusterTopic>, Refusal>),
+    /// To DeleteTopics: one result per topic, or a refusal of all.
+    DeleteTopics(Result<Vec<Deleted>, Refusal>),
+    /// To CreatePartitions: how many each topic has, or would have.
+    CreatePartitions(Vec<Outcome<u32>>),
+    /// To AlterConfigs, in the order of the command.
+    AlterConfigs(Vec<Result<(), Refusal>>),
+    /// To UpdateFeatures.
+    UpdateFeatures(Result<(), Refusal>),
+    /// To AllocateProducerIds: the first id of a block of `PRODUCER_IDS_PER_BLOCK`.
+    AllocateProducerIds(Result<i64, ErrorCode>),
+    /// To Elect.
+    Elect(Result<(), ErrorCode>),
+}
+
+/// What is different now that a change is durable. Told in the order of the changes, before they are answered.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A topic is new, or has other configs, partitions or leaders.
+    Topic(Arc<ClusterTopic>),
+    /// A topic is gone. This is how it was.
+    TopicGone(Arc<ClusterTopic>),
+    /// The broker's configs, and with them those of topics that have no value of their own.
+    Broker {
+        /// The configs.
+        config: Arc<BrokerConfig>,
+        /// Every topic.
+        topics: Vec<Arc<ClusterTopic>>,
+    },
+    /// What is set for a group or for client metrics.
+    Configs {
+        /// Whose.
+        resource: Resource,
+        /// All of it.
+        values: Arc<Overrides>,
+    },
+    /// A feature is at another level.
+    Feature {
+        /// Its name.
+        name: Arc<str>,
+        /// The level; 0 for off.
+        level: i16,
+    },
+    /// A change could not be written; it was not made.
+    Lost,
+}
+
+/// A name and what became of it.
+#[derive(Clone, Debug)]
+pub struct Outcome<T> {
+    /// The topic's name as it was given.
+    pub name: Box<str>,
+    /// The result for this topic alone.
+    pub result: Result<T, Refusal>,
+}
+
+/// The replicas of one partition, as a client wants them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The partition.
+    pub partition: i32,
+    /// The brokers.
+    pub brokers: Vec<i32>,
+}
+
+/// A topic to create. The numbers are those of the request: -1 asks for the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateTopic {
+    /// Its name.
+    pub name: String,
+    /// A random id for it. One that cannot be used is replaced by another.
+    pub id: Uuid,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas of each.
+    pub replication_factor: i16,
+    /// Replicas chosen by the client; empty when the broker chooses.
+    pub assignments: Vec<Assignment>,
+    /// Its configs; null values are refused.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+impl CreateTopic {
+    /// A topic as auto-creation makes it: everything by default.
+    pub fn by_default(name: impl Into<String>, id: Uuid) -> Self {
+        CreateTopic {
+            name: name.into(),
+            id,
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        }
+    }
+}
+
+/// Topics to create with one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateTopics {
+    /// The topics.
+    pub topics: Vec<CreateTopic>,
+    /// Whether to say what would happen, and leave it at that.
+    pub validate_only: bool,
+}
+
+/// A topic that was created, or would be.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// Its id; if it was only validated, one that it could get.
+    pub id: Uuid,
+    /// Its partitions.
+    pub partitions: u32,
+    /// Replicas of each.
+    pub replication_factor: i16,
+    /// Its configs, as they take effect.
+    pub config: Arc<TopicConfig>,
+}
+
+/// One of the broker's own topics.
+#[derive(Clone, Debug)]
+pub struct CreateInternal {
+    /// Its name.
+    pub name: &'static str,
+    /// A random id for it.
+    pub id: Uuid,
+    /// How many partitions.
+    pub partitions: u32,
+    /// Its configs.
+    pub configs: Overrides,
+}
+
+/// A topic to delete: by its name, or by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteTopic {
+    /// The name, if it is given by name.
+    pub name: Option<String>,
+    /// The id, if it is given by id; else zero.
+    pub id: Uuid,
+}
+
+/// What became of a topic that was to be deleted.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// The name, where it is known.
+    pub name: Option<Arc<str>>,
+    /// The id, where it is known; else zero.
+    pub id: Uuid,
+    /// Whether it is gone.
+    pub result: Result<(), Refusal>,
+}
+
+/// A topic that is to have more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddPartitions {
+    /// The topic.
+    pub name: String,
+    /// How many it is to have in all.
+    pub count: i32,
+    /// The replicas of each new partition, if the client chooses them.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// Changes of what is set for one resource, made whole or not at all.
+#[derive(Clone, Debug)]
+pub struct AlterConfigs {
+    /// Whose.
+    pub resource: Resource,
+    /// What is to become of them.
+    pub change: ConfigChange,
+    /// Whether to say what would happen, and leave it at that.
+    pub validate_only: bool,
+}
+
+/// What is to become of a resource's configs.
+#[derive(Clone, Debug)]
+pub enum ConfigChange {
+    /// These, and nothing that was set before (AlterConfigs).
+    Replace(Vec<(String, Option<String>)>),
+    /// Each as told, the others as they are (IncrementalAlterConfigs).
+    Alter(Vec<Alteration>),
+}
+
+impl ConfigChange {
+    /// Refuses keys that come twice and values that are missing, whatever the resource.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            ConfigChange::Replace(pairs) => {
+                let pairs = pairs.iter();
+                let pairs: Vec<_> = pairs.map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+                check_replacements(&pairs)
+            }
+            ConfigChange::Alter(changes) => check_alterations(changes),
+        }
+    }
+}
+
+/// A feature that is to be at another level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateFeature {
+    /// Its name.
+    pub name: String,
+    /// The level.
+    pub level: i16,
+    /// Which way the client thinks it goes.
+    pub direction: Option<Direction>,
+}
+
+/// Which way a feature's level may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Up.
+    Upgrade,
+    /// Down, if nothing is lost by it.
+    SafeDowngrade,
+    /// Down, whatever is lost by it.
+    UnsafeDowngrade,
+}
+
+impl Direction {
+    /// By the number of an upgrade type in UpdateFeatures.
+    pub const fn from_code(code: i8) -> Option<Direction> {
+        Some(match code {
+            1 => Direction::Upgrade,
+            2 => Direction::SafeDowngrade,
+            3 => Direction::UnsafeDowngrade,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! UpdateFeatures: levels of features, each of them between what this broker can do (KIP-584, KIP-778).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::command::{Direction, UpdateFeature};
+use super::records::Record;
+use super::{Cluster, Effects};
+use crate::error::{ErrorCode, Refusal};
+
+/// One feature and the levels of it that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeatureLevels {
+    /// Such as `group.version`.
+    pub name: &'static str,
+    /// The lowest level that this broker can do; 0 if it may be off.
+    pub min: i16,
+    /// The highest level that it can do.
+    pub max: i16,
+    /// The level at which a new cluster begins; 0 for off.
+    pub first: i16,
+}
+
+impl Cluster {
+    /// Changes levels, one after the other, all or none of them.
+    pub(super) fn update_features(
+        &mut self,
+        updates: &[UpdateFeature],
+        validate_only: bool,
+        out: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let mut levels: BTreeMap<&'static str, i16> = BTreeMap::new();
+        for update in updates {
+            let known = self.options.features.iter();
+            let mut known = known.filter(|feature| feature.name == update.name);
+            let feature = known.next();
+            let now = match feature.and_then(|feature| levels.get(feature.name)) {
+                Some(level) => *level,
+                None => self.feature(&update.name),
+            };
+            let feature = check(update, feature, now).map_err(|why| refused(update, why))?;
+            levels.insert(feature.name, update.level);
+        }
+        if validate_only {
+            return Ok(());
+        }
+        let changed = levels.into_iter();
+        let changed = changed.filter(|(name, level)| self.feature(name) != *level);
+        let records = changed.map(|(name, level)| Record::Feature {
+            name: Cow::Borrowed(name),
+            level,
+        });
+        let records = records.collect();
+        self.write(records, out);
+        Ok(())
+    }
+}
+
+fn check<'f>(
+    update: &UpdateFeature,
+    feature: Option<&'f FeatureLevels>,
+    now: i16,
+) -> Result<&'f FeatureLevels, Cow<'static, str>> {
+    let direction = update
+        .direction
+        .ok_or(Cow::Borrowed("the upgrade type is not known"))?;
+    match (update.level, feature) {
+        (..0, _) => Err("a version cannot be less than 0".into()),
+        (0, None) => Err("it is not finalized".into()),
+        (_, None) => Err("this broker does not have that feature".into()),
+        (level, Some(feature)) if level < feature.min || level > feature.max => {
+            Err(format!("this broker can do {} to {}", feature.min, feature.max).into())
+        }
+        (level, Some(_)) if level < now && direction == Direction::Upgrade => {
+            Err("that is a downgrade, which the upgrade type does not allow".into())
+        }
+        (level, Some(_)) if level > now && direction != Direction::Upgrade => {
+            Err("that is an upgrade, and the upgrade type asks for a downgrade".into())
+        }
+        (_, Some(feature)) => Ok(feature),
+    }
+}
+
+fn refused(update: &UpdateFeature, why: Cow<'static, str>) -> Refusal {
+    let name: String = update.name.escape_debug().take(200).collect();
+    Refusal::new(
+        ErrorCode::InvalidUpdateVersion,
+        format!(
+            "No feature was updated: version {} of feature '{name}' is not possible, {why}.",
+            update.level
+        ),
+    )
+}

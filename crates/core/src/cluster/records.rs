@@ -1,0 +1,235 @@
+//! The records of `__cluster_metadata`, typed, and as bytes in Kafka's own schemas.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustka_wire::clear_elr_record::ClearElrRecord;
+use rustka_wire::config_record::ConfigRecord;
+use rustka_wire::feature_level_record::FeatureLevelRecord;
+use rustka_wire::partition_change_record::PartitionChangeRecord;
+use rustka_wire::partition_record::PartitionRecord;
+use rustka_wire::producer_ids_record::ProducerIdsRecord;
+use rustka_wire::remove_topic_record::RemoveTopicRecord;
+use rustka_wire::topic_record::TopicRecord;
+use rustka_wire::{DecodeError, Reader, Uuid, Writer};
+
+use super::place::{Place, Replicas};
+use super::resource::{Resource, ResourceKind};
+use crate::machine::{EncodedRecord, JournalRecord};
+
+/// The frame around every record: its own version, then the record's key and version.
+const FRAME_VERSION: u32 = 1;
+/// What most records weigh.
+const RECORD_BYTES: usize = 96;
+
+/// One record. They have no keys: each is a change, and what was before it matters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// There is a topic; its configs and partitions follow.
+    Topic {
+        /// Its name.
+        name: Arc<str>,
+        /// Its id.
+        id: Uuid,
+    },
+    /// A topic is gone, and its configs and partitions with it.
+    RemoveTopic {
+        /// Its id.
+        id: Uuid,
+    },
+    /// There is a partition.
+    Partition {
+        /// Its topic.
+        topic: Uuid,
+        /// Its number.
+        partition: i32,
+        /// Where it is.
+        place: Place,
+    },
+    /// Something about a partition changed.
+    PartitionChange(Box<PartitionChangeRecord>),
+    /// A config is set, or back at what the next layer says.
+    Config {
+        /// Whose.
+        resource: Resource,
+        /// The key.
+        name: Cow<'static, str>,
+        /// `None`: no longer set.
+        value: Option<Box<str>>,
+    },
+    /// Eligible leaders of a topic ("" for all topics) have to be found anew; says nothing that is remembered here.
+    ClearElr {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// A feature is at a level; 0 turns it off.
+    Feature {
+        /// Its name.
+        name: Cow<'static, str>,
+        /// The level.
+        level: i16,
+    },
+    /// A block of producer ids is taken.
+    ProducerIds {
+        /// Who took it; -1 in snapshots.
+        node_id: i32,
+        /// In which of its lives; -1 in snapshots.
+        broker_epoch: i64,
+        /// The first id after it.
+        next: i64,
+    },
+}
+
+impl JournalRecord for Record {
+    fn encode(&self) -> EncodedRecord {
+        let mut w = Writer::with_capacity(RECORD_BYTES);
+        match self {
+            Record::Topic { name, id } => {
+                frame(&mut w, TopicRecord::KEY, 0);
+                let name = Cow::Borrowed(&**name);
+                let topic_id = *id;
+                TopicRecord { name, topic_id }.encode(&mut w, 0);
+            }
+            Record::RemoveTopic { id } => {
+                frame(&mut w, RemoveTopicRecord::KEY, 0);
+                RemoveTopicRecord { topic_id: *id }.encode(&mut w, 0);
+            }
+            Record::Partition {
+                topic,
+                partition,
+                place,
+            } => {
+                frame(&mut w, PartitionRecord::KEY, PartitionRecord::MAX_VERSION);
+                place
+                    .record(*topic, *partition)
+                    .encode(&mut w, PartitionRecord::MAX_VERSION);
+            }
+            Record::PartitionChange(change) => {
+                let version = PartitionChangeRecord::MAX_VERSION;
+                frame(&mut w, PartitionChangeRecord::KEY, version);
+                change.encode(&mut w, version);
+            }
+            Record::Config {
+                resource,
+                name,
+                value,
+            } => {
+                frame(&mut w, ConfigRecord::KEY, 0);
+                let record = ConfigRecord {
+                    resource_type: resource.kind.code(),
+                    resource_name: Cow::Borrowed(&resource.name),
+                    name: Cow::Borrowed(name),
+                    value: value.as_deref().map(Cow::Borrowed),
+                };
+                record.encode(&mut w, 0);
+            }
+            Record::ClearElr { topic } => {
+                frame(&mut w, ClearElrRecord::KEY, 0);
+                let topic_name = Cow::Borrowed(&**topic);
+                ClearElrRecord { topic_name }.encode(&mut w, 0);
+            }
+            Record::Feature { name, level } => {
+                frame(&mut w, FeatureLevelRecord::KEY, 0);
+                let record = FeatureLevelRecord {
+                    name: Cow::Borrowed(name),
+                    feature_level: *level,
+                };
+                record.encode(&mut w, 0);
+            }
+            Record::ProducerIds {
+                node_id,
+                broker_epoch,
+                next,
+            } => {
+                frame(&mut w, ProducerIdsRecord::KEY, 0);
+                let record = ProducerIdsRecord {
+                    broker_id: *node_id,
+                    broker_epoch: *broker_epoch,
+                    next_producer_id: *next,
+                };
+                record.encode(&mut w, 0);
+            }
+        }
+        EncodedRecord {
+            key: None,
+            value: Some(w.buf),
+        }
+    }
+
+    fn decode(_: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {
+        let mut r = Reader::with_budget(value.unwrap_or_default(), usize::MAX);
+        let frame = r.uvarint()?;
+        if frame != FRAME_VERSION {
+            return Err(DecodeError::UnsupportedVersion);
+        }
+        let number = |value: u32| i16::try_from(value).map_err(|_| DecodeError::UnsupportedVersion);
+        let (key, version) = (number(r.uvarint()?)?, number(r.uvarint()?)?);
+        Ok(Some(match key {
+            TopicRecord::KEY => {
+                let record = TopicRecord::decode(&mut r, version)?;
+                Record::Topic {
+                    name: record.name.into(),
+                    id: record.topic_id,
+                }
+            }
+            RemoveTopicRecord::KEY => Record::RemoveTopic {
+                id: RemoveTopicRecord::decode(&mut r, version)?.topic_id,
+            },
+            PartitionRecord::KEY => {
+                let record = PartitionRecord::decode(&mut r, version)?;
+                Record::Partition {
+                    topic: record.topic_id,
+                    partition: record.partition_id,
+                    place: Place {
+                        leader: record.leader,
+                        leader_epoch: record.leader_epoch,
+                        partition_epoch: record.partition_epoch,
+                        replicas: Arc::new(Replicas::of(record)),
+                    },
+                }
+            }
+            PartitionChangeRecord::KEY => {
+                Record::PartitionChange(Box::new(PartitionChangeRecord::decode(&mut r, version)?))
+            }
+            ConfigRecord::KEY => {
+                let record = ConfigRecord::decode(&mut r, version)?;
+                let Some(kind) = ResourceKind::from_code(record.resource_type) else {
+                    return Ok(None);
+                };
+                Record::Config {
+                    resource: Resource {
+                        kind,
+                        name: record.resource_name.into(),
+                    },
+                    name: Cow::Owned(record.name.into_owned()),
+                    value: record.value.map(Into::into),
+                }
+            }
+            ClearElrRecord::KEY => Record::ClearElr {
+                topic: ClearElrRecord::decode(&mut r, version)?.topic_name.into(),
+            },
+            FeatureLevelRecord::KEY => {
+                let record = FeatureLevelRecord::decode(&mut r, version)?;
+                Record::Feature {
+                    name: Cow::Owned(record.name.into_owned()),
+                    level: record.feature_level,
+                }
+            }
+            ProducerIdsRecord::KEY => {
+                let record = ProducerIdsRecord::decode(&mut r, version)?;
+                Record::ProducerIds {
+                    node_id: record.broker_id,
+                    broker_epoch: record.broker_epoch,
+                    next: record.next_producer_id,
+                }
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn frame(w: &mut Writer, key: i16, version: i16) {
+    w.uvarint(FRAME_VERSION);
+    w.uvarint(u32::from(key.unsigned_abs()));
+    w.uvarint(u32::from(version.unsigned_abs()));
+}

@@ -1,0 +1,260 @@
+//! Records made true, live and in replay, and the records that say everything again.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustka_wire::Uuid;
+
+use super::command::ClusterTopic;
+use super::place::Place;
+use super::records::Record;
+use super::resource::{Resource, ResourceKind};
+use super::{Cluster, create};
+use crate::config::Overrides;
+use crate::names;
+use crate::sync::lock;
+
+/// The config that stands for all brokers from the start (KIP-966).
+const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+
+/// A topic whose records come one after the other, not yet among the others.
+#[derive(Debug)]
+pub(super) struct Growing {
+    id: Uuid,
+    name: Arc<str>,
+    overrides: Overrides,
+    partitions: Vec<Place>,
+}
+
+impl Cluster {
+    /// Makes one record true. `finish` ends a row of them.
+    pub(super) fn absorb(&mut self, record: &Record) {
+        self.is_blank = false;
+        match record {
+            Record::Topic { name, id } => {
+                self.finish_topic();
+                self.growing = Some(Growing {
+                    id: *id,
+                    name: Arc::clone(name),
+                    overrides: Overrides::default(),
+                    partitions: Vec::new(),
+                });
+            }
+            Record::RemoveTopic { id } => {
+                self.finish_topic();
+                let gone = self.topics.take(*id);
+                if let (Some(gone), Some(ids)) = (gone, &self.options.topic_ids) {
+                    lock(ids).deleted(&gone.name);
+                }
+            }
+            Record::Partition {
+                topic,
+                partition,
+                place,
+            } => {
+                let place = self.shared_place(place);
+                if let Some(growing) = self.grow(*topic) {
+                    growing.put(*partition, place);
+                }
+            }
+            Record::PartitionChange(change) => {
+                let index = usize::try_from(change.partition_id).ok();
+                if let Some(growing) = self.grow(change.topic_id)
+                    && let Some(place) = index.and_then(|at| growing.partitions.get_mut(at))
+                {
+                    place.change(change);
+                }
+            }
+            Record::Config {
+                resource,
+                name,
+                value,
+            } => self.absorb_config(resource, name, value.as_deref()),
+            Record::ClearElr { .. } => {}
+            Record::Feature { name, level: 0 } => {
+                self.features.remove(&**name);
+            }
+            Record::Feature { name, level } => {
+                self.features.insert((&**name).into(), *level);
+            }
+            Record::ProducerIds { next, .. } => self.next_producer_id = Some(*next),
+        }
+    }
+
+    fn absorb_config(&mut self, resource: &Resource, name: &str, value: Option<&str>) {
+        // What this version does not know, or knows to be wrong, has no effect here.
+        let scope = resource.kind.scope();
+        let set = |values: &mut Overrides| match value {
+            Some(value) => values.set(scope, name, value).is_ok(),
+            None => {
+                values.remove(name);
+                true
+            }
+        };
+        if resource.kind != ResourceKind::Topic {
+            let values = self.configs.get(resource).cloned().unwrap_or_default();
+            let mut values = (*values).clone();
+            if set(&mut values) {
+                self.set_configs(resource, Arc::new(values));
+            }
+            return;
+        }
+        let id = match &self.growing {
+            Some(growing) if growing.name == resource.name => Some(growing.id),
+            _ => self.topics.by_name(&resource.name).map(|topic| topic.id),
+        };
+        if let Some(growing) = id.and_then(|id| self.grow(id)) {
+            set(&mut growing.overrides);
+        }
+    }
+
+    /// Replaces what is set for a resource that is no topic.
+    pub(super) fn set_configs(&mut self, resource: &Resource, values: Arc<Overrides>) {
+        if let Some(layer) = self.layer(resource) {
+            Arc::make_mut(&mut self.broker).set_dynamic_values(layer, (*values).clone());
+            self.is_stale = true;
+        }
+        match values.is_empty() {
+            true => self.configs.remove(resource),
+            false => self.configs.insert(resource.clone(), values),
+        };
+    }
+
+    /// A row of records is over: everything they said shows.
+    pub(super) fn finish(&mut self) {
+        self.finish_topic();
+        if std::mem::take(&mut self.is_stale) {
+            self.topics.reconfigure(&self.broker, |_| {});
+        }
+    }
+
+    fn finish_topic(&mut self) {
+        let Some(growing) = self.growing.take() else {
+            return;
+        };
+        let config = self.topics.shared_config(&self.broker, growing.overrides);
+        let is_at_home =
+            |place: &Place| place.leader == self.options.node_id && place.leader_epoch == 0;
+        self.topics.put(ClusterTopic {
+            id: growing.id,
+            is_moved: !growing.partitions.iter().all(is_at_home),
+            internal: names::is_internal(&growing.name),
+            name: growing.name,
+            config,
+            partitions: growing.partitions,
+        });
+    }
+
+    /// The topic with this id, to be changed.
+    fn grow(&mut self, id: Uuid) -> Option<&mut Growing> {
+        if self.growing.as_ref().is_none_or(|known| known.id != id) {
+            self.finish_topic();
+            let known = self.topics.by_id(id)?;
+            self.growing = Some(Growing {
+                id,
+                name: Arc::clone(&known.name),
+                overrides: known.config.overrides.clone(),
+                partitions: known.partitions.clone(),
+            });
+        }
+        self.growing.as_mut()
+    }
+
+    /// Nearly all partitions of a node are in the same place.
+    fn shared_place(&self, place: &Place) -> Place {
+        match place.replicas == self.here {
+            true => Place {
+                replicas: Arc::clone(&self.here),
+                ..place.clone()
+            },
+            false => place.clone(),
+        }
+    }
+
+    /// What a new cluster begins with: the features at their first levels, and the config that Kafka's controller sets.
+    pub(super) fn first_records(&self) -> Vec<Record> {
+        let features = self.options.features.iter();
+        let on = features.filter(|feature| feature.first > 0);
+        let mut records: Vec<Record> = on
+            .map(|feature| Record::Feature {
+                name: Cow::Borrowed(feature.name),
+                level: feature.first,
+            })
+            .collect();
+        let value = self.broker.value(MIN_INSYNC_REPLICAS).unwrap_or("1");
+        records.push(Record::Config {
+            resource: Resource::new(ResourceKind::Broker, ""),
+            name: Cow::Borrowed(MIN_INSYNC_REPLICAS),
+            value: Some(value.into()),
+        });
+        records
+    }
+
+    /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, producer ids.
+    pub(super) fn snapshot(&self) -> impl Iterator<Item = Record> {
+        let features = self.features.iter().map(|(name, level)| Record::Feature {
+            name: Cow::Owned(name.to_string()),
+            level: *level,
+        });
+        let topics = self.topics.topics().flat_map(|topic| {
+            let first = Record::Topic {
+                name: Arc::clone(&topic.name),
+                id: topic.id,
+            };
+            let partitions = (0i32..).zip(&topic.partitions);
+            let partitions = partitions.map(|(partition, place)| Record::Partition {
+                topic: topic.id,
+                partition,
+                place: place.clone(),
+            });
+            std::iter::once(first).chain(partitions)
+        });
+        let of_topics = self.topics.topics().flat_map(|topic| {
+            let resource = Resource {
+                kind: ResourceKind::Topic,
+                name: Arc::clone(&topic.name),
+            };
+            create::config_records(resource, &topic.config.overrides)
+        });
+        let of_others = self
+            .configs
+            .iter()
+            .flat_map(|(resource, values)| create::config_records(resource.clone(), values));
+        let producer_ids = self.next_producer_id.map(|next| Record::ProducerIds {
+            node_id: -1,
+            broker_epoch: -1,
+            next,
+        });
+        features
+            .chain(topics)
+            .chain(of_topics)
+            .chain(of_others)
+            .chain(producer_ids)
+    }
+}
+
+impl Growing {
+    /// Puts a partition in its place. Those that are left out before it are nowhere until their records come.
+    fn put(&mut self, partition: i32, place: Place) {
+        let Ok(at) = usize::try_from(partition) else {
+            return;
+        };
+        if at < self.partitions.len() {
+            self.partitions[at] = place;
+            return;
+        }
+        let missing = at - self.partitions.len();
+        if missing > create::PARTITIONS_PER_REQUEST_MAX {
+            return;
+        }
+        let nowhere = Place {
+            leader: -1,
+            leader_epoch: -1,
+            partition_epoch: -1,
+            replicas: Arc::default(),
+        };
+        let nowhere = std::iter::repeat_n(nowhere, missing);
+        self.partitions.extend(nowhere);
+        self.partitions.push(place);
+    }
+}

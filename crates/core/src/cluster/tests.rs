@@ -1,0 +1,5 @@
+//! The cluster from outside: commands in, records and changes out, on a journal that the tests hold in hand.
+
+mod journal;
+mod topics;
+mod world;

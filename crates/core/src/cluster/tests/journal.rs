@@ -1,0 +1,340 @@
+//! What is written, in Kafka's order, and that the journal alone says everything.
+
+use super::world::*;
+use crate::cluster::PRODUCER_IDS_PER_BLOCK;
+use crate::cluster::command::*;
+use crate::cluster::records::Record;
+use crate::cluster::resource::ResourceKind::{Broker, ClientMetrics, Group, Topic};
+use crate::error::ErrorCode;
+use crate::machine::{JournalRecord, Machine};
+
+fn named(name: &str) -> DeleteTopic {
+    DeleteTopic {
+        name: Some(name.to_owned()),
+        id: id(0),
+    }
+}
+
+fn with_configs(name: &str, partitions: i32, pairs: &[(&str, &str)]) -> CreateTopic {
+    let pairs = pairs.iter();
+    CreateTopic {
+        partitions,
+        configs: pairs
+            .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())))
+            .collect(),
+        ..by_default(name)
+    }
+}
+
+#[test]
+fn a_new_cluster_writes_down_its_features_and_what_holds_for_all_brokers() {
+    let mut w = World::with(&[("min.insync.replicas", "2")], false);
+    assert_eq!(w.journal.len(), 2);
+    assert!(matches!(&w.journal[0],
+        Record::Feature { name, level: 1 } if name == "group.version"));
+    assert!(matches!(&w.journal[1],
+        Record::Config { resource, name, value: Some(value) }
+            if resource.name.is_empty() && name == "min.insync.replicas" && &**value == "2"));
+    assert_eq!(
+        w.kinds(|w| assert!(w.producer_ids().is_ok())),
+        ["ProducerIds"]
+    );
+}
+
+#[test]
+fn records_come_in_kafkas_order() {
+    let mut w = World::new();
+    let compact = [("segment.ms", "5"), ("cleanup.policy", "compact")];
+    let created = w.kinds(|w| drop(w.create_as(with_configs("t", 2, &compact))));
+    assert_eq!(
+        created,
+        ["Topic", "Config", "Config", "Partition", "Partition"]
+    );
+    let in_sync = [("min.insync.replicas", "1")];
+    let created = w.kinds(|w| drop(w.create_as(with_configs("u", 1, &in_sync))));
+    assert_eq!(created, ["Topic", "Config", "ClearElr", "Partition"]);
+    assert_eq!(
+        w.kinds(|w| assert!(w.extend("t", 4, None).is_ok())),
+        ["Partition", "Partition"]
+    );
+    let set = [("retention.ms", Some("7")), ("segment.ms", None)];
+    assert_eq!(
+        w.kinds(|w| w.set(Topic, "t", &set).unwrap()),
+        ["Config", "Config null"]
+    );
+    let same = [("retention.ms", Some("7"))];
+    assert_eq!(w.kinds(|w| w.set(Topic, "t", &same).unwrap()), [""; 0]);
+    let all = [("min.insync.replicas", Some("2"))];
+    assert_eq!(
+        w.kinds(|w| w.set(Broker, "", &all).unwrap()),
+        ["Config", "ClearElr"]
+    );
+    assert_eq!(
+        w.kinds(|w| drop(w.delete(&[named("t")]))),
+        ["RemoveTopic"],
+        "its configs get no null records"
+    );
+    let up = |w: &mut World| w.update_feature("share.version", 1, Direction::Upgrade);
+    assert_eq!(w.kinds(|w| up(w).unwrap()), ["Feature"]);
+    assert_eq!(w.kinds(|w| up(w).unwrap()), [""; 0]);
+}
+
+#[test]
+fn what_is_refused_or_only_validated_is_not_written() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    let before = (w.journal.len(), w.told.len());
+    assert!(w.create("t").is_err());
+    assert!(w.extend("t", 1, None).is_err());
+    assert!(w.delete(&[named("x")])[0].is_err());
+    assert!(w.set(Topic, "x", &[("retention.ms", Some("1"))]).is_err());
+    assert!(w.set(Topic, "t", &[("retention.ms", Some("x"))]).is_err());
+    assert!(w.set(Group, "", &[]).is_err());
+    let request = CreateTopics {
+        topics: vec![by_default("u")],
+        validate_only: true,
+    };
+    assert!(w.run(&request).unwrap()[0].result.is_ok());
+    assert_eq!((w.journal.len(), w.told.len()), before);
+}
+
+#[test]
+fn features_go_up_and_down_within_what_the_broker_can_do() {
+    use Direction::{SafeDowngrade, UnsafeDowngrade, Upgrade};
+    let mut w = World::new();
+    let refused = Err(ErrorCode::InvalidUpdateVersion);
+    assert_eq!(w.update_feature("share.version", 3, Upgrade), refused);
+    assert_eq!(w.update_feature("share.version", -1, Upgrade), refused);
+    assert_eq!(w.update_feature("no.such", 1, Upgrade), refused);
+    assert_eq!(w.update_feature("no.such", 0, UnsafeDowngrade), refused);
+    assert_eq!(w.update_feature("share.version", 2, SafeDowngrade), refused);
+    assert_eq!(w.update_feature("share.version", 2, Upgrade), Ok(()));
+    assert_eq!(w.update_feature("share.version", 1, Upgrade), refused);
+    assert_eq!(
+        w.update_feature("share.version", 1, UnsafeDowngrade),
+        Ok(())
+    );
+    assert_eq!(w.cluster.feature("share.version"), 1);
+    assert_eq!(w.update_feature("group.version", 0, SafeDowngrade), Ok(()));
+    assert_eq!(w.cluster.feature("group.version"), 0);
+}
+
+#[test]
+fn no_producer_id_is_given_out_twice_not_even_after_a_restart() {
+    let mut w = World::new();
+    assert_eq!(w.producer_ids(), Ok(5_000));
+    assert_eq!(w.producer_ids(), Ok(5_000 + PRODUCER_IDS_PER_BLOCK));
+    let mut again = w.replayed(w.journal.clone());
+    assert_eq!(again.producer_ids(), Ok(5_000 + 2 * PRODUCER_IDS_PER_BLOCK));
+}
+
+#[test]
+fn a_new_leader_gets_a_new_epoch() {
+    let mut w = World::new();
+    let topic = w.create("t").unwrap().id;
+    let elect = |leader, partition| Command::Elect {
+        topic,
+        partition,
+        leader,
+    };
+    assert!(matches!(w.ask(elect(2, 0)), Reply::Elect(Ok(()))));
+    let Some(Change::Topic(told)) = w.told.last() else {
+        panic!("the leader is told")
+    };
+    let place = told.partition(0).unwrap();
+    assert_eq!((place.leader, place.leader_epoch), (2, 1));
+    assert_eq!(place.partition_epoch, 1);
+    assert!(matches!(w.ask(elect(2, 1)), Reply::Elect(Err(_))));
+}
+
+#[test]
+fn changes_are_told_when_they_are_durable_and_not_before() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    w.set(
+        Group,
+        "g",
+        &[("consumer.session.timeout.ms", Some("45001"))],
+    )
+    .unwrap();
+    let told = w.told.len();
+    w.failing = true;
+    assert_eq!(w.create("u").unwrap_err(), ErrorCode::KafkaStorageError);
+    assert_eq!(w.producer_ids(), Err(ErrorCode::KafkaStorageError));
+    let lost = w.told.split_off(told);
+    assert!(lost.iter().all(|change| matches!(change, Change::Lost)));
+    assert_eq!(lost.len(), 2);
+}
+
+/// A record that could not be written left what it said behind: a topic that was refused could not be created again.
+#[test]
+fn a_lost_record_leaves_nothing_behind() {
+    let mut w = World::new();
+    w.create_as(with_configs("t", 2, &[("retention.ms", "5")]))
+        .unwrap();
+    w.set(ClientMetrics, "m", &[("interval.ms", Some("5000"))])
+        .unwrap();
+    let before = w.state();
+    w.failing = true;
+    let storage = |result: Result<(), ErrorCode>| {
+        assert_eq!(result, Err(ErrorCode::KafkaStorageError));
+    };
+    storage(w.create("u").map(drop));
+    storage(w.extend("t", 4, None).map(drop));
+    storage(w.set(Topic, "t", &[("retention.ms", None)]));
+    storage(w.set(Broker, "", &[("log.retention.ms", Some("9"))]));
+    storage(w.set(ClientMetrics, "m", &[("interval.ms", None)]));
+    storage(w.update_feature("group.version", 0, Direction::SafeDowngrade));
+    let deleted = w.ask(Command::DeleteTopics(vec![named("t")]));
+    assert!(matches!(deleted, Reply::DeleteTopics(Err(_))));
+    storage(w.producer_ids().map(drop));
+    assert_eq!(w.state(), before);
+    w.failing = false;
+    w.create("u").unwrap();
+    let config = &w.cluster.topics().by_name("u").unwrap().config;
+    assert_ne!(config.retention_ms, 9, "the broker's configs are back too");
+}
+
+fn decode(value: &[u8]) -> Result<Option<Record>, rustka_wire::DecodeError> {
+    Record::decode(None, Some(value))
+}
+
+#[test]
+fn records_of_other_versions_and_kinds_are_read_or_passed_over() {
+    // NoOp, RegisterBroker: nothing that is remembered here.
+    assert_eq!(decode(&[1, 20, 0, 0]).unwrap(), None);
+    assert!(decode(&[1, 27, 4]).unwrap().is_none());
+    // A frame and versions from the future.
+    assert!(decode(&[2, 2, 0]).is_err());
+    assert!(decode(&[1, 2, 9]).is_err());
+    assert!(decode(&[]).is_err());
+}
+
+/// SplitMix64: small, and the same everywhere.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end as u64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
+/// Any command; whether the journal takes it is left to chance too. Whether it was carried out.
+fn step(w: &mut World, chance: &mut Chance) -> bool {
+    let name = chance.of(&["a", "b", "c", "d.e", "d_e"]);
+    w.failing = chance.below(8) == 0;
+    let result = match chance.below(11) {
+        0..3 => {
+            let pairs = [("retention.ms", "5"), ("cleanup.policy", "compact")];
+            let pairs = &pairs[..chance.below(3)];
+            let count = chance.below(3) as i32;
+            w.create_as(with_configs(name, count, pairs)).map(drop)
+        }
+        3 => match w.ask(Command::DeleteTopics(vec![named(name)])) {
+            Reply::DeleteTopics(Ok(mut deleted)) => deleted.remove(0).result.map_err(|e| e.code),
+            _ => Err(ErrorCode::KafkaStorageError),
+        },
+        4 => w.extend(name, 1 + chance.below(8) as i32, None).map(drop),
+        5 => {
+            let value = chance.of(&[Some("1"), Some("2"), None]);
+            w.set(Topic, name, &[("retention.ms", value)])
+        }
+        6 => {
+            let value = chance.of(&[Some("700"), Some("800"), None]);
+            let broker = chance.of(&["", "1"]);
+            w.set(Broker, broker, &[("log.retention.ms", value)])
+        }
+        7 => {
+            let value = chance.of(&[Some("5000"), None]);
+            w.set(ClientMetrics, name, &[("interval.ms", value)])
+        }
+        8 => {
+            let level = chance.below(4) as i16;
+            let way = chance.of(&[Direction::Upgrade, Direction::UnsafeDowngrade]);
+            w.update_feature("share.version", level, way)
+        }
+        9 => w.producer_ids().map(drop),
+        _ => {
+            let topic = w.cluster.topics().by_name(name).map(|topic| topic.id);
+            let command = Command::Elect {
+                topic: topic.unwrap_or(id(0)),
+                partition: chance.below(4) as i32,
+                leader: chance.of(&[1, 2, -1]),
+            };
+            match w.ask(command) {
+                Reply::Elect(result) => result,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    result.is_ok()
+}
+
+/// What whoever heard all changes knows of topics.
+fn heard(w: &World) -> Vec<(String, usize, i64)> {
+    let mut topics = std::collections::BTreeMap::new();
+    let known = |topic: &ClusterTopic| (topic.partitions.len(), topic.config.retention_ms);
+    for change in &w.told {
+        match change {
+            Change::Topic(topic) => drop(topics.insert(topic.name.to_string(), known(topic))),
+            Change::TopicGone(topic) => drop(topics.remove(&*topic.name)),
+            Change::Broker { topics: all, .. } => {
+                for topic in all {
+                    topics.insert(topic.name.to_string(), known(topic));
+                }
+            }
+            Change::Configs { .. } | Change::Feature { .. } | Change::Lost => {}
+        }
+    }
+    let topics = topics.into_iter();
+    topics.map(|(name, (n, ms))| (name, n, ms)).collect()
+}
+
+/// Plays random commands; a failure names its seed.
+#[test]
+fn replay_and_snapshot_say_what_the_machine_knows() {
+    for seed in 0..60 {
+        let mut w = World::new();
+        let mut chance = Chance(seed);
+        let done = (0..150).filter(|_| step(&mut w, &mut chance)).count();
+        assert!(
+            done > 30,
+            "seed {seed}: only {done} commands were carried out"
+        );
+        let state = w.state();
+        let replayed = w.replayed(w.journal.clone());
+        assert_eq!(replayed.state(), state, "seed {seed}: replay");
+        let snapshot = w.replayed(w.cluster.live().collect::<Vec<_>>());
+        assert_eq!(snapshot.state(), state, "seed {seed}: snapshot");
+        let twice = w.replayed(w.journal.clone().into_iter().chain(state.clone()));
+        assert_eq!(
+            twice.state(),
+            state,
+            "seed {seed}: a snapshot on top changes nothing"
+        );
+        let topics = w.cluster.topics().topics();
+        let known: Vec<_> = topics
+            .map(|t| {
+                (
+                    t.name.to_string(),
+                    t.partitions.len(),
+                    t.config.retention_ms,
+                )
+            })
+            .collect();
+        assert_eq!(heard(&w), known, "seed {seed}: what was told");
+        assert_eq!(
+            heard(&replayed),
+            known,
+            "seed {seed}: what was told after a restart"
+        );
+    }
+}
