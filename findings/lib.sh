@@ -16,6 +16,7 @@ leave() {
   rm -rf "$FOLDER"
 }
 trap leave EXIT
+trap 'exit 130' INT TERM
 
 free_port() { # the first of three ports in a row that nobody uses
   python3 - <<'P'
@@ -46,6 +47,7 @@ start_kafka() { # start_kafka [key=value ...]: PORT and BOOTSTRAP are set when i
     fi
     sleep 0.2
   done
+  grep -om1 "Kafka version: [0-9.]*[0-9]" "$FOLDER/kafka/server.log"
 }
 
 tool() { # tool CLASS ARG...: one of Kafka's command-line tools, its log left out
