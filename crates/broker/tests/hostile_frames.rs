@@ -11,6 +11,7 @@ use common::{Client, START_MS, World, batch, produce_request};
 use rustka_core::batch::{BatchBuilder, HEADER_BYTES, NewRecord};
 use rustka_core::compression::Codec;
 use rustka_core::error::ErrorCode;
+use rustka_core::validate::PROVING_REQUESTS;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::codec::BUDGET_DEFAULT;
@@ -225,19 +226,23 @@ async fn lying_batches_are_refused_and_nothing_of_them_stays() {
     assert_eq!(partition.offsets().high_watermark, 1, "the honest one");
 }
 
-/// Attacks, row 18: in the default mode bombs are not inflated at all, under `--strict` only up to a bound. How much all
-/// records of a batch may inflate to is shown in `crates/core`, where that limit can be lowered.
+/// Attacks, row 18: bombs are inflated up to a bound, in the default mode only while a connection has yet to prove that its
+/// headers are true. How much all records of a batch may inflate to is shown in `crates/core`, where that limit can be
+/// lowered.
 #[tokio::test]
 async fn a_decompression_bomb_does_not_go_off() {
     let _alone = ALONE.lock().await;
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-        let record = NewRecord {
-            timestamp: START_MS,
-            value: Some(&vec![0; 4 << 20]),
-            ..NewRecord::default()
+        let zeros = |bytes| {
+            let record = NewRecord {
+                timestamp: START_MS,
+                value: Some(&vec![0; bytes]),
+                ..NewRecord::default()
+            };
+            let builder = BatchBuilder::new().compression(codec, None);
+            builder.record(&record).build().expect("a batch")
         };
-        let builder = BatchBuilder::new().compression(codec, None);
-        let bomb = builder.record(&record).build().expect("a batch");
+        let (honest, bomb) = (zeros(100), zeros(4 << 20));
         for strict in [false, true] {
             let world = World::with(|options| {
                 options
@@ -246,6 +251,13 @@ async fn a_decompression_bomb_does_not_go_off() {
             });
             let mut client = world.connect();
             client.create_topic("t", 1).await;
+            let first = error_of(&mut client, bomb.clone()).await;
+            assert_eq!(first, ErrorCode::InvalidRecord, "{codec:?}");
+            let mut client = world.connect();
+            for _ in 0..PROVING_REQUESTS {
+                let code = error_of(&mut client, honest.clone()).await;
+                assert_eq!(code, ErrorCode::None);
+            }
             let before = memory::live();
             let code = error_of(&mut client, bomb.clone()).await;
             let expected = match strict {

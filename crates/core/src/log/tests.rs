@@ -183,7 +183,7 @@ fn expired_producers_leave_nothing_behind() {
 
 #[test]
 fn an_idle_partition_is_small() {
-    assert!(size_of::<PartitionState>() <= 80);
+    assert!(size_of::<PartitionState>() <= 96);
 }
 
 /// A generator of numbers that is the same in every run.
