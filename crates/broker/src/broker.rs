@@ -337,7 +337,16 @@ async fn drain(node: Arc<Node>) {
     let drained = async {
         quiet(&node, Peers::all_have_ended).await;
         node.work.finished().await;
-        if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
+        let topics = engine.wants_checkpoints().then(|| node.topics.all());
+        let finish = move || {
+            let topics = topics.iter().flatten();
+            for partition in topics.flat_map(|topic| topic.partitions.iter()) {
+                // What a log could not take in, it reads again when it is opened.
+                let _told = partition.checkpoint();
+            }
+            engine.close();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(finish).await {
             tracing::error!(target: "rustka::broker", "the storage did not end in order: {error}");
         }
         quiet(&node, |peers| !peers.any_busy()).await;

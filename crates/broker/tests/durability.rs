@@ -6,7 +6,7 @@ use common::{Client, World, batch, fetch_request, produce_request};
 use rustka::fault::Point;
 use rustka::net::connection::IN_FLIGHT_WRITES_MAX;
 use rustka_storage::Partition;
-use rustka_storage::testing::{PLENTY, TestEngine};
+use rustka_storage::testing::{PLENTY, Step, TestEngine};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::fetch_request::FetchRequest;
@@ -376,4 +376,33 @@ async fn what_is_sent_behind_a_request_that_waits_is_counted_and_leaves_no_memor
         );
     }
     assert_eq!(in_use(), before);
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_what_is_not_at_hand_and_is_told_if_it_cannot_be_read() {
+    let engine = TestEngine::new(PLENTY);
+    let world = World::with(|options| options.engine(engine.clone()));
+    let mut client = world.connect();
+    let id = client.create_topic("t", 2).await;
+    for index in 0..2 {
+        client.produce("t", index, batch(10)).await;
+    }
+    engine.cool(&partition(&world, 0));
+    let mut request = fetch_request("t", 0, 0, 500_000);
+    let other = fetch_request("t", 1, 0, 0).topics.remove(0);
+    request.topics[0].partitions.extend(other.partitions);
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    let body: FetchResponse<'_> = answer.body();
+    for partition in &body.responses[0].partitions {
+        let records = partition.records.as_ref();
+        assert_eq!((partition.error_code, partition.high_watermark), (0, 1));
+        assert!(records.is_some_and(|records| records.len() > 10));
+    }
+    assert_eq!(engine.loads(), 1);
+    engine.fail_next(Step::Load, id, 0);
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    let body: FetchResponse<'_> = answer.body();
+    let partitions = &body.responses[0].partitions;
+    let codes = partitions.iter().map(|partition| partition.error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [KAFKA_STORAGE_ERROR, 0]);
 }

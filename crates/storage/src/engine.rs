@@ -1,24 +1,38 @@
 //! The boundary between partitions and the engines that keep their bytes. No offset is decided below it.
 //!
 //! An [`Engine`] opens one [`Log`] per partition. The partition calls its log under its own lock, so a log never
-//! blocks, awaits or calls back into the partition. A log that needs time for a write answers [`Stored::Queued`] or
-//! [`Stored::Written`], and its engine calls [`Partition::written_up_to`], [`Partition::durable_up_to`] or
-//! [`Partition::write_failed`] later, from wherever it works, in the order of the writes of that partition; partitions
-//! do not wait for each other. A write is made durable whether or not anybody waits for it.
+//! blocks, awaits or calls back into the partition. What takes time is handed out instead, to be done without the lock:
+//!
+//! - A write is answered [`Stored::Queued`] or [`Stored::Written`], and the engine calls [`Partition::written_up_to`],
+//!   [`Partition::durable_up_to`] or [`Partition::write_failed`] later, from wherever it works, in the order of the
+//!   writes of that partition; partitions do not wait for each other. A write is made durable whether or not anybody
+//!   waits for it.
+//! - A read of what is not at hand is answered [`Found::Cold`] with a [`Load`].
+//! - Compaction reads [`Content`] piece by piece and writes into a [`Sink`]; only the result is swapped in under the lock.
+//!
+//! Whatever changes something may fail. After a failed append or roll the partition takes no more; after anything else
+//! that failed all is as it was.
 
 use super::buffer::{BufMut, Slice};
 use super::limit::Memory;
 use super::partition::Partition;
 use rustka_core::batch::{self, BatchHeader};
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::log::PartitionState;
 use rustka_wire::codec::Uuid;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 /// Keeps the batches of all partitions of one broker.
 pub trait Engine: Send + Sync {
-    /// A log for a new partition. `home` cannot be upgraded yet; it is for telling about durability later.
-    fn open(&self, home: &Weak<Partition>, topic_id: Uuid, index: i32) -> Box<dyn Log>;
+    /// Opens the log of a partition, after recovering what is there of it; may take long. `home` cannot be upgraded yet;
+    /// it is for telling about durability later.
+    fn open(
+        &self,
+        home: &Weak<Partition>,
+        topic_id: Uuid,
+        index: i32,
+    ) -> Result<Opened, OpenFailed>;
 
     /// Memory for frames and its limit, which every engine has.
     fn memory(&self) -> &Arc<Memory>;
@@ -26,9 +40,40 @@ pub trait Engine: Send + Sync {
     /// Called before an append with no lock held: makes room, or refuses the write without any harm to its partition.
     fn make_room(&self) -> Result<(), Refusal>;
 
-    /// The broker stops: what is queued is written, or given up. Waits for it.
+    /// Whether logs want to be told of their partitions' states now and then, not only when they roll.
+    fn wants_checkpoints(&self) -> bool {
+        false
+    }
+
+    /// The broker stops: what is queued is written, or given up. Waits for it. Appends that come later fail.
     fn close(&self) {}
 }
+
+/// A log that was opened. All it holds is durable.
+pub struct Opened {
+    /// The log.
+    pub log: Box<dyn Log>,
+    /// Where it was told last that it starts ([`Log::roll`], [`Log::checkpoint`]).
+    pub log_start: i64,
+    /// The latest of what it was told of its partition that does not go beyond what it holds, nothing if there is none.
+    /// What it holds beyond that is read from it.
+    pub checkpoint: Option<PartitionState>,
+}
+
+impl Opened {
+    /// A log that is new and empty.
+    pub fn new(log: Box<dyn Log>) -> Opened {
+        Opened {
+            log,
+            log_start: 0,
+            checkpoint: None,
+        }
+    }
+}
+
+/// A log cannot be opened; why, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFailed(pub String);
 
 /// Keeps the batches of one partition: a row of chunks, the newest of which is open. Called under the partition's lock.
 ///
@@ -37,8 +82,24 @@ pub trait Log: Send {
     /// Keeps a batch that has its final offsets. After an error the partition takes no more.
     fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed>;
 
+    /// Whether the open chunk has no room for a batch of this size and is to be rolled before it is appended. A log
+    /// that wants to know nothing of its partition then begins new chunks by itself.
+    fn wants_roll(&self, _batch_bytes: usize) -> bool {
+        false
+    }
+
+    /// Closes the open chunk: what is appended from here on lies in chunks of its own, small ones first. `state` is what
+    /// all batches so far have led to. After an error the partition takes no more.
+    fn roll(&mut self, state: &PartitionState) -> Result<(), WriteFailed>;
+
+    /// Is told what all batches so far have led to, where the log starts in particular, to have it when it is opened
+    /// again.
+    fn checkpoint(&mut self, _state: &PartitionState) -> Result<(), WriteFailed> {
+        Ok(())
+    }
+
     /// Whole batches as asked for.
-    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed>;
+    fn read(&self, span: Span) -> Result<Found, ReadFailed>;
 
     /// Bytes of all batches.
     fn bytes(&self) -> u64;
@@ -52,31 +113,33 @@ pub trait Log: Send {
     /// Shows the chunks from the one that holds `offset` on, oldest first, until `visit` says stop. No bytes are touched.
     fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool);
 
-    /// Drops the oldest chunk. The memory is given back by the caller once the partition is unlocked.
-    fn drop_oldest(&mut self) -> Option<Garbage>;
+    /// Drops the oldest chunk, if there is one. The memory is given back by the caller once the partition is unlocked.
+    fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed>;
 
-    /// Closes the open chunk: what is appended from here on lies in chunks of its own, small ones first.
-    fn roll(&mut self);
-
-    /// The chunks that no append touches any more, oldest first; their bytes may be read without the lock.
+    /// The chunks that no append touches any more, oldest first; their content may be read without the lock.
     fn closed(&self) -> Vec<Closed>;
 
-    /// Puts `with` in the place of the closed chunks that hold `base_offset..next_offset`, if those begin and end
-    /// exactly there; else (retention was faster) changes nothing and says so. `with` has at most as many chunks as
-    /// it replaces, ascending and within those offsets; none at all drops the range.
+    /// Where a chunk is written, without the lock, that is to take the place of others; with room for so many bytes, or
+    /// at least a good part of them.
+    fn sink(&self, bytes: usize) -> Result<Box<dyn Sink>, WriteFailed>;
+
+    /// Puts `with`, which were written into sinks of this log, in the place of the closed chunks that hold
+    /// `base_offset..next_offset`, if those begin and end exactly there; else (retention was faster) changes nothing and
+    /// says so. `with` has at most as many chunks as it replaces, ascending and within those offsets; none at all drops
+    /// the range.
     fn swap(
         &mut self,
         base_offset: i64,
         next_offset: i64,
         with: Vec<Replacement>,
-    ) -> Result<Garbage, Stale>;
+    ) -> Result<Garbage, SwapFailed>;
 
     /// Whether the memory limit may drop this log's chunks from now on, also those that are there already; at first it
     /// may not. For engines that never drop anything at the limit there is nothing to do.
     fn may_be_evicted(&mut self, _may: bool) {}
 
-    /// Drops everything; the partition is gone.
-    fn clear(&mut self) -> Garbage;
+    /// Drops everything; the partition is gone. What could not be dropped is not found when a log is opened again.
+    fn clear(&mut self) -> Result<Garbage, WriteFailed>;
 }
 
 /// A batch on its way into a partition.
@@ -144,7 +207,7 @@ pub enum Stored {
     Queued,
 }
 
-/// A write failed for good: the partition becomes read-only.
+/// A write failed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteFailed;
 
@@ -158,9 +221,125 @@ impl From<ReadFailed> for ErrorCode {
     }
 }
 
-/// The chunks to be swapped have changed meanwhile.
+/// Why chunks were not swapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stale;
+pub enum SwapFailed {
+    /// They have changed meanwhile.
+    Stale,
+    /// The new ones could not be put in their place.
+    Write,
+}
+
+/// What a read comes to.
+pub enum Found {
+    /// The batches.
+    Here(Vec<Slice>),
+    /// They are not at hand.
+    Cold(Load),
+}
+
+/// Batches that have to be fetched from where they lie.
+pub struct Load {
+    bytes: usize,
+    run: Box<dyn FnOnce() -> Result<Vec<Slice>, ReadFailed> + Send>,
+}
+
+impl Load {
+    /// A load of exactly so many bytes.
+    pub fn new(
+        bytes: usize,
+        run: impl FnOnce() -> Result<Vec<Slice>, ReadFailed> + Send + 'static,
+    ) -> Load {
+        Load {
+            bytes,
+            run: Box::new(run),
+        }
+    }
+
+    /// How many bytes it gives.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Fetches them. Takes long: not for a thread that serves others, and not under a lock.
+    pub fn run(self) -> Result<Vec<Slice>, ReadFailed> {
+        (self.run)()
+    }
+}
+
+impl Found {
+    /// The batches, wherever they lie; see [`Load::run`].
+    pub fn load(self) -> Result<Vec<Slice>, ReadFailed> {
+        match self {
+            Found::Here(slices) => Ok(slices),
+            Found::Cold(load) => load.run(),
+        }
+    }
+
+    /// How many bytes they are.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Found::Here(slices) => slices.iter().map(|slice| slice.len()).sum(),
+            Found::Cold(load) => load.bytes(),
+        }
+    }
+}
+
+/// The batches of a closed chunk, one after the other.
+#[derive(Clone)]
+pub enum Content {
+    /// In memory.
+    Here(Slice),
+    /// Somewhere else.
+    Cold(Arc<dyn ColdContent>),
+}
+
+/// Batches that are read piece by piece.
+pub trait ColdContent: Send + Sync {
+    /// Whole batches from `at` bytes on, at most `bytes` of them but at least one; none at the end.
+    fn read(&self, at: u64, bytes: usize) -> Result<Option<Slice>, ReadFailed>;
+}
+
+/// What is read of cold content at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+impl Content {
+    /// The batches in pieces of some megabytes at most, whole batches each.
+    pub fn pieces(&self) -> impl Iterator<Item = Result<Slice, ReadFailed>> + '_ {
+        let (mut at, mut done) = (0, false);
+        std::iter::from_fn(move || {
+            if done {
+                return None;
+            }
+            match self {
+                Content::Here(slice) => {
+                    done = true;
+                    Some(Ok(slice.clone()))
+                }
+                Content::Cold(cold) => {
+                    let piece = cold.read(at, PIECE_BYTES).transpose();
+                    done = !matches!(piece, Some(Ok(_)));
+                    if let Some(Ok(slice)) = &piece {
+                        at += slice.len() as u64;
+                    }
+                    piece
+                }
+            }
+        })
+    }
+}
+
+/// Where a new chunk is written.
+pub trait Sink: Send {
+    /// Bytes that still fit.
+    fn room(&self) -> usize;
+
+    /// Takes the next batch, which has to fit.
+    fn push(&mut self, batch: &[u8]) -> Result<(), WriteFailed>;
+
+    /// What was pushed so far, to be put in a log. More may follow, and be put in its place.
+    fn content(&mut self) -> Result<Content, WriteFailed>;
+}
 
 /// What is to be read: batches from the one that holds `offset`.
 #[derive(Clone, Copy, Debug)]
@@ -194,15 +373,17 @@ pub struct ChunkInfo {
     pub written_ms: i64,
     /// Size of its batches.
     pub bytes: u64,
+    /// They are not at hand: reading them takes time.
+    pub cold: bool,
 }
 
 /// A chunk that will not change any more.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Closed {
     /// What is known of it.
     pub info: ChunkInfo,
-    /// Its batches, one after the other.
-    pub bytes: Slice,
+    /// Its batches.
+    pub content: Content,
 }
 
 /// A chunk in the place of others.
@@ -214,7 +395,7 @@ pub struct Replacement {
     /// The largest timestamp in it.
     pub max_timestamp: i64,
     /// Its batches, offsets included; at least one.
-    pub bytes: Slice,
+    pub content: Content,
 }
 
 /// Bytes that no log refers to any more, to be freed without a lock.

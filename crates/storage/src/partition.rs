@@ -9,6 +9,7 @@ mod compaction;
 mod durability;
 mod read;
 mod rebuild;
+mod recovery;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
@@ -24,14 +25,16 @@ use super::engine::{Engine, Log};
 use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
+use recovery::{NoLog, recover};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
 use rustka_core::sync::{Rank, Turn};
+use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One partition.
 pub struct Partition {
@@ -93,44 +96,60 @@ fn pack(node_id: Option<i32>, leader_epoch: i32) -> u64 {
     (u64::from(node_id.cast_unsigned()) << 32) | u64::from(leader_epoch.cast_unsigned())
 }
 
-fn open(
-    engine: &dyn Engine,
-    home: &Weak<Partition>,
-    topic_id: Uuid,
-    index: i32,
-    evictable: bool,
-) -> Box<dyn Log> {
-    let mut log = engine.open(home, topic_id, index);
-    log.may_be_evicted(evictable);
-    log
-}
-
 impl Partition {
-    /// An empty partition. Small on purpose: memory for records is taken with the first of them.
-    /// `evictable` says whether the memory limit may drop its records.
+    /// A partition with what its engine has of it; as a rule that is nothing. Small on purpose: memory for records is
+    /// taken with the first of them. `evictable` says whether the memory limit may drop its records. One that cannot be
+    /// opened is offline, and every request for it is refused.
     pub fn new(engine: &dyn Engine, topic_id: Uuid, index: i32, evictable: bool) -> Arc<Partition> {
-        Arc::new_cyclic(|home| Partition {
-            topic_id,
-            index,
-            leader: AtomicU64::new(pack(None, 0)),
-            inner: Mutex::new(Inner {
-                state: PartitionState::new(0),
-                log: open(engine, home, topic_id, index, evictable),
-                evictable,
-                passed_over: false,
-                durable: 0,
-                unsettled: None,
-                waiters: Waiters::default(),
-                awaited: None,
-                config: None,
-                cleaning: Cleaning::default(),
-                last_append_ms: -1,
-                leader: None,
-                deleted: false,
-                offline: false,
-                lost: false,
-            }),
-        })
+        Partition::open(engine, topic_id, index, evictable, Now::default())
+    }
+
+    /// The same where records may be there already. Producers count as last heard of `now`.
+    pub fn open(
+        engine: &dyn Engine,
+        topic_id: Uuid,
+        index: i32,
+        evictable: bool,
+        now: Now,
+    ) -> Arc<Partition> {
+        let mut failed = None;
+        let partition = Arc::new_cyclic(|home| {
+            let recovered = recover(engine, home, topic_id, index, now);
+            let (mut log, state) = recovered.unwrap_or_else(|why| {
+                failed = Some(why);
+                (Box::new(NoLog) as Box<dyn Log>, PartitionState::new(0))
+            });
+            log.may_be_evicted(evictable);
+            Partition {
+                topic_id,
+                index,
+                leader: AtomicU64::new(pack(None, state.leader_epoch)),
+                inner: Mutex::new(Inner {
+                    durable: state.log_end(),
+                    state,
+                    log,
+                    evictable,
+                    passed_over: false,
+                    unsettled: None,
+                    waiters: Waiters::default(),
+                    awaited: None,
+                    config: None,
+                    cleaning: Cleaning::default(),
+                    last_append_ms: -1,
+                    leader: None,
+                    deleted: false,
+                    offline: failed.is_some(),
+                    lost: failed.is_some(),
+                }),
+            }
+        });
+        if let Some(why) = failed {
+            tracing::error!(
+                target: "rustka::storage",
+                "partition {index} of topic {topic_id} is offline: {why}"
+            );
+        }
+        partition
     }
 
     fn lock(&self) -> Locked<'_> {
@@ -254,6 +273,14 @@ impl Partition {
             let garbage = inner.log.clear();
             (garbage, inner.waiters.all(), inner.take_awaited())
         };
+        if garbage.is_err() {
+            tracing::warn!(
+                target: "rustka::storage",
+                "partition {} of topic {} is deleted, but not everything of it could be dropped",
+                self.index,
+                self.topic_id
+            );
+        }
         woken.iter().for_each(|waiter| waiter.fire());
         told.call();
         drop(garbage);

@@ -6,7 +6,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::Memory;
-use rustka_storage::engine::{ChunkInfo, Replacement, Stale};
+use rustka_storage::engine::{ChunkInfo, Replacement, SwapFailed};
 use rustka_storage::memory::MemoryEngine;
 use rustka_storage::testing::{PLENTY, Random, TestEngine};
 use rustka_storage::waiters::Waiter;
@@ -136,7 +136,7 @@ fn fired(waiter: &Waiter) -> bool {
 
 fn fetch(partition: &Partition, offset: i64) -> Result<usize, ErrorCode> {
     let (_, read) = partition.fetch(offset, false, usize::MAX, true);
-    read.map(|slices| slices.iter().map(|slice| slice.len()).sum())
+    read.map(|found| found.bytes())
 }
 
 fn offsets_follow_each_other_and_batches_come_back_as_they_were_written(rig: &Rig) {
@@ -389,19 +389,19 @@ fn eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records(
 }
 
 /// A chunk made of the batches with these offsets.
-fn replacement(rig: &Rig, partition: &Partition, kept: &[i64], next_offset: i64) -> Replacement {
+fn replacement(partition: &Partition, kept: &[i64], next_offset: i64) -> Replacement {
     let mut bytes = Vec::new();
     for offset in kept {
         let slices = partition.read(*offset, i64::MAX, 0, true).expect("a read");
         bytes.extend_from_slice(&slices[0]);
     }
-    let mut block = rig.engine.memory().pool.take(bytes.len());
-    block.push(&bytes);
+    let mut sink = partition.sink(bytes.len()).expect("a sink");
+    sink.push(&bytes).expect("room");
     Replacement {
         base_offset: kept[0],
         next_offset,
         max_timestamp: 1_000,
-        bytes: block.freeze_filled(),
+        content: sink.content().expect("content"),
     }
 }
 
@@ -418,7 +418,7 @@ fn a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets(rig: &Rig) 
     let closed = partition.closed();
     assert_eq!(closed.len(), 3, "the newest is open");
     let (bytes, one) = (partition.bytes(), closed[0].info.bytes / 4);
-    let new = replacement(rig, &partition, &[1, 5, 7], 8);
+    let new = replacement(&partition, &[1, 5, 7], 8);
     partition.swap(0, 8, vec![new]).expect("unchanged");
     assert_eq!(
         read(&partition, 0, i64::MAX, usize::MAX, true),
@@ -442,23 +442,31 @@ fn a_swap_that_comes_too_late_changes_nothing(rig: &Rig) {
         partition.roll();
     }
     rig.settle(1);
-    let two = |from| vec![replacement(rig, &partition, &[from], from + 2)];
+    let two = |from| vec![replacement(&partition, &[from], from + 2)];
     let late = two(0);
     partition.delete_records(1).expect("within the log");
-    assert_eq!(partition.swap(0, 2, late), Err(Stale));
+    assert_eq!(partition.swap(0, 2, late), Err(SwapFailed::Stale));
     append(&partition, batch(1, b"open", 1_000));
-    assert_eq!(partition.swap(3, 5, two(3)), Err(Stale), "open");
+    assert_eq!(partition.swap(3, 5, two(3)), Err(SwapFailed::Stale), "open");
     let many = vec![
-        replacement(rig, &partition, &[1], 2),
-        replacement(rig, &partition, &[2], 3),
+        replacement(&partition, &[1], 2),
+        replacement(&partition, &[2], 3),
     ];
-    assert_eq!(partition.swap(1, 2, many), Err(Stale), "more than before");
+    assert_eq!(
+        partition.swap(1, 2, many),
+        Err(SwapFailed::Stale),
+        "more than before"
+    );
     assert_eq!(
         read(&partition, 1, i64::MAX, usize::MAX, true),
         [1, 2, 3, 4]
     );
     partition.delete();
-    assert_eq!(partition.swap(1, 2, Vec::new()), Err(Stale), "deleted");
+    assert_eq!(
+        partition.swap(1, 2, Vec::new()),
+        Err(SwapFailed::Stale),
+        "deleted"
+    );
 }
 
 fn a_deleted_partition_refuses_and_gives_its_memory_back(rig: &Rig) {

@@ -8,13 +8,15 @@ mod read;
 mod wait;
 
 use crate::api::access::Caller;
+use crate::api::parts::{Parts, SessionPartition};
 use crate::api::request::{Outcome, Request, Respond};
 use answer::answer;
 use plan::plan;
-use read::{Pass, read};
+use read::{Pass, Read, read};
 use rustka_core::error::ErrorCode;
-use rustka_core::fetch::TopicKey;
+use rustka_core::fetch::{FetchContext, TopicKey};
 use rustka_wire::fetch_response::FetchResponse;
+use std::sync::Arc;
 use wait::wait;
 
 /// What a fetch wants apart from its partitions.
@@ -43,13 +45,30 @@ pub fn handle(request: Request<'_>) -> Outcome {
         Err(code) => return failed(&plan.respond, code),
     };
     if read.is_enough(&plan) || node.clock.monotonic_ms() >= plan.deadline_ms {
-        return Outcome::Reply(answer(request.parts, &plan, context, read));
+        return reply(request.parts, plan, context, read);
     }
     // At the cap a fetch is answered with what is there; others would have to be answered early instead.
     let Some(place) = request.parts.parked.try_take(1 + read.asked) else {
-        return Outcome::Reply(answer(request.parts, &plan, context, read));
+        return reply(request.parts, plan, context, read);
     };
     Outcome::Park(Box::pin(wait(request.parts.clone(), plan, context, place)))
+}
+
+/// Answers with what was read, once it is at hand.
+fn reply(
+    parts: &Arc<Parts>,
+    plan: Plan,
+    context: FetchContext<SessionPartition>,
+    mut read: Read,
+) -> Outcome {
+    if !read.is_cold() {
+        return Outcome::Reply(answer(parts, &plan, context, read));
+    }
+    let parts = parts.clone();
+    Outcome::Park(Box::pin(async move {
+        read.load(&parts.node).await;
+        Outcome::Reply(answer(&parts, &plan, context, read))
+    }))
 }
 
 /// An answer that concerns the whole session.

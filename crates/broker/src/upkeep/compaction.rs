@@ -73,7 +73,7 @@ async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
         let (node, partition) = (node.clone(), partition.clone());
         move || {
             let seed = u64::from(random::u32());
-            partition.compact(&node.pool, node.clock.now(), seed)
+            partition.compact(node.clock.now(), seed)
         }
     };
     match tokio::task::spawn_blocking(work).await {

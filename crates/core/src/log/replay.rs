@@ -37,6 +37,16 @@ impl Replay {
         }
     }
 
+    /// Goes on from what earlier batches led to.
+    pub fn resume(state: PartitionState, now: Now) -> Replay {
+        let state = PartitionState {
+            failed_from: None,
+            unsettled_from: None,
+            ..state
+        };
+        Replay { state, now }
+    }
+
     /// Takes the next batch.
     pub fn see(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<(), Unusable> {
         let base_offset = header.base_offset;

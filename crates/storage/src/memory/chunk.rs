@@ -63,6 +63,7 @@ impl Chunk {
             opened_ms: self.opened_ms,
             written_ms: self.written_ms,
             bytes: self.bytes.len() as u64,
+            cold: false,
         }
     }
 

@@ -3,11 +3,13 @@
 use super::CHUNK_BYTES;
 use super::chunk::Chunk;
 use super::order::Place;
+use super::sink::MemorySink;
 use crate::buffer::{BufMut, Pool, Slice};
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Garbage, Incoming, Log, ReadFailed, Replacement, Span, Stale, Stored,
-    WriteFailed,
+    Batch, ChunkInfo, Closed, Content, Found, Garbage, Incoming, Log, ReadFailed, Replacement,
+    Sink, Span, Stored, SwapFailed, WriteFailed,
 };
+use rustka_core::log::PartitionState;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -72,6 +74,7 @@ impl MemoryLog {
             opened_ms: batch.now_ms,
             written_ms: batch.now_ms,
             bytes: bytes.len() as u64,
+            cold: false,
         };
         self.chunks.push_back(Chunk::new(info, bytes));
         self.keep_place();
@@ -103,11 +106,11 @@ impl Log for MemoryLog {
         Ok(Stored::Durable)
     }
 
-    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
+    fn read(&self, span: Span) -> Result<Found, ReadFailed> {
         let Span { offset, upper, .. } = span;
         let mut slices: Vec<Slice> = Vec::new();
         if offset >= upper {
-            return Ok(slices);
+            return Ok(Found::Here(slices));
         }
         let (mut left, mut first) = (span.max_bytes, span.at_least_one);
         let from = self
@@ -141,7 +144,7 @@ impl Log for MemoryLog {
                 break;
             }
         }
-        Ok(slices)
+        Ok(Found::Here(slices))
     }
 
     fn bytes(&self) -> u64 {
@@ -164,18 +167,21 @@ impl Log for MemoryLog {
         while chunks.next().is_some_and(|info| visit(&info)) {}
     }
 
-    fn drop_oldest(&mut self) -> Option<Garbage> {
-        let chunk = self.chunks.pop_front()?;
+    fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
+        let Some(chunk) = self.chunks.pop_front() else {
+            return Ok(Garbage::Nothing);
+        };
         self.bytes -= chunk.bytes.len() as u64;
         if self.chunks.is_empty() {
             self.open.rest = None;
         }
         self.keep_place();
-        Some(Garbage::One(chunk.bytes))
+        Ok(Garbage::One(chunk.bytes))
     }
 
-    fn roll(&mut self) {
+    fn roll(&mut self, _state: &PartitionState) -> Result<(), WriteFailed> {
         self.open = Open::default();
+        Ok(())
     }
 
     fn closed(&self) -> Vec<Closed> {
@@ -184,9 +190,13 @@ impl Log for MemoryLog {
             .range(..closed)
             .map(|chunk| Closed {
                 info: chunk.info(),
-                bytes: chunk.bytes.clone(),
+                content: Content::Here(chunk.bytes.clone()),
             })
             .collect()
+    }
+
+    fn sink(&self, bytes: usize) -> Result<Box<dyn Sink>, WriteFailed> {
+        Ok(Box::new(MemorySink::new(&self.pool, bytes)))
     }
 
     fn swap(
@@ -194,8 +204,8 @@ impl Log for MemoryLog {
         base_offset: i64,
         next_offset: i64,
         with: Vec<Replacement>,
-    ) -> Result<Garbage, Stale> {
-        let at = |found: Result<usize, usize>| found.map_err(|_| Stale);
+    ) -> Result<Garbage, SwapFailed> {
+        let at = |found: Result<usize, usize>| found.map_err(|_| SwapFailed::Stale);
         let from = at(self
             .chunks
             .binary_search_by_key(&base_offset, |chunk| chunk.base_offset))?;
@@ -204,24 +214,28 @@ impl Log for MemoryLog {
             .binary_search_by_key(&next_offset, |chunk| chunk.next_offset))?;
         let closed = self.chunks.len() - usize::from(self.is_open());
         if last < from || last >= closed || with.len() > last + 1 - from {
-            return Err(Stale);
+            return Err(SwapFailed::Stale);
         }
+        let with = with
+            .into_iter()
+            .map(in_memory)
+            .collect::<Result<Vec<_>, _>>()?;
         // Each new chunk takes over the place of an old one in the order of eviction. The other chunks stay where they
         // are: there may be very many of them.
         let first_gone = from + with.len();
         let written_ms = self.chunks[last].written_ms;
         let mut garbage = Vec::with_capacity(last + 1 - from);
-        for (place, new) in self.chunks.range_mut(from..first_gone).zip(with) {
+        for (place, (new, bytes)) in self.chunks.range_mut(from..first_gone).zip(with) {
             let info = ChunkInfo {
                 base_offset: new.base_offset,
                 next_offset: new.next_offset,
                 max_timestamp: new.max_timestamp,
-                bytes: new.bytes.len() as u64,
+                bytes: bytes.len() as u64,
                 written_ms,
                 ..place.info()
             };
             self.bytes += info.bytes;
-            let old = std::mem::replace(place, Chunk::of_many(info, new.bytes));
+            let old = std::mem::replace(place, Chunk::of_many(info, bytes));
             garbage.push(old.bytes);
         }
         garbage.extend(
@@ -239,11 +253,23 @@ impl Log for MemoryLog {
         self.place.allow(may, oldest);
     }
 
-    fn clear(&mut self) -> Garbage {
+    fn clear(&mut self) -> Result<Garbage, WriteFailed> {
         self.open = Open::default();
         self.bytes = 0;
         let chunks = std::mem::take(&mut self.chunks);
         self.keep_place();
-        Garbage::Many(chunks.into_iter().map(|chunk| chunk.bytes).collect())
+        let bytes = chunks.into_iter().map(|chunk| chunk.bytes);
+        Ok(Garbage::Many(bytes.collect()))
+    }
+}
+
+/// A new chunk and its bytes, which lie in memory if it was written into one of our sinks.
+fn in_memory(new: Replacement) -> Result<(Replacement, Slice), SwapFailed> {
+    match &new.content {
+        Content::Here(bytes) => {
+            let bytes = bytes.clone();
+            Ok((new, bytes))
+        }
+        Content::Cold(_) => Err(SwapFailed::Write),
     }
 }

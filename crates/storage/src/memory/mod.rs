@@ -6,10 +6,11 @@
 mod chunk;
 mod log;
 mod order;
+mod sink;
 #[cfg(test)]
 mod tests;
 
-use super::engine::{Engine, Log};
+use super::engine::{Engine, OpenFailed, Opened};
 use super::limit::Memory;
 use super::partition::Partition;
 use log::MemoryLog;
@@ -38,9 +39,15 @@ impl MemoryEngine {
 }
 
 impl Engine for MemoryEngine {
-    fn open(&self, home: &Weak<Partition>, _topic_id: Uuid, _index: i32) -> Box<dyn Log> {
+    fn open(
+        &self,
+        home: &Weak<Partition>,
+        _topic_id: Uuid,
+        _index: i32,
+    ) -> Result<Opened, OpenFailed> {
         let place = Place::new(self.order.clone(), home.clone());
-        Box::new(MemoryLog::new(self.memory.pool.clone(), place))
+        let log = MemoryLog::new(self.memory.pool.clone(), place);
+        Ok(Opened::new(Box::new(log)))
     }
 
     fn memory(&self) -> &Arc<Memory> {

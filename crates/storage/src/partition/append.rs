@@ -49,10 +49,16 @@ impl Partition {
         let (appended, garbage, fulfilled) = {
             let mut inner = self.lock();
             inner.check_leader()?;
+            let newest = inner.log.newest();
             // The clock may have gone back, or another connection's batch may have been faster.
             if header.log_append_time() && header.max_timestamp < inner.last_append_ms {
                 header.max_timestamp = inner.last_append_ms;
                 incoming.stamp(header.max_timestamp);
+            }
+            if let Err(WriteFailed) = inner.roll_if_due(length, header.max_timestamp, now) {
+                let log_end = inner.state.log_end();
+                drop(inner);
+                return Err(self.not_written(log_end));
             }
             let (base_offset, last_offset, leader_epoch) =
                 match admit(&mut inner.state, &header, origin, now)? {
@@ -65,8 +71,6 @@ impl Partition {
                 };
             incoming.place(base_offset, leader_epoch);
             let next_offset = last_offset.saturating_add(1);
-            inner.roll_if_old(header.max_timestamp, now);
-            let newest = inner.log.newest();
             let batch = Batch {
                 bytes: incoming,
                 header: &header,
@@ -78,11 +82,7 @@ impl Partition {
                 Ok(stored) => stored,
                 Err(WriteFailed) => {
                     drop(inner);
-                    self.write_failed(base_offset);
-                    return Err(Refusal::new(
-                        ErrorCode::KafkaStorageError,
-                        "the batch could not be written",
-                    ));
+                    return Err(self.not_written(base_offset));
                 }
             };
             let fulfilled = inner.stored(stored, next_offset, length as u64);
@@ -110,6 +110,14 @@ impl Partition {
         drop(garbage);
         fulfilled.tell();
         Ok(appended)
+    }
+
+    fn not_written(&self, offset: i64) -> Refusal {
+        self.write_failed(offset);
+        Refusal::new(
+            ErrorCode::KafkaStorageError,
+            "the batch could not be written",
+        )
     }
 }
 

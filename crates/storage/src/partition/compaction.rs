@@ -5,7 +5,6 @@ mod output;
 mod walk;
 
 use super::{Inner, Partition, Rules};
-use crate::buffer::Pool;
 use crate::engine::{ChunkInfo, Closed};
 use output::Output;
 use rustka_core::config::TopicConfig;
@@ -73,7 +72,7 @@ impl Partition {
     }
 
     /// Goes once over what may be compacted. Takes long; holds the lock only to begin, to swap and to end.
-    pub fn compact(&self, pool: &Arc<Pool>, now: Now, seed: u64) -> Cleaned {
+    pub fn compact(&self, now: Now, seed: u64) -> Cleaned {
         // What is past retention goes first: put into one chunk with newer records it would stay as long as these.
         let config = self.lock().config.clone();
         if let Some(config) = config.filter(|config| config.delete) {
@@ -90,7 +89,7 @@ impl Partition {
             limits: found.config.inflate_limits(),
             seed,
         };
-        match self.compact_chunks(found, terms, pool) {
+        match self.compact_chunks(found, terms) {
             Ok((end, summary, mut cleaned)) => {
                 cleaned.records_dropped = summary.records_dropped;
                 self.end_compaction(end, &summary, now, &mut cleaned);
@@ -142,22 +141,23 @@ impl Partition {
         &self,
         found: Found,
         terms: Terms,
-        pool: &Arc<Pool>,
     ) -> Result<(i64, Summary, Cleaned), Failed> {
         let mut round = Compaction::new(terms, &found.history);
         let mut chunks = found.chunks;
         let mut turn = Turn::default();
         let mut end = found.cleaned;
-        for chunk in &chunks {
+        'learning: for chunk in &chunks {
             if chunk.info.next_offset <= found.cleaned {
                 continue;
             }
             turn.hurry = self.outgrows(found.dirty_bytes);
-            if let Some(no_room_at) = learn(&mut round, &chunk.bytes, &mut turn)? {
-                end = no_room_at;
-                break;
-            }
             end = chunk.info.next_offset;
+            for bytes in chunk.content.pieces() {
+                if let Some(no_room_at) = learn(&mut round, &bytes?, &mut turn)? {
+                    end = no_room_at;
+                    break 'learning;
+                }
+            }
         }
         while chunks
             .back()
@@ -165,14 +165,13 @@ impl Partition {
         {
             chunks.pop_back();
         }
-        let mut output = Output::new(self, pool);
-        let mut scratch = Vec::new();
+        let mut output = Output::new(self);
         // Each old chunk is let go as soon as it is done.
         while let Some(chunk) = chunks.pop_front() {
-            scratch.clear();
             turn.hurry = self.outgrows(found.dirty_bytes);
-            let pieces = keep(&mut round, &chunk.bytes, &mut scratch, &mut turn)?;
-            output.take(&chunk, &pieces, &scratch)?;
+            output.take(&chunk, |bytes, scratch| {
+                keep(&mut round, bytes, scratch, &mut turn)
+            })?;
         }
         let cleaned = output.finish()?;
         Ok((end, round.finish(), cleaned))

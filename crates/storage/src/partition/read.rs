@@ -2,7 +2,7 @@
 
 use super::{Offsets, Partition};
 use crate::buffer::Slice;
-use crate::engine::{ChunkInfo, Span};
+use crate::engine::{ChunkInfo, Found, Span};
 use rustka_core::batch::batches;
 use rustka_core::error::ErrorCode;
 
@@ -10,8 +10,8 @@ use rustka_core::error::ErrorCode;
 const CHUNKS_PER_LOCK: usize = 4_096;
 
 impl Partition {
-    /// Batches from the one that holds `offset`, at most `max_bytes` of them but at least one if asked for, none
-    /// that begins at or after `upper`.
+    /// Loads batches from the one that holds `offset`, which may take long where they are not at hand: at most
+    /// `max_bytes` of them but at least one if asked for, none that begins at or after `upper`.
     pub fn read(
         &self,
         offset: i64,
@@ -19,25 +19,28 @@ impl Partition {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Vec<Slice>, ErrorCode> {
-        let inner = self.lock();
-        inner.check_readable()?;
-        let span = Span {
-            offset,
-            upper,
-            max_bytes,
-            at_least_one,
+        let found = {
+            let inner = self.lock();
+            inner.check_readable()?;
+            inner.log.read(Span {
+                offset,
+                upper,
+                max_bytes,
+                at_least_one,
+            })?
         };
-        Ok(inner.log.read(span)?)
+        Ok(found.load()?)
     }
 
-    /// The same for a consumer, with the offsets of that moment: nothing beyond what it may see.
+    /// The same for a consumer, with the offsets of that moment: nothing beyond what it may see. What is not at hand is
+    /// left to the caller to load.
     pub fn fetch(
         &self,
         offset: i64,
         committed_only: bool,
         max_bytes: usize,
         at_least_one: bool,
-    ) -> (Offsets, Result<Vec<Slice>, ErrorCode>) {
+    ) -> (Offsets, Result<Found, ErrorCode>) {
         let inner = self.lock();
         let offsets = inner.offsets();
         if let Err(code) = inner.check_leader() {
@@ -94,8 +97,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Visits the batches that hold the offsets `from..upper`, oldest first, until `visit` says stop. They are pinned
-    /// meanwhile, and the partition is not locked.
+    /// Loads the batches that hold the offsets `from..upper` and visits them, oldest first, until `visit` says stop. They
+    /// are pinned meanwhile, and the partition is not locked.
     pub fn each_batch(
         &self,
         from: i64,

@@ -1,9 +1,9 @@
 //! Bringing a partition back that a panic took offline: its batches are whole, so its state is read again from them.
 
 use super::Partition;
-use crate::buffer::Slice;
-use crate::engine::Span;
-use rustka_core::batch::{BatchError, batches};
+use super::recovery::see_all;
+use crate::engine::{Found, Span};
+use rustka_core::batch::BatchError;
 use rustka_core::log::replay::{Replay, Unusable};
 use rustka_core::time::Now;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +51,7 @@ impl Partition {
     }
 
     fn read_again(&self, now: Now) -> Result<Replay, Unusable> {
-        let (slices, leader_epoch): (Vec<Slice>, i32) = {
+        let (found, leader_epoch) = {
             let inner = self.lock();
             let whole = Span {
                 offset: 0,
@@ -59,18 +59,13 @@ impl Partition {
                 max_bytes: usize::MAX,
                 at_least_one: true,
             };
-            let read = inner.log.read(whole);
-            let read = read.map_err(|_| Unusable::Batch(BatchError::Truncated))?;
-            (read, inner.state.leader_epoch)
+            (inner.log.read(whole), inner.state.leader_epoch)
         };
         // The partition is offline: nothing is appended meanwhile.
+        let slices = found.and_then(Found::load);
+        let slices = slices.map_err(|_| Unusable::Batch(BatchError::Truncated))?;
         let mut replay = Replay::new(leader_epoch, now);
-        for slice in &slices {
-            for batch in batches(slice) {
-                let (header, range) = batch?;
-                replay.see(&header, &slice[range])?;
-            }
-        }
+        see_all(&mut replay, &slices)?;
         Ok(replay)
     }
 }

@@ -2,9 +2,10 @@
 
 use super::compaction::time_of;
 use super::{Inner, Partition};
-use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Stale};
+use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Sink, SwapFailed, WriteFailed};
 use rustka_core::config::TopicConfig;
-use rustka_core::error::Refusal;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::log::PartitionState;
 use rustka_core::time::Now;
 
 /// What may happen to a partition's chunks.
@@ -48,7 +49,14 @@ impl Partition {
                 inner.log.may_be_evicted(false);
                 return false;
             }
-            (inner.drop_oldest(), inner.waiters.all())
+            match inner.drop_oldest() {
+                Ok(garbage) => (garbage, inner.waiters.all()),
+                Err(WriteFailed) => {
+                    // Asked again only once that may have changed.
+                    inner.log.may_be_evicted(false);
+                    return false;
+                }
+            }
         };
         woken.iter().for_each(|waiter| waiter.fire());
         drop(garbage);
@@ -57,7 +65,21 @@ impl Partition {
 
     /// What is appended from here on lies in chunks of its own, small ones first.
     pub fn roll(&self) {
-        self.lock().log.roll();
+        let failed_at = {
+            let mut inner = self.lock();
+            let log_end = inner.state.log_end();
+            inner.roll().err().map(|WriteFailed| log_end)
+        };
+        if let Some(log_end) = failed_at {
+            self.write_failed(log_end);
+        }
+    }
+
+    /// Tells the log what all batches so far have led to; whether it could take that in.
+    pub fn checkpoint(&self) -> bool {
+        let mut inner = self.lock();
+        let Inner { log, state, .. } = &mut *inner;
+        log.checkpoint(state).is_ok()
     }
 
     /// The chunks that no append touches any more, oldest first. Compaction reads them without the lock and gives its
@@ -77,35 +99,39 @@ impl Partition {
         base_offset: i64,
         next_offset: i64,
         with: Vec<Replacement>,
-    ) -> Result<(), Stale> {
+    ) -> Result<(), SwapFailed> {
         let garbage = {
             let mut inner = self.lock();
-            inner.check_readable().map_err(|_| Stale)?;
+            inner.check_readable().map_err(|_| SwapFailed::Stale)?;
             inner.log.swap(base_offset, next_offset, with)?
         };
         drop(garbage);
         Ok(())
     }
 
+    /// Where a chunk is written that is to take the place of others.
+    pub fn sink(&self, bytes: usize) -> Result<Box<dyn Sink>, WriteFailed> {
+        self.lock().log.sink(bytes)
+    }
+
     /// Moves the log's start (DeleteRecords) and drops what lies wholly before it.
     pub fn delete_records(&self, before: i64) -> Result<i64, Refusal> {
-        let (low_watermark, garbage, woken) = {
+        let (low_watermark, garbage, woken, told) = {
             let mut inner = self.lock();
             inner.check_leader()?;
             let low_watermark = inner.state.delete_records(before)?;
-            let mut garbage = Vec::new();
-            while inner
-                .log
-                .oldest()
-                .is_some_and(|chunk| chunk.next_offset <= low_watermark)
-            {
-                garbage.push(inner.log.drop_oldest());
-            }
-            (low_watermark, garbage, inner.waiters.all())
+            let garbage = inner.drop_deleted();
+            let Inner { log, state, .. } = &mut *inner;
+            let told = log.checkpoint(state);
+            (low_watermark, garbage, inner.waiters.all(), told)
         };
         woken.iter().for_each(|waiter| waiter.fire());
         drop(garbage);
-        Ok(low_watermark)
+        match told {
+            Ok(()) => Ok(low_watermark),
+            // The records would come back with the log.
+            Err(WriteFailed) => Err(ErrorCode::KafkaStorageError.into()),
+        }
     }
 
     /// Applies retention: drops what is past its time or size.
@@ -118,7 +144,8 @@ impl Partition {
             if !rules.delete {
                 return;
             }
-            let mut garbage = Vec::new();
+            // What could not be dropped the last time goes first.
+            let mut garbage = inner.drop_deleted();
             while let Some(chunk) = inner.log.oldest().filter(|chunk| inner.may_go(chunk)) {
                 let too_old = rules.retention_ms >= 0
                     && now.aging_ms.saturating_sub(time_of(&chunk)) > rules.retention_ms;
@@ -126,7 +153,10 @@ impl Partition {
                 if !too_old && !too_large {
                     break;
                 }
-                garbage.push(inner.drop_oldest());
+                match inner.drop_oldest() {
+                    Ok(dropped) => garbage.push(dropped),
+                    Err(WriteFailed) => break,
+                }
             }
             if garbage.is_empty() {
                 return;
@@ -163,17 +193,55 @@ impl Inner {
             && self.may_go(&oldest)
             && self.is_too_large(&oldest, limit)
         {
-            garbage.push(self.drop_oldest());
+            match self.drop_oldest() {
+                Ok(dropped) => garbage.push(dropped),
+                // The regular look at every log tries again.
+                Err(WriteFailed) => break,
+            }
         }
         garbage
     }
 
-    /// Closes the newest chunk if it spans more time than a segment may: `segment.ms`, and where compaction must not
+    /// Drops what lies wholly before the log's start.
+    fn drop_deleted(&mut self) -> Vec<Garbage> {
+        let mut garbage = Vec::new();
+        let gone = |chunk: &ChunkInfo, state: &PartitionState| chunk.next_offset <= state.log_start;
+        while self
+            .log
+            .oldest()
+            .is_some_and(|chunk| gone(&chunk, &self.state))
+        {
+            match self.log.drop_oldest() {
+                Ok(dropped) => garbage.push(dropped),
+                Err(WriteFailed) => break,
+            }
+        }
+        garbage
+    }
+
+    fn roll(&mut self) -> Result<(), WriteFailed> {
+        let Inner { log, state, .. } = self;
+        log.roll(state)
+    }
+
+    /// Closes the newest chunk if it has no room for a batch of this size, or spans more time than a segment may: `segment.ms`, and where compaction must not
     /// wait, `max.compaction.lag.ms`. As in Kafka, time in the log is that of the records, from the first batch to the
     /// one that comes now; only where the first has none does it count from when that came.
-    pub(super) fn roll_if_old(&mut self, max_timestamp: i64, now: Now) {
+    pub(super) fn roll_if_due(
+        &mut self,
+        batch_bytes: usize,
+        max_timestamp: i64,
+        now: Now,
+    ) -> Result<(), WriteFailed> {
+        match self.log.wants_roll(batch_bytes) || self.is_newest_old(max_timestamp, now) {
+            true => self.roll(),
+            false => Ok(()),
+        }
+    }
+
+    fn is_newest_old(&self, max_timestamp: i64, now: Now) -> bool {
         let (Some(config), Some(chunk)) = (&self.config, self.log.newest()) else {
-            return;
+            return false;
         };
         let mut span_ms_max = config.segment_ms;
         if config.compact {
@@ -183,16 +251,16 @@ impl Inner {
             ..0 => now.aging_ms.saturating_sub(chunk.opened_ms),
             first => max_timestamp.saturating_sub(first),
         };
-        if span_ms > span_ms_max {
-            self.log.roll();
-        }
+        span_ms > span_ms_max
     }
 
     /// Drops the oldest chunk and moves the log's start behind it.
-    fn drop_oldest(&mut self) -> Garbage {
-        if let Some(chunk) = self.log.oldest() {
-            self.state.advance_log_start(chunk.next_offset);
-        }
-        self.log.drop_oldest().unwrap_or_default()
+    fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
+        let Some(chunk) = self.log.oldest() else {
+            return Ok(Garbage::Nothing);
+        };
+        let garbage = self.log.drop_oldest()?;
+        self.state.advance_log_start(chunk.next_offset);
+        Ok(garbage)
     }
 }

@@ -1,10 +1,9 @@
-//! A partition whose engine misbehaves. What every engine has to do stands in `tests/storage.rs`.
+//! A partition whose engine misbehaves. What every engine has to do stands in `tests/conformance.rs`.
 
 use super::*;
-use crate::buffer::Slice;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Garbage, Incoming, ReadFailed, Replacement, Span, Stale, Stored,
-    WriteFailed,
+    Batch, ChunkInfo, Closed, Found, Garbage, Incoming, OpenFailed, Opened, ReadFailed,
+    Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
@@ -26,10 +25,15 @@ struct ClumsyLog {
 }
 
 impl Engine for Clumsy {
-    fn open(&self, home: &Weak<Partition>, topic_id: Uuid, index: i32) -> Box<dyn Log> {
-        let log = self.0.open(home, topic_id, index);
+    fn open(
+        &self,
+        home: &Weak<Partition>,
+        topic_id: Uuid,
+        index: i32,
+    ) -> Result<Opened, OpenFailed> {
+        let log = self.0.open(home, topic_id, index)?.log;
         let clumsy = index == 0;
-        Box::new(ClumsyLog { log, clumsy })
+        Ok(Opened::new(Box::new(ClumsyLog { log, clumsy })))
     }
 
     fn memory(&self) -> &Arc<Memory> {
@@ -50,7 +54,7 @@ impl Log for ClumsyLog {
         }
         self.log.append(batch)
     }
-    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
+    fn read(&self, span: Span) -> Result<Found, ReadFailed> {
         self.log.read(span)
     }
     fn bytes(&self) -> u64 {
@@ -65,22 +69,25 @@ impl Log for ClumsyLog {
     fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool) {
         self.log.each_chunk(offset, visit);
     }
-    fn drop_oldest(&mut self) -> Option<Garbage> {
+    fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
         self.log.drop_oldest()
     }
-    fn roll(&mut self) {
-        self.log.roll();
+    fn roll(&mut self, state: &PartitionState) -> Result<(), WriteFailed> {
+        self.log.roll(state)
     }
     fn closed(&self) -> Vec<Closed> {
         self.log.closed()
     }
-    fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, Stale> {
+    fn sink(&self, bytes: usize) -> Result<Box<dyn Sink>, WriteFailed> {
+        self.log.sink(bytes)
+    }
+    fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, SwapFailed> {
         self.log.swap(from, to, with)
     }
     fn may_be_evicted(&mut self, may: bool) {
         self.log.may_be_evicted(may);
     }
-    fn clear(&mut self) -> Garbage {
+    fn clear(&mut self) -> Result<Garbage, WriteFailed> {
         self.log.clear()
     }
 }
@@ -127,7 +134,7 @@ fn a_panic_under_the_lock_takes_the_partition_offline_until_it_is_rebuilt_and_no
     assert_eq!(append(&bad), Ok(1), "the offset that was never told");
     let (offsets, read) = bad.fetch(0, false, 1_000, true);
     assert_eq!(offsets.high_watermark, 2);
-    assert!(read.is_ok_and(|slices| !slices.is_empty()));
+    assert!(read.is_ok_and(|found| found.bytes() > 0));
     // Its memory still comes back when its topic goes.
     bad.delete();
     assert_eq!(bad.bytes(), 0);

@@ -8,6 +8,7 @@ use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, TopicKey};
 use rustka_storage::buffer::Slice;
+use rustka_storage::engine::{Found, Load, ReadFailed};
 use rustka_storage::{Offsets, Partition};
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct Fetched {
     counted: usize,
     /// Whole batches.
     pub slices: Vec<Slice>,
+    /// Where they are not at hand: what brings them.
+    load: Option<Load>,
 }
 
 impl Fetched {
@@ -67,6 +70,30 @@ pub struct Read {
 }
 
 impl Read {
+    /// Whether some of it has to be loaded before it is answered.
+    pub fn is_cold(&self) -> bool {
+        self.fetched.iter().any(|fetched| fetched.load.is_some())
+    }
+
+    /// Loads it, away from the threads that serve others.
+    pub async fn load(&mut self, node: &Node) {
+        for fetched in &mut self.fetched {
+            let Some(load) = fetched.load.take() else {
+                continue;
+            };
+            match node.work.run(|| load.run()).await {
+                Some(Ok(slices)) => fetched.slices = slices,
+                Some(Err(ReadFailed)) | None => fetched.error = ErrorCode::KafkaStorageError,
+            }
+            let bytes = length(&fetched.slices);
+            self.bytes = self
+                .bytes
+                .saturating_sub(fetched.bytes)
+                .saturating_add(bytes);
+            fetched.bytes = bytes;
+        }
+    }
+
     /// Whether there is no reason to wait.
     pub fn is_enough(&self, plan: &Plan) -> bool {
         self.urgent || self.counted >= plan.min_bytes
@@ -179,6 +206,7 @@ fn read_one(
         bytes: 0,
         counted: 0,
         slices: Vec::new(),
+        load: None,
     };
     if plan.denied.contains(&fetched.topic) {
         (fetched.error, fetched.refused) = (ErrorCode::TopicAuthorizationFailed, true);
@@ -217,18 +245,21 @@ fn read_one(
         max_bytes,
         first,
     ) {
-        (offsets, Ok(slices)) => {
+        (offsets, Ok(found)) => {
             fetched.offsets = offsets;
-            fetched.bytes = length(&slices);
+            fetched.bytes = found.bytes();
             fetched.counted = fetched.bytes;
-            fetched.slices = slices;
+            match found {
+                Found::Here(slices) => fetched.slices = slices,
+                Found::Cold(load) => fetched.load = Some(load),
+            }
             // Kafka reads up to the limit whether or not a batch ends there, so that a limit never makes a client wait.
             if (1..plan.min_bytes.min(max_bytes)).contains(&fetched.bytes) {
                 let (offset, committed) = (requested.fetch_offset, plan.committed_only);
                 // The next batch does not fit: with it the limit is passed.
                 let more = max_bytes.saturating_add(plan.batch_bytes_max);
                 let (_, all) = partition.fetch(offset, committed, more, true);
-                fetched.counted = all.map_or(0, |all| length(&all)).min(max_bytes);
+                fetched.counted = all.map_or(0, |all| all.bytes()).min(max_bytes);
             }
         }
         (_, Err(code)) => {

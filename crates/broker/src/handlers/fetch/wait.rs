@@ -135,11 +135,14 @@ pub async fn wait(
     let mut last = false;
     loop {
         let missing = {
-            let read = match read(&parts.node, &plan, &mut context, Pass::Later) {
+            let mut read = match read(&parts.node, &plan, &mut context, Pass::Later) {
                 Ok(read) => read,
                 Err(code) => return failed(&plan.respond, code),
             };
             if read.is_enough(&plan) || last {
+                if read.is_cold() {
+                    read.load(&parts.node).await;
+                }
                 return Outcome::Reply(answer(&parts, &plan, context, read));
             }
             plan.min_bytes - read.counted

@@ -36,6 +36,9 @@ impl Effort {
     }
 
     fn spend_on(&mut self, chunk: &ChunkInfo) -> Result<(), Stopped> {
+        if chunk.cold && self.0.is_some() {
+            return Err(Stopped::TooLong);
+        }
         self.spend(usize::try_from(chunk.bytes).unwrap_or(usize::MAX))
     }
 

@@ -2,10 +2,8 @@
 
 use super::walk::{Failed, Piece};
 use super::{Cleaned, Partition};
-use crate::buffer::{BufMut, Pool, Slice};
-use crate::engine::{Closed, Replacement};
-use rustka_core::batch::{BatchError, BatchHeader};
-use std::sync::Arc;
+use crate::engine::{Closed, Replacement, Sink, WriteFailed};
+use rustka_core::batch::{BatchError, BatchHeader, batches};
 
 /// Compacted batches go into blocks of this size.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -21,25 +19,24 @@ struct Growing {
     base_offset: i64,
     next_offset: i64,
     max_timestamp: i64,
-    bytes: Slice,
-    rest: BufMut,
+    bytes: usize,
+    sink: Box<dyn Sink>,
 }
 
 impl Growing {
-    fn replacement(&self) -> Replacement {
-        Replacement {
+    fn replacement(&mut self) -> Result<Replacement, WriteFailed> {
+        Ok(Replacement {
             base_offset: self.base_offset,
             next_offset: self.next_offset,
             max_timestamp: self.max_timestamp,
-            bytes: self.bytes.clone(),
-        }
+            content: self.sink.content()?,
+        })
     }
 }
 
 /// Puts new chunks in the place of old ones, in groups.
 pub(super) struct Output<'a> {
     partition: &'a Partition,
-    pool: &'a Arc<Pool>,
     full: Vec<Replacement>,
     growing: Option<Growing>,
     /// Offsets of the old chunks that wait to be replaced, the growing one included once it stands in the log.
@@ -50,10 +47,9 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(partition: &'a Partition, pool: &'a Arc<Pool>) -> Output<'a> {
+    pub(super) fn new(partition: &'a Partition) -> Output<'a> {
         Output {
             partition,
-            pool,
             full: Vec::new(),
             growing: None,
             group: None,
@@ -63,35 +59,41 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Takes over what is left of the next old chunk.
+    /// Takes over what is left of the next old chunk, whose content is read piece by piece.
     pub(super) fn take(
         &mut self,
         chunk: &Closed,
-        pieces: &[Piece],
-        scratch: &[u8],
+        mut keep: impl FnMut(&[u8], &mut Vec<u8>) -> Result<Vec<Piece>, BatchError>,
     ) -> Result<(), Failed> {
         let info = &chunk.info;
-        self.cleaned.bytes_before += info.bytes;
-        let kept: usize = pieces.iter().map(|piece| piece.range().len()).sum();
-        self.cleaned.bytes_after += kept as u64;
-        let untouched = pieces.iter().all(|piece| matches!(piece, Piece::Old(_)));
-        if untouched && kept == chunk.bytes.len() && kept >= WHOLE_BYTES {
-            self.swap()?;
-            self.growing = None;
-            self.group = None;
-            self.group_chunks = 0;
-            return Ok(());
-        }
-        let from = self.group.map_or(info.base_offset, |(from, _)| from);
-        self.group = Some((from, info.next_offset));
-        self.group_chunks += 1;
-        self.group_bytes += info.bytes;
-        for piece in pieces {
-            let bytes = match piece {
-                Piece::Old(range) => &chunk.bytes[range.clone()],
-                Piece::New(range) => &scratch[range.clone()],
-            };
-            self.push(bytes)?;
+        let mut scratch = Vec::new();
+        let mut begun = false;
+        for bytes in chunk.content.pieces() {
+            let bytes = bytes?;
+            scratch.clear();
+            let pieces = keep(&bytes, &mut scratch)?;
+            let kept: usize = pieces.iter().map(|piece| piece.range().len()).sum();
+            self.cleaned.bytes_before += bytes.len() as u64;
+            self.cleaned.bytes_after += kept as u64;
+            let untouched = pieces.iter().all(|piece| matches!(piece, Piece::Old(_)));
+            let is_all = bytes.len() as u64 == info.bytes;
+            if is_all && untouched && kept == bytes.len() && kept >= WHOLE_BYTES {
+                return self.leave();
+            }
+            if !begun {
+                begun = true;
+                let from = self.group.map_or(info.base_offset, |(from, _)| from);
+                self.group = Some((from, info.next_offset));
+                self.group_chunks += 1;
+                self.group_bytes += info.bytes;
+            }
+            for piece in &pieces {
+                let batch = match piece {
+                    Piece::Old(range) => &bytes[range.clone()],
+                    Piece::New(range) => &scratch[range.clone()],
+                };
+                self.push(batch)?;
+            }
         }
         if self.group_bytes >= SWAP_BYTES {
             self.swap()?;
@@ -99,32 +101,40 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn push(&mut self, batch: &[u8]) -> Result<(), BatchError> {
+    /// The next chunk stays where it is, and what was before it is put in its place.
+    fn leave(&mut self) -> Result<(), Failed> {
+        self.swap()?;
+        self.growing = None;
+        self.group = None;
+        self.group_chunks = 0;
+        Ok(())
+    }
+
+    fn push(&mut self, batch: &[u8]) -> Result<(), Failed> {
         let header = BatchHeader::parse(batch)?;
         let next_offset = header.last_offset().and_then(|last| last.checked_add(1));
         let next_offset = next_offset.ok_or(BatchError::Overflow)?;
         if let Some(growing) = &mut self.growing
-            && growing.rest.room() >= batch.len()
+            && growing.sink.room() >= batch.len()
             && u32::try_from(next_offset.saturating_sub(growing.base_offset)).is_ok()
         {
-            growing.rest.push(batch);
-            let more = growing.rest.freeze_filled();
-            assert!(growing.bytes.join(&more), "both lie in one block");
+            growing.sink.push(batch)?;
+            growing.bytes += batch.len();
             growing.next_offset = next_offset;
             growing.max_timestamp = growing.max_timestamp.max(header.max_timestamp);
             return Ok(());
         }
-        if let Some(full) = self.growing.take() {
-            self.full.push(full.replacement());
+        if let Some(mut full) = self.growing.take() {
+            self.full.push(full.replacement()?);
         }
-        let mut rest = self.pool.take(BLOCK_BYTES.max(batch.len()));
-        rest.push(batch);
+        let mut sink = self.partition.sink(BLOCK_BYTES.max(batch.len()))?;
+        sink.push(batch)?;
         self.growing = Some(Growing {
             base_offset: header.base_offset,
             next_offset,
             max_timestamp: header.max_timestamp,
-            bytes: rest.freeze_filled(),
-            rest,
+            bytes: batch.len(),
+            sink,
         });
         Ok(())
     }
@@ -135,9 +145,11 @@ impl<'a> Output<'a> {
             return Ok(());
         };
         let mut with = std::mem::take(&mut self.full);
-        with.extend(self.growing.as_ref().map(Growing::replacement));
+        if let Some(growing) = &mut self.growing {
+            with.push(growing.replacement()?);
+        }
         if with.len() > self.group_chunks {
-            with = vec![self.joined(&with)];
+            with = vec![self.joined(&with)?];
             self.growing = None;
         }
         // Gaps belong to the chunk before them, so that the chunks of the log still cover all offsets.
@@ -146,7 +158,7 @@ impl<'a> Output<'a> {
         }
         self.partition.swap(from, to, with)?;
         self.group_bytes = 0;
-        let worth_filling = |growing: &Growing| growing.rest.room() >= SLACK_BYTES;
+        let worth_filling = |growing: &Growing| growing.sink.room() >= SLACK_BYTES;
         self.growing = self.growing.take().filter(worth_filling);
         match &self.growing {
             Some(growing) => {
@@ -162,31 +174,35 @@ impl<'a> Output<'a> {
     }
 
     /// One chunk of several: records that were given a delete horizon may have outgrown the chunk they came from.
-    fn joined(&self, parts: &[Replacement]) -> Replacement {
-        let length = parts.iter().map(|part| part.bytes.len()).sum();
-        let mut block = self.pool.take(length);
-        for part in parts {
-            block.push(&part.bytes);
+    fn joined(&self, parts: &[Replacement]) -> Result<Replacement, Failed> {
+        let pieces = || parts.iter().flat_map(|part| part.content.pieces());
+        let mut bytes = 0;
+        for piece in pieces() {
+            bytes += piece?.len();
         }
-        Replacement {
+        let mut sink = self.partition.sink(bytes)?;
+        for piece in pieces() {
+            let piece = piece?;
+            for batch in batches(&piece) {
+                sink.push(&piece[batch?.1])?;
+            }
+        }
+        let times = parts.iter().map(|part| part.max_timestamp);
+        Ok(Replacement {
             base_offset: parts.first().map_or(0, |part| part.base_offset),
             next_offset: parts.last().map_or(0, |part| part.next_offset),
-            max_timestamp: parts
-                .iter()
-                .map(|part| part.max_timestamp)
-                .max()
-                .unwrap_or(-1),
-            bytes: block.freeze_filled(),
-        }
+            max_timestamp: times.max().unwrap_or(-1),
+            content: sink.content()?,
+        })
     }
 
     pub(super) fn finish(mut self) -> Result<Cleaned, Failed> {
         // The last chunk keeps no room that nothing will fill.
-        if let Some(last) = self
+        if let Some(mut last) = self
             .growing
-            .take_if(|last| last.rest.room() > last.bytes.len() / 64)
+            .take_if(|last| last.sink.room() > last.bytes / 64)
         {
-            let exact = self.joined(&[last.replacement()]);
+            let exact = self.joined(&[last.replacement()?])?;
             self.full.push(exact);
             self.swap()?;
         } else if self.group_bytes > 0 {

@@ -75,7 +75,7 @@ impl World {
     }
 
     fn compact(&self) -> Cleaned {
-        self.partition.compact(&self.memory.pool, NOW, 1)
+        self.partition.compact(NOW, 1)
     }
 
     /// Every record of the log: offset, key, number of its value.
@@ -223,7 +223,7 @@ fn every_offset_is_served_also_those_that_are_gone() {
     assert_eq!((offsets.log_start, offsets.high_watermark), (0, 4_000));
     for offset in 0..offsets.high_watermark {
         let (_, read) = world.partition.fetch(offset, false, 1, true);
-        let read = read.unwrap();
+        let read = read.and_then(|found| Ok(found.load()?)).unwrap();
         let header = BatchHeader::parse(&read[0]).unwrap();
         assert!(header.last_offset().unwrap() >= offset);
         let next = records.iter().find(|record| record.0 >= offset).unwrap();
@@ -238,7 +238,7 @@ fn whoever_fetches_meanwhile_keeps_what_it_holds() {
         world.put(&[n % 10]);
     }
     let (_, held) = world.partition.fetch(0, false, usize::MAX, true);
-    let held = held.unwrap();
+    let held = held.and_then(|found| Ok(found.load()?)).unwrap();
     let copies: Vec<Vec<u8>> = held.iter().map(|slice| slice.to_vec()).collect();
     assert!(world.due);
     let cleaned = world.compact();
@@ -271,12 +271,14 @@ fn no_lock_is_held_while_batches_are_read() {
     let mut round = Compaction::new(terms, &found.history);
     let guard = world.partition.lock();
     let mut turn = Turn::default();
-    for chunk in &found.chunks {
-        assert_eq!(learn(&mut round, &chunk.bytes, &mut turn), Ok(None));
+    let pieces = || found.chunks.iter().flat_map(|chunk| chunk.content.pieces());
+    for bytes in pieces() {
+        let bytes = bytes.unwrap();
+        assert_eq!(learn(&mut round, &bytes, &mut turn), Ok(None));
     }
     let mut scratch = Vec::new();
-    for chunk in &found.chunks {
-        keep(&mut round, &chunk.bytes, &mut scratch, &mut turn).unwrap();
+    for bytes in pieces() {
+        keep(&mut round, &bytes.unwrap(), &mut scratch, &mut turn).unwrap();
     }
     drop(guard);
     assert!(round.finish().records_dropped > 100);
@@ -301,9 +303,7 @@ fn a_round_that_retention_overtakes_loses_nothing() {
         limits: InflateLimits::default(),
         seed: 3,
     };
-    let outcome = world
-        .partition
-        .compact_chunks(found, terms, &world.memory.pool);
+    let outcome = world.partition.compact_chunks(found, terms);
     assert!(matches!(outcome, Err(Failed::Stale)));
     world.check_nothing_is_lost();
     world.partition.give_up_compaction();
@@ -333,7 +333,7 @@ fn min_and_max_compaction_lag_are_kept() {
     }
     assert!(!slow.partition.wants_compaction(later(60_000)));
     assert!(slow.partition.wants_compaction(later(60_001)));
-    let cleaned = slow.partition.compact(&slow.memory.pool, later(60_001), 1);
+    let cleaned = slow.partition.compact(later(60_001), 1);
     assert!(cleaned.records_dropped > 100);
 }
 

@@ -1,6 +1,6 @@
 //! The two walks over a log's chunks, without its lock.
 
-use crate::engine::Stale;
+use crate::engine::{ReadFailed, SwapFailed, WriteFailed};
 use rustka_core::batch::{BatchError, batches};
 use rustka_core::log::compaction::{Compaction, Kept};
 
@@ -91,12 +91,29 @@ impl Piece {
 #[derive(Debug)]
 pub(super) enum Failed {
     Stale,
+    Read,
+    Write,
     Batch(BatchError),
 }
 
-impl From<Stale> for Failed {
-    fn from(Stale: Stale) -> Failed {
-        Failed::Stale
+impl From<SwapFailed> for Failed {
+    fn from(why: SwapFailed) -> Failed {
+        match why {
+            SwapFailed::Stale => Failed::Stale,
+            SwapFailed::Write => Failed::Write,
+        }
+    }
+}
+
+impl From<ReadFailed> for Failed {
+    fn from(ReadFailed: ReadFailed) -> Failed {
+        Failed::Read
+    }
+}
+
+impl From<WriteFailed> for Failed {
+    fn from(WriteFailed: WriteFailed) -> Failed {
+        Failed::Write
     }
 }
 
@@ -110,6 +127,8 @@ impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failed::Stale => f.write_str("its chunks changed meanwhile"),
+            Failed::Read => f.write_str("it could not be read"),
+            Failed::Write => f.write_str("what is left could not be written"),
             Failed::Batch(error) => error.fmt(f),
         }
     }

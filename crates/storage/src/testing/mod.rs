@@ -1,15 +1,17 @@
 //! A storage engine for tests: batches lie in memory, but writes become durable when the test says so, in a random
-//! order across partitions, and fail where it says so. It uses what any engine from outside could use.
+//! order across partitions, reads take time, a partition that is opened again has what was durable of it, and each step
+//! fails where the test says so. It uses what any engine from outside could use.
 
-use crate::buffer::Slice;
-use crate::engine::{
-    Batch, ChunkInfo, Closed, Engine, Garbage, Log, ReadFailed, Replacement, Span, Stale, Stored,
-    WriteFailed,
-};
+mod log;
+
+use crate::engine::{Batch, Engine, Incoming, OpenFailed, Opened};
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
 use crate::partition::Partition;
+use log::TestLog;
+use rustka_core::batch::BatchHeader;
 use rustka_core::error::Refusal;
+use rustka_core::log::PartitionState;
 use rustka_core::sync::{Guard, lock};
 use rustka_wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,14 +40,97 @@ enum Pace {
     Queued,
 }
 
+/// What can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Opening a partition.
+    Open,
+    /// Writing a batch: at once, or when it is settled if it is held.
+    Append,
+    /// Loading what is cold.
+    Load,
+    /// Closing the open chunk.
+    Roll,
+    /// Noting a partition's state.
+    Checkpoint,
+    /// Dropping a chunk.
+    Drop,
+    /// Beginning a new chunk for compaction.
+    Sink,
+    /// Putting new chunks in the place of old ones.
+    Swap,
+    /// Dropping everything.
+    Clear,
+}
+
 #[derive(Default)]
 struct Desk {
     pace: Pace,
     queues: BTreeMap<Place, VecDeque<Write>>,
-    failing: BTreeSet<Place>,
+    failing: BTreeSet<(Place, Step)>,
     unreadable: BTreeSet<Place>,
+    cold: BTreeSet<Place>,
+    loads: usize,
+    chunk_bytes_max: Option<u64>,
+    keeps: bool,
+    kept: BTreeMap<Place, Kept>,
     closed: bool,
     late: usize,
+}
+
+/// What a partition has when it is opened again.
+#[derive(Clone, Default)]
+struct Kept {
+    /// Where each batch ends, when it came, and its bytes.
+    batches: Vec<(i64, i64, Vec<u8>)>,
+    durable: i64,
+    log_start: i64,
+    checkpoints: Vec<PartitionState>,
+}
+
+impl Desk {
+    fn strikes(&mut self, place: Place, step: Step) -> bool {
+        self.failing.remove(&(place, step))
+    }
+
+    /// Whether the broker has told the engine that it stops, which a write comes after.
+    fn is_too_late(&mut self) -> bool {
+        self.late += usize::from(self.closed);
+        self.closed
+    }
+
+    fn kept_of(&mut self, place: Place) -> Option<&mut Kept> {
+        self.keeps.then(|| self.kept.entry(place).or_default())
+    }
+
+    /// What is left of a partition after a crash: what was durable, and what it was told of no more than that.
+    fn reopen(&mut self, place: Place) -> Result<Kept, OpenFailed> {
+        if self.strikes(place, Step::Open) {
+            return Err(OpenFailed("it fails on purpose".to_owned()));
+        }
+        self.queues.remove(&place);
+        let Some(kept) = self.kept.get_mut(&place) else {
+            return Ok(Kept::default());
+        };
+        let durable = kept.durable;
+        kept.batches.retain(|(position, ..)| *position <= durable);
+        kept.checkpoints
+            .retain(|state| state.next_offset <= durable);
+        Ok(kept.clone())
+    }
+
+    fn durable(&mut self, place: Place, position: i64) {
+        if let Some(kept) = self.kept_of(place) {
+            kept.durable = kept.durable.max(position);
+        }
+    }
+
+    fn told(&mut self, place: Place, state: &PartitionState) {
+        if let Some(kept) = self.kept_of(place) {
+            kept.log_start = state.log_start;
+            kept.checkpoints.push(state.clone());
+        }
+    }
 }
 
 struct Write {
@@ -109,9 +194,44 @@ impl TestEngine {
 
     /// The next write of this partition fails: at once, or when it is settled if it is held.
     pub fn fail_next_write(&self, partition: &Partition) {
+        self.fail_next(Step::Append, partition.topic_id, partition.index);
+    }
+
+    /// The next time that this is done for a partition, it fails.
+    pub fn fail_next(&self, step: Step, topic_id: Uuid, index: i32) {
+        self.desk().failing.insert(((topic_id, index), step));
+    }
+
+    /// From here on whatever is read of this partition has to be loaded first.
+    pub fn cool(&self, partition: &Partition) {
         self.desk()
-            .failing
+            .cold
             .insert((partition.topic_id, partition.index));
+    }
+
+    /// How many loads were run.
+    pub fn loads(&self) -> usize {
+        self.desk().loads
+    }
+
+    /// From here on a chunk that would become larger is rolled before.
+    pub fn limit_chunks(&self, bytes: u64) {
+        self.desk().chunk_bytes_max = Some(bytes);
+    }
+
+    /// From here on a partition that is opened again has what was durable of it, as after a crash.
+    pub fn keep(&self) {
+        self.desk().keeps = true;
+    }
+
+    /// What the engine was told last of this partition.
+    pub fn checkpoint_of(&self, topic_id: Uuid, index: i32) -> Option<PartitionState> {
+        let desk = self.desk();
+        desk.kept
+            .get(&(topic_id, index))?
+            .checkpoints
+            .last()
+            .cloned()
     }
 
     /// This partition's bytes can no longer be read.
@@ -149,6 +269,9 @@ impl TestEngine {
             let write = queue.pop_front().expect("no empty queues");
             if queue.is_empty() {
                 desk.queues.remove(&place);
+            }
+            if !write.fails {
+                desk.durable(place, write.position);
             }
             write
         };
@@ -189,13 +312,42 @@ impl Random {
 }
 
 impl Engine for TestEngine {
-    fn open(&self, home: &Weak<Partition>, topic_id: Uuid, index: i32) -> Box<dyn Log> {
-        Box::new(TestLog {
-            log: self.inner.open(home, topic_id, index),
+    fn open(
+        &self,
+        home: &Weak<Partition>,
+        topic_id: Uuid,
+        index: i32,
+    ) -> Result<Opened, OpenFailed> {
+        let place = (topic_id, index);
+        let mut log = self.inner.open(home, topic_id, index)?.log;
+        let found = self.desk().reopen(place)?;
+        for (next_offset, now_ms, mut bytes) in found.batches {
+            let header = BatchHeader::parse(&bytes);
+            let header = header.map_err(|error| OpenFailed(error.to_string()))?;
+            let appended = log.append(Batch {
+                base_offset: header.base_offset,
+                next_offset,
+                now_ms,
+                header: &header,
+                bytes: Incoming::Copied(&mut bytes),
+            });
+            appended.map_err(|_| OpenFailed("there is no memory".to_owned()))?;
+        }
+        let log = Box::new(TestLog {
+            log,
             desk: self.desk.clone(),
-            place: (topic_id, index),
+            place,
             home: home.clone(),
+        });
+        Ok(Opened {
+            log,
+            log_start: found.log_start,
+            checkpoint: found.checkpoints.last().cloned(),
         })
+    }
+
+    fn wants_checkpoints(&self) -> bool {
+        self.desk().keeps
     }
 
     fn memory(&self) -> &Arc<Memory> {
@@ -207,86 +359,7 @@ impl Engine for TestEngine {
     }
 
     fn close(&self) {
-        self.desk().closed = true;
         self.settle_all(1);
-    }
-}
-
-struct TestLog {
-    log: Box<dyn Log>,
-    desk: Arc<Mutex<Desk>>,
-    place: Place,
-    home: Weak<Partition>,
-}
-
-impl Log for TestLog {
-    fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
-        let (base_offset, position) = (batch.base_offset, batch.next_offset);
-        self.log.append(batch)?;
-        let mut desk = lock(&self.desk);
-        desk.late += usize::from(desk.closed);
-        let fails = desk.failing.remove(&self.place);
-        let stored = match desk.pace {
-            Pace::Durable if fails => return Err(WriteFailed),
-            Pace::Durable => return Ok(Stored::Durable),
-            Pace::Written => Stored::Written,
-            Pace::Queued => Stored::Queued,
-        };
-        let home = self.home.clone();
-        desk.queues.entry(self.place).or_default().push_back(Write {
-            home,
-            base_offset,
-            position,
-            fails,
-        });
-        Ok(stored)
-    }
-
-    fn read(&self, span: Span) -> Result<Vec<Slice>, ReadFailed> {
-        let desk = lock(&self.desk);
-        if desk.unreadable.contains(&self.place) {
-            return Err(ReadFailed);
-        }
-        self.log.read(span)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.log.bytes()
-    }
-
-    fn oldest(&self) -> Option<ChunkInfo> {
-        self.log.oldest()
-    }
-
-    fn newest(&self) -> Option<ChunkInfo> {
-        self.log.newest()
-    }
-
-    fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool) {
-        self.log.each_chunk(offset, visit);
-    }
-
-    fn drop_oldest(&mut self) -> Option<Garbage> {
-        self.log.drop_oldest()
-    }
-
-    fn roll(&mut self) {
-        self.log.roll();
-    }
-
-    fn closed(&self) -> Vec<Closed> {
-        self.log.closed()
-    }
-
-    fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, Stale> {
-        self.log.swap(from, to, with)
-    }
-
-    fn may_be_evicted(&mut self, may: bool) {
-        self.log.may_be_evicted(may);
-    }
-
-    fn clear(&mut self) -> Garbage {
-        self.log.clear()
+        self.desk().closed = true;
     }
 }

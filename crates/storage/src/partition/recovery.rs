@@ -1,0 +1,105 @@
+//! Opening a partition: what its engine was told of it last, and what its batches say beyond that.
+
+use crate::buffer::Slice;
+use crate::engine::{
+    Batch, ChunkInfo, Closed, Engine, Found, Garbage, Log, OpenFailed, ReadFailed, Replacement,
+    Sink, Span, Stored, SwapFailed, WriteFailed,
+};
+use crate::partition::Partition;
+use rustka_core::batch::batches;
+use rustka_core::log::PartitionState;
+use rustka_core::log::replay::{Replay, Unusable};
+use rustka_core::time::Now;
+use rustka_wire::codec::Uuid;
+use std::sync::Weak;
+
+/// Batches read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// The log of a partition, and the state that its batches led to; or why there is none.
+pub(super) fn recover(
+    engine: &dyn Engine,
+    home: &Weak<Partition>,
+    topic_id: Uuid,
+    index: i32,
+    now: Now,
+) -> Result<(Box<dyn Log>, PartitionState), String> {
+    let opened = engine.open(home, topic_id, index);
+    let opened = opened.map_err(|OpenFailed(why)| why)?;
+    let log = opened.log;
+    let oldest = log.oldest().map_or(0, |chunk| chunk.base_offset);
+    let (mut replay, mut from) = match opened.checkpoint {
+        Some(state) => {
+            let from = state.next_offset;
+            (Replay::resume(state, now), from)
+        }
+        None => (Replay::new(0, now), oldest),
+    };
+    let unusable = |why: Unusable| format!("its batches do not fit together: {why:?}");
+    while log.newest().is_some_and(|chunk| chunk.next_offset > from) {
+        let span = Span {
+            offset: from,
+            upper: i64::MAX,
+            max_bytes: READ_BYTES,
+            at_least_one: true,
+        };
+        let read = log.read(span).and_then(Found::load);
+        let slices = read.map_err(|ReadFailed| "its log cannot be read".to_owned())?;
+        let next = see_all(&mut replay, &slices).map_err(unusable)?;
+        from = next.ok_or("its log holds less than it says")?;
+    }
+    Ok((log, replay.finish(opened.log_start.max(oldest))))
+}
+
+/// Goes over these batches; where the last of them ends.
+pub(super) fn see_all(replay: &mut Replay, slices: &[Slice]) -> Result<Option<i64>, Unusable> {
+    let mut next = None;
+    for slice in slices {
+        for batch in batches(slice) {
+            let (header, range) = batch?;
+            replay.see(&header, &slice[range])?;
+            next = header.last_offset().and_then(|last| last.checked_add(1));
+        }
+    }
+    Ok(next)
+}
+
+/// In the place of a log that could not be opened: holds nothing and takes nothing.
+pub(super) struct NoLog;
+
+impl Log for NoLog {
+    fn append(&mut self, _: Batch<'_>) -> Result<Stored, WriteFailed> {
+        Err(WriteFailed)
+    }
+    fn roll(&mut self, _: &PartitionState) -> Result<(), WriteFailed> {
+        Err(WriteFailed)
+    }
+    fn read(&self, _: Span) -> Result<Found, ReadFailed> {
+        Err(ReadFailed)
+    }
+    fn bytes(&self) -> u64 {
+        0
+    }
+    fn oldest(&self) -> Option<ChunkInfo> {
+        None
+    }
+    fn newest(&self) -> Option<ChunkInfo> {
+        None
+    }
+    fn each_chunk(&self, _: i64, _: &mut dyn FnMut(&ChunkInfo) -> bool) {}
+    fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
+        Err(WriteFailed)
+    }
+    fn closed(&self) -> Vec<Closed> {
+        Vec::new()
+    }
+    fn sink(&self, _: usize) -> Result<Box<dyn Sink>, WriteFailed> {
+        Err(WriteFailed)
+    }
+    fn swap(&mut self, _: i64, _: i64, _: Vec<Replacement>) -> Result<Garbage, SwapFailed> {
+        Err(SwapFailed::Stale)
+    }
+    fn clear(&mut self) -> Result<Garbage, WriteFailed> {
+        Err(WriteFailed)
+    }
+}
