@@ -7,6 +7,7 @@ mod broker;
 mod client_metrics;
 mod describe;
 mod documentation;
+mod dynamic;
 mod group;
 mod overrides;
 #[cfg(test)]
@@ -18,12 +19,13 @@ mod value;
 
 pub use alter::{
     AlterOperation, Alteration, alter_broker, alter_overrides, check_alterations,
-    check_replacements, is_dynamic, replace_broker, replace_overrides,
+    check_replacements, replace_broker, replace_overrides,
 };
 pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
 pub use client_metrics::{ClientMatch, describe_client_metrics};
 pub use describe::{ConfigEntry, ConfigSource, Synonym, describe_broker, describe_topic};
 pub use documentation::{documentation, is_honoured};
+pub use dynamic::is_dynamic;
 pub use group::{describe_group, group_value};
 pub use overrides::Overrides;
 pub use suggest::nearest_name;

@@ -1,10 +1,11 @@
 //! Changing configs: AlterConfigs and IncrementalAlterConfigs on plain maps.
 
 use super::client_metrics::validate_client_metrics;
+use super::dynamic::{check_change, check_place, is_dynamic};
 use super::group::validate_group;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, find_key};
-use super::topic::{effective_value, is_behind_a_topic_key, validate_topic};
+use super::topic::{effective_value, validate_topic};
 use super::value::split_list;
 use super::{BrokerConfig, DynamicLayer, shorten, unknown_key};
 use crate::error::{ErrorCode, Refusal};
@@ -62,8 +63,12 @@ pub fn alter_overrides(
     let mut next = current.clone();
     for change in changes {
         let value = change.value.as_deref().unwrap_or("");
-        if change.operation == AlterOperation::Delete && find_key(scope, &change.name).is_none() {
-            // What nobody knows is not set, so it is already as asked for.
+        // What cannot be set is not set, so it is already as asked for.
+        let is_gone = || match find_key(scope, &change.name) {
+            Some(key) => scope == Scope::Broker && !is_dynamic(key.name),
+            None => true,
+        };
+        if change.operation == AlterOperation::Delete && is_gone() {
             continue;
         }
         let key = alterable_key(scope, &change.name)?;
@@ -115,8 +120,8 @@ pub fn alter_broker(
     changes: &[Alteration],
 ) -> Result<Overrides, Refusal> {
     let current = broker.dynamic_values(layer);
-    let next = alter_overrides(Scope::Broker, broker, current, changes);
-    keep_min_insync_replicas(layer, next?)
+    let next = alter_overrides(Scope::Broker, broker, current, changes)?;
+    check_broker(broker, layer, next)
 }
 
 /// The dynamic values of one layer of a broker after legacy AlterConfigs.
@@ -125,8 +130,21 @@ pub fn replace_broker<'a>(
     layer: DynamicLayer,
     pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
 ) -> Result<Overrides, Refusal> {
-    let next = replace_overrides(Scope::Broker, broker, pairs);
-    keep_min_insync_replicas(layer, next?)
+    let next = replace_overrides(Scope::Broker, broker, pairs)?;
+    check_broker(broker, layer, next)
+}
+
+/// Refuses values where they are set for too few or too many, and those that do not go with what holds now.
+fn check_broker(
+    broker: &BrokerConfig,
+    layer: DynamicLayer,
+    next: Overrides,
+) -> Result<Overrides, Refusal> {
+    check_place(layer, &next)?;
+    let mut after = broker.clone();
+    after.set_dynamic_values(layer, next);
+    check_change(broker, &after)?;
+    keep_min_insync_replicas(layer, after.dynamic_values(layer).clone())
 }
 
 /// Sets a value. Kafka answers INVALID_REQUEST to values that a broker refuses and to intervals of client metrics that
@@ -254,88 +272,6 @@ fn list_after(
     items.join(",")
 }
 
-/// Whether a broker key may change while the broker runs.
-pub fn is_dynamic(name: &str) -> bool {
-    is_behind_a_topic_key(name) || DYNAMIC.binary_search(&name).is_ok()
-}
-
-/// Broker keys that Kafka lets change at run time, besides those behind topic keys.
-const DYNAMIC: [&str; 73] = [
-    "background.threads",
-    "config.providers",
-    "cordoned.log.dirs",
-    "errors.deadletterqueue.auto.create.topics.enable",
-    "errors.deadletterqueue.topic.name.prefix",
-    "follower.fetch.last.tiered.offset.enable",
-    "group.consumer.assignment.interval.ms",
-    "group.coordinator.cached.buffer.max.bytes",
-    "group.share.assignment.interval.ms",
-    "group.streams.assignment.interval.ms",
-    "listener.security.protocol.map",
-    "listeners",
-    "log.cleaner.backoff.ms",
-    "log.cleaner.dedupe.buffer.size",
-    "log.cleaner.io.buffer.load.factor",
-    "log.cleaner.io.buffer.size",
-    "log.cleaner.io.max.bytes.per.second",
-    "log.cleaner.threads",
-    "max.connection.creation.rate",
-    "max.connections",
-    "max.connections.per.ip",
-    "max.connections.per.ip.overrides",
-    "metric.reporters",
-    "num.io.threads",
-    "num.network.threads",
-    "num.recovery.threads.per.data.dir",
-    "num.replica.fetchers",
-    "principal.builder.class",
-    "producer.id.expiration.ms",
-    "remote.fetch.max.wait.ms",
-    "remote.list.offsets.request.timeout.ms",
-    "remote.log.index.file.cache.total.size.bytes",
-    "remote.log.manager.copier.thread.pool.size",
-    "remote.log.manager.copy.max.bytes.per.second",
-    "remote.log.manager.expiration.thread.pool.size",
-    "remote.log.manager.fetch.max.bytes.per.second",
-    "remote.log.manager.follower.thread.pool.size",
-    "remote.log.reader.threads",
-    "sasl.enabled.mechanisms",
-    "sasl.jaas.config",
-    "sasl.kerberos.kinit.cmd",
-    "sasl.kerberos.min.time.before.relogin",
-    "sasl.kerberos.principal.to.local.rules",
-    "sasl.kerberos.service.name",
-    "sasl.kerberos.ticket.renew.jitter",
-    "sasl.kerberos.ticket.renew.window.factor",
-    "sasl.login.refresh.buffer.seconds",
-    "sasl.login.refresh.min.period.seconds",
-    "sasl.login.refresh.window.factor",
-    "sasl.login.refresh.window.jitter",
-    "sasl.mechanism.inter.broker.protocol",
-    "share.coordinator.cached.buffer.max.bytes",
-    "ssl.cipher.suites",
-    "ssl.client.auth",
-    "ssl.enabled.protocols",
-    "ssl.endpoint.identification.algorithm",
-    "ssl.engine.factory.class",
-    "ssl.key.password",
-    "ssl.keymanager.algorithm",
-    "ssl.keystore.certificate.chain",
-    "ssl.keystore.key",
-    "ssl.keystore.location",
-    "ssl.keystore.password",
-    "ssl.keystore.type",
-    "ssl.protocol",
-    "ssl.provider",
-    "ssl.secure.random.implementation",
-    "ssl.trustmanager.algorithm",
-    "ssl.truststore.certificates",
-    "ssl.truststore.location",
-    "ssl.truststore.password",
-    "ssl.truststore.type",
-    "transaction.partition.verification.enable",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,14 +287,6 @@ mod tests {
     fn alter(current: &Overrides, changes: &[Alteration]) -> Result<Overrides, ErrorCode> {
         let broker = BrokerConfig::new([], false).unwrap();
         alter_overrides(Scope::Topic, &broker, current, changes).map_err(|refusal| refusal.code)
-    }
-
-    #[test]
-    fn the_dynamic_keys_are_sorted_and_known() {
-        assert!(DYNAMIC.windows(2).all(|pair| pair[0] < pair[1]));
-        for name in DYNAMIC {
-            assert!(find_key(Scope::Broker, name).is_some(), "{name}");
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::describe::ConfigSource;
+use super::dynamic::check_values;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, Scope, find_key};
 use super::value::split_list;
@@ -69,6 +70,7 @@ impl BrokerConfig {
             settings: BrokerSettings::default(),
         };
         config.settings = BrokerSettings::resolve(&config);
+        check_values(&config)?;
         Ok(config)
     }
 

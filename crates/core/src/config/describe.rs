@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::alter::is_dynamic;
 use super::broker::{BrokerConfig, Resolved};
 use super::documentation::documentation;
+use super::dynamic::is_dynamic;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, keys};
 use super::topic;
