@@ -25,6 +25,8 @@ pub struct Pool {
     kept: AtomicUsize,
     allocated: AtomicUsize,
     abandoned: AtomicUsize,
+    /// The least that was kept since somebody last gave back what nobody needed.
+    idle: AtomicUsize,
     kept_max: usize,
     free: Vec<Mutex<Vec<Free>>>,
 }
@@ -58,6 +60,7 @@ impl Pool {
             kept: AtomicUsize::new(0),
             allocated: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
             kept_max,
             free: (0..classes).map(|_| Mutex::default()).collect(),
         })
@@ -92,7 +95,10 @@ impl Pool {
             .and_then(|list| list.lock().ok()?.pop());
         let at = match reused {
             Some(block) => {
-                self.kept.fetch_sub(capacity, Relaxed);
+                let left = self.kept.fetch_sub(capacity, Relaxed) - capacity;
+                if left < self.idle.load(Relaxed) {
+                    self.idle.fetch_min(left, Relaxed);
+                }
                 block.at
             }
             None => {
@@ -119,18 +125,38 @@ impl Pool {
 
     /// Gives every kept block back to the allocator.
     pub fn trim(&self) {
-        for (class, list) in self.free.iter().enumerate() {
-            let blocks = match list.lock() {
-                Ok(mut list) => std::mem::take(&mut *list),
-                Err(_) => continue,
-            };
-            for block in blocks {
-                let capacity = class_capacity(class);
+        self.release(usize::MAX);
+    }
+
+    /// Gives back as much of the kept blocks as nobody has needed since this was called last, the largest first; the
+    /// bytes of them.
+    pub fn give_back_idle(&self) -> usize {
+        let released = self.release(self.idle.load(Relaxed));
+        self.idle.store(self.kept.load(Relaxed), Relaxed);
+        released
+    }
+
+    /// Gives kept blocks back until these were so many bytes, or none is left.
+    fn release(&self, bytes: usize) -> usize {
+        let mut released = 0;
+        for (class, list) in self.free.iter().enumerate().rev() {
+            let capacity = class_capacity(class);
+            while released < bytes {
+                let Some(block) = list.lock().ok().and_then(|mut list| list.pop()) else {
+                    break;
+                };
                 self.kept.fetch_sub(capacity, Relaxed);
+                released += capacity;
                 // SAFETY: taken from the allocator with this layout, and no longer in any list.
                 unsafe { dealloc(block.at.as_ptr(), layout(capacity)) };
             }
+            if let Ok(mut list) = list.lock()
+                && list.is_empty()
+            {
+                *list = Vec::new();
+            }
         }
+        released
     }
 
     fn give_back(&self, at: NonNull<u8>, capacity: usize) {
@@ -443,6 +469,29 @@ mod tests {
         drop(again);
         pool.trim();
         assert_eq!(pool.bytes_kept(), 0);
+    }
+
+    /// A broker that had become idle kept up to 256 MB of freed blocks for whoever came next, for good.
+    #[test]
+    fn kept_blocks_that_nobody_needs_are_given_back_and_the_others_stay() {
+        let pool = Pool::new(1 << 20);
+        let use_at_once = |count: usize| {
+            let blocks: Vec<BufMut> = (0..count).map(|_| pool.take(1024)).collect();
+            drop(blocks);
+        };
+        use_at_once(100);
+        assert_eq!(pool.give_back_idle(), 0, "just used");
+        assert_eq!(pool.bytes_kept(), 100 << 10);
+        // Load that needs ten of them goes on.
+        for _ in 0..3 {
+            use_at_once(10);
+        }
+        assert_eq!(pool.give_back_idle(), 90 << 10);
+        let allocated = pool.blocks_allocated();
+        use_at_once(10);
+        assert_eq!(pool.blocks_allocated(), allocated);
+        assert_eq!(pool.give_back_idle(), 0);
+        assert_eq!((pool.give_back_idle(), pool.bytes_kept()), (10 << 10, 0));
     }
 
     #[test]

@@ -10,8 +10,13 @@ use rustka_storage::partition::Fate;
 use rustka_storage::{Appended, Durability, Engine, Incoming, Partition};
 use std::sync::Arc;
 
-/// A journal below this size is never compacted.
+/// A journal below this size is never compacted, where memory is plenty.
 const COMPACT_BYTES_MIN: u64 = 1 << 20;
+/// And nowhere one below this.
+const COMPACT_BYTES_LEAST: u64 = 32 << 10;
+/// A journal above this part of the memory limit may be compacted: there are fifty, and what they could drop must not
+/// take the place of records.
+const COMPACT_PART: u64 = 1024;
 /// A journal this many times as large as its live state is compacted.
 const COMPACT_FACTOR: u64 = 4;
 /// A batch of a compacted journal is closed at this size.
@@ -61,6 +66,8 @@ pub struct PartitionJournal {
     bytes: u64,
     /// Size of the live state when it was last written down.
     live_bytes: u64,
+    /// What it may grow to in any case.
+    compact_bytes_min: u64,
     compaction: Option<Compaction>,
 }
 
@@ -72,6 +79,7 @@ impl PartitionJournal {
         faults: &Arc<Faults>,
         partition: Arc<Partition>,
     ) -> PartitionJournal {
+        let part = engine.memory().limit() as u64 / COMPACT_PART;
         PartitionJournal {
             topic,
             engine: engine.clone(),
@@ -79,6 +87,7 @@ impl PartitionJournal {
             bytes: partition.bytes(),
             partition,
             live_bytes: 0,
+            compact_bytes_min: part.clamp(COMPACT_BYTES_LEAST, COMPACT_BYTES_MIN),
             compaction: None,
         }
     }
@@ -144,7 +153,7 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 
     fn wants_compaction(&self) -> bool {
         let limit = self.live_bytes.saturating_mul(COMPACT_FACTOR);
-        self.compaction.is_none() && self.bytes > limit.max(COMPACT_BYTES_MIN)
+        self.compaction.is_none() && self.bytes > limit.max(self.compact_bytes_min)
     }
 
     fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {

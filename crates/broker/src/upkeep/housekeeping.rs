@@ -14,6 +14,12 @@ pub const TASK: &str = "housekeeping";
 /// Between two rounds, in milliseconds.
 const ROUND_MS: i64 = 1_000;
 
+/// Freed blocks that nobody has needed for this long go back to the system.
+const IDLE_MS: i64 = 10_000;
+
+/// Less than this is not worth a walk through the heap.
+const GIVE_BACK_BYTES_MIN: usize = 1 << 20;
+
 /// When retention is looked at first, as in Kafka (`log.initial.task.delay.ms`).
 const RETENTION_DELAY_MS: i64 = 30_000;
 
@@ -28,6 +34,7 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
     let mut next_expiry_ms = started_ms.saturating_add(expiry_ms);
     let mut clock_was_believed = true;
     let mut crowd = Crowd::default();
+    let mut next_idle_ms = started_ms.saturating_add(IDLE_MS);
     loop {
         let now = node.clock.now();
         warn_of_a_jump(now, &mut clock_was_believed);
@@ -43,7 +50,12 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
         close_overdue(&node, now.monotonic_ms, idle_max_ms);
         let connections = node.metrics.connections_open.load(Relaxed);
         let connections = usize::try_from(connections).unwrap_or(0);
-        if crowd.has_gone(connections + groups.pending_ids()) {
+        let mut much_is_free = crowd.has_gone(connections + groups.pending_ids());
+        if now.monotonic_ms >= next_idle_ms {
+            much_is_free |= node.pool.give_back_idle() >= GIVE_BACK_BYTES_MIN;
+            next_idle_ms = now.monotonic_ms.saturating_add(IDLE_MS);
+        }
+        if much_is_free {
             heap::give_back();
         }
         let next_round_ms = now

@@ -17,7 +17,7 @@ use std::sync::Arc;
 struct Open {
     /// Room behind the newest chunk's bytes, when that chunk takes further batches.
     rest: Option<BufMut>,
-    /// Which of [`CHUNK_BYTES`] comes next.
+    /// Which of [`CHUNK_BYTES`] comes next at most.
     next_size: u8,
 }
 
@@ -45,9 +45,8 @@ impl MemoryLog {
         let (mut rest, fits) = match self.open.rest.take() {
             Some(rest) if rest.room() >= bytes.len() => (rest, true),
             _ => {
-                let size = CHUNK_BYTES[usize::from(self.open.next_size)];
-                self.open.next_size = (self.open.next_size + 1).min(CHUNK_BYTES.len() as u8 - 1);
-                (self.pool.take(size.max(bytes.len())), false)
+                let size = self.next_chunk_bytes().max(bytes.len());
+                (self.pool.take(size), false)
             }
         };
         rest.push(bytes);
@@ -62,6 +61,16 @@ impl MemoryLog {
         if !joined {
             self.push_chunk(batch, slice);
         }
+    }
+
+    /// Each chunk is larger than the one before, but none larger than what the log holds: it costs at most twice that,
+    /// however many logs there are and however slowly they grow.
+    fn next_chunk_bytes(&mut self) -> usize {
+        let next = usize::from(self.open.next_size);
+        let held = CHUNK_BYTES.partition_point(|size| *size as u64 <= self.bytes);
+        let at = next.min(held.saturating_sub(1));
+        self.open.next_size = (at + 1).min(CHUNK_BYTES.len() - 1) as u8;
+        CHUNK_BYTES[at]
     }
 
     fn push_chunk(&mut self, batch: &Batch<'_>, bytes: Slice) {

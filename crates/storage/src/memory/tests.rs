@@ -297,3 +297,25 @@ fn retention_drops_whole_chunks_by_size_and_by_age() {
         (10, 0)
     );
 }
+
+/// A partition that got a kilobyte now and then took chunks as large as one under load: hundreds of them filled the
+/// limit with room that nobody used, and every write was refused.
+#[test]
+fn many_slow_partitions_cost_what_they_hold() {
+    let world = world(64 << 20);
+    let partitions: Vec<World> = (0..200)
+        .map(|index| World {
+            engine: world.engine.clone(),
+            memory: world.memory.clone(),
+            partition: Partition::new(&*world.engine, Uuid([2; 16]), index, true),
+        })
+        .collect();
+    for _ in 0..100 {
+        for one in &partitions {
+            append(one, 1_000, false);
+        }
+        let held: u64 = partitions.iter().map(|one| one.partition.bytes()).sum();
+        let used = world.memory.pool.bytes_in_use() as u64;
+        assert!(used <= 2 * held + 200 * (5 << 10), "{used} for {held}");
+    }
+}

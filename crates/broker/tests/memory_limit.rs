@@ -1,0 +1,125 @@
+//! A broker at its memory limit goes on: what can be freed is freed before a write is refused.
+
+mod common;
+
+use common::{Client, START_MS, World, batch, produce_request};
+use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_wire::Records;
+use rustka_wire::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
+use rustka_wire::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use rustka_wire::offset_commit_response::OffsetCommitResponse;
+use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest};
+use rustka_wire::produce_response::ProduceResponse;
+
+const LIMIT: u64 = 16 << 20;
+
+/// The errors of a Produce of this batch to that many partitions.
+async fn refused(client: &mut Client, topic: &str, partitions: i32, batch: Vec<u8>) -> usize {
+    let mut request = produce_request(topic, 0, Vec::new());
+    request.topic_data[0].partition_data = (0..partitions)
+        .map(|index| PartitionProduceData {
+            index,
+            records: Some(Records::from(batch.clone())),
+        })
+        .collect();
+    let answer = client.ask(ProduceRequest::KEY, 11, &request).await;
+    let body: ProduceResponse<'_> = answer.body();
+    let partitions = &body.responses[0].partition_responses;
+    partitions.iter().filter(|one| one.error_code != 0).count()
+}
+
+fn commit(group: &str) -> OffsetCommitRequest<'static> {
+    OffsetCommitRequest {
+        group_id: group.to_owned().into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: (0..40)
+                .map(|partition_index| OffsetCommitRequestPartition {
+                    partition_index,
+                    committed_offset: 1,
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Three hundred groups that commit offsets took all memory within seconds, for journals of which next to nothing was
+/// live, and every Produce was refused ever after.
+#[tokio::test]
+async fn commits_of_many_groups_leave_room_for_records() {
+    let world = World::with(|options| options.memory_limit(LIMIT));
+    let mut client = world.connect();
+    client.create_topic("t", 40).await;
+    let request = FindCoordinatorRequest {
+        coordinator_keys: vec!["g".into()],
+        ..Default::default()
+    };
+    client.ask(FindCoordinatorRequest::KEY, 4, &request).await;
+    for n in 0..6_000 {
+        let request = commit(&format!("group-{}", n % 300));
+        let answer = client.ask(OffsetCommitRequest::KEY, 8, &request).await;
+        let body: OffsetCommitResponse<'_> = answer.body();
+        let partitions = &body.topics[0].partitions;
+        assert!(
+            partitions.iter().all(|one| one.error_code == 0),
+            "commit {n}"
+        );
+        if n % 50 == 0 {
+            let refused = refused(&mut client, "t", 1, batch(1_000)).await;
+            assert_eq!(refused, 0, "after {n} commits");
+        }
+    }
+}
+
+/// Compacted partitions with little that had to stay filled memory with what compaction would have freed, in open chunks
+/// that only a further write would have closed; and that was refused.
+#[tokio::test]
+async fn keys_that_are_written_again_and_again_never_fill_memory() {
+    let world = World::with(|options| options.memory_limit(LIMIT));
+    let mut client = world.connect();
+    let partitions = 100;
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: "state".into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            configs: vec![CreatableTopicConfig {
+                name: "cleanup.policy".into(),
+                value: Some("compact".into()),
+            }],
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    let answer = client.ask(CreateTopicsRequest::KEY, 7, &request).await;
+    let created: CreateTopicsResponse<'_> = answer.body();
+    assert_eq!(created.topics[0].error_code, 0);
+    for n in 0..400u64 {
+        let record = NewRecord {
+            timestamp: START_MS,
+            key: Some(&(n % 10).to_be_bytes()),
+            value: Some(&[7; 1_000]),
+            ..NewRecord::default()
+        };
+        let batch = BatchBuilder::new()
+            .record(&record)
+            .build()
+            .expect("a batch");
+        let refused = refused(&mut client, "state", partitions, batch).await;
+        assert_eq!(refused, 0, "round {n}");
+        if n % 20 == 0 {
+            world.compacted().await;
+        }
+    }
+}
