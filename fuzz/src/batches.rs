@@ -5,7 +5,7 @@ use rustka_core::compression::{Codec, InflateLimits};
 use rustka_core::log::timestamps::{first_at_or_after, latest};
 use rustka_core::log::{Admitted, Origin, PartitionState, admit};
 use rustka_core::time::Now;
-use rustka_core::validate::{Inflate, Rules, validate_produce};
+use rustka_core::validate::{BatchRules, Inflate, validate_produce};
 
 /// More than this is never inflated here.
 const INFLATED_BYTES_MAX: usize = 256 << 10;
@@ -106,31 +106,31 @@ fn rewrite(data: &[u8], header: &BatchHeader) {
 
 fn produce(data: &[u8]) {
     let now = Now::new(5, 1_700_000_000_000);
-    let plain = Rules {
+    let plain = BatchRules {
         limits: LIMITS,
-        ..Rules::default()
+        ..BatchRules::default()
     };
     let stored = |codec| Some(Storage { codec, level: None });
     let all = [
         plain,
-        Rules {
+        BatchRules {
             inflate: Inflate::Always,
             ..plain
         },
-        Rules {
+        BatchRules {
             compacted: true,
             ..plain
         },
-        Rules {
+        BatchRules {
             log_append_time: true,
             inflate: Inflate::Always,
             ..plain
         },
-        Rules {
+        BatchRules {
             storage: stored(Codec::None),
             ..plain
         },
-        Rules {
+        BatchRules {
             storage: stored(Codec::Lz4),
             log_append_time: true,
             ..plain

@@ -30,7 +30,7 @@ usage: cargo xtask bench [--quick] [--peers floor,rustka] [--cases NAME,...|engi
 /// Names and numbers, as kbench prints them.
 type Figures = Vec<(String, f64)>;
 
-struct Options {
+struct RunOptions {
     peers: Vec<String>,
     cases: Vec<&'static Case>,
     runs: u32,
@@ -99,8 +99,8 @@ fn run(arguments: &[String]) -> Result<(), String> {
     )
 }
 
-fn parse(root: &Path, arguments: &[String]) -> Result<Options, String> {
-    let mut options = Options {
+fn parse(root: &Path, arguments: &[String]) -> Result<RunOptions, String> {
+    let mut options = RunOptions {
         peers: vec!["floor".to_owned(), "rustka".to_owned()],
         cases: cases::chosen("figures")?,
         runs: 3,
@@ -160,7 +160,7 @@ fn program(root: &Path, variable: &str, package: &str) -> Result<PathBuf, String
     Ok(target(root).join("release").join(package))
 }
 
-fn measure(root: &Path, options: &Options) -> Result<(), String> {
+fn measure(root: &Path, options: &RunOptions) -> Result<(), String> {
     let mut tools = peer::Tools {
         peers: root.join("bench/peers"),
         data: std::env::var_os("BENCH_DATA")

@@ -9,7 +9,7 @@ mod denying;
 #[path = "oracle/stage.rs"]
 mod stage;
 
-use rustka_oracle_player::compare::{Difference, Rules};
+use rustka_oracle_player::compare::{ComparisonRules, Difference};
 use rustka_oracle_player::scenario::Scenario;
 use rustka_oracle_player::schema::Schemas;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn replay(
     if recorded.len() != scenario.runs().len() || recorded.iter().any(|run| run.len() != steps) {
         return Err("recorded answers belong to other runs or steps: record again".into());
     }
-    let mut rules = Rules::of(&scenario.json);
+    let mut rules = ComparisonRules::of(&scenario.json);
     let mut expected: Vec<Value> = match strict {
         true => Vec::new(),
         false => scenario.json["differences"]

@@ -49,7 +49,7 @@ pub type Effects = machine::Effects<Cluster>;
 
 /// How the cluster is made up; from the broker's configuration.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ClusterOptions {
     /// This node.
     pub node_id: i32,
     /// The ids of the brokers; at least one.
@@ -67,7 +67,7 @@ pub struct Options {
 /// A cluster of one node.
 #[derive(Debug)]
 pub struct Cluster {
-    options: Options,
+    options: ClusterOptions,
     broker: Arc<BrokerConfig>,
     topics: Catalog<Place>,
     /// What is set for brokers, groups and client metrics.
@@ -109,7 +109,7 @@ impl Undo for Image {
 
 impl Cluster {
     /// A cluster with nothing on record; `broker` has what was given at start-up.
-    pub fn new(options: Options, broker: BrokerConfig) -> Cluster {
+    pub fn new(options: ClusterOptions, broker: BrokerConfig) -> Cluster {
         let here = Arc::new(Replicas::on(options.node_id, options.directory));
         Cluster {
             next_producer_id: None,

@@ -7,7 +7,7 @@ mod session;
 
 pub use cache::{FetchSessions, SessionLimits, SessionRequest};
 pub use context::{FetchContext, Responded, View};
-pub use session::{Entry, Outcome, RequestedPartition, TopicKey};
+pub use session::{Entry, PartitionOutcome, RequestedPartition, TopicKey};
 
 /// The epoch of a request that asks for a new session.
 pub const INITIAL_EPOCH: i32 = 0;

@@ -31,7 +31,7 @@ use command::{Command, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetComm
 use desk::Desk;
 use effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
 use offsets::HoldsOffsets;
-pub use options::Options;
+pub use options::GroupOptions;
 use records::Record;
 use timers::{Timer, Timers};
 
@@ -49,8 +49,8 @@ pub fn partition_for(group: &str, partitions: u32) -> u32 {
 
 /// All groups of one `__consumer_offsets` partition.
 #[derive(Debug)]
-pub struct Shard {
-    options: Options,
+pub struct GroupShard {
+    options: GroupOptions,
     groups: BTreeMap<Name, Group>,
     timers: Timers,
     parked: BTreeMap<Ticket, (Name, Name)>,
@@ -61,15 +61,15 @@ pub struct Shard {
     offsets_due_ms: Option<i64>,
 }
 
-impl Shard {
+impl GroupShard {
     /// A shard that knows no groups and is alone.
-    pub fn new(options: Options) -> Shard {
-        Shard::beside(options, Arc::default())
+    pub fn new(options: GroupOptions) -> GroupShard {
+        GroupShard::beside(options, Arc::default())
     }
 
     /// A shard that knows no groups and counts addresses together with others.
-    pub fn beside(options: Options, addresses: Arc<Addresses>) -> Shard {
-        Shard {
+    pub fn beside(options: GroupOptions, addresses: Arc<Addresses>) -> GroupShard {
+        GroupShard {
             options,
             groups: BTreeMap::new(),
             timers: Timers::default(),
@@ -82,13 +82,13 @@ impl Shard {
     }
 
     /// Replaces the options; deadlines that are already set stay.
-    pub fn set_options(&mut self, options: Options) {
+    pub fn set_options(&mut self, options: GroupOptions) {
         self.options = options;
     }
 
     /// Forgets every group, for a journal that begins anew. The options stay.
     pub fn clear(&mut self) {
-        *self = Shard::beside(self.options.clone(), self.addresses.clone());
+        *self = GroupShard::beside(self.options.clone(), self.addresses.clone());
     }
 
     /// Heartbeat without owned strings: member id, instance id, generation.
@@ -298,7 +298,7 @@ impl Shard {
 }
 
 /// What can be said against a request without knowing its group.
-pub fn refusal(command: &Command, options: &Options) -> Option<Reply> {
+pub fn refusal(command: &Command, options: &GroupOptions) -> Option<Reply> {
     let nameless = ErrorCode::InvalidGroupId;
     match command {
         Command::Join(join) => {
@@ -320,7 +320,7 @@ fn refuse_join(join: &Join, code: ErrorCode) -> Reply {
     Reply::Join(Err(JoinRefused { code, member_id }))
 }
 
-impl Machine for Shard {
+impl Machine for GroupShard {
     const RANK: Rank = Rank::Groups;
     type Command = Command;
     type Reply = Reply;
@@ -534,7 +534,7 @@ pub struct SoftCounts {
 }
 
 fn desk<'a>(
-    shard: &'a mut Shard,
+    shard: &'a mut GroupShard,
     now: Now,
     out: &'a mut Effects,
 ) -> (Desk<'a>, &'a mut BTreeMap<Name, Group>) {

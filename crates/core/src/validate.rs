@@ -30,7 +30,7 @@ pub enum Inflate {
 
 /// What the topic and the request demand of a batch.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct BatchRules {
     /// Version of the Produce request.
     pub produce_version: i16,
     /// `max.message.bytes`.
@@ -53,10 +53,10 @@ pub struct Rules {
     pub limits: InflateLimits,
 }
 
-impl Default for Rules {
+impl Default for BatchRules {
     /// Kafka's defaults, for the newest Produce.
     fn default() -> Self {
-        Rules {
+        BatchRules {
             produce_version: i16::MAX,
             max_message_bytes: 1_048_588,
             segment_bytes: 1 << 30,
@@ -169,11 +169,11 @@ pub fn validate_shape(records: &[u8], produce_version: i16) -> Result<BatchHeade
 }
 
 /// Whether `validate_produce` will have to inflate the batch, which may take long.
-pub fn needs_inflate(header: &BatchHeader, rules: &Rules) -> bool {
+pub fn needs_inflate(header: &BatchHeader, rules: &BatchRules) -> bool {
     must_inflate(header, rules) || proves_header(header, rules)
 }
 
-fn must_inflate(header: &BatchHeader, rules: &Rules) -> bool {
+fn must_inflate(header: &BatchHeader, rules: &BatchRules) -> bool {
     header.is_compressed()
         && (rules.compacted
             || rules.inflate == Inflate::Always
@@ -182,28 +182,32 @@ fn must_inflate(header: &BatchHeader, rules: &Rules) -> bool {
 }
 
 /// Whether the batch is only looked into to see whether its header is true.
-fn proves_header(header: &BatchHeader, rules: &Rules) -> bool {
+fn proves_header(header: &BatchHeader, rules: &BatchRules) -> bool {
     header.is_compressed() && rules.inflate == Inflate::ToProve && times_matter(header, rules)
 }
 
 /// Whether the times in the header stay: neither the topic nor the batch has one time for all records.
-fn times_matter(header: &BatchHeader, rules: &Rules) -> bool {
+fn times_matter(header: &BatchHeader, rules: &BatchRules) -> bool {
     !rules.log_append_time && !header.log_append_time()
 }
 
 /// Whether `validate_produce` will have to compress the batch anew, which takes long.
-pub fn needs_rebuild(header: &BatchHeader, rules: &Rules) -> bool {
+pub fn needs_rebuild(header: &BatchHeader, rules: &BatchRules) -> bool {
     new_storage(header, rules).is_some()
 }
 
 /// What the records have to be stored in, if it is not what they are in. As in Kafka, the level alone is no reason.
-fn new_storage(header: &BatchHeader, rules: &Rules) -> Option<Storage> {
+fn new_storage(header: &BatchHeader, rules: &BatchRules) -> Option<Storage> {
     let sent = header.compression().ok()?;
     rules.storage.filter(|storage| storage.codec != sent)
 }
 
 /// Checks a client's records for one partition and sets their max timestamp in place.
-pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<Validated, Invalid> {
+pub fn validate_produce(
+    records: &mut [u8],
+    rules: &BatchRules,
+    now: Now,
+) -> Result<Validated, Invalid> {
     let header = validate_shape(records, rules.produce_version)?;
     validate_header(records, &header, rules)?;
     if header.is_compressed() && !needs_inflate(&header, rules) {
@@ -253,7 +257,7 @@ pub fn validate_produce(records: &mut [u8], rules: &Rules, now: Now) -> Result<V
 fn validate_shallow(
     records: &mut [u8],
     header: &BatchHeader,
-    rules: &Rules,
+    rules: &BatchRules,
     now: Now,
 ) -> Result<Validated, Invalid> {
     check_header_time(header, rules, now)?;
@@ -273,7 +277,7 @@ fn validate_shallow(
 
 fn as_sent(
     records: &mut [u8],
-    rules: &Rules,
+    rules: &BatchRules,
     max_timestamp: i64,
     offset_of_max_timestamp: Option<i32>,
     now: Now,
@@ -284,7 +288,7 @@ fn as_sent(
 
 fn validated(
     batch: &[u8],
-    rules: &Rules,
+    rules: &BatchRules,
     max_timestamp: i64,
     offset_of_max_timestamp: Option<i32>,
     now: Now,
@@ -304,7 +308,7 @@ fn validated(
     })
 }
 
-fn check_size(bytes: usize, rules: &Rules) -> Result<(), Refusal> {
+fn check_size(bytes: usize, rules: &BatchRules) -> Result<(), Refusal> {
     if bytes <= rules.max_message_bytes {
         return Ok(());
     }
@@ -313,7 +317,7 @@ fn check_size(bytes: usize, rules: &Rules) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::MessageTooLarge, message))
 }
 
-fn check_segment(bytes: usize, rules: &Rules) -> Result<(), Refusal> {
+fn check_segment(bytes: usize, rules: &BatchRules) -> Result<(), Refusal> {
     if bytes <= rules.segment_bytes {
         return Ok(());
     }
@@ -322,7 +326,11 @@ fn check_segment(bytes: usize, rules: &Rules) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::RecordListTooLarge, message))
 }
 
-fn validate_header(records: &[u8], header: &BatchHeader, rules: &Rules) -> Result<(), Invalid> {
+fn validate_header(
+    records: &[u8],
+    header: &BatchHeader,
+    rules: &BatchRules,
+) -> Result<(), Invalid> {
     if header.base_offset != 0 {
         return invalid(
             ErrorCode::InvalidRecord,
@@ -366,7 +374,12 @@ struct Walked {
     offset_delta: i32,
 }
 
-fn walk(bytes: &[u8], header: &BatchHeader, rules: &Rules, now: Now) -> Result<Walked, Invalid> {
+fn walk(
+    bytes: &[u8],
+    header: &BatchHeader,
+    rules: &BatchRules,
+    now: Now,
+) -> Result<Walked, Invalid> {
     let mut walked = Walked {
         max_timestamp: -1,
         offset_delta: 0,
@@ -394,7 +407,7 @@ fn check_record(
     record: &Record<'_>,
     index: i32,
     header: &BatchHeader,
-    rules: &Rules,
+    rules: &BatchRules,
     now: Now,
 ) -> Result<i64, Refusal> {
     // Kafka never looks at the offsets of records that are not compressed.
@@ -419,14 +432,14 @@ fn check_record(
     Ok(timestamp.unwrap_or(-1))
 }
 
-fn check_header_time(header: &BatchHeader, rules: &Rules, now: Now) -> Result<(), Refusal> {
+fn check_header_time(header: &BatchHeader, rules: &BatchRules, now: Now) -> Result<(), Refusal> {
     check_time(Some(header.max_timestamp), header, rules, now)
 }
 
 fn check_time(
     timestamp: Option<i64>,
     header: &BatchHeader,
-    rules: &Rules,
+    rules: &BatchRules,
     now: Now,
 ) -> Result<(), Refusal> {
     if rules.log_append_time || timestamp == Some(-1) {

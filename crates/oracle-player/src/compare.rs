@@ -1,6 +1,6 @@
 //! What counts as the same answer.
 //!
-//! Rules name fields by path (`topics.*.topicId`) or, without a dot, by name anywhere. A rule that never applies is an error:
+//! ComparisonRules name fields by path (`topics.*.topicId`) or, without a dot, by name anywhere. A rule that never applies is an error:
 //! it would hide the field it was meant for when that comes back under another name.
 
 use serde_json::{Value, json};
@@ -19,16 +19,16 @@ pub struct Difference {
     pub actual: Value,
 }
 
-/// Rules of one scenario.
+/// ComparisonRules of one scenario.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub struct ComparisonRules {
     ignore: Vec<String>,
     sets: Vec<String>,
     messages: bool,
     used: BTreeSet<String>,
 }
 
-impl Rules {
+impl ComparisonRules {
     /// Reads `ignore`, `sets` and `messages` of a scenario.
     pub fn of(scenario: &Value) -> Self {
         let list = |key: &str| {
@@ -48,7 +48,7 @@ impl Rules {
         }
     }
 
-    /// Rules that no recorded answer had a use for.
+    /// ComparisonRules that no recorded answer had a use for.
     pub fn unused(&self) -> Vec<&String> {
         self.ignore
             .iter()

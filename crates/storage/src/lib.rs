@@ -25,4 +25,6 @@ pub mod waiters;
 
 pub use engine::{Engine, Incoming, Log};
 pub use limit::Memory;
-pub use partition::{Appended, Durability, Fate, Observer, Offsets, Partition, Rules, Safety};
+pub use partition::{
+    Appended, Durability, DurabilityObserver, Fate, Offsets, Partition, RetentionRules, Safety,
+};

@@ -18,8 +18,8 @@ mod tests;
 
 pub use append::{Appended, Durability};
 pub use compaction::Cleaned;
-pub use durability::{Fate, Observer, Safety};
-pub use retention::Rules;
+pub use durability::{DurabilityObserver, Fate, Safety};
+pub use retention::RetentionRules;
 
 use super::engine::{Engine, Log};
 use super::waiters::{Waiter, Waiters};

@@ -11,14 +11,15 @@ use rustka_storage::memory::MemoryEngine;
 use rustka_storage::testing::{PLENTY, Random, TestEngine};
 use rustka_storage::waiters::Waiter;
 use rustka_storage::{
-    Appended, Durability, Engine, Fate, Incoming, Observer, Offsets, Partition, Rules, Safety,
+    Appended, Durability, DurabilityObserver, Engine, Fate, Incoming, Offsets, Partition,
+    RetentionRules, Safety,
 };
 use rustka_wire::Uuid;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 const TOPIC: Uuid = Uuid([7; 16]);
-const NOTHING_GOES: Rules = Rules {
+const NOTHING_GOES: RetentionRules = RetentionRules {
     retention_ms: -1,
     retention_bytes: -1,
     delete: true,
@@ -309,7 +310,7 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
         partition.roll();
     }
     let one = partition.bytes() / 10;
-    let by_size = Rules {
+    let by_size = RetentionRules {
         retention_bytes: i64::try_from(one * 4).expect("small"),
         ..NOTHING_GOES
     };
@@ -320,7 +321,7 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
     rig.settle(1);
     partition.retain(&by_size, at(2_000));
     assert_eq!(partition.offsets().log_start, 6);
-    let by_age = Rules {
+    let by_age = RetentionRules {
         retention_ms: 500,
         ..NOTHING_GOES
     };
@@ -328,7 +329,7 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
     assert_eq!(partition.offsets().log_start, 6, "not old enough");
     partition.retain(&by_age, at(1_508));
     assert_eq!(partition.offsets().log_start, 8);
-    let kept = Rules {
+    let kept = RetentionRules {
         delete: false,
         ..by_age
     };
@@ -496,7 +497,7 @@ impl Ears {
     }
 }
 
-impl Observer for Ears {
+impl DurabilityObserver for Ears {
     fn durable(&self, position: i64) {
         self.0.lock().expect("ears").push((Fate::Durable, position));
     }
@@ -551,7 +552,7 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
                     partition.delete_records(to).expect("within the log");
                 }
                 7 => {
-                    let rules = Rules {
+                    let rules = RetentionRules {
                         retention_bytes: random.below(40_000) as i64,
                         ..NOTHING_GOES
                     };

@@ -7,7 +7,7 @@ use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::engine::Found;
 use rustka_storage::testing::{PLENTY, Random, Step, TestEngine};
-use rustka_storage::{Appended, Incoming, Partition, Rules};
+use rustka_storage::{Appended, Incoming, Partition, RetentionRules};
 use rustka_wire::Uuid;
 use std::sync::Arc;
 
@@ -174,7 +174,7 @@ fn what_could_not_be_dropped_goes_the_next_time_and_is_not_seen_meanwhile() {
         (partition.bytes(), offsets(&partition)),
         (one * 4, vec![2, 3])
     );
-    let rules = Rules {
+    let rules = RetentionRules {
         retention_ms: -1,
         retention_bytes: -1,
         delete: true,
@@ -183,7 +183,7 @@ fn what_could_not_be_dropped_goes_the_next_time_and_is_not_seen_meanwhile() {
     assert_eq!(partition.bytes(), one * 2);
     // Retention that fails changes nothing.
     engine.fail_next(Step::Drop, TOPIC, 0);
-    let all = Rules {
+    let all = RetentionRules {
         retention_bytes: 0,
         ..rules
     };

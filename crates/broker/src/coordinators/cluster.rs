@@ -23,7 +23,7 @@ use rustka_core::cluster::command::{
     Change, Command, CreateInternal, CreateTopic, CreateTopics, Reply,
 };
 use rustka_core::cluster::records::Record;
-use rustka_core::cluster::{Cluster as Machine, Options};
+use rustka_core::cluster::{Cluster as Machine, ClusterOptions};
 use rustka_core::config::{BrokerConfig, Overrides};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::CLUSTER_METADATA;
@@ -47,7 +47,7 @@ type Mourner = Box<dyn Fn(&TopicRef) + Send + Sync>;
 /// The metadata of the cluster.
 pub struct Cluster {
     node: Arc<Node>,
-    options: Options,
+    options: ClusterOptions,
     /// The configs from start-up.
     fixed: BrokerConfig,
     shard: Shard<Machine>,
@@ -70,7 +70,7 @@ impl Cluster {
     pub fn new(node: Arc<Node>) -> Arc<Cluster> {
         let fixed = (*node.config.broker()).clone();
         let topic_ids = || Arc::new(Mutex::new(TopicIds::of_cluster(&node.cluster_id)));
-        let options = Options {
+        let options = ClusterOptions {
             node_id: node.id,
             nodes: vec![node.id],
             directory: random::uuid(),

@@ -21,7 +21,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::{Event, Reply};
 use rustka_core::group::records::Record;
-use rustka_core::group::{Addresses, Options, Shard as Machine, partition_for, refusal};
+use rustka_core::group::{Addresses, GroupOptions, GroupShard as Machine, partition_for, refusal};
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::time::Now;
 use rustka_storage::Partition;
@@ -41,7 +41,7 @@ pub type Answer = answer::Answer<Machine>;
 pub struct Groups {
     node: Arc<Node>,
     cluster: Arc<Cluster>,
-    options: Options,
+    options: GroupOptions,
     shards: OnceLock<Box<[Shard<Machine>]>>,
     /// Who holds member ids that have not joined.
     addresses: Arc<Addresses>,
@@ -154,7 +154,7 @@ impl Groups {
     fn machine(&self, shards: usize) -> Machine {
         // Names spread unevenly: each shard may hold twice its part.
         let groups_max = (self.options.groups_max * 2).div_ceil(shards.max(1));
-        let options = Options {
+        let options = GroupOptions {
             groups_max,
             ..self.options.clone()
         };
@@ -251,11 +251,11 @@ pub fn is_there(node: &Node) -> bool {
     !node.strict || node.topics.by_name(CONSUMER_OFFSETS).is_some()
 }
 
-fn options(config: &BrokerConfig) -> Options {
+fn options(config: &BrokerConfig) -> GroupOptions {
     let settings = config.settings();
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
     let initial_delay = "group.initial.rebalance.delay.ms";
-    Options {
+    GroupOptions {
         strict: config.is_strict(),
         initial_rebalance_delay_ms: config
             .is_set(initial_delay)

@@ -8,7 +8,7 @@ use rustka_core::machine::{Effects, Entry, Machine, Release, Ticket};
 use rustka_core::sync::{Guard, lock_at};
 use rustka_core::time::Now;
 use rustka_storage::Durability;
-use rustka_storage::partition::{Fate, Observer};
+use rustka_storage::partition::{DurabilityObserver, Fate};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
@@ -426,7 +426,7 @@ impl<M: Machine> Teller<M> {
     }
 }
 
-impl<M: Machine> Observer for Teller<M> {
+impl<M: Machine> DurabilityObserver for Teller<M> {
     fn durable(&self, _: i64) {
         self.tell();
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use wait::wait;
 
 /// What a fetch wants apart from its partitions.
-struct Plan {
+struct FetchPlan {
     min_bytes: usize,
     max_bytes: usize,
     deadline_ms: i64,
@@ -57,7 +57,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
 /// Answers with what was read, once it is at hand.
 fn reply(
     parts: &Arc<Parts>,
-    plan: Plan,
+    plan: FetchPlan,
     context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Outcome {

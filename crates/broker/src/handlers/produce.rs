@@ -9,7 +9,7 @@ use crate::api::request::{Frame, Outcome, Request, Respond};
 use crate::node::Node;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
-use plan::Plan;
+use plan::ProducePlan;
 use rustka_core::error::Refusal;
 use rustka_storage::buffer::BufMut;
 use std::ops::Range;
@@ -20,7 +20,7 @@ const KEEP_BYTES_MIN: usize = 16 << 10;
 
 /// Validates and appends. Batches that have to be inflated at length go to the work pool.
 pub fn handle(mut request: Request<'_>) -> Outcome {
-    let mut plan = match Plan::of(&request) {
+    let mut plan = match ProducePlan::of(&request) {
         Ok(plan) => plan,
         Err(outcome) => return outcome,
     };
@@ -69,7 +69,7 @@ impl Bytes<'_> {
     }
 }
 
-fn run(node: &Arc<Node>, plan: Plan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
+fn run(node: &Arc<Node>, plan: ProducePlan, mut bytes: Bytes<'_>, respond: Respond) -> Outcome {
     let mut answers: Vec<Vec<PartitionAnswer>> = Vec::with_capacity(plan.topics.len());
     let mut kept = None;
     let mut pending = Vec::new();

@@ -15,23 +15,23 @@ const DESCRIPTORS_KEPT: usize = 64;
 
 /// Why a connection is refused before its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum ConnectionRefused {
     /// `max.connections.per.ip`, or its override for this address.
     PerAddress(usize),
     /// The process may not open more.
     Descriptors(usize),
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for ConnectionRefused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refused::PerAddress(max) => {
+            ConnectionRefused::PerAddress(max) => {
                 write!(
                     f,
                     "max.connections.per.ip allows {max} connections from there"
                 )
             }
-            Refused::Descriptors(max) => write!(
+            ConnectionRefused::Descriptors(max) => write!(
                 f,
                 "{max} connections are open, as many as the limit on open files leaves room for"
             ),
@@ -78,7 +78,11 @@ impl Peers {
     }
 
     /// Takes a connection in, unless its address has enough of them or the process has.
-    pub fn enter(&self, peer: &Arc<Peer>, settings: &BrokerSettings) -> Result<(), Refused> {
+    pub fn enter(
+        &self,
+        peer: &Arc<Peer>,
+        settings: &BrokerSettings,
+    ) -> Result<(), ConnectionRefused> {
         let ip = peer.address.ip();
         let per_address = per_address_max(settings, ip);
         let mut inner = self.lock();
@@ -86,11 +90,11 @@ impl Peers {
         if settings.connections_max == i32::MAX
             && let Some(max) = self.descriptors_max.filter(|max| inner.by_id.len() >= *max)
         {
-            return Err(Refused::Descriptors(max));
+            return Err(ConnectionRefused::Descriptors(max));
         }
         let count = inner.by_address.entry(ip).or_default();
         if *count >= per_address {
-            return Err(Refused::PerAddress(per_address));
+            return Err(ConnectionRefused::PerAddress(per_address));
         }
         *count += 1;
         inner.by_id.insert(peer.id, peer.clone());
@@ -226,11 +230,11 @@ mod tests {
         let first = peer(1, [10, 0, 0, 1]);
         assert_eq!(peers.enter(&first, &settings), Ok(()));
         assert_eq!(peers.enter(&peer(2, [10, 0, 0, 1]), &settings), Ok(()));
-        let full = Err(Refused::PerAddress(2));
+        let full = Err(ConnectionRefused::PerAddress(2));
         assert_eq!(peers.enter(&peer(3, [10, 0, 0, 1]), &settings), full);
         assert_eq!(peers.enter(&peer(4, [10, 0, 0, 2]), &settings), Ok(()));
         assert_eq!(peers.enter(&peer(5, [10, 0, 0, 9]), &settings), Ok(()));
-        let full = Err(Refused::PerAddress(1));
+        let full = Err(ConnectionRefused::PerAddress(1));
         assert_eq!(peers.enter(&peer(6, [10, 0, 0, 9]), &settings), full);
         peers.leave(&first);
         assert_eq!(peers.enter(&peer(7, [10, 0, 0, 1]), &settings), Ok(()));
@@ -244,7 +248,7 @@ mod tests {
         for id in 0..33 {
             assert_eq!(peers.enter(&peer(id, [10, 0, 0, 1]), &unset), Ok(()));
         }
-        let full = Err(Refused::Descriptors(33));
+        let full = Err(ConnectionRefused::Descriptors(33));
         assert_eq!(peers.enter(&peer(99, [10, 0, 0, 1]), &unset), full);
         let set = settings(&[("max.connections", "1000")]);
         assert_eq!(peers.enter(&peer(99, [10, 0, 0, 1]), &set), Ok(()));

@@ -5,7 +5,7 @@ use crate::base::hooks::Event;
 use crate::coordinators::groups::Groups;
 use crate::node::{Node, Overdue, State, reached};
 use rustka_core::time::{Now, WALL_DISTRUST_MS};
-use rustka_storage::Rules;
+use rustka_storage::RetentionRules;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -88,7 +88,7 @@ fn warn_of_a_jump(now: Now, clock_was_believed: &mut bool) {
 pub fn retain(node: &Node) {
     let now = node.clock.now();
     for topic in node.topics.all() {
-        let rules = Rules::of(&topic.config);
+        let rules = RetentionRules::of(&topic.config);
         for partition in &topic.partitions {
             partition.retain(&rules, now);
         }

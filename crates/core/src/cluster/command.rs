@@ -57,13 +57,13 @@ pub enum Command {
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// To CreateTopics: one result per topic, or a refusal of all.
-    CreateTopics(Result<Vec<Outcome<Created>>, Refusal>),
+    CreateTopics(Result<Vec<TopicOutcome<Created>>, Refusal>),
     /// To CreateInternal: the topic as it is now.
     CreateInternal(Result<Arc<ClusterTopic>, Refusal>),
     /// To DeleteTopics: one result per topic, or a refusal of all.
     DeleteTopics(Result<Vec<Deleted>, Refusal>),
     /// To CreatePartitions: how many each topic has, or would have.
-    CreatePartitions(Vec<Outcome<u32>>),
+    CreatePartitions(Vec<TopicOutcome<u32>>),
     /// To AlterConfigs, in the order of the command.
     AlterConfigs(Vec<Result<(), Refusal>>),
     /// To UpdateFeatures.
@@ -108,7 +108,7 @@ pub enum Change {
 
 /// A name and what became of it.
 #[derive(Clone, Debug)]
-pub struct Outcome<T> {
+pub struct TopicOutcome<T> {
     /// The topic's name as it was given.
     pub name: Box<str>,
     /// The result for this topic alone.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rustka_wire::Uuid;
 
-use super::command::{ClusterTopic, CreateInternal, CreateTopic, CreateTopics, Created, Outcome};
+use super::command::{
+    ClusterTopic, CreateInternal, CreateTopic, CreateTopics, Created, TopicOutcome,
+};
 use super::place::Place;
 use super::records::Record;
 use super::resource::{Resource, ResourceKind};
@@ -30,7 +32,7 @@ impl Cluster {
         &mut self,
         request: CreateTopics,
         out: &mut Effects,
-    ) -> Result<Vec<Outcome<Created>>, Refusal> {
+    ) -> Result<Vec<TopicOutcome<Created>>, Refusal> {
         let twice = names_given_twice(request.topics.iter().map(|topic| topic.name.as_str()));
         let once = || {
             let topics = request.topics.iter();
@@ -56,12 +58,12 @@ impl Cluster {
                 }
                 plan.created(id)
             });
-            outcomes.push(Outcome {
+            outcomes.push(TopicOutcome {
                 name: topic.name.as_str().into(),
                 result,
             });
         }
-        outcomes.extend(twice.into_iter().map(|name| Outcome {
+        outcomes.extend(twice.into_iter().map(|name| TopicOutcome {
             name: name.into(),
             result: Err(Refusal::new(
                 ErrorCode::InvalidRequest,
@@ -81,7 +83,7 @@ impl Cluster {
         if let Some(known) = self.topics.by_name(topic.name) {
             return Ok(Arc::clone(known));
         }
-        let plan = Plan {
+        let plan = CreationPlan {
             partitions: topic.partitions,
             replication_factor: 1,
             config: self.topics.shared_config(&self.broker, topic.configs),
@@ -95,7 +97,7 @@ impl Cluster {
     }
 
     /// The records of a new topic, in Kafka's order.
-    fn record_topic(&self, name: &str, id: Uuid, plan: &Plan, records: &mut Vec<Record>) {
+    fn record_topic(&self, name: &str, id: Uuid, plan: &CreationPlan, records: &mut Vec<Record>) {
         let name: Arc<str> = name.into();
         records.push(Record::Topic {
             name: Arc::clone(&name),
@@ -120,7 +122,7 @@ impl Cluster {
         }));
     }
 
-    fn plan_topic(&mut self, topic: &CreateTopic) -> Result<Plan, Refusal> {
+    fn plan_topic(&mut self, topic: &CreateTopic) -> Result<CreationPlan, Refusal> {
         if topic.name == names::CLUSTER_METADATA {
             return Err(Refusal::new(
                 ErrorCode::InvalidRequest,
@@ -156,7 +158,7 @@ impl Cluster {
             true => self.chosen_counts(topic)?,
             false => self.assigned_counts(topic)?,
         };
-        Ok(Plan {
+        Ok(CreationPlan {
             partitions,
             replication_factor,
             config: self.topics.shared_config(&self.broker, overrides),
@@ -274,13 +276,13 @@ pub(super) fn config_records(
     })
 }
 
-struct Plan {
+struct CreationPlan {
     partitions: u32,
     replication_factor: i16,
     config: Arc<TopicConfig>,
 }
 
-impl Plan {
+impl CreationPlan {
     fn created(self, id: Uuid) -> Created {
         Created {
             id,

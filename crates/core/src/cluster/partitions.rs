@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::command::{AddPartitions, ClusterTopic, Outcome};
+use super::command::{AddPartitions, ClusterTopic, TopicOutcome};
 use super::create::{
     PARTITIONS_PER_REQUEST_MAX, bad_assignment, check_brokers, too_many_partitions,
 };
@@ -18,7 +18,7 @@ impl Cluster {
         topics: &[AddPartitions],
         validate_only: bool,
         out: &mut Effects,
-    ) -> Vec<Outcome<u32>> {
+    ) -> Vec<TopicOutcome<u32>> {
         let twice = names_given_twice(topics.iter().map(|topic| topic.name.as_str()));
         let mut outcomes = Vec::with_capacity(topics.len());
         let mut left = PARTITIONS_PER_REQUEST_MAX;
@@ -38,12 +38,12 @@ impl Cluster {
                 }
                 u32::try_from(asked.count).unwrap_or(0)
             });
-            outcomes.push(Outcome {
+            outcomes.push(TopicOutcome {
                 name: asked.name.as_str().into(),
                 result,
             });
         }
-        outcomes.extend(twice.into_iter().map(|name| Outcome {
+        outcomes.extend(twice.into_iter().map(|name| TopicOutcome {
             name: name.into(),
             result: Err(Refusal::new(
                 ErrorCode::InvalidRequest,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::context::{
     FetchContext, Kind, Responded, advance, distinct, no_session, respond_incremental, tell_all,
 };
-use super::session::{Entry, Outcome, RequestedPartition, Session, TopicKey};
+use super::session::{Entry, PartitionOutcome, RequestedPartition, Session, TopicKey};
 use super::{FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION};
 use crate::error::ErrorCode;
 use crate::sync::{Guard, Rank, lock, lock_at};
@@ -214,7 +214,7 @@ impl<H: Default> FetchSessions<H> {
         &self,
         context: FetchContext<H>,
         results: &mut Vec<R>,
-        outcome: impl Fn(&R) -> Outcome,
+        outcome: impl Fn(&R) -> PartitionOutcome,
         now_ms: i64,
         random: impl FnMut() -> u32,
     ) -> Responded {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::SharedSession;
-use super::session::{Entry, Outcome, RequestedPartition, Session};
+use super::session::{Entry, PartitionOutcome, RequestedPartition, Session};
 use super::{NO_SESSION, next_epoch};
 use crate::error::ErrorCode;
 use crate::sync::Guard;
@@ -129,7 +129,7 @@ pub(super) fn respond_incremental<H: Default, R>(
     shared: &SharedSession<H>,
     epoch: i32,
     results: &mut Vec<R>,
-    outcome: impl Fn(&R) -> Outcome,
+    outcome: impl Fn(&R) -> PartitionOutcome,
 ) -> Responded {
     let refused = |error| Responded {
         session_id: shared.id,
@@ -174,7 +174,7 @@ pub(super) fn respond_incremental<H: Default, R>(
 pub(super) fn tell_all<H, R>(
     entries: &mut [Entry<H>],
     results: &[R],
-    outcome: impl Fn(&R) -> Outcome,
+    outcome: impl Fn(&R) -> PartitionOutcome,
 ) {
     for result in results {
         let outcome = outcome(result);

@@ -49,7 +49,7 @@ pub struct Entry<H> {
 
 /// What a fetch found in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct PartitionOutcome {
     /// The partition's place in fetch order.
     pub position: usize,
     /// How reading it went.
@@ -77,7 +77,7 @@ impl<H: Default> Entry<H> {
 
 impl<H> Entry<H> {
     /// Whether an incremental answer must name this partition.
-    pub fn is_news(&self, outcome: &Outcome) -> bool {
+    pub fn is_news(&self, outcome: &PartitionOutcome) -> bool {
         outcome.records_bytes > 0
             || outcome.error != ErrorCode::None
             || outcome.high_watermark != self.high_watermark
@@ -86,7 +86,7 @@ impl<H> Entry<H> {
     }
 
     /// Remembers what the client is being told.
-    pub(super) fn tell(&mut self, outcome: &Outcome) {
+    pub(super) fn tell(&mut self, outcome: &PartitionOutcome) {
         self.log_start = outcome.log_start;
         self.high_watermark = match outcome.error {
             ErrorCode::None => outcome.high_watermark,

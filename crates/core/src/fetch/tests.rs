@@ -38,7 +38,7 @@ struct Broker {
     drawn: u32,
 }
 
-type Found = (i32, Outcome);
+type Found = (i32, PartitionOutcome);
 
 impl Broker {
     fn new(slots: i32) -> Self {
@@ -59,7 +59,7 @@ impl Broker {
         view.for_each(|position, entry| {
             let partition = entry.requested.partition;
             let failed = self.failing.contains(&partition);
-            let outcome = Outcome {
+            let outcome = PartitionOutcome {
                 position,
                 error: match failed {
                     true => ErrorCode::OffsetOutOfRange,

@@ -24,7 +24,7 @@ pub enum Command {
     Join(Join),
     /// SyncGroup: parks until the leader's assignment is durable.
     Sync(Sync),
-    /// Heartbeat. `Shard::heartbeat` does the same without owned strings.
+    /// Heartbeat. `GroupShard::heartbeat` does the same without owned strings.
     Heartbeat(Heartbeat),
     /// LeaveGroup.
     Leave(Leave),

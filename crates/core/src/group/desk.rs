@@ -9,13 +9,13 @@ use crate::time::Now;
 use super::addresses::Addresses;
 use super::command::Name;
 use super::effects::{Effects, Entry, Event, Held, Reply};
-use super::options::Options;
+use super::options::GroupOptions;
 use super::records::Record;
 use super::timers::Timers;
 
 pub(super) struct Desk<'a> {
     pub(super) now: Now,
-    pub(super) options: &'a Options,
+    pub(super) options: &'a GroupOptions,
     pub(super) timers: &'a mut Timers,
     /// Which member each parked request belongs to.
     pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,

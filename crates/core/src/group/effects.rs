@@ -2,19 +2,19 @@
 
 use crate::error::ErrorCode;
 
-use super::Shard;
+use super::GroupShard;
 use super::classic::State;
 use super::command::{Bytes, Name, TopicId};
 use crate::machine;
 
 /// Everything one call asks for.
-pub type Effects = machine::Effects<Shard>;
+pub type Effects = machine::Effects<GroupShard>;
 
 /// One atomic batch of records of one group.
-pub type Entry = machine::Entry<Shard>;
+pub type Entry = machine::Entry<GroupShard>;
 
 /// An answer that waits for the records of its group.
-pub type Held = machine::Held<Shard>;
+pub type Held = machine::Held<GroupShard>;
 
 /// An answer, free of API versions.
 #[derive(Clone, Debug, PartialEq, Eq)]

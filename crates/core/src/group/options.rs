@@ -2,7 +2,7 @@
 
 /// How a group shard behaves; from the broker's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct GroupOptions {
     /// Kafka's defaults where ours differ.
     pub strict: bool,
     /// `group.initial.rebalance.delay.ms` if it was set, else `None`.
@@ -37,9 +37,9 @@ pub struct Options {
     pub offsets_retention_check_interval_ms: i64,
 }
 
-impl Default for Options {
+impl Default for GroupOptions {
     fn default() -> Self {
-        Options {
+        GroupOptions {
             strict: false,
             initial_rebalance_delay_ms: None,
             initial_rebalance_delay_max_ms: 500,
@@ -72,7 +72,7 @@ pub(super) enum InitialDelay {
 const KAFKA_INITIAL_DELAY_MS: i64 = 3_000;
 const QUIET_MS: i64 = 100;
 
-impl Options {
+impl GroupOptions {
     pub(super) fn initial_delay(&self) -> InitialDelay {
         match (self.initial_rebalance_delay_ms, self.strict) {
             (Some(set), _) => InitialDelay::Fixed {

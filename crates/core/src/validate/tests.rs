@@ -28,14 +28,14 @@ fn packed(codec: Codec, timestamps: &[i64]) -> Vec<u8> {
     batch_of(BatchBuilder::new().compression(codec, None), timestamps)
 }
 
-fn strict() -> Rules {
-    Rules {
+fn strict() -> BatchRules {
+    BatchRules {
         inflate: Inflate::Always,
-        ..Rules::default()
+        ..BatchRules::default()
     }
 }
 
-fn code(batch: &[u8], rules: &Rules) -> ErrorCode {
+fn code(batch: &[u8], rules: &BatchRules) -> ErrorCode {
     let mut batch = batch.to_vec();
     match validate_produce(&mut batch, rules, NOW) {
         Ok(_) => ErrorCode::None,
@@ -81,7 +81,7 @@ fn nothing_or_too_little_is_no_batch() {
     let batch = plain(&[1]);
     for cut in 0..batch.len() {
         assert_eq!(
-            code(&batch[..cut], &Rules::default()),
+            code(&batch[..cut], &BatchRules::default()),
             ErrorCode::InvalidRecord
         );
     }
@@ -90,7 +90,7 @@ fn nothing_or_too_little_is_no_batch() {
 #[test]
 fn one_batch_per_partition() {
     let two = [plain(&[1]), plain(&[1])].concat();
-    assert_eq!(code(&two, &Rules::default()), ErrorCode::InvalidRecord);
+    assert_eq!(code(&two, &BatchRules::default()), ErrorCode::InvalidRecord);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn old_formats_are_refused_and_impossible_ones_are_corrupt() {
     let magic = |magic| {
         let mut batch = plain(&[1]);
         batch[16] = magic;
-        code(&batch, &Rules::default())
+        code(&batch, &BatchRules::default())
     };
     assert_eq!(magic(0), ErrorCode::InvalidRecord);
     assert_eq!(magic(1), ErrorCode::InvalidRecord);
@@ -107,16 +107,19 @@ fn old_formats_are_refused_and_impossible_ones_are_corrupt() {
     for length in [-1_i32, 0, 13, 48] {
         let mut batch = plain(&[1]);
         batch[8..12].copy_from_slice(&length.to_be_bytes());
-        assert_eq!(code(&batch, &Rules::default()), ErrorCode::CorruptMessage);
+        assert_eq!(
+            code(&batch, &BatchRules::default()),
+            ErrorCode::CorruptMessage
+        );
     }
 }
 
 #[test]
 fn zstd_needs_produce_7() {
     let batch = packed(Codec::Zstd, &[1]);
-    let rules = |produce_version| Rules {
+    let rules = |produce_version| BatchRules {
         produce_version,
-        ..Rules::default()
+        ..BatchRules::default()
     };
     assert_eq!(
         code(&batch, &rules(6)),
@@ -130,7 +133,7 @@ fn zstd_needs_produce_7() {
 fn codecs_that_do_not_exist_are_refused() {
     let batch = forged(&plain(&[1]), 21, &[0, 5]);
     assert_eq!(
-        code(&batch, &Rules::default()),
+        code(&batch, &BatchRules::default()),
         ErrorCode::UnknownServerError
     );
 }
@@ -139,14 +142,14 @@ fn codecs_that_do_not_exist_are_refused() {
 /// Attacks, row 20: length, format, CRC, counts, control bit, sequence.
 #[test]
 fn the_checks_come_in_kafkas_order() {
-    let tiny = Rules {
+    let tiny = BatchRules {
         max_message_bytes: 70,
         segment_bytes: 70,
         compacted: true,
         produce_version: 6,
-        ..Rules::default()
+        ..BatchRules::default()
     };
-    let roomy = Rules {
+    let roomy = BatchRules {
         max_message_bytes: 1000,
         ..tiny
     };
@@ -169,12 +172,12 @@ fn the_checks_come_in_kafkas_order() {
     assert_eq!(code(&keyless, &roomy), ErrorCode::InvalidRecord);
     let no_marker = forged(&keyless, 21, &[0, 0]);
     assert_eq!(code(&no_marker, &roomy), ErrorCode::InvalidRecord);
-    let any_key = Rules {
+    let any_key = BatchRules {
         compacted: false,
         ..roomy
     };
     assert_eq!(code(&no_marker, &any_key), ErrorCode::InvalidTimestamp);
-    let any_time = Rules {
+    let any_time = BatchRules {
         after_max_ms: i64::MAX,
         ..any_key
     };
@@ -188,7 +191,10 @@ fn counts_that_do_not_agree_are_refused() {
         let batch = packed(codec, &[1, 2]);
         for count in [-1, 0, 1, 3] {
             let alone = forged(&batch, 57, &i32::to_be_bytes(count));
-            assert_eq!(code(&alone, &Rules::default()), ErrorCode::InvalidRecord);
+            assert_eq!(
+                code(&alone, &BatchRules::default()),
+                ErrorCode::InvalidRecord
+            );
             // Lying twice alike is only found by walking.
             let both = forged(&alone, 23, &(count.wrapping_sub(1)).to_be_bytes());
             assert_eq!(code(&both, &strict()), ErrorCode::InvalidRecord);
@@ -203,7 +209,7 @@ fn offsets_inside_a_batch_matter_only_if_it_is_compressed() {
     let second = batch.len() - 9;
     assert_eq!(batch[second + 3], 2);
     let batch = forged(&batch, second + 3, &[4]);
-    assert_eq!(code(&batch, &Rules::default()), ErrorCode::None);
+    assert_eq!(code(&batch, &BatchRules::default()), ErrorCode::None);
     let packed = repacked(&batch, Codec::Gzip);
     let mut records = packed.clone();
     let invalid = validate_produce(&mut records, &strict(), NOW).unwrap_err();
@@ -216,15 +222,18 @@ fn offsets_inside_a_batch_matter_only_if_it_is_compressed() {
 #[test]
 fn a_producer_id_needs_a_sequence() {
     let with = |sequence| batch_of(BatchBuilder::new().producer(1, 0, sequence), &[1]);
-    assert_eq!(code(&with(-1), &Rules::default()), ErrorCode::InvalidRecord);
-    assert_eq!(code(&with(0), &Rules::default()), ErrorCode::None);
+    assert_eq!(
+        code(&with(-1), &BatchRules::default()),
+        ErrorCode::InvalidRecord
+    );
+    assert_eq!(code(&with(0), &BatchRules::default()), ErrorCode::None);
 }
 
 #[test]
 fn compacted_topics_name_every_record_without_a_key() {
-    let rules = Rules {
+    let rules = BatchRules {
         compacted: true,
-        ..Rules::default()
+        ..BatchRules::default()
     };
     for codec in Codec::ALL {
         let mut builder = BatchBuilder::new().compression(codec, None);
@@ -247,9 +256,9 @@ fn compacted_topics_name_every_record_without_a_key() {
 
 #[test]
 fn the_named_records_of_a_refusal_are_bounded() {
-    let rules = Rules {
+    let rules = BatchRules {
         compacted: true,
-        ..Rules::default()
+        ..BatchRules::default()
     };
     let mut builder = BatchBuilder::new();
     for _ in 0..5000 {
@@ -262,7 +271,7 @@ fn the_named_records_of_a_refusal_are_bounded() {
 
 #[test]
 fn timestamps_stay_within_the_topics_range() {
-    let rules = Rules {
+    let rules = BatchRules {
         before_max_ms: 1000,
         after_max_ms: 500,
         ..strict()
@@ -293,13 +302,13 @@ fn timestamps_stay_within_the_topics_range() {
 #[test]
 fn an_hour_ahead_is_the_default_limit_and_no_age_is_too_old() {
     let hour = 3_600_000;
-    let at = |timestamp| code(&plain(&[timestamp]), &Rules::default());
+    let at = |timestamp| code(&plain(&[timestamp]), &BatchRules::default());
     assert_eq!(at(NOW.wall_ms + hour), ErrorCode::None);
     assert_eq!(at(NOW.wall_ms + hour + 1), ErrorCode::InvalidTimestamp);
     assert_eq!(at(0), ErrorCode::None);
     let packed = packed(Codec::Lz4, &[NOW.wall_ms + hour + 1]);
     assert_eq!(
-        code(&packed, &Rules::default()),
+        code(&packed, &BatchRules::default()),
         ErrorCode::InvalidTimestamp
     );
 }
@@ -308,12 +317,12 @@ fn an_hour_ahead_is_the_default_limit_and_no_age_is_too_old() {
 #[test]
 fn a_base_timestamp_near_the_end_of_time_does_not_overflow() {
     let batch = forged(&plain(&[5, 6]), 27, &i64::MAX.to_be_bytes());
-    let rules = Rules {
+    let rules = BatchRules {
         after_max_ms: i64::MAX,
-        ..Rules::default()
+        ..BatchRules::default()
     };
     assert_eq!(code(&batch, &rules), ErrorCode::InvalidTimestamp);
-    let stamped = Rules {
+    let stamped = BatchRules {
         log_append_time: true,
         ..rules
     };
@@ -335,7 +344,7 @@ fn a_wrong_max_timestamp_is_set_right() {
 #[test]
 fn compressed_batches_are_trusted_unless_inflated() {
     let mut batch = forged(&packed(Codec::Gzip, &[10]), 35, &77i64.to_be_bytes());
-    let validated = validate_produce(&mut batch, &Rules::default(), NOW).unwrap();
+    let validated = validate_produce(&mut batch, &BatchRules::default(), NOW).unwrap();
     assert!(validated.shallow);
     assert_eq!(validated.max_timestamp, 77);
     assert_eq!(validated.offset_of_max_timestamp, None);
@@ -343,9 +352,9 @@ fn compressed_batches_are_trusted_unless_inflated() {
 
 #[test]
 fn log_append_time_topics_stamp_the_batch() {
-    let rules = Rules {
+    let rules = BatchRules {
         log_append_time: true,
-        ..Rules::default()
+        ..BatchRules::default()
     };
     for codec in Codec::ALL {
         let mut batch = packed(codec, &[10, i64::MAX]);
@@ -367,8 +376,8 @@ fn producers_that_claim_append_time_are_corrected_or_refused() {
                 .log_append_time(timestamp);
             batch_of(builder, &[10, 20])
         };
-        for base in [Rules::default(), strict()] {
-            let stamping = Rules {
+        for base in [BatchRules::default(), strict()] {
+            let stamping = BatchRules {
                 log_append_time: true,
                 ..base
             };
@@ -395,7 +404,7 @@ fn bombs_and_corrupt_data_are_refused_when_inflated() {
         headers: &[],
     });
     let bomb = builder.build().unwrap();
-    let rules = Rules {
+    let rules = BatchRules {
         limits: InflateLimits {
             batch_bytes_max: 1 << 16,
             ..InflateLimits::default()
@@ -403,7 +412,7 @@ fn bombs_and_corrupt_data_are_refused_when_inflated() {
         ..strict()
     };
     assert_eq!(code(&bomb, &rules), ErrorCode::MessageTooLarge);
-    assert_eq!(code(&bomb, &Rules::default()), ErrorCode::None);
+    assert_eq!(code(&bomb, &BatchRules::default()), ErrorCode::None);
     let corrupt = forged(&packed(Codec::Gzip, &[1]), HEADER_BYTES, &[1, 2, 3, 4]);
     assert_eq!(code(&corrupt, &strict()), ErrorCode::UnknownServerError);
 }
@@ -436,18 +445,18 @@ fn forged_bytes_never_panic() {
 fn bits_without_a_meaning_stay_unless_the_batch_is_rewritten() {
     let honest = forged(&plain(&[10]), 21, &[0xff, 0x80]);
     let mut batch = honest.clone();
-    validate_produce(&mut batch, &Rules::default(), NOW).unwrap();
+    validate_produce(&mut batch, &BatchRules::default(), NOW).unwrap();
     assert_eq!(batch, honest);
     let mut batch = forged(&honest, 35, &77i64.to_be_bytes());
-    let validated = validate_produce(&mut batch, &Rules::default(), NOW).unwrap();
+    let validated = validate_produce(&mut batch, &BatchRules::default(), NOW).unwrap();
     assert_eq!(validated.header.attributes, 0);
     assert_eq!(batch, plain(&[10]));
 }
 
-fn stored_as(codec: Codec) -> Rules {
-    Rules {
+fn stored_as(codec: Codec) -> BatchRules {
+    BatchRules {
         storage: Some(Storage { codec, level: None }),
-        ..Rules::default()
+        ..BatchRules::default()
     }
 }
 
@@ -484,7 +493,7 @@ fn batches_are_stored_in_the_topics_codec_whatever_the_producer_used() {
 
 #[test]
 fn a_rebuilt_batch_gets_the_append_time_and_a_checksum_of_it() {
-    let rules = Rules {
+    let rules = BatchRules {
         log_append_time: true,
         ..stored_as(Codec::Lz4)
     };
@@ -506,7 +515,7 @@ fn a_rebuilt_batch_gets_the_append_time_and_a_checksum_of_it() {
 fn a_batch_that_is_too_large_once_it_is_stored_is_refused_before_the_segment() {
     let times: Vec<i64> = (0..200).map(|_| NOW.wall_ms).collect();
     let sent = packed(Codec::Gzip, &times);
-    let sizes = |max_message_bytes, segment_bytes| Rules {
+    let sizes = |max_message_bytes, segment_bytes| BatchRules {
         max_message_bytes,
         segment_bytes,
         ..stored_as(Codec::None)
@@ -521,7 +530,7 @@ fn a_batch_that_is_too_large_once_it_is_stored_is_refused_before_the_segment() {
         code(&sent, &sizes(whole, whole - 1)),
         ErrorCode::RecordListTooLarge
     );
-    let small = Rules {
+    let small = BatchRules {
         max_message_bytes: sent.len(),
         ..stored_as(Codec::Lz4)
     };
@@ -533,7 +542,7 @@ fn a_batch_that_is_too_large_once_it_is_stored_is_refused_before_the_segment() {
     // Bad records are found first.
     let mut records = times;
     records[3] = 0;
-    let rules = Rules {
+    let rules = BatchRules {
         before_max_ms: 1_000,
         ..sizes(100_000, 1)
     };
@@ -547,7 +556,10 @@ fn a_batch_that_is_too_large_once_it_is_stored_is_refused_before_the_segment() {
 fn what_has_to_be_inflated_or_deflated_is_known_before() {
     let lz4 = BatchHeader::parse(&packed(Codec::Lz4, &[1])).unwrap();
     let none = BatchHeader::parse(&plain(&[1])).unwrap();
-    assert!(!needs_inflate(&lz4, &Rules::default()) && !needs_rebuild(&lz4, &Rules::default()));
+    assert!(
+        !needs_inflate(&lz4, &BatchRules::default())
+            && !needs_rebuild(&lz4, &BatchRules::default())
+    );
     assert!(!needs_inflate(&lz4, &stored_as(Codec::Lz4)));
     assert!(needs_inflate(&lz4, &stored_as(Codec::Zstd)));
     assert!(!needs_inflate(&none, &stored_as(Codec::Zstd)));
@@ -559,7 +571,7 @@ fn what_has_to_be_inflated_or_deflated_is_known_before() {
 /// sentence in `validate.rs` fails this test until it has a row.
 #[test]
 fn every_sentence_of_a_refusal_has_a_batch_that_is_told_it() {
-    let small = |max_message_bytes, segment_bytes| Rules {
+    let small = |max_message_bytes, segment_bytes| BatchRules {
         max_message_bytes,
         segment_bytes,
         ..strict()
@@ -567,11 +579,11 @@ fn every_sentence_of_a_refusal_has_a_batch_that_is_told_it() {
     let one = plain(&[1]);
     let keyless = BatchBuilder::new().record(&NewRecord::default()).build();
     let keyless = keyless.unwrap();
-    let compacted = Rules {
+    let compacted = BatchRules {
         compacted: true,
         ..strict()
     };
-    let old = Rules {
+    let old = BatchRules {
         produce_version: 6,
         ..strict()
     };
@@ -585,7 +597,7 @@ fn every_sentence_of_a_refusal_has_a_batch_that_is_told_it() {
         two[at] = 4;
         repacked(&two, Codec::Gzip)
     };
-    let rows: [(&str, Vec<u8>, Rules); 18] = [
+    let rows: [(&str, Vec<u8>, BatchRules); 18] = [
         (
             "the request has no complete record batch for the partition",
             one[..one.len() - 1].to_vec(),
@@ -699,7 +711,7 @@ fn every_sentence_of_a_refusal_has_a_batch_that_is_told_it() {
 
 #[test]
 fn what_cannot_be_true_in_a_header_is_seen_without_a_look_at_the_records() {
-    let sent = |said: i64, rules: &Rules| {
+    let sent = |said: i64, rules: &BatchRules| {
         let mut batch = packed(Codec::Lz4, &[NOW.wall_ms, NOW.wall_ms + 9, NOW.wall_ms + 4]);
         batch::set_max_timestamp(&mut batch, false, said);
         let valid = validate_produce(&mut batch, rules, NOW).unwrap();
@@ -707,10 +719,10 @@ fn what_cannot_be_true_in_a_header_is_seen_without_a_look_at_the_records() {
         (valid.max_timestamp - NOW.wall_ms, valid.untrue)
     };
     let (believing, proving) = (
-        Rules::default(),
-        Rules {
+        BatchRules::default(),
+        BatchRules {
             inflate: Inflate::ToProve,
-            ..Rules::default()
+            ..BatchRules::default()
         },
     );
     for (said, kept) in [(9, (9, false)), (3, (3, false)), (-1, (9, true))] {
@@ -727,13 +739,13 @@ fn what_cannot_be_true_in_a_header_is_seen_without_a_look_at_the_records() {
 fn a_header_that_would_take_too_much_to_prove_is_believed() {
     let large = |inflate| {
         let mut batch = packed(Codec::Lz4, &[NOW.wall_ms; 100]);
-        let rules = Rules {
+        let rules = BatchRules {
             inflate,
             limits: InflateLimits {
                 batch_bytes_max: 50,
                 ..InflateLimits::default()
             },
-            ..Rules::default()
+            ..BatchRules::default()
         };
         let valid = validate_produce(&mut batch, &rules, NOW);
         valid.map(|valid| (valid.shallow, valid.untrue))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limit::RESERVE_PART;
-use crate::{Incoming, Rules};
+use crate::{Incoming, RetentionRules};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
@@ -203,7 +203,7 @@ fn records_may_be_dropped_again_once_their_topic_deletes() {
     }
 }
 
-const ALL_AT_ONCE: Rules = Rules {
+const ALL_AT_ONCE: RetentionRules = RetentionRules {
     retention_ms: 0,
     retention_bytes: -1,
     delete: true,
@@ -277,14 +277,14 @@ fn retention_drops_whole_chunks_by_size_and_by_age() {
     for _ in 0..10 {
         append(&world, 20_000, true);
     }
-    let rules = Rules {
+    let rules = RetentionRules {
         retention_ms: -1,
         retention_bytes: 65_000,
         delete: true,
     };
     world.partition.retain(&rules, NOW);
     assert_eq!(world.partition.offsets().log_start, 6);
-    let rules = Rules {
+    let rules = RetentionRules {
         retention_ms: 500,
         retention_bytes: -1,
         delete: true,

@@ -4,7 +4,7 @@
 mod output;
 mod walk;
 
-use super::{Inner, Partition, Rules};
+use super::{Inner, Partition, RetentionRules};
 use crate::engine::{ChunkInfo, Closed};
 use output::Output;
 use rustka_core::config::TopicConfig;
@@ -76,7 +76,7 @@ impl Partition {
         // What is past retention goes first: put into one chunk with newer records it would stay as long as these.
         let config = self.lock().config.clone();
         if let Some(config) = config.filter(|config| config.delete) {
-            self.retain(&Rules::of(&config), now);
+            self.retain(&RetentionRules::of(&config), now);
         }
         let Some(found) = self.begin_compaction(now) else {
             return Cleaned::default();

@@ -29,7 +29,7 @@ pub enum Fate {
 
 /// Is told what becomes of a partition's writes, for journals. Called without any lock held, from any thread, and
 /// perhaps late or twice: what it is told is true, but [`Partition::fate`] may know more already.
-pub trait Observer: Send + Sync {
+pub trait DurabilityObserver: Send + Sync {
     /// Everything below `position` is durable.
     fn durable(&self, position: i64);
 
@@ -51,7 +51,7 @@ pub(super) struct Unsettled {
 pub(super) struct Awaited {
     written: Writers,
     durable: Writers,
-    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) observer: Option<Arc<dyn DurabilityObserver>>,
 }
 
 impl Awaited {
@@ -98,12 +98,12 @@ impl Writers {
 pub(super) struct Told {
     writers: Vec<Arc<Waiter>>,
     readers: Fulfilled,
-    observer: Option<(Arc<dyn Observer>, Fate, i64)>,
+    observer: Option<(Arc<dyn DurabilityObserver>, Fate, i64)>,
 }
 
 impl Told {
     /// Who is told besides those who wait.
-    pub fn observer(&self) -> Option<Arc<dyn Observer>> {
+    pub fn observer(&self) -> Option<Arc<dyn DurabilityObserver>> {
         let (observer, ..) = self.observer.as_ref()?;
         Some(observer.clone())
     }
@@ -230,7 +230,7 @@ impl Partition {
     }
 
     /// Has `observer` told of all writes from here on; there is one at a time.
-    pub fn observe(&self, observer: Arc<dyn Observer>) {
+    pub fn observe(&self, observer: Arc<dyn DurabilityObserver>) {
         self.lock().awaited.get_or_insert_default().observer = Some(observer);
     }
 }

@@ -10,7 +10,7 @@ use rustka_core::time::Now;
 
 /// What may happen to a partition's chunks.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct RetentionRules {
     /// Records older than this go; negative: never.
     pub retention_ms: i64,
     /// Chunks beyond this size go; negative: never.
@@ -19,10 +19,10 @@ pub struct Rules {
     pub delete: bool,
 }
 
-impl Rules {
+impl RetentionRules {
     /// What a topic's configs say.
-    pub fn of(config: &TopicConfig) -> Rules {
-        Rules {
+    pub fn of(config: &TopicConfig) -> RetentionRules {
+        RetentionRules {
             retention_ms: config.retention_ms,
             retention_bytes: config.retention_bytes,
             delete: config.delete,
@@ -135,7 +135,7 @@ impl Partition {
     }
 
     /// Applies retention: drops what is past its time or size.
-    pub fn retain(&self, rules: &Rules, now: Now) {
+    pub fn retain(&self, rules: &RetentionRules, now: Now) {
         let (garbage, woken) = {
             let mut inner = self.lock();
             if inner.check_readable().is_err() {

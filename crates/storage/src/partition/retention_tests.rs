@@ -122,7 +122,7 @@ fn records_without_a_time_age_from_when_the_last_of_their_chunk_was_written() {
     let partition = partition(&[]);
     append(&partition, BatchBuilder::new(), -1, at(999_000));
     append(&partition, BatchBuilder::new(), -1, at(1_000_000));
-    let rules = Rules {
+    let rules = RetentionRules {
         retention_ms: 500,
         retention_bytes: -1,
         delete: true,

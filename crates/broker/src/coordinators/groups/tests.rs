@@ -406,7 +406,7 @@ async fn who_hangs_up_is_forgotten() {
 
 /// Everything in the journal's partition, as a machine that starts anew would read it.
 fn replay(w: &World) -> Machine {
-    let mut machine = Machine::new(Options::default());
+    let mut machine = Machine::new(GroupOptions::default());
     let partition = w.journal_partition().expect("a journal");
     let start = partition.offsets().log_start;
     let read = partition.each_batch(start, i64::MAX, |batch| {

@@ -40,7 +40,7 @@ pub fn replace(request: Request<'_>) -> Outcome {
             change: Ok(ConfigChange::Replace(pairs.collect())),
         }
     });
-    let plan = Plan::of(&request, changes.collect(), asked.validate_only);
+    let plan = AlterPlan::of(&request, changes.collect(), asked.validate_only);
     plan.carry_out(&request, |answers, throttle_time_ms, w, version| {
         let response = AlterConfigsResponse {
             responses: answers
@@ -75,7 +75,7 @@ pub fn incremental(request: Request<'_>) -> Outcome {
             change: changes.map(ConfigChange::Alter),
         }
     });
-    let plan = Plan::of(&request, changes.collect(), asked.validate_only);
+    let plan = AlterPlan::of(&request, changes.collect(), asked.validate_only);
     plan.carry_out(&request, |answers, throttle_time_ms, w, version| {
         let response = incremental::IncrementalAlterConfigsResponse {
             responses: answers
@@ -114,20 +114,20 @@ struct Wanted<'a> {
 }
 
 /// What a client is told of one resource.
-struct Answer {
+struct ResourceAnswer {
     kind: i8,
     name: String,
     error_code: i16,
     message: Option<Cow<'static, str>>,
 }
 
-impl Answer {
-    fn new(kind: i8, name: &str, result: Result<(), Refusal>) -> Answer {
+impl ResourceAnswer {
+    fn new(kind: i8, name: &str, result: Result<(), Refusal>) -> ResourceAnswer {
         let (error_code, message) = match result {
             Ok(()) => (0, None),
             Err(refusal) => (refusal.code.code(), refusal.message),
         };
-        Answer {
+        ResourceAnswer {
             kind,
             name: name.to_owned(),
             error_code,
@@ -138,26 +138,26 @@ impl Answer {
 
 /// A request sorted out: what is answered already, and what the cluster has to decide.
 #[derive(Default)]
-struct Plan {
+struct AlterPlan {
     /// In the order of the request.
-    answers: Vec<Answer>,
+    answers: Vec<ResourceAnswer>,
     changes: Vec<AlterConfigs>,
     /// Whose answer each change is.
     places: Vec<usize>,
 }
 
-impl Plan {
-    fn of(request: &Request<'_>, resources: Vec<Wanted<'_>>, validate_only: bool) -> Plan {
+impl AlterPlan {
+    fn of(request: &Request<'_>, resources: Vec<Wanted<'_>>, validate_only: bool) -> AlterPlan {
         let mut times: BTreeMap<(i8, &str), u32> = BTreeMap::new();
         for resource in &resources {
             *times.entry((resource.kind, resource.name)).or_default() += 1;
         }
-        let mut plan = Plan::default();
+        let mut plan = AlterPlan::default();
         for wanted in resources {
             let (kind, name) = (wanted.kind, wanted.name);
             let is_single = times.get(&(kind, name)) == Some(&1);
             let result = plan.add(request, wanted, is_single, validate_only);
-            plan.answers.push(Answer::new(kind, name, result));
+            plan.answers.push(ResourceAnswer::new(kind, name, result));
         }
         plan
     }
@@ -211,10 +211,10 @@ impl Plan {
     fn carry_out(
         self,
         request: &Request<'_>,
-        encode: impl FnOnce(Vec<Answer>, i32, &mut Writer, i16) + Send + 'static,
+        encode: impl FnOnce(Vec<ResourceAnswer>, i32, &mut Writer, i16) + Send + 'static,
     ) -> Outcome {
         let respond = request.respond();
-        let Plan {
+        let AlterPlan {
             mut answers,
             changes,
             places,
@@ -230,8 +230,8 @@ impl Plan {
                 _ => vec![Err(ErrorCode::NotController.into()); places.len()],
             };
             for (at, result) in places.into_iter().zip(results) {
-                let Answer { kind, name, .. } = &answers[at];
-                answers[at] = Answer::new(*kind, &name.clone(), result);
+                let ResourceAnswer { kind, name, .. } = &answers[at];
+                answers[at] = ResourceAnswer::new(*kind, &name.clone(), result);
             }
             encode(answers, respond.throttle_time_ms(), w, version);
         })

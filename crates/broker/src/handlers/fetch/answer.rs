@@ -1,6 +1,6 @@
 //! What was read, as the client is told of it.
 
-use super::Plan;
+use super::FetchPlan;
 use super::read::{Fetched, Read};
 use crate::api::endpoints::nodes;
 use crate::api::parts::{Parts, SessionPartition};
@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Encodes it, and notes in the session what was told.
 pub fn answer(
     parts: &Parts,
-    plan: &Plan,
+    plan: &FetchPlan,
     context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Reply {

@@ -1,6 +1,6 @@
 //! What a Fetch asks for: its partitions, from itself and from its session, and what its client may read of them.
 
-use super::{Plan, failed, size};
+use super::{FetchPlan, failed, size};
 use crate::api::parts::SessionPartition;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
@@ -17,7 +17,7 @@ const SESSIONS_FROM: i16 = 7;
 const ANONYMOUS: u64 = 0;
 
 /// Reads a request and begins its session's next round.
-pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<SessionPartition>), Outcome> {
+pub fn plan(request: &Request<'_>) -> Result<(FetchPlan, FetchContext<SessionPartition>), Outcome> {
     let version = request.header.version;
     let asked = FetchRequest::decode(&mut Reader::new(request.body()), version)?;
     let node = request.node;
@@ -70,7 +70,7 @@ pub fn plan(request: &Request<'_>) -> Result<(Plan, FetchContext<SessionPartitio
         Err(code) => return Err(failed(&request.respond(), code)),
     };
     let max_bytes = size(asked.max_bytes).min(size(node.config.fixed().fetch_bytes_max));
-    let plan = Plan {
+    let plan = FetchPlan {
         min_bytes: size(asked.min_bytes).min(max_bytes),
         max_bytes,
         deadline_ms: now_ms.saturating_add(i64::from(asked.max_wait_ms.max(0))),

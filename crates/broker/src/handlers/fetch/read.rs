@@ -1,6 +1,6 @@
 //! Reads what a Fetch asks for.
 
-use super::{Plan, size};
+use super::{FetchPlan, size};
 use crate::api::parts::SessionPartition;
 use crate::node::Node;
 use rustka_core::catalog::Catalog;
@@ -42,8 +42,8 @@ pub struct Fetched {
 
 impl Fetched {
     /// The same for the session.
-    pub fn outcome(&self) -> fetch::Outcome {
-        fetch::Outcome {
+    pub fn outcome(&self) -> fetch::PartitionOutcome {
+        fetch::PartitionOutcome {
             position: self.position,
             error: self.error,
             high_watermark: self.offsets.high_watermark,
@@ -95,7 +95,7 @@ impl Read {
     }
 
     /// Whether there is no reason to wait.
-    pub fn is_enough(&self, plan: &Plan) -> bool {
+    pub fn is_enough(&self, plan: &FetchPlan) -> bool {
         self.urgent || self.counted >= plan.min_bytes
     }
 }
@@ -112,7 +112,7 @@ pub enum Pass {
 /// Reads all partitions in fetch order; of a session's keeps only those that are news.
 pub fn read(
     node: &Node,
-    plan: &Plan,
+    plan: &FetchPlan,
     context: &mut FetchContext<SessionPartition>,
     pass: Pass,
 ) -> Result<Read, ErrorCode> {
@@ -187,7 +187,7 @@ const OFFSETS_UNKNOWN: Offsets = Offsets {
 /// Reads one partition; the first with data always gives at least one whole batch (E73).
 fn read_one(
     catalog: &Catalog<Arc<Partition>>,
-    plan: &Plan,
+    plan: &FetchPlan,
     pass: Pass,
     position: usize,
     entry: &mut Entry<SessionPartition>,

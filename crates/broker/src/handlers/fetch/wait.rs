@@ -2,7 +2,7 @@
 
 use super::answer::answer;
 use super::read::{Pass, read};
-use super::{Plan, failed};
+use super::{FetchPlan, failed};
 use crate::api::parts::{Parts, SessionPartition};
 use crate::api::request::Outcome;
 use crate::base::budget::Charge;
@@ -33,7 +33,7 @@ struct Place {
 impl Places {
     /// From here on the next byte of any partition wakes the fetch.
     fn take(
-        plan: &Plan,
+        plan: &FetchPlan,
         context: &mut FetchContext<SessionPartition>,
     ) -> Result<Places, ErrorCode> {
         let waiter = Waiter::new();
@@ -121,7 +121,7 @@ impl Drop for Places {
 /// Answers a request that is not answered at once.
 pub async fn wait(
     parts: Arc<Parts>,
-    plan: Plan,
+    plan: FetchPlan,
     mut context: FetchContext<SessionPartition>,
     _place: Charge,
 ) -> Outcome {

@@ -42,11 +42,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
 struct Part {
     group: Box<str>,
     wants_all: bool,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedGroup>,
 }
 
 /// A topic that the group's coordinator is not asked for.
-struct Refused {
+struct RefusedGroup {
     topic: TopicPartitions,
     code: ErrorCode,
 }
@@ -57,7 +57,7 @@ impl Part {
         request: &Request<'_>,
         group: &str,
         topics: Option<Vec<TopicPartitions>>,
-        mut refused: Vec<Refused>,
+        mut refused: Vec<RefusedGroup>,
     ) -> (Part, Answer) {
         let wants_all = topics.is_none();
         let answer = match request.check(Operation::Describe, Resource::Group(group)) {
@@ -91,13 +91,13 @@ impl Part {
 fn allowed(
     request: &Request<'_>,
     topics: Vec<TopicPartitions>,
-    refused: &mut Vec<Refused>,
+    refused: &mut Vec<RefusedGroup>,
 ) -> Vec<TopicPartitions> {
     let (allowed, denied): (Vec<_>, Vec<_>) = topics
         .into_iter()
         .partition(|topic| request.may(Operation::Describe, Resource::Topic(&topic.topic)));
     let code = ErrorCode::TopicAuthorizationFailed;
-    refused.extend(denied.into_iter().map(|topic| Refused { topic, code }));
+    refused.extend(denied.into_iter().map(|topic| RefusedGroup { topic, code }));
     allowed
 }
 
@@ -117,8 +117,8 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
     let (respond, access) = (request.respond(), request.access());
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let code = code_of(reply.as_ref());
-        let in_each = each.into_iter().map(|topic| Refused { topic, code });
-        let in_each: Vec<Refused> = in_each.collect();
+        let in_each = each.into_iter().map(|topic| RefusedGroup { topic, code });
+        let in_each: Vec<RefusedGroup> = in_each.collect();
         let (known, refused) = match &reply {
             Some(Reply::OffsetFetch(Ok(topics))) => (topics.as_slice(), &part.refused),
             _ => (Default::default(), &in_each),
@@ -203,7 +203,7 @@ fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
 fn by_id(
     request: &Request<'_>,
     topics: &[OffsetFetchRequestTopics<'_>],
-) -> (Vec<TopicPartitions>, Vec<Refused>) {
+) -> (Vec<TopicPartitions>, Vec<RefusedGroup>) {
     let catalog = request.node.topics.read();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for topic in topics {
@@ -214,7 +214,7 @@ fn by_id(
                 topic_id: found.id.0,
                 partitions,
             }),
-            None => unknown.push(Refused {
+            None => unknown.push(RefusedGroup {
                 topic: TopicPartitions {
                     topic: "".into(),
                     topic_id: topic.topic_id.0,
@@ -235,7 +235,7 @@ fn code_of(reply: Option<&Reply>) -> ErrorCode {
     }
 }
 
-impl Refused {
+impl RefusedGroup {
     fn partitions(&self) -> Vec<OffsetFetchResponsePartition<'static>> {
         let partitions = self.topic.partitions.iter();
         let refused = partitions.map(|index| OffsetFetchResponsePartition {
@@ -275,7 +275,7 @@ fn of_group(topic: &FetchedTopic, topic_id: Uuid) -> OffsetFetchResponseTopics<'
     }
 }
 
-fn refused_of_group(refused: &Refused) -> OffsetFetchResponseTopics<'_> {
+fn refused_of_group(refused: &RefusedGroup) -> OffsetFetchResponseTopics<'_> {
     let TopicPartitions {
         topic,
         topic_id,

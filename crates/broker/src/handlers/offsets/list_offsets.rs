@@ -136,13 +136,13 @@ fn answer<'a>(
     })
 }
 
-struct Found {
+struct FoundOffset {
     offset: i64,
     timestamp: i64,
     leader_epoch: i32,
 }
 
-const NOTHING: Found = Found {
+const NOTHING: FoundOffset = FoundOffset {
     offset: -1,
     timestamp: -1,
     leader_epoch: -1,
@@ -155,7 +155,7 @@ fn lookup(
     isolation_level: i8,
     version: i16,
     effort: &mut Effort,
-) -> Result<Found, Stopped> {
+) -> Result<FoundOffset, Stopped> {
     let topic = node.topics.by_name(topic);
     let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let limits = topic.config.inflate_limits();
@@ -179,14 +179,14 @@ fn lookup(
             .ok()
             .flatten()
             .unwrap_or(offsets.leader_epoch);
-        Found {
+        FoundOffset {
             offset,
             timestamp,
             leader_epoch,
         }
     };
     Ok(match asked.timestamp {
-        LATEST => Found {
+        LATEST => FoundOffset {
             offset: end,
             timestamp: -1,
             leader_epoch: offsets.leader_epoch,

@@ -1,7 +1,7 @@
 //! What is told of each batch, at once or when it is durable.
 
-use super::append::{Accepted, Refused};
-use super::plan::Plan;
+use super::append::{Accepted, RefusedBatch};
+use super::plan::ProducePlan;
 use crate::api::endpoints::nodes;
 use crate::api::reply::Reply;
 use crate::api::request::Respond;
@@ -34,7 +34,7 @@ pub struct Pending {
 /// Waits until every write is as safe as `acks` asks, is lost, or its time is over.
 pub async fn commit(
     node: Arc<Node>,
-    plan: Plan,
+    plan: ProducePlan,
     mut answers: Vec<Vec<PartitionAnswer>>,
     pending: Vec<Pending>,
     respond: Respond,
@@ -68,7 +68,7 @@ pub async fn commit(
 /// Encodes the answer.
 pub fn encode(
     node: &Node,
-    plan: &Plan,
+    plan: &ProducePlan,
     answers: Vec<Vec<PartitionAnswer>>,
     respond: Respond,
 ) -> Reply {
@@ -104,7 +104,7 @@ pub fn encode(
 /// Puts what became of one batch into words.
 pub fn answer(
     index: i32,
-    result: Result<Accepted, Refused>,
+    result: Result<Accepted, RefusedBatch>,
     (topic, place): (usize, usize),
     pending: &mut Vec<Pending>,
 ) -> PartitionAnswer {
@@ -130,7 +130,7 @@ pub fn answer(
     }
 }
 
-fn refused(index: i32, why: Refused) -> PartitionAnswer {
+fn refused(index: i32, why: RefusedBatch) -> PartitionAnswer {
     let Invalid {
         refusal,
         record_errors,

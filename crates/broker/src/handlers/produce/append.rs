@@ -1,7 +1,7 @@
 //! One batch into its partition, or why not.
 
 use super::Bytes;
-use super::plan::{Plan, TopicPlan};
+use super::plan::{ProducePlan, TopicPlan};
 use crate::base::fault::Point;
 use crate::node::Node;
 use crate::node::topics::TopicRef;
@@ -27,7 +27,7 @@ pub struct Accepted {
 }
 
 /// A batch that was refused.
-pub struct Refused {
+pub struct RefusedBatch {
     /// Why, for the batch and for single records.
     pub invalid: Invalid,
     /// Where the partition's log starts, told with some errors.
@@ -36,9 +36,9 @@ pub struct Refused {
     pub leader: Option<(i32, i32)>,
 }
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for RefusedBatch {
     fn from(refusal: Refusal) -> Self {
-        Refused {
+        RefusedBatch {
             invalid: refusal.into(),
             log_start: -1,
             leader: None,
@@ -46,13 +46,13 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl Refused {
+impl RefusedBatch {
     /// Before the partition was looked at. A batch that cannot be delimited is the one error told in words.
     fn early(mut invalid: Invalid) -> Self {
         if invalid.refusal.code != ErrorCode::CorruptMessage {
             invalid.refusal.message = None;
         }
-        Refused {
+        RefusedBatch {
             invalid,
             log_start: -1,
             leader: None,
@@ -77,7 +77,7 @@ impl Refused {
             ErrorCode::NotLeaderOrFollower => partition.leader_elsewhere(),
             _ => None,
         };
-        Refused {
+        RefusedBatch {
             invalid,
             log_start,
             leader,
@@ -91,17 +91,17 @@ type Target = (TopicRef, Arc<Partition>);
 /// Finds the partition and checks the batch by its topic's rules.
 fn checked(
     node: &Node,
-    plan: &Plan,
+    plan: &ProducePlan,
     topic: &TopicPlan,
     index: i32,
     records: &mut [u8],
     version: i16,
-) -> Result<(Target, Validated), Refused> {
+) -> Result<(Target, Validated), RefusedBatch> {
     if topic.denied {
         return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
     }
     let (found, partition) = topic.find(node, index, version).map_err(Refusal::from)?;
-    validate_shape(records, version).map_err(Refused::early)?;
+    validate_shape(records, version).map_err(RefusedBatch::early)?;
     if !plan.has_valid_acks() {
         return Err(Refusal::from(ErrorCode::InvalidRequiredAcks).into());
     }
@@ -111,20 +111,20 @@ fn checked(
     let rules = plan.rules(&found.config, version);
     let valid = validate_produce(records, &rules, node.clock.now());
     plan.looked_into(&valid);
-    let valid = valid.map_err(|invalid| Refused::late(invalid, &partition))?;
+    let valid = valid.map_err(|invalid| RefusedBatch::late(invalid, &partition))?;
     Ok(((found, partition), valid))
 }
 
 /// Appends a copy of a batch.
 pub fn append_copied(
     node: &Arc<Node>,
-    plan: &Plan,
+    plan: &ProducePlan,
     topic: &TopicPlan,
     index: i32,
     range: Option<Range<usize>>,
     bytes: &mut Bytes<'_>,
     version: i16,
-) -> Result<Accepted, Refused> {
+) -> Result<Accepted, RefusedBatch> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
     let (target, valid) = checked(node, plan, topic, index, records, version)?;
     append(node, plan, &target, Incoming::Copied(records), valid)
@@ -133,12 +133,12 @@ pub fn append_copied(
 /// Appends a batch that stays where it is.
 pub fn append_kept(
     node: &Arc<Node>,
-    plan: &Plan,
+    plan: &ProducePlan,
     topic: &TopicPlan,
     index: i32,
     mut batch: BufMut,
     version: i16,
-) -> Result<Accepted, Refused> {
+) -> Result<Accepted, RefusedBatch> {
     let (target, valid) = checked(node, plan, topic, index, &mut batch, version)?;
     append(node, plan, &target, Incoming::Kept(batch), valid)
 }
@@ -158,11 +158,11 @@ fn awaited(acks: i16, appended: &Appended) -> Option<i64> {
 
 fn append(
     node: &Arc<Node>,
-    plan: &Plan,
+    plan: &ProducePlan,
     (topic, partition): &Target,
     sent: Incoming<'_>,
     mut valid: Validated,
-) -> Result<Accepted, Refused> {
+) -> Result<Accepted, RefusedBatch> {
     let topic = &topic.name;
     if node.faults.strikes_in(Point::Admit, topic) {
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
@@ -175,7 +175,7 @@ fn append(
     let header = &valid.header;
     let appended = partition
         .append(incoming, header, Origin::Client, node.clock.now())
-        .map_err(|refusal| Refused::late(refusal.into(), partition))?;
+        .map_err(|refusal| RefusedBatch::late(refusal.into(), partition))?;
     if node.faults.strikes_in(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);
         return Err(Refusal::from(ErrorCode::KafkaStorageError).into());

@@ -9,7 +9,9 @@ use crate::node::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
-use rustka_core::validate::{Inflate, Invalid, Rules, Validated, needs_inflate, needs_rebuild};
+use rustka_core::validate::{
+    BatchRules, Inflate, Invalid, Validated, needs_inflate, needs_rebuild,
+};
 use rustka_storage::Partition;
 use rustka_wire::codec::{Reader, Records, Uuid};
 use rustka_wire::produce_request::ProduceRequest;
@@ -26,7 +28,7 @@ const INLINE_FAST_DEFLATE_BYTES_MAX: usize = 256 << 10;
 const ADMIN_CLIENT: &str = "__admin_client";
 
 /// What a request asks for, as places in its frame.
-pub struct Plan {
+pub struct ProducePlan {
     /// None (0), the leader's (1) or everybody's (-1).
     pub acks: i16,
     /// When waiting for its writes is given up on.
@@ -56,9 +58,9 @@ pub struct TopicPlan {
     found: Option<TopicRef>,
 }
 
-impl Plan {
+impl ProducePlan {
     /// Reads a request and finds out what its client may do.
-    pub fn of(request: &Request<'_>) -> Result<Plan, Outcome> {
+    pub fn of(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
         let mut plan = read(request)?;
         if !request.may_do_everything() {
             authorize(request, &mut plan);
@@ -110,7 +112,7 @@ impl Plan {
     }
 
     /// What a topic demands of this request's batches.
-    pub fn rules(&self, config: &TopicConfig, produce_version: i16) -> Rules {
+    pub fn rules(&self, config: &TopicConfig, produce_version: i16) -> BatchRules {
         rules(config, produce_version, self.inflate)
     }
 
@@ -124,7 +126,7 @@ impl Plan {
     }
 }
 
-fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
+fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
     let frame = request.frame.bytes();
     let asked = ProduceRequest::decode(&mut Reader::new(request.body()), request.header.version)?;
     let place = |records: &Records<'_>| {
@@ -154,7 +156,7 @@ fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
         |a, b| (a.id, &a.name).cmp(&(b.id, &b.name)),
         |first, later| first.partitions.extend(later.partitions),
     );
-    Ok(Plan {
+    Ok(ProducePlan {
         acks: asked.acks,
         deadline_ms: request
             .caller
@@ -169,7 +171,7 @@ fn read(request: &Request<'_>) -> Result<Plan, Outcome> {
 }
 
 /// Marks what the client may not write. Who may not use a transactional id has none.
-fn authorize(request: &Request<'_>, plan: &mut Plan) {
+fn authorize(request: &Request<'_>, plan: &mut ProducePlan) {
     if plan.has_transactional_batch(request.frame.bytes()) {
         let id = plan.transactional_id.as_deref();
         if !id.is_some_and(|id| request.may(Operation::Write, Resource::TransactionalId(id))) {
@@ -244,7 +246,7 @@ impl TopicPlan {
     }
 }
 
-fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
+fn takes_long(header: &BatchHeader, rules: &BatchRules, bytes: usize) -> bool {
     let inflates = needs_inflate(header, rules) && bytes > INLINE_INFLATE_BYTES_MAX;
     let deflate_bytes_max = match rules.storage {
         Some(storage) if storage.is_slow() => INLINE_SLOW_DEFLATE_BYTES_MAX,
@@ -253,9 +255,9 @@ fn takes_long(header: &BatchHeader, rules: &Rules, bytes: usize) -> bool {
     inflates || needs_rebuild(header, rules) && bytes > deflate_bytes_max
 }
 
-fn rules(config: &TopicConfig, produce_version: i16, inflate: Inflate) -> Rules {
+fn rules(config: &TopicConfig, produce_version: i16, inflate: Inflate) -> BatchRules {
     let size = |bytes: i32| usize::try_from(bytes).unwrap_or(usize::MAX);
-    Rules {
+    BatchRules {
         produce_version,
         max_message_bytes: size(config.max_message_bytes),
         segment_bytes: size(config.segment_bytes),

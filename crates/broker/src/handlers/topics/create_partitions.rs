@@ -79,8 +79,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
 }
 
 /// What is told of a topic when there is nobody to ask.
-fn unanswered(name: Box<str>) -> command::Outcome<u32> {
-    command::Outcome {
+fn unanswered(name: Box<str>) -> command::TopicOutcome<u32> {
+    command::TopicOutcome {
         name,
         result: Err(ErrorCode::NotController.into()),
     }

@@ -7,7 +7,7 @@ use rustka_wire::Uuid;
 use crate::cluster::command::*;
 use crate::cluster::records::Record;
 use crate::cluster::resource::{Resource, ResourceKind};
-use crate::cluster::{Cluster, Effects, FeatureLevels, Options};
+use crate::cluster::{Cluster, ClusterOptions, Effects, FeatureLevels};
 use crate::config::{AlterOperation, Alteration, BrokerConfig};
 use crate::error::{ErrorCode, Refusal};
 use crate::machine::{JournalRecord, Machine, Release, Ticket};
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn blank(pairs: &[(&'static str, &'static str)], strict: bool) -> World {
-        let options = Options {
+        let options = ClusterOptions {
             node_id: 1,
             nodes: vec![1],
             directory: id(1 << 64),
@@ -141,7 +141,10 @@ impl World {
         id(self.ids)
     }
 
-    pub(super) fn run(&mut self, request: &CreateTopics) -> Result<Vec<Outcome<Created>>, Refusal> {
+    pub(super) fn run(
+        &mut self,
+        request: &CreateTopics,
+    ) -> Result<Vec<TopicOutcome<Created>>, Refusal> {
         match self.ask(Command::CreateTopics(request.clone())) {
             Reply::CreateTopics(result) => result,
             other => panic!("{other:?}"),

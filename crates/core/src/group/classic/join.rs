@@ -13,7 +13,7 @@ use crate::group::addresses::Place;
 use crate::group::command::{Bytes, Join, NAME_BYTES_MAX, Name, Protocol};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Event, JoinRefused, Joined, Reply};
-use crate::group::options::Options;
+use crate::group::options::GroupOptions;
 use crate::group::timers::Timer;
 use crate::machine::Ticket;
 
@@ -24,24 +24,24 @@ const PROTOCOLS_MAX: usize = 256;
 const CLIENT_ID_BYTES_MAX: usize = 255;
 
 /// A join that is refused, and by which limit of ours if it was one.
-pub(in crate::group) struct Refused {
+pub(in crate::group) struct RefusedJoin {
     pub(super) code: ErrorCode,
     pub(in crate::group) limit: Option<&'static str>,
 }
 
-impl From<ErrorCode> for Refused {
+impl From<ErrorCode> for RefusedJoin {
     fn from(code: ErrorCode) -> Self {
-        Refused { code, limit: None }
+        RefusedJoin { code, limit: None }
     }
 }
 
-pub(in crate::group) fn limited(code: ErrorCode, limit: &'static str) -> Refused {
+pub(in crate::group) fn limited(code: ErrorCode, limit: &'static str) -> RefusedJoin {
     let limit = Some(limit);
-    Refused { code, limit }
+    RefusedJoin { code, limit }
 }
 
 /// What can be said about a join without knowing its group.
-pub(in crate::group) fn check(join: &Join, options: &Options) -> Result<(), ErrorCode> {
+pub(in crate::group) fn check(join: &Join, options: &GroupOptions) -> Result<(), ErrorCode> {
     if join.group.is_empty() || join.group.len() > NAME_BYTES_MAX {
         return Err(ErrorCode::InvalidGroupId);
     }
@@ -58,7 +58,7 @@ impl Group {
         &self,
         d: &Desk,
         join: &Join,
-    ) -> Result<Option<Place>, Refused> {
+    ) -> Result<Option<Place>, RefusedJoin> {
         let options = d.options;
         let member = self.members.get(&join.member_id);
         let size_max = options.size_max();
@@ -124,7 +124,7 @@ impl Group {
         d: &mut Desk,
         ticket: Ticket,
         join: Join,
-        refused: Refused,
+        refused: RefusedJoin,
     ) {
         if let Some(limit) = refused.limit {
             let group = &self.id;

@@ -98,7 +98,7 @@ impl Members {
         self.sync_due
     }
 
-    /// What the members weigh against `Options::group_bytes_max`.
+    /// What the members weigh against `GroupOptions::group_bytes_max`.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::Reply;
-use crate::group::{Options, State};
+use crate::group::{GroupOptions, State};
 
 #[test]
 fn an_empty_group_id_is_refused_in_the_group_requests() {
@@ -221,9 +221,9 @@ fn a_join_asked_again_is_answered_once() {
 
 #[test]
 fn a_full_group_takes_nobody() {
-    let mut w = World::with(Options {
+    let mut w = World::with(GroupOptions {
         group_size_max: 2,
-        ..Options::default()
+        ..GroupOptions::default()
     });
     let ids = w.stable(&["a", "b"]);
     let join = w.join_of("c", "");
@@ -238,9 +238,9 @@ fn a_full_group_takes_nobody() {
 fn a_group_made_smaller_lets_the_first_ones_in() {
     let mut w = World::new();
     let ids = w.stable(&["a", "b"]);
-    w.shard.set_options(Options {
+    w.shard.set_options(GroupOptions {
         group_size_max: 1,
-        ..Options::default()
+        ..GroupOptions::default()
     });
     let leader = w.join(&ids[0]);
     let late = w.join(&ids[1]);

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, State};
+use crate::group::{GroupOptions, State};
 
 #[test]
 fn no_answer_leaves_before_its_record_is_durable() {
@@ -230,7 +230,7 @@ fn a_group_deleted_and_created_again_before_either_is_durable() {
     w.settle(0);
     assert_eq!(first_code(w.answer(commit)), ErrorCode::None);
     assert_eq!(w.fetch(), 1);
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     w.journal = Journal::AtOnce;
     assert_eq!(w.fetch(), 1);
     assert_eq!(w.describe().unwrap().protocol_type, n(""));
@@ -259,7 +259,7 @@ fn after_a_restart_members_go_on_and_sessions_start_anew() {
     let ids = w.stable(&["a", "b"]);
     w.commit(&ids[0], 1, 7);
     w.advance(9_000);
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     w.advance(9_000);
     assert_eq!(w.heartbeat(&ids[0], 1), ErrorCode::None);
     let sync = w.sync(&ids[0], 1, &[]);
@@ -277,7 +277,7 @@ fn a_restart_in_the_middle_of_a_rebalance_goes_back_to_the_last_generation() {
     w.join(&b);
     let again = w.join(&ids[0]);
     assert_eq!(w.joined(again).generation, 2);
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     assert_eq!(w.heartbeat(&ids[0], 2), ErrorCode::IllegalGeneration);
     assert_eq!(w.heartbeat(&b, 2), ErrorCode::UnknownMemberId);
     let again = w.join(&ids[0]);

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, State, partition_for};
+use crate::group::{GroupOptions, State, partition_for};
 
 #[test]
 fn groups_go_to_the_partition_kafka_chooses() {
@@ -45,10 +45,10 @@ fn thousands_of_unused_ids_do_not_hold_up_the_real_members() {
 
 #[test]
 fn ids_per_group_and_per_address_are_limited() {
-    let mut w = World::with(Options {
+    let mut w = World::with(GroupOptions {
         pending_per_group_max: 3,
         pending_per_address_max: 5,
-        ..Options::default()
+        ..GroupOptions::default()
     });
     for _ in 0..3 {
         w.enter("flood");
@@ -74,9 +74,9 @@ fn ids_per_group_and_per_address_are_limited() {
 
 #[test]
 fn groups_that_only_refused_joins_have_named_are_limited_and_go_when_offsets_are_looked_through() {
-    let mut w = World::with(Options {
+    let mut w = World::with(GroupOptions {
         groups_max: 3,
-        ..Options::default()
+        ..GroupOptions::default()
     });
     let ask = |w: &mut World, group: &str| {
         let mut join = w.join_of("flood", "");
@@ -117,9 +117,9 @@ fn an_oversized_subscription_is_refused_and_the_group_unharmed() {
 
 #[test]
 fn a_group_is_limited_in_all() {
-    let mut w = World::with(Options {
+    let mut w = World::with(GroupOptions {
         group_bytes_max: 1_000,
-        ..Options::default()
+        ..GroupOptions::default()
     });
     w.stable(&["a", "b"]);
     let mut join = w.join_of("c", "");

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, State};
+use crate::group::{GroupOptions, State};
 
 const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
@@ -183,7 +183,7 @@ fn a_deleted_topic_takes_its_offsets_along() {
     assert_eq!(w.fetch(), 3, "a later topic of that name was meant");
     w.ask(deleted([1; 16]));
     assert_eq!(w.fetch(), -1);
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     assert_eq!(w.fetch(), -1);
 }
 
@@ -206,7 +206,7 @@ fn only_empty_groups_are_deleted() {
     assert_eq!(w.ask(delete()), Reply::DeleteGroup(ErrorCode::None));
     assert_eq!((w.describe(), w.fetch()), (None, -1));
     assert_eq!(w.shard.soft_counts().timers, 0);
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     assert!(w.shard.is_empty());
 }
 
@@ -297,7 +297,7 @@ fn offsets_of_an_empty_group_end_a_week_after_it_became_empty() {
     assert_eq!(w.fetch(), 3);
     w.advance(600_000);
     assert_eq!((w.fetch(), w.describe()), (-1, None));
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     assert!(w.shard.is_empty());
 }
 
@@ -345,7 +345,7 @@ fn an_old_client_says_itself_how_long_its_offset_is_kept() {
     let mut commit = w.commit_of("", -1, 3);
     commit.retention_ms = Some(60_000);
     w.ask(Command::OffsetCommit(commit));
-    w.restart(Options::default());
+    w.restart(GroupOptions::default());
     w.advance(599_999);
     assert_eq!(w.fetch(), 3);
     w.advance(1);

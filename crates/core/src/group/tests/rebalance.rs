@@ -4,7 +4,7 @@ use super::world::*;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, State};
+use crate::group::{GroupOptions, State};
 
 #[test]
 fn the_first_rebalance_waits_a_little_for_company() {
@@ -38,9 +38,9 @@ fn the_first_rebalance_does_not_wait_long_for_ever_more_company() {
 
 #[test]
 fn with_kafkas_rule_the_delay_is_extended_while_members_arrive() {
-    let mut w = World::with(Options {
+    let mut w = World::with(GroupOptions {
         strict: true,
-        ..Options::default()
+        ..GroupOptions::default()
     });
     let (a, b) = (w.enter("a"), w.enter("b"));
     let first = w.join(&a);
@@ -55,9 +55,9 @@ fn with_kafkas_rule_the_delay_is_extended_while_members_arrive() {
 
 #[test]
 fn with_kafkas_rule_the_delay_never_exceeds_the_rebalance_timeout() {
-    let mut w = World::with(Options {
+    let mut w = World::with(GroupOptions {
         initial_rebalance_delay_ms: Some(3_000),
-        ..Options::default()
+        ..GroupOptions::default()
     });
     let ids: Vec<Name> = (0..4).map(|_| w.enter("m")).collect();
     let mut first = None;

@@ -7,7 +7,7 @@ use super::world::*;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, Shard};
+use crate::group::{GroupOptions, GroupShard};
 
 const PARTITIONS: u8 = 6;
 const STEPS: usize = 2_000;
@@ -64,7 +64,7 @@ struct Simulation {
     owners: BTreeMap<(Name, i32, u8), Name>,
     /// Per group and partition: the highest offset tried, and the highest acknowledged.
     offsets: BTreeMap<(Name, u8), (i64, i64)>,
-    options: Options,
+    options: GroupOptions,
     shares: usize,
     trace: Vec<String>,
 }
@@ -72,10 +72,10 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Simulation {
         let mut chance = Chance(seed);
-        let options = Options {
+        let options = GroupOptions {
             strict: chance.one_in(2),
             initial_rebalance_delay_ms: [None, Some(0), Some(1_000)][chance.below(3)],
-            ..Options::default()
+            ..GroupOptions::default()
         };
         let clients = (0..8).map(|at: usize| Client {
             group: n(["g", "h"][at % 2]),
@@ -122,7 +122,7 @@ impl Simulation {
             );
         }
         assert!(self.questions.is_empty(), "a question never ended");
-        let mut replayed = Shard::new(self.options.clone());
+        let mut replayed = GroupShard::new(self.options.clone());
         for entry in self.w.durable.values() {
             for record in &entry.records {
                 replayed.apply(record.clone());

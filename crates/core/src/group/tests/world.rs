@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{Options, Shard, State};
+use crate::group::{GroupOptions, GroupShard, State};
 use crate::machine::Release;
 pub(super) use crate::machine::{JournalRecord, Machine, Ticket};
 use crate::time::Now;
@@ -43,8 +43,8 @@ pub(super) enum Journal {
 }
 
 pub(super) struct World {
-    pub(super) shard: Shard,
-    pub(super) release: Release<Shard>,
+    pub(super) shard: GroupShard,
+    pub(super) release: Release<GroupShard>,
     pub(super) now: Now,
     pub(super) journal: Journal,
     /// Positions that will fail.
@@ -67,21 +67,21 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> World {
-        World::with(Options::default())
+        World::with(GroupOptions::default())
     }
 
     /// Kafka's rules, without its wait for the first rebalance.
     pub(super) fn strict() -> World {
-        World::with(Options {
+        World::with(GroupOptions {
             strict: true,
             initial_rebalance_delay_ms: Some(0),
-            ..Options::default()
+            ..GroupOptions::default()
         })
     }
 
-    pub(super) fn with(options: Options) -> World {
+    pub(super) fn with(options: GroupOptions) -> World {
         World {
-            shard: Shard::new(options),
+            shard: GroupShard::new(options),
             release: Release::default(),
             now: Now::new(0, 1_700_000_000_000),
             journal: Journal::AtOnce,
@@ -233,7 +233,7 @@ impl World {
     }
 
     /// A new life: what is durable is replayed, everybody's connection is gone.
-    pub(super) fn restart(&mut self, options: Options) {
+    pub(super) fn restart(&mut self, options: GroupOptions) {
         let mut next = World::with(options);
         next.now = self.now;
         next.tickets = self.tickets;
