@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use rustka_core::sync::lock;
+use crate::sync::lock;
 use rustka_wire::Request;
 
 use crate::clock::Clock;

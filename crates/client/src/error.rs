@@ -102,6 +102,8 @@ pub enum Problem {
     Unasked,
     /// It leaves out what was asked for.
     Missing,
+    /// Its records are not what their checksum says.
+    Checksum,
 }
 
 /// What everything here returns.
@@ -235,6 +237,7 @@ impl fmt::Display for Problem {
                 write!(f, "it has the number {found}, not {expected}")
             }
             Problem::Unasked => f.write_str("nothing was asked"),
+            Problem::Checksum => f.write_str("its records do not have their checksum"),
             Problem::Missing => f.write_str("it leaves out what was asked for"),
         }
     }
