@@ -94,8 +94,11 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
     BufReader::new(stdout)
         .read_line(&mut ready)
         .expect("ready line");
-    broker.kill().expect("kill");
-    broker.wait().expect("end");
+    // Its lines are written beside its work, and all of them are there when it has ended in order.
+    let mut kill = Command::new("kill");
+    let told = kill.arg(broker.id().to_string()).status();
+    assert!(told.expect("kill runs").success());
+    assert!(broker.wait().expect("end").success());
     std::fs::remove_file(&path).expect("file");
     assert!(ready.contains("\"node_id\":1001"), "{ready}");
     assert!(!ready.contains(":29092"), "{ready}");
