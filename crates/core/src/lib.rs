@@ -14,6 +14,7 @@ pub mod log;
 pub mod machine;
 pub mod names;
 pub mod producers;
+pub mod security;
 pub mod sync;
 pub mod telemetry;
 pub mod time;

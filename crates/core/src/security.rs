@@ -1,0 +1,11 @@
+//! Who a client is, what it may do and how much of it: logins, ACLs, quotas. Decisions only; no socket, file or clock.
+
+pub mod acl;
+pub mod authorizer;
+pub mod filter;
+pub mod jaas;
+pub mod mapping;
+pub mod plain;
+pub mod sasl;
+pub mod scram;
+pub mod users;

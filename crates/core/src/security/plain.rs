@@ -1,0 +1,94 @@
+//! PLAIN (RFC 4616): name and password in one message. With the words that Kafka has for what may be wrong.
+
+use super::sasl::{Failure, Secrets};
+
+/// Parts are counted up to here; what follows is not looked at.
+const PARTS_MAX: usize = 4;
+
+/// The user that one message logs in.
+pub fn login(message: &[u8], secrets: &dyn Secrets) -> Result<String, Failure> {
+    let message = String::from_utf8_lossy(message);
+    let parts: Vec<&str> = message.split('\0').take(PARTS_MAX).collect();
+    let [identity, user, password] = parts[..] else {
+        return Err(Failure(format!(
+            "Invalid SASL/PLAIN response: expected 3 tokens, got {}",
+            parts.len()
+        )));
+    };
+    if user.is_empty() {
+        return failed("username not specified");
+    }
+    if password.is_empty() {
+        return failed("password not specified");
+    }
+    if !secrets.is_password(user, password) {
+        return failed("Invalid username or password");
+    }
+    if !identity.is_empty() && identity != user {
+        return Err(Failure::other_identity());
+    }
+    Ok(user.to_owned())
+}
+
+fn failed(why: &str) -> Result<String, Failure> {
+    Err(Failure(format!("Authentication failed: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::security::scram::{Credential, Strength};
+
+    struct Alice;
+
+    impl Secrets for Alice {
+        fn is_password(&self, user: &str, password: &str) -> bool {
+            (user, password) == ("alice", "secret")
+        }
+
+        fn scram(&self, _: Strength, _: &str) -> Option<Credential> {
+            None
+        }
+    }
+
+    #[test]
+    fn name_and_password_let_in_and_everything_else_is_told_in_kafkas_words() {
+        let told = |message: &[u8]| login(message, &Alice).map_err(|failure| failure.0);
+        assert_eq!(told(b"\0alice\0secret"), Ok("alice".to_owned()));
+        assert_eq!(told(b"alice\0alice\0secret"), Ok("alice".to_owned()));
+        let wrong = [
+            (
+                &b"\0alice\0wrong"[..],
+                "Authentication failed: Invalid username or password",
+            ),
+            (
+                b"\0bob\0secret",
+                "Authentication failed: Invalid username or password",
+            ),
+            (
+                b"\0\0secret",
+                "Authentication failed: username not specified",
+            ),
+            (
+                b"\0alice\0",
+                "Authentication failed: password not specified",
+            ),
+            (
+                b"bob\0alice\0secret",
+                "Authentication failed: Client requested an authorization id that is different from username",
+            ),
+            (
+                b"alice",
+                "Invalid SASL/PLAIN response: expected 3 tokens, got 1",
+            ),
+            (
+                b"a\0b\0c\0d\0e",
+                "Invalid SASL/PLAIN response: expected 3 tokens, got 4",
+            ),
+            (b"", "Invalid SASL/PLAIN response: expected 3 tokens, got 1"),
+        ];
+        for (message, words) in wrong {
+            assert_eq!(told(message), Err(words.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One login by SASL: which mechanism, what it is told, who came in. The messages around it are the caller's.
+
+use super::plain;
+use super::scram::{self, ScramExchange};
+use std::fmt;
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mechanism {
+    /// The password itself (RFC 4616).
+    Plain,
+    /// A proof of the password (RFC 5802, 7677).
+    Scram(scram::Strength),
+}
+
+impl Mechanism {
+    /// All that are understood.
+    pub const ALL: [Mechanism; 3] = [
+        Mechanism::Plain,
+        Mechanism::Scram(scram::Strength::Sha256),
+        Mechanism::Scram(scram::Strength::Sha512),
+    ];
+
+    /// The mechanism of this name, which is in capitals.
+    pub fn named(name: &str) -> Option<Mechanism> {
+        Mechanism::ALL
+            .into_iter()
+            .find(|mechanism| mechanism.name() == name)
+    }
+
+    /// As it stands in `sasl.enabled.mechanisms`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Scram(strength) => strength.mechanism(),
+        }
+    }
+}
+
+/// Where the secrets are that logins are compared with.
+pub trait Secrets {
+    /// Whether this is the user's password, found out in the same time whatever is wrong with it.
+    fn is_password(&self, user: &str, password: &str) -> bool;
+
+    /// What is kept of a user's password for SCRAM.
+    fn scram(&self, strength: scram::Strength, user: &str) -> Option<scram::Credential>;
+}
+
+/// Why a login fails, in the words that the client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+impl Failure {
+    /// Nothing is told but that it failed.
+    pub fn of(mechanism: Mechanism) -> Failure {
+        Failure(format!(
+            "Authentication failed during authentication due to invalid credentials with SASL mechanism {}",
+            mechanism.name()
+        ))
+    }
+
+    /// Kafka lets nobody act for somebody else.
+    pub fn other_identity() -> Failure {
+        Failure(
+            "Authentication failed: Client requested an authorization id that is different from username"
+                .to_owned(),
+        )
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a message of the client leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This is the answer, and more is to come.
+    Continue(Vec<u8>),
+    /// This is the answer, and that user is in.
+    Done(Vec<u8>, String),
+}
+
+/// A login under way.
+pub struct Exchange {
+    mechanism: Mechanism,
+    scram: Option<ScramExchange>,
+}
+
+impl Exchange {
+    /// Begins one. `nonce` is for SCRAM, printable and never used before.
+    pub fn new(mechanism: Mechanism, nonce: &str) -> Exchange {
+        let scram = match mechanism {
+            Mechanism::Scram(strength) => Some(ScramExchange::new(strength, nonce)),
+            Mechanism::Plain => None,
+        };
+        Exchange { mechanism, scram }
+    }
+
+    /// The mechanism that was chosen.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// Takes the client's next message.
+    pub fn step(&mut self, message: &[u8], secrets: &dyn Secrets) -> Result<Step, Failure> {
+        match &mut self.scram {
+            Some(scram) => scram.step(message, secrets),
+            None => plain::login(message, secrets).map(|user| Step::Done(Vec::new(), user)),
+        }
+    }
+}
