@@ -1,17 +1,23 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
+use crate::api::parts::Parts;
 use crate::api::quota::Bill;
-use crate::api::request::{Outcome, Request};
+use crate::api::reply::Reply;
+use crate::api::request::{Header, Outcome, Request, Respond};
 use crate::api::served::{Api, is_offered};
 use crate::base::fault::Point;
 use crate::handlers::cluster::*;
 use crate::handlers::configs::*;
 use crate::handlers::groups::*;
 use crate::handlers::offsets::*;
+use crate::handlers::security::*;
 use crate::handlers::topics::*;
 use crate::handlers::transactions::*;
 use crate::handlers::{fetch, produce};
+use crate::node::Peer;
+use rustka_core::error::ErrorCode;
 use rustka_wire::api::{self, ApiKey};
+use rustka_wire::api_versions_response::ApiVersionsResponse;
 
 macro_rules! apis {
     ($($request:ty, $min:literal to $max:literal => $handler:path;)*) => {
@@ -25,6 +31,7 @@ use rustka_wire::{
     alter_configs_request::AlterConfigsRequest,
     alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
     alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
+    alter_user_scram_credentials_request::AlterUserScramCredentialsRequest,
     api_versions_request::ApiVersionsRequest, create_partitions_request::CreatePartitionsRequest,
     create_topics_request::CreateTopicsRequest, delete_groups_request::DeleteGroupsRequest,
     delete_records_request::DeleteRecordsRequest, delete_topics_request::DeleteTopicsRequest,
@@ -35,6 +42,7 @@ use rustka_wire::{
     describe_producers_request::DescribeProducersRequest,
     describe_quorum_request::DescribeQuorumRequest,
     describe_topic_partitions_request::DescribeTopicPartitionsRequest,
+    describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest,
     elect_leaders_request::ElectLeadersRequest, fetch_request::FetchRequest,
     find_coordinator_request::FindCoordinatorRequest,
     get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest,
@@ -48,7 +56,9 @@ use rustka_wire::{
     metadata_request::MetadataRequest, offset_commit_request::OffsetCommitRequest,
     offset_delete_request::OffsetDeleteRequest, offset_fetch_request::OffsetFetchRequest,
     offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
-    push_telemetry_request::PushTelemetryRequest, sync_group_request::SyncGroupRequest,
+    push_telemetry_request::PushTelemetryRequest,
+    sasl_authenticate_request::SaslAuthenticateRequest,
+    sasl_handshake_request::SaslHandshakeRequest, sync_group_request::SyncGroupRequest,
     unregister_broker_request::UnregisterBrokerRequest,
     update_features_request::UpdateFeaturesRequest,
 };
@@ -68,6 +78,7 @@ apis! {
     SyncGroupRequest<'_>, 0 to 5 => sync_group::handle;
     DescribeGroupsRequest<'_>, 0 to 6 => describe_groups::handle;
     ListGroupsRequest<'_>, 0 to 5 => list_groups::handle;
+    SaslHandshakeRequest<'_>, 0 to 1 => sasl::handshake;
     ApiVersionsRequest<'_>, 0 to 5 => api_versions::handle;
     CreateTopicsRequest<'_>, 2 to 7 => create_topics::handle;
     DeleteTopicsRequest<'_>, 1 to 6 => delete_topics::handle;
@@ -78,6 +89,7 @@ apis! {
     AlterConfigsRequest<'_>, 0 to 2 => alter_configs::replace;
     AlterReplicaLogDirsRequest<'_>, 1 to 2 => alter_replica_log_dirs::handle;
     DescribeLogDirsRequest<'_>, 1 to 5 => describe_log_dirs::handle;
+    SaslAuthenticateRequest<'_>, 0 to 2 => sasl::authenticate;
     CreatePartitionsRequest<'_>, 0 to 3 => create_partitions::handle;
     DeleteGroupsRequest<'_>, 0 to 3 => delete_groups::handle;
     ElectLeadersRequest<'_>, 0 to 2 => elect_leaders::handle;
@@ -85,6 +97,8 @@ apis! {
     AlterPartitionReassignmentsRequest<'_>, 0 to 1 => reassignments::alter;
     ListPartitionReassignmentsRequest<'_>, 0 to 0 => reassignments::list;
     OffsetDeleteRequest<'_>, 0 to 0 => offset_delete::handle;
+    DescribeUserScramCredentialsRequest<'_>, 0 to 0 => scram_users::describe;
+    AlterUserScramCredentialsRequest<'_>, 0 to 0 => scram_users::alter;
     DescribeQuorumRequest<'_>, 0 to 2 => describe_quorum::handle;
     UpdateFeaturesRequest<'_>, 0 to 2 => update_features::handle;
     DescribeClusterRequest, 0 to 2 => describe_cluster::handle;
@@ -139,6 +153,37 @@ impl Dispatched {
     }
 }
 
+/// The answer to ApiVersions before a login, with the error code in it; or why there is none.
+pub fn versions(
+    parts: &Parts,
+    peer: &Peer,
+    header: &Header,
+    body: &[u8],
+) -> Result<(Reply, ErrorCode), String> {
+    let version = header.version;
+    if !(0..=ApiVersionsRequest::MAX_VERSION).contains(&version) {
+        let response = api_versions::unsupported(parts);
+        let reply = Respond::to(header).encode(&[], |w| response.encode(w, 0));
+        return Ok((reply, ErrorCode::UnsupportedVersion));
+    }
+    let (response, code) = api_versions::answer(parts, peer, version, body)
+        .map_err(|error| format!("malformed ApiVersions: {error}"))?;
+    let reply = Respond::to(header).encode(&[], |w| response.encode(w, version));
+    Ok((reply, code))
+}
+
+/// An ApiVersions that comes out of place, if its version is known.
+pub fn refused_versions(header: &Header, code: ErrorCode) -> Option<Reply> {
+    let version = header.version;
+    let response = ApiVersionsResponse {
+        error_code: code.code(),
+        ..Default::default()
+    };
+    (0..=ApiVersionsRequest::MAX_VERSION)
+        .contains(&version)
+        .then(|| Respond::to(header).encode(&[], |w| response.encode(w, version)))
+}
+
 fn route(request: Request<'_>) -> Outcome {
     let (key, version) = (request.header.api, request.header.version);
     let Some(api) = find(key) else {
@@ -155,7 +200,9 @@ fn route(request: Request<'_>) -> Outcome {
         ApiKey::find(key).is_some_and(|known| version >= known.min_version) && version <= api.max;
     if !served {
         if key == ApiVersionsRequest::KEY {
-            return api_versions::unsupported(&request);
+            let mut response = api_versions::unsupported(request.parts);
+            response.throttle_time_ms = request.throttle_time_ms();
+            return request.reply(|w| response.encode(w, 0));
         }
         return Outcome::Close(format!("API key {key} is not served in version {version}"));
     }

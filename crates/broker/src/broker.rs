@@ -6,6 +6,7 @@ use crate::base::budget::Budget;
 use crate::base::config::LiveConfig;
 use crate::base::features::Features;
 use crate::base::health::Health;
+use crate::base::join::join;
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::random;
@@ -16,21 +17,22 @@ use crate::coordinators::cluster::{self, Cluster};
 use crate::coordinators::groups::{self, Groups};
 #[cfg(feature = "http")]
 use crate::http::{self, Http};
-use crate::net::addresses::Addresses;
+use crate::net::addresses::Address;
 use crate::net::listener;
 use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
-use crate::node::{Compactor, Listener, Node, State};
+use crate::node::{Compactor, Listener, Node, Security, State};
 use crate::options::Options;
 use crate::upkeep::{compaction, housekeeping, supervise};
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use rustka_storage::Memory;
 use rustka_storage::memory::MemoryEngine;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
@@ -54,7 +56,7 @@ pub struct Broker {
     #[cfg(feature = "http")]
     pages: Arc<Http>,
     host: String,
-    bootstrap: SocketAddr,
+    bootstrap: u16,
     http: Option<SocketAddr>,
     handle: Handle,
     runtime: Option<Runtime>,
@@ -81,32 +83,30 @@ impl Broker {
             .as_ref()
             .map_or_else(Handle::current, |runtime| runtime.handle().clone());
         let _entered = handle.enter();
+        options.check()?;
         let addresses = options.addresses()?;
-        let (listeners, http_listener) = match (options.sockets, cfg!(feature = "http")) {
-            (false, _) => (Vec::new(), None),
-            (true, false) => (listener::bind(&addresses.host, addresses.port)?, None),
-            (true, true) => (
-                listener::bind(&addresses.host, addresses.port)?,
-                listener::bind_http(&addresses.host, options.http_port)?,
-            ),
+        let bound = match options.sockets {
+            true => Bound::all(&addresses)?,
+            false => addresses.iter().map(Bound::nowhere).collect(),
         };
-        let bootstrap = match listeners.first() {
-            Some(listener) => listener
-                .local_addr()
-                .map_err(|error| StartError(error.to_string()))?,
-            None => (Ipv4Addr::LOCALHOST, addresses.port).into(),
+        let http_listener = match options.sockets && cfg!(feature = "http") {
+            true => listener::bind_http(&addresses[0].host, options.http_port)?,
+            false => None,
         };
         let http_address = http_listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let parts = Arc::new(Self::parts_of(options, &addresses, bootstrap)?);
+        let parts = Arc::new(Self::parts_of(options, &addresses, &bound)?);
         let node = &parts.node;
-        for listener in listeners {
-            let (listener, parts) = (Arc::new(listener), parts.clone());
-            let name = listener::name(&listener);
-            supervise::keep(node, name, move || {
-                listener::accept(listener.clone(), parts.clone())
-            });
+        let bootstrap = bound[0].port;
+        for (bound, of) in bound.into_iter().zip(&node.listeners) {
+            for socket in bound.sockets {
+                let (socket, of, parts) = (Arc::new(socket), of.clone(), parts.clone());
+                let name = listener::name(&socket);
+                supervise::keep(node, name, move || {
+                    listener::accept(socket.clone(), of.clone(), parts.clone())
+                });
+            }
         }
         #[cfg(feature = "http")]
         let pages = Arc::new(Http::new(node.clone()));
@@ -120,7 +120,7 @@ impl Broker {
         Self::keep_up(&parts);
         node.state.send_replace(State::Serving);
         Ok(Broker {
-            host: advertised(&addresses.host),
+            host: reachable(&addresses[0].host),
             parts,
             #[cfg(feature = "http")]
             pages,
@@ -133,18 +133,33 @@ impl Broker {
 
     fn parts_of(
         options: Options,
-        addresses: &Addresses,
-        bootstrap: SocketAddr,
+        addresses: &[Address],
+        bound: &[Bound],
     ) -> Result<Parts, StartError> {
-        let here = (advertised(&addresses.host), bootstrap.port());
-        let endpoint = addresses.advertised.clone().unwrap_or(here);
-        if !addresses.not_served.is_empty() {
-            let names = addresses.not_served.join(", ");
-            tracing::warn!(target: "rustka::broker", "only one listener is served, not these: {names}");
-        }
-        let config = options.broker_config_at(&endpoint.0, endpoint.1)?;
+        let listening = |told: bool| {
+            let each = addresses.iter().zip(bound).map(|(address, bound)| {
+                let (host, port) = match &address.advertised {
+                    Some((host, port)) if told => (host.to_string(), *port),
+                    _ => (reachable(&address.host), bound.port),
+                };
+                format!("{}://{}", address.name, join(&host, port))
+            });
+            each.collect::<Vec<_>>().join(",")
+        };
+        let config = options.broker_config_at(&listening(false), &listening(true))?;
         let id = config.value("node.id").and_then(|id| id.parse().ok());
         let id = id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
+        let listeners = addresses.iter().zip(bound).map(|(address, bound)| {
+            let (name, protocol) = (&address.name, address.protocol);
+            let advertised = address.advertised.clone();
+            let mut listener = Listener::new(name, protocol, id, bound.port, advertised);
+            listener.login = options.login_rules(address, &config)?;
+            Ok(Arc::new(listener))
+        });
+        let listeners: Vec<_> = listeners.collect::<Result<_, StartError>>()?;
+        let security = Security::new(options.authorizer_options(&config)?);
+        security.add_users(&options.users);
+        warn_of_open_doors(addresses);
         let engine = options.engine.clone().unwrap_or_else(|| {
             let limit = options.memory_limit_bytes(&config);
             Arc::new(MemoryEngine::new(Memory::new(limit)))
@@ -179,11 +194,8 @@ impl Broker {
             features: Features::default(),
             id,
             cluster_id,
-            listener: Arc::new(Listener {
-                name: addresses.listener.as_str().into(),
-                node_id: id,
-                endpoint,
-            }),
+            listeners,
+            security,
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
@@ -241,7 +253,7 @@ impl Broker {
 
     /// Where clients on this machine connect, as `host:port`.
     pub fn bootstrap(&self) -> String {
-        format!("{}:{}", self.host, self.bootstrap.port())
+        join(&self.host, self.bootstrap)
     }
 
     /// Where health and metrics are served, if they are.
@@ -272,8 +284,16 @@ impl Broker {
 
     /// The same, as if from this address. A refused connection is closed at once.
     pub fn connect_from(&self, address: SocketAddr) -> MemoryStream {
+        self.connect_at(0, address)
+    }
+
+    /// The same at the listener of this place in `listeners`, those for clients counted from 0. Where there is none the
+    /// connection is closed at once.
+    pub fn connect_at(&self, listener: usize, address: SocketAddr) -> MemoryStream {
         let (near, far) = transport::pair(MEMORY_STREAM_BYTES);
-        listener::serve(far, address, &self.parts);
+        if let Some(listener) = self.parts.node.listeners.get(listener) {
+            listener::serve(far, address, None, listener, &self.parts);
+        }
         near
     }
 
@@ -377,8 +397,60 @@ fn close_all(node: &Node) {
     }
 }
 
-/// A wildcard address is no use to a client; it is told the loopback address instead.
-fn advertised(host: &str) -> String {
+/// A listener's sockets and the port they share.
+struct Bound {
+    sockets: Vec<TcpListener>,
+    port: u16,
+}
+
+impl Bound {
+    fn all(addresses: &[Address]) -> Result<Vec<Bound>, StartError> {
+        let bound = addresses.iter().map(|address| {
+            let sockets = listener::bind(&address.host, address.port)?;
+            let port = match sockets.first().map(TcpListener::local_addr) {
+                Some(Ok(local)) => local.port(),
+                Some(Err(error)) => return Err(StartError(error.to_string())),
+                None => address.port,
+            };
+            Ok(Bound { sockets, port })
+        });
+        bound.collect()
+    }
+
+    /// Without sockets.
+    fn nowhere(address: &Address) -> Bound {
+        Bound {
+            sockets: Vec::new(),
+            port: address.port,
+        }
+    }
+}
+
+/// Whoever listens on a network without encryption hears of it once.
+fn warn_of_open_doors(addresses: &[Address]) {
+    let is_open = |address: &&Address| {
+        let host = reachable(&address.host);
+        let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        address.protocol.has_login()
+            && !address.protocol.has_tls()
+            && (!is_loopback || address.host != host)
+    };
+    let names: Vec<&str> = addresses
+        .iter()
+        .filter(is_open)
+        .map(|one| &*one.name)
+        .collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        tracing::warn!(
+            target: "rustka::broker",
+            "whoever can listen in on the network can read passwords and records that are sent to {names}: these listeners have a login, but no TLS"
+        );
+    }
+}
+
+/// A wildcard address is no use to a client on this machine; it connects to the loopback address instead.
+fn reachable(host: &str) -> String {
     match host {
         "" | "0.0.0.0" | "::" | "localhost" => "127.0.0.1".to_owned(),
         other => other.to_owned(),

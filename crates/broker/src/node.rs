@@ -6,6 +6,7 @@ mod identity;
 mod listener;
 mod peer;
 pub mod peers;
+mod security;
 pub mod topics;
 
 use crate::base::budget::Budget;
@@ -21,7 +22,7 @@ use crate::base::rate::PerSecond;
 use crate::base::work::Work;
 pub use compactor::Compactor;
 pub use identity::{ANONYMOUS, Identity};
-pub use listener::Listener;
+pub use listener::{HostPort, Listener, LoginRules, Protocol};
 pub use peer::{NOTHING, Overdue, Peer};
 use peers::Peers;
 use rustka_core::catalog::PartitionSeed;
@@ -30,6 +31,7 @@ use rustka_core::names::is_internal;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition};
+pub use security::Security;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -83,8 +85,10 @@ pub struct Node {
     pub id: i32,
     /// The cluster's id.
     pub cluster_id: String,
-    /// Where clients come in.
-    pub listener: Arc<Listener>,
+    /// Where clients come in, at least in one place.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Who may log in, and who may do what.
+    pub security: Security,
     /// Largest request accepted.
     pub request_bytes_max: usize,
     /// Where the broker stands.
@@ -112,6 +116,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// The names and addresses that clients are told, as they were set.
+    pub fn advertised_hosts(&self) -> Vec<Box<str>> {
+        let told = self.listeners.iter().filter_map(|one| one.advertised());
+        told.map(|(host, _)| host).collect()
+    }
+
     /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that
     /// dropping records frees nothing.
     pub fn make_room(&self) -> Result<(), Refusal> {

@@ -5,8 +5,11 @@ use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
 use crate::base::loggers::LogControl;
 use crate::base::start::StartError;
 use crate::broker::Broker;
-use crate::net::addresses::Addresses;
+use crate::net::addresses::{Address, addresses};
+use crate::net::login_rules::{self, ListenerConfigs};
+use crate::node::LoginRules;
 use rustka_core::config::BrokerConfig;
+use rustka_core::security::authorizer::AuthorizerOptions;
 use rustka_core::topic_ids;
 use rustka_storage::Engine;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ pub struct Options {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) strict: bool,
     pub(crate) configs: Vec<(String, String)>,
+    pub(crate) listener_configs: ListenerConfigs,
+    pub(crate) users: Vec<(String, String)>,
     pub(crate) clock: Clock,
     pub(crate) cluster_id: Option<String>,
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
@@ -43,6 +48,8 @@ impl Default for Options {
             memory_limit: None,
             strict: false,
             configs: Vec::new(),
+            listener_configs: ListenerConfigs::new(),
+            users: Vec::new(),
             clock: Clock::system(),
             cluster_id: None,
             log_control: None,
@@ -89,9 +96,20 @@ impl Options {
         self
     }
 
-    /// Any Kafka broker config.
+    /// Any Kafka broker config, those of single listeners (`listener.name.…`) included.
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.configs.push((key.into(), value.into()));
+        let (key, value) = (key.into(), value.into());
+        match key.starts_with(login_rules::PREFIX) {
+            true => drop(self.listener_configs.insert(key.to_lowercase(), value)),
+            false => self.configs.push((key, value)),
+        }
+        self
+    }
+
+    /// Somebody who may log in, by PLAIN and by SCRAM. With a user the listener that is there by default lets nobody in
+    /// without a login.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.users.push((name.into(), password.into()));
         self
     }
 
@@ -150,12 +168,57 @@ impl Options {
             let sentence = "rustka.topic.ids=by-name needs a cluster id that stays the same: set CLUSTER_ID in the environment";
             return Err(StartError(sentence.to_owned()));
         }
-        self.addresses().map(|_| ())
+        for (key, value) in &self.listener_configs {
+            login_rules::check(key, value).map_err(StartError)?;
+        }
+        for address in self.addresses()? {
+            self.login_rules(&address, &config)?;
+        }
+        self.authorizer_options(&config).map(|_| ())
+    }
+
+    /// How clients log in at a listener, if they have to.
+    pub(crate) fn login_rules(
+        &self,
+        address: &Address,
+        config: &BrokerConfig,
+    ) -> Result<Option<LoginRules>, StartError> {
+        if address.protocol.has_tls() {
+            return Err(StartError(format!(
+                "listener {} uses {}, but TLS is not served yet: expected PLAINTEXT or SASL_PLAINTEXT",
+                address.name,
+                address.protocol.name()
+            )));
+        }
+        let rules = address
+            .protocol
+            .has_login()
+            .then(|| login_rules::of(address, config, &self.listener_configs, &self.users));
+        rules.transpose()
+    }
+
+    /// What ACLs leave open, where there is an authorizer: whatever its name, it is the one that is built in.
+    pub(crate) fn authorizer_options(
+        &self,
+        config: &BrokerConfig,
+    ) -> Result<Option<AuthorizerOptions>, StartError> {
+        let name = config.set_value("authorizer.class.name").unwrap_or("");
+        if name.trim().is_empty() {
+            return Ok(None);
+        }
+        let users = config.value("super.users").unwrap_or("");
+        let everyone = config.value("allow.everyone.if.no.acl.found") == Some("true");
+        let options = AuthorizerOptions::new(users, everyone);
+        options
+            .map(Some)
+            .map_err(|why| StartError(format!("super.users: {why}")))
     }
 
     /// Where to listen and what to tell clients.
-    pub(crate) fn addresses(&self) -> Result<Addresses, StartError> {
-        Addresses::of(&self.broker_config()?, self.host.as_deref(), self.port)
+    pub(crate) fn addresses(&self) -> Result<Vec<Address>, StartError> {
+        let has_users = !self.users.is_empty();
+        let config = self.broker_config()?;
+        addresses(&config, self.host.as_deref(), self.port, has_users)
     }
 
     /// The configs as they were given.
@@ -186,20 +249,15 @@ impl Options {
         })
     }
 
-    /// The configs of a broker that is reached at this address: it says so itself, whatever else was set.
+    /// The configs of a broker that listens and is reached there: it says so itself, whatever else was set.
     pub(crate) fn broker_config_at(
         &self,
-        host: &str,
-        port: u16,
+        listeners: &str,
+        advertised: &str,
     ) -> Result<BrokerConfig, StartError> {
-        // An IPv6 address needs brackets before a port.
-        let address = match host.contains(':') {
-            true => format!("PLAINTEXT://[{host}]:{port}"),
-            false => format!("PLAINTEXT://{host}:{port}"),
-        };
         self.config_with(&[
-            ("listeners", &*address),
-            ("advertised.listeners", &*address),
+            ("listeners", listeners),
+            ("advertised.listeners", advertised),
         ])
     }
 
@@ -242,6 +300,16 @@ fn usable_memory_bytes() -> u64 {
     }
 }
 
+/// Whether a key is of one listener: `listener.name.NAME.[MECHANISM.]KEY`.
+pub fn is_of_one_listener(key: &str) -> bool {
+    key.starts_with(login_rules::PREFIX)
+}
+
+/// Checks such a key and its value; a mistake is told in a sentence without secrets.
+pub fn check_of_one_listener(key: &str, value: &str) -> Result<(), String> {
+    login_rules::check(key, value)
+}
+
 /// Reads a size: bytes, or K, M, G as powers of 1024.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (digits, factor) = match text.as_bytes().last()? {
@@ -266,13 +334,5 @@ mod tests {
         assert_eq!(parse_size("99999999999G"), None);
         assert_eq!(parse_size(""), None);
         assert_eq!(parse_size("ü"), None);
-    }
-
-    #[test]
-    fn a_broker_says_where_it_is_reached_whatever_was_set() {
-        let options = Options::default().config("advertised.listeners", "PLAINTEXT://elsewhere:1");
-        let config = options.broker_config_at("::1", 4711).unwrap();
-        let said = config.static_values().get("advertised.listeners");
-        assert_eq!(said, Some("PLAINTEXT://[::1]:4711"));
     }
 }

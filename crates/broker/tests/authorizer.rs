@@ -15,7 +15,13 @@ const DENIED: &str = "deny:* * *";
 /// May do everything.
 const ALLOWED: &str = "deny:";
 /// Kafka asks nothing for these: ApiVersions and what clients tell of themselves.
-const UNCHECKED: &[&str] = &["ApiVersions", "GetTelemetrySubscriptions", "PushTelemetry"];
+const UNCHECKED: &[&str] = &[
+    "ApiVersions",
+    "GetTelemetrySubscriptions",
+    "PushTelemetry",
+    "SaslAuthenticate",
+    "SaslHandshake",
+];
 /// These leave out what the client may not know, without an error.
 const SILENT: &[&str] = &["DescribeCluster", "ListGroups"];
 /// The error codes of what is denied: topic, group, cluster, transactional id.

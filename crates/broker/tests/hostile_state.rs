@@ -384,7 +384,9 @@ impl Transport for Exploding {
 async fn a_panic_ends_one_connection_and_nothing_else() {
     let _alone = ALONE.lock().await;
     let world = World::start();
-    rustka::net::listener::serve(Exploding, ([10, 0, 0, 1], 1).into(), world.broker.parts());
+    let listener = &world.broker.node().listeners[0];
+    let address = ([10, 0, 0, 1], 1).into();
+    rustka::net::listener::serve(Exploding, address, None, listener, world.broker.parts());
     world.settle().await;
     assert_eq!(world.connections(), 0);
     assert!(is_served(&world).await);

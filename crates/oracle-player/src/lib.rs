@@ -7,5 +7,6 @@ pub mod journal;
 mod line;
 mod outcome;
 pub mod play;
+mod sasl;
 pub mod scenario;
 pub mod schema;

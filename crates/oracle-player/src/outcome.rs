@@ -35,6 +35,8 @@ impl Known<'_> {
                     *value = known.map_or(json!("another"), |(name, _)| json!(format!("${name}")));
                 } else if key == "port" && number == i64::from(self.port) {
                     *value = json!("$port");
+                } else if key == "port" && number == i64::from(self.port) + 2 {
+                    *value = json!("$login");
                 } else if number.saturating_sub(self.now_ms).abs() < NEAR_MS {
                     *value = json!({ "now": number - self.now_ms });
                 }

@@ -12,17 +12,20 @@ use crate::batch;
 use crate::journal;
 use crate::line::{Connection, Pending, is_hang_up, is_silence};
 use crate::outcome::{Known, describe_records, has_error};
+use crate::sasl;
 use crate::schema::{Error, Schemas};
 
 pub use crate::line::Line;
 
+/// Connections with such names are made where clients log in.
+const LOGIN: &str = "login";
 /// How often `until_not` asks again.
 const TRIES_MAX: usize = 50;
 
 /// The broker a scenario is played against.
 pub struct Target<'a> {
-    /// Opens a connection to it.
-    pub connect: &'a mut dyn FnMut() -> std::io::Result<Box<dyn Line>>,
+    /// Opens a connection to it, at the first of its listeners (0) or at the one where clients log in (1).
+    pub connect: &'a mut dyn FnMut(usize) -> std::io::Result<Box<dyn Line>>,
     /// The port it names in its answers.
     pub port: u16,
     /// Its idea of the time, in milliseconds since 1970.
@@ -123,6 +126,12 @@ impl Run<'_, '_> {
         if step["waits"] == true {
             return self.look(connection);
         }
+        if let Some(message) = step.get("token") {
+            return self.token(connection, message);
+        }
+        if let Some(secret) = step.get("as") {
+            return self.log_in(connection, secret);
+        }
         if step["receive"] == true {
             let outcome = self.receive(connection)?;
             return self.finish(step, outcome);
@@ -154,6 +163,36 @@ impl Run<'_, '_> {
             (self.target.settle)();
         }
         Err("never answered".into())
+    }
+
+    /// Sends a message of a login as it is, and reads its answer, which is one, too.
+    fn token(&mut self, name: &str, message: &Value) -> Result<Value, Error> {
+        let message = sasl::bytes(&self.fill(message)?)?;
+        let mut frame = (message.len() as u32).to_be_bytes().to_vec();
+        frame.extend(message);
+        self.send(name, &frame, &json!({}))?;
+        let connection = self.connections.get_mut(name).ok_or("no connection")?;
+        let Some(answer) = connection.next_frame(self.target.idle)? else {
+            self.connections.remove(name);
+            return Ok(json!("closed"));
+        };
+        Ok(json!({ "token": STANDARD.encode(answer.bytes()) }))
+    }
+
+    /// Logs somebody in by PLAIN.
+    fn log_in(&mut self, connection: &str, secret: &Value) -> Result<Value, Error> {
+        let (user, password) = (&secret[0], &secret[1]);
+        let steps = [
+            json!({"api": "SaslHandshake", "version": 1, "connection": connection, "request": {"mechanism": "PLAIN"}}),
+            json!({"api": "SaslAuthenticate", "version": 2, "connection": connection, "request": {"authBytes": {"plain": ["", user, password]}}}),
+        ];
+        for step in &steps {
+            let outcome = self.step(step)?;
+            if outcome["answer"]["errorCode"] != 0 {
+                return Err(format!("{user} does not come in: {outcome}"));
+            }
+        }
+        Ok(json!("in"))
     }
 
     /// The whole frame of a step, length included.
@@ -229,7 +268,8 @@ impl Run<'_, '_> {
 
     fn connect(&mut self, name: &str) -> Result<&mut Connection, Error> {
         if !self.connections.contains_key(name) {
-            let stream = (self.target.connect)().map_err(|e| e.to_string())?;
+            let listener = usize::from(name.starts_with(LOGIN));
+            let stream = (self.target.connect)(listener).map_err(|e| e.to_string())?;
             self.connections
                 .insert(name.to_owned(), Connection::over(stream));
         }
@@ -350,6 +390,13 @@ impl Run<'_, '_> {
                 let message = "ConsumerProtocolSubscription";
                 bytes.extend(self.schemas.encode(message, 0, &tree)?);
                 json!(STANDARD.encode(bytes))
+            }
+            Value::Object(fields) if fields.len() == 1 && sasl::is_message(fields) => {
+                let mut filled = Map::new();
+                for (key, value) in fields {
+                    filled.insert(key.clone(), self.fill(value)?);
+                }
+                json!(STANDARD.encode(sasl::message(&filled)?))
             }
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("long") => {
                 json!("x".repeat(fields["long"].as_u64().ok_or("long needs a number")? as usize))

@@ -81,11 +81,11 @@ fn record_one(schemas: &Schemas, scenario: &Scenario, kafka: &Kafka) -> Result<u
 }
 
 fn with_target<T>(kafka: &Kafka, run: impl FnOnce(&mut Target) -> T) -> T {
-    let address = kafka.address;
+    let [first, login] = [kafka.address, kafka.login_address()];
     let (log, mut known) = (kafka.directory.join("asked.log"), 0);
     run(&mut Target {
-        connect: &mut || connect(address),
-        port: address.port(),
+        connect: &mut |listener| connect(if listener == 0 { first } else { login }),
+        port: first.port(),
         now_ms: &mut || {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
@@ -133,15 +133,24 @@ struct Kafka {
 }
 
 impl Kafka {
+    /// Where clients log in, if the scenario's configs say so.
+    fn login_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), self.address.port() + 2)
+    }
+
     fn start(config: &BTreeMap<String, String>) -> Result<Self, String> {
-        let port = free_pair_of_ports()?;
+        let port = free_ports()?;
         let directory =
             std::env::temp_dir().join(format!("kafka-oracle-{}-{port}", std::process::id()));
         let process = Command::new(root().join("clients/oracle/kafka"))
             .arg("start")
             .arg(port.to_string())
             .arg(&directory)
-            .args(config.iter().map(|(key, value)| format!("{key}={value}")))
+            .args(config.iter().map(|(key, value)| {
+                let value = value.replace("$login", &(port + 2).to_string());
+                let value = value.replace("$control", &(port + 1).to_string());
+                format!("{key}={}", value.replace("$port", &port.to_string()))
+            }))
             .stdin(Stdio::null())
             .spawn()
             .map_err(|e| e.to_string())?;
@@ -175,14 +184,15 @@ impl Drop for Kafka {
     }
 }
 
-/// The start script uses a port and the one above it.
-fn free_pair_of_ports() -> Result<u16, String> {
+/// The start script uses a port and the one above it, and clients may log in at the next.
+fn free_ports() -> Result<u16, String> {
     for _ in 0..100 {
         let first = TcpListener::bind(("127.0.0.1", 0)).map_err(|e| e.to_string())?;
         let port = first.local_addr().map_err(|e| e.to_string())?.port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if port < u16::MAX - 1 && is_free(port + 1) && is_free(port + 2) {
             return Ok(port);
         }
     }
-    Err("no two free ports in a row".into())
+    Err("no three free ports in a row".into())
 }

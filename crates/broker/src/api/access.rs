@@ -1,9 +1,11 @@
 //! Who makes a request, and what they may do: asked at once, or when the answer is ready.
 
 use crate::api::request::{Header, Request};
-use crate::base::hooks::{Authorizer, Context, Operation, Resource, Software};
+use crate::base::hooks::{Context, Operation, Resource, Software};
 use crate::node::{Identity, Listener, Node, Peer};
 use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::security::acl::ResourceType;
+use rustka_core::security::authorizer::Subject;
 use std::sync::Arc;
 
 /// Operations were not asked for.
@@ -38,7 +40,7 @@ fn operations(resource: Resource<'_>, is_allowed: impl Fn(Operation) -> bool) ->
         Resource::Topic(_) => OF_TOPICS,
         Resource::Group(_) => OF_GROUPS,
         Resource::Cluster => OF_THE_CLUSTER,
-        Resource::TransactionalId(_) => &[],
+        Resource::TransactionalId(_) | Resource::DelegationToken(_) | Resource::User(_) => &[],
     };
     let allowed = known.iter().filter(|operation| is_allowed(**operation));
     allowed.fold(0, |bits, operation| bits | 1 << operation.code())
@@ -84,11 +86,6 @@ impl Caller {
         self.received_ms = received_ms;
     }
 
-    /// The API key of the request that was begun last.
-    pub fn api(&self) -> i16 {
-        self.api
-    }
-
     /// Takes over what the client may have said about its software.
     pub fn note_software(&mut self) {
         self.software = self.identity.peer.software();
@@ -114,6 +111,14 @@ impl Caller {
         &self.client_id
     }
 
+    /// Who ACLs are about.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            principal: &self.identity.principal,
+            address: self.identity.peer.address.ip(),
+        }
+    }
+
     /// What hooks are told about it.
     pub fn context(&self) -> Context<'_> {
         Context {
@@ -130,10 +135,6 @@ impl Caller {
     }
 }
 
-fn authorizer(node: &Node) -> Option<&Arc<dyn Authorizer>> {
-    node.hooks.authorizer.as_ref()
-}
-
 impl Request<'_> {
     /// What hooks are told about it.
     pub fn context(&self) -> Context<'_> {
@@ -142,7 +143,7 @@ impl Request<'_> {
 
     /// Whether there is nobody to be asked.
     pub fn may_do_everything(&self) -> bool {
-        authorizer(self.node).is_none()
+        !is_guarded(self.node)
     }
 
     /// Whether the client may do this to that.
@@ -152,9 +153,14 @@ impl Request<'_> {
 
     /// Whether the client may do this to some topic.
     pub fn may_for_some_topic(&self, operation: Operation) -> bool {
-        authorizer(self.node).is_none_or(|authorizer| {
-            authorizer.is_allowed_for_some_topic(&self.context(), operation)
-        })
+        match &self.node.hooks.authorizer {
+            Some(own) => own.is_allowed_for_some_topic(&self.context(), operation),
+            None => {
+                let subject = self.caller.subject();
+                let security = &self.node.security;
+                security.allow_for_some(subject, operation, ResourceType::Topic)
+            }
+        }
     }
 
     /// Refuses what the client may not do, with the code of the resource's kind.
@@ -197,9 +203,17 @@ impl Access {
     }
 }
 
+/// Whether anybody is to be asked.
+fn is_guarded(node: &Node) -> bool {
+    node.hooks.authorizer.is_some() || node.security.authorizer.is_some()
+}
+
+/// The authorizer of the library's user decides alone; without one, the ACLs do.
 fn may(node: &Node, caller: &Caller, operation: Operation, resource: Resource<'_>) -> bool {
-    authorizer(node)
-        .is_none_or(|authorizer| authorizer.is_allowed(&caller.context(), operation, resource))
+    match &node.hooks.authorizer {
+        Some(own) => own.is_allowed(&caller.context(), operation, resource),
+        None => node.security.allow(caller.subject(), operation, resource),
+    }
 }
 
 /// A denial in Kafka's words.

@@ -7,23 +7,23 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Host and port.
-pub type Endpoint<'a> = (Cow<'a, str>, i32);
+pub type Endpoint = (Cow<'static, str>, i32);
 
 /// Where the caller is told to reach a node; none for a node that is not there.
-fn endpoint<'a>(node: &Node, caller: &'a Caller, node_id: i32) -> Option<Endpoint<'a>> {
+fn endpoint(node: &Node, caller: &Caller, node_id: i32) -> Option<Endpoint> {
     let listener = caller.listener();
-    let (host, port) = &listener.endpoint;
-    let usual = (node_id == listener.node_id).then_some((host.as_str(), *port));
+    let usual = (node_id == listener.node_id).then(|| listener.told(caller.peer()));
     if let Some(hook) = &node.hooks.endpoints {
+        let usual = usual.as_ref().map(|(host, port)| (&**host, *port));
         let (host, port) = hook.endpoint(&caller.context(), node_id, usual)?;
         return Some((Cow::Owned(host), port.into()));
     }
-    usual.map(|(host, port)| (Cow::Borrowed(host), port.into()))
+    usual.map(|(host, port)| (Cow::Owned(host.into()), port.into()))
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     /// Where this request's client is told to reach a node; none for a node that is not there.
-    pub fn endpoint(&self, node_id: i32) -> Option<Endpoint<'a>> {
+    pub fn endpoint(&self, node_id: i32) -> Option<Endpoint> {
         endpoint(self.node, self.caller, node_id)
     }
 }
@@ -33,7 +33,7 @@ pub fn nodes<'s>(
     node: &'s Node,
     caller: &'s Caller,
     leaders: impl Iterator<Item = (i32, i32)>,
-) -> impl Iterator<Item = (i32, Endpoint<'s>)> {
+) -> impl Iterator<Item = (i32, Endpoint)> + 's {
     let nodes: BTreeSet<i32> = leaders.map(|(node_id, _)| node_id).collect();
     nodes.into_iter().filter_map(move |node_id| {
         let endpoint = endpoint(node, caller, node_id)?;

@@ -38,6 +38,17 @@ impl Reply {
         }
     }
 
+    /// A frame of these bytes alone, as the messages of a login are that began with the first SaslHandshake.
+    pub fn raw(message: &[u8]) -> Reply {
+        let mut bytes = Vec::with_capacity(4 + message.len());
+        bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(message);
+        Reply {
+            bytes,
+            ..Reply::default()
+        }
+    }
+
     /// The same, and after it the connection is not read for so long (KIP-219).
     pub fn then_mute(self, mute_ms: u32) -> Reply {
         Reply { mute_ms, ..self }

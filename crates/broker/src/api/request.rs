@@ -57,6 +57,8 @@ pub enum Outcome {
     Later(Later),
     /// The connection is closed, for the reason given.
     Close(String),
+    /// The same, after an answer if there is one.
+    Refuse(Option<Reply>, String),
 }
 
 impl From<DecodeError> for Outcome {
@@ -175,6 +177,16 @@ fn throttle_time_ms(bill: Option<&Bill>) -> i32 {
 }
 
 impl Respond {
+    /// For a request that is answered before anybody is known to have made it, and charged to nobody.
+    pub fn to(header: &Header) -> Respond {
+        Respond {
+            api: header.api,
+            version: header.version,
+            correlation: header.correlation,
+            bill: None,
+        }
+    }
+
     /// The throttle time as answers have it. Where there is a quota meter, it is asked what the request has cost until
     /// now, so this is for whoever is about to encode the answer.
     pub fn throttle_time_ms(&self) -> i32 {

@@ -4,6 +4,7 @@
 
 use rustka_core::error::ErrorCode;
 pub use rustka_core::group::effects::Cause;
+pub use rustka_core::security::acl::{Operation, Resource};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,74 +40,6 @@ pub struct Context<'a> {
     pub version: i16,
     /// When it was received, in milliseconds of the broker's monotonic clock.
     pub received_ms: i64,
-}
-
-/// What somebody wants to do, in the words of Kafka's ACLs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Consume.
-    Read,
-    /// Produce.
-    Write,
-    /// Create the resource.
-    Create,
-    /// Delete it, or records of it.
-    Delete,
-    /// Change it.
-    Alter,
-    /// Know that it exists.
-    Describe,
-    /// Do what brokers do among themselves.
-    ClusterAction,
-    /// See its configs.
-    DescribeConfigs,
-    /// Change its configs.
-    AlterConfigs,
-    /// Get a producer id.
-    IdempotentWrite,
-}
-
-impl Operation {
-    /// Kafka's number of it.
-    pub fn code(self) -> i8 {
-        match self {
-            Operation::Read => 3,
-            Operation::Write => 4,
-            Operation::Create => 5,
-            Operation::Delete => 6,
-            Operation::Alter => 7,
-            Operation::Describe => 8,
-            Operation::ClusterAction => 9,
-            Operation::DescribeConfigs => 10,
-            Operation::AlterConfigs => 11,
-            Operation::IdempotentWrite => 12,
-        }
-    }
-}
-
-/// What it is to be done to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource<'a> {
-    /// A topic by name.
-    Topic(&'a str),
-    /// A consumer group.
-    Group(&'a str),
-    /// The cluster as a whole.
-    Cluster,
-    /// A transactional id.
-    TransactionalId(&'a str),
-}
-
-impl Resource<'_> {
-    /// What a client is told that may not do what it wants to it.
-    pub fn denial(self) -> ErrorCode {
-        match self {
-            Resource::Topic(_) => ErrorCode::TopicAuthorizationFailed,
-            Resource::Group(_) => ErrorCode::GroupAuthorizationFailed,
-            Resource::Cluster => ErrorCode::ClusterAuthorizationFailed,
-            Resource::TransactionalId(_) => ErrorCode::TransactionalIdAuthorizationFailed,
-        }
-    }
 }
 
 /// Decides who may do what. Asked for every resource of a request, so that an answer may be denied in part, on the
@@ -157,6 +90,8 @@ pub enum Event<'a> {
     Connected(SocketAddr),
     /// A connection has ended.
     Disconnected(SocketAddr),
+    /// A login failed, told without the secret.
+    LoginFailed(&'a str),
     /// The broker closed a connection, for this reason.
     Refused(SocketAddr, &'a str),
     /// A topic was created, by whatever means.

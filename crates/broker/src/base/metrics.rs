@@ -56,6 +56,7 @@ counters! {
     compaction_records_dropped, "rustka_compaction_records_dropped_total", "Records that compaction dropped.";
     slow_readers_closed, "rustka_slow_readers_closed_total", "Connections closed for keeping dropped records in memory at the memory limit.";
     task_panics, "rustka_task_panics_total", "Panics of tasks that live as long as the broker, each of which was started again.";
+    logins_failed, "rustka_logins_failed_total", "Logins that failed.";
     connections_refused, "rustka_connections_refused_total", "Connections closed for what they sent.";
 }
 

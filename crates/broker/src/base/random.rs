@@ -22,6 +22,17 @@ pub fn uuid() -> Uuid {
     }
 }
 
+/// Text that nobody can guess, of letters and digits.
+pub fn nonce() -> String {
+    let bytes: [u8; 20] = bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes to be mixed into a password.
+pub fn salt() -> [u8; 16] {
+    bytes()
+}
+
 /// A random number.
 pub fn u32() -> u32 {
     u32::from_be_bytes(bytes())

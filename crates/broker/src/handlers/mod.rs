@@ -7,5 +7,6 @@ pub mod fetch;
 pub mod groups;
 pub mod offsets;
 pub mod produce;
+pub mod security;
 pub mod topics;
 pub mod transactions;

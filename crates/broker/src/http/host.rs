@@ -26,7 +26,7 @@ pub fn is_served(request: &Request<Incoming>, node: &Node) -> bool {
     match authority.map(Ok).or_else(header) {
         // No browser leaves it out.
         None => true,
-        Some(Ok(host)) => is_ours(without_port(host), &node.listener.endpoint.0),
+        Some(Ok(host)) => is_ours(without_port(host), &node.advertised_hosts()),
         Some(Err(_)) => false,
     }
 }
@@ -39,8 +39,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Addresses, names of this machine that are not looked up anywhere, and the name that clients are told.
-fn is_ours(host: &str, advertised: &str) -> bool {
+/// Addresses, names of this machine that are not looked up anywhere, and the names that clients are told.
+fn is_ours(host: &str, advertised: &[Box<str>]) -> bool {
     let bracketed = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
@@ -48,7 +48,11 @@ fn is_ours(host: &str, advertised: &str) -> bool {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => host.parse::<Ipv4Addr>().is_ok(),
     };
-    is_address || host.eq_ignore_ascii_case("localhost") || host.eq_ignore_ascii_case(advertised)
+    is_address
+        || host.eq_ignore_ascii_case("localhost")
+        || advertised
+            .iter()
+            .any(|told| host.eq_ignore_ascii_case(told))
 }
 
 #[cfg(test)]
@@ -57,6 +61,7 @@ mod tests {
 
     #[test]
     fn addresses_localhost_and_the_advertised_name_are_ours() {
+        let told = ["kafka.example".into(), "other".into()];
         for host in [
             "127.0.0.1",
             "192.0.2.7:8080",
@@ -65,7 +70,7 @@ mod tests {
             "LocalHost:1",
             "kafka.example",
         ] {
-            assert!(is_ours(without_port(host), "kafka.example"), "{host}");
+            assert!(is_ours(without_port(host), &told), "{host}");
         }
         for host in [
             "elsewhere.example",
@@ -75,7 +80,7 @@ mod tests {
             "",
             "1",
         ] {
-            assert!(!is_ours(without_port(host), "kafka.example"), "{host}");
+            assert!(!is_ours(without_port(host), &told), "{host}");
         }
     }
 }

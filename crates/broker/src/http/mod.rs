@@ -119,9 +119,9 @@ fn answer(request: &Request<Incoming>, node: &Node) -> Response<Full<Bytes>> {
         );
     }
     if !host::is_served(request, node) {
-        let name = &node.listener.endpoint.0;
-        let sentence =
-            format!("not served by this name: ask by address, as localhost or as {name}\n");
+        let told = node.advertised_hosts();
+        let names: String = told.iter().map(|name| format!(" or as {name}")).collect();
+        let sentence = format!("not served by this name: ask by address, as localhost{names}\n");
         return text(StatusCode::MISDIRECTED_REQUEST, sentence);
     }
     match request.uri().path() {

@@ -1,114 +1,170 @@
 //! Where the broker listens and what it tells its clients, from `listeners` and `advertised.listeners` or from a host
 //! and a port given for themselves.
-//!
-//! One listener is served so far, without encryption or authentication: the first one of `listeners` that can be.
 
 use crate::base::start::StartError;
+use crate::node::{HostPort, Protocol};
 use rustka_core::config::BrokerConfig;
 
 /// Kafka's port.
 pub const PORT_DEFAULT: u16 = 9092;
 /// Loopback unless told otherwise: a broker without authentication is nothing for a network.
 const HOST_DEFAULT: &str = "127.0.0.1";
-/// The name of a listener that was not given one.
-const NAME_DEFAULT: &str = "PLAINTEXT";
 /// All interfaces.
 const HOST_ANY: &str = "0.0.0.0";
 
-/// The one listener.
+/// One listener to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// The listener's name.
-    pub listener: String,
+pub struct Address {
+    /// Its name.
+    pub name: Box<str>,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The address to listen on.
     pub host: String,
     /// The port to listen on, 0 for a free one.
     pub port: u16,
-    /// What clients are told, where it is not the address that is listened on.
-    pub advertised: Option<(String, u16)>,
-    /// Names of listeners that were asked for and are not there.
-    pub not_served: Vec<String>,
+    /// What clients are told, where that is set.
+    pub advertised: Option<HostPort>,
 }
 
-struct Listener<'a> {
+struct Named<'a> {
     name: &'a str,
     host: &'a str,
     port: u16,
 }
 
-impl Addresses {
-    /// Host and port given for themselves stand before `listeners`.
-    pub fn of(
-        config: &BrokerConfig,
-        host: Option<&str>,
-        port: Option<u16>,
-    ) -> Result<Addresses, StartError> {
-        let roles = config.set_value("process.roles").unwrap_or("broker");
-        if !roles.split(',').any(|role| role == "broker") {
-            return Err(StartError(format!(
-                "process.roles is '{roles}': this is a broker, expected 'broker' or 'broker,controller'"
-            )));
+/// The listeners for clients, in the order in which they are named. Host and port given for themselves stand before
+/// those of the first one. `has_users` says that clients have to log in where nothing else is said.
+pub fn addresses(
+    config: &BrokerConfig,
+    host: Option<&str>,
+    port: Option<u16>,
+    has_users: bool,
+) -> Result<Vec<Address>, StartError> {
+    let roles = config.set_value("process.roles").unwrap_or("broker");
+    if !roles.split(',').any(|role| role.trim() == "broker") {
+        return Err(StartError(format!(
+            "process.roles is '{roles}': this is a broker, expected 'broker' or 'broker,controller'"
+        )));
+    }
+    let controllers = config.set_value("controller.listener.names").unwrap_or("");
+    let is_controller = |name: &str| controllers.split(',').any(|other| other.trim() == name);
+    let given = parse_all("listeners", config.set_value("listeners"))?;
+    let told = told_of(config.set_value("advertised.listeners"))?;
+    if let Some(unknown) = told
+        .iter()
+        .find(|told| !given.is_empty() && given.iter().all(|one| one.name != told.name))
+    {
+        let names: Vec<&str> = given.iter().map(|listener| listener.name).collect();
+        return Err(StartError(format!(
+            "advertised.listeners has the name {}, which listeners has not: there are {}",
+            unknown.name,
+            names.join(", ")
+        )));
+    }
+    let mut served: Vec<Address> = Vec::new();
+    for listener in given.iter().filter(|one| !is_controller(one.name)) {
+        served.push(Address {
+            name: listener.name.into(),
+            protocol: protocol(config, listener.name)?,
+            host: match listener.host {
+                "" => HOST_ANY,
+                host => host,
+            }
+            .to_owned(),
+            port: listener.port,
+            advertised: None,
+        });
+    }
+    // What clients are told says nothing about where to listen: an address may lead here by way of others.
+    if given.is_empty() {
+        let is_one = told.len() == 1;
+        for listener in told.iter().filter(|one| !is_controller(one.name)) {
+            served.push(Address {
+                name: listener.name.into(),
+                protocol: protocol(config, listener.name)?,
+                host: HOST_DEFAULT.to_owned(),
+                port: if is_one { PORT_DEFAULT } else { listener.port },
+                advertised: None,
+            });
         }
-        let given = parse_all("listeners", config.set_value("listeners"))?;
-        let told = parse_all(
-            "advertised.listeners",
-            config.set_value("advertised.listeners"),
-        )?;
-        let controllers = config.set_value("controller.listener.names").unwrap_or("");
-        let is_controller = |name: &str| controllers.split(',').any(|other| other == name);
-        let brokers = || {
-            given
-                .iter()
-                .filter(|listener| !is_controller(listener.name))
-        };
-        let chosen = brokers().find(|listener| protocol(config, listener.name) == "PLAINTEXT");
-        if chosen.is_none()
-            && let Some(first) = brokers().next()
-        {
-            return Err(StartError(format!(
-                "listener {} uses {}, but only PLAINTEXT is served: give listeners one that is, such as PLAINTEXT://:9092",
-                first.name,
-                protocol(config, first.name)
-            )));
-        }
-        let host_default = match chosen {
-            Some(Listener { host: "", .. }) => HOST_ANY,
-            Some(listener) => listener.host,
-            // What clients are told says nothing about where to listen: an address may lead here by way of others.
-            None => HOST_DEFAULT,
-        };
-        let of_chosen = |listener: &&Listener<'_>| chosen.is_none_or(|c| c.name == listener.name);
-        let advertised = told.iter().find(of_chosen).or(told.first());
-        if let Some(wrong) = advertised.filter(|l| matches!(l.host, "" | "0.0.0.0" | "::")) {
-            return Err(StartError(format!(
-                "advertised.listeners tells clients to connect to '{}': expected an address that they can reach",
-                wrong.host
-            )));
-        }
-        Ok(Addresses {
-            listener: chosen
-                .map_or(NAME_DEFAULT, |listener| listener.name)
-                .to_owned(),
-            host: host.unwrap_or(host_default).to_owned(),
-            port: port.unwrap_or(chosen.map_or(PORT_DEFAULT, |listener| listener.port)),
-            advertised: advertised.map(|listener| (listener.host.to_owned(), listener.port)),
-            not_served: brokers()
-                .filter(|listener| chosen.is_some_and(|chosen| chosen.name != listener.name))
-                .map(|listener| listener.name.to_owned())
-                .collect(),
-        })
+    }
+    if served.is_empty() && !given.is_empty() {
+        return Err(StartError(
+            "listeners has none for clients: add one, such as PLAINTEXT://:9092".to_owned(),
+        ));
+    }
+    if served.is_empty() {
+        served.push(default_address(has_users));
+    }
+    for address in &mut served {
+        let told = told.iter().find(|told| *told.name == *address.name);
+        address.advertised = told.map(|told| (told.host.into(), told.port));
+    }
+    let first = &mut served[0];
+    if let Some(host) = host {
+        first.host = host.to_owned();
+    }
+    first.port = port.unwrap_or(first.port);
+    Ok(served)
+}
+
+fn default_address(has_users: bool) -> Address {
+    let protocol = match has_users {
+        true => Protocol::SaslPlaintext,
+        false => Protocol::Plaintext,
+    };
+    Address {
+        name: protocol.name().into(),
+        protocol,
+        host: HOST_DEFAULT.to_owned(),
+        port: PORT_DEFAULT,
+        advertised: None,
+    }
+}
+
+/// What each listener's clients are told, by the value of `advertised.listeners`.
+pub fn advertised(value: &str) -> Result<Vec<(Box<str>, HostPort)>, StartError> {
+    let told = told_of(Some(value))?.into_iter();
+    Ok(told
+        .map(|told| (told.name.into(), (told.host.into(), told.port)))
+        .collect())
+}
+
+fn told_of(value: Option<&str>) -> Result<Vec<Named<'_>>, StartError> {
+    let told = parse_all("advertised.listeners", value)?;
+    match told
+        .iter()
+        .find(|told| matches!(told.host, "" | "0.0.0.0" | "::"))
+    {
+        Some(wrong) => Err(StartError(format!(
+            "advertised.listeners tells clients to connect to '{}': expected an address that they can reach",
+            wrong.host
+        ))),
+        None => Ok(told),
     }
 }
 
 /// A listener's protocol; without an entry in the map its name is one.
-fn protocol<'a>(config: &'a BrokerConfig, name: &'a str) -> &'a str {
+fn protocol(config: &BrokerConfig, name: &str) -> Result<Protocol, StartError> {
     let map = config.value("listener.security.protocol.map").unwrap_or("");
     let mut entries = map.split(',').filter_map(|entry| entry.split_once(':'));
     let found = entries.find(|(listener, _)| listener.trim() == name);
-    found.map_or(name, |(_, protocol)| protocol.trim())
+    let protocol = found.map_or(name, |(_, protocol)| protocol.trim());
+    Protocol::named(protocol).ok_or_else(|| {
+        let known = Protocol::ALL.map(Protocol::name).join(", ");
+        StartError(match found {
+            Some(_) => format!(
+                "listener.security.protocol.map gives listener {name} the protocol {protocol}: expected one of {known}"
+            ),
+            None => format!(
+                "listener {name} has no protocol: add {name}:PLAINTEXT or another of {known} to listener.security.protocol.map"
+            ),
+        })
+    })
 }
 
-fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Listener<'a>>, StartError> {
+fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Named<'a>>, StartError> {
     let items = list.unwrap_or("").split(',').map(str::trim);
     let listeners = items.filter(|item| !item.is_empty()).map(|item| {
         parse(item).ok_or_else(|| {
@@ -134,7 +190,7 @@ fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Listener<'a>>, 
 }
 
 /// `NAME://HOST:PORT`; the host may be empty, or an IPv6 address in brackets.
-fn parse(text: &str) -> Option<Listener<'_>> {
+fn parse(text: &str) -> Option<Named<'_>> {
     let (name, address) = text.split_once("://")?;
     let (host, port) = address.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
@@ -143,28 +199,36 @@ fn parse(text: &str) -> Option<Listener<'_>> {
         None => host,
     };
     let port = port.parse().ok()?;
-    (!name.is_empty()).then_some(Listener { name, host, port })
+    (!name.is_empty()).then_some(Named { name, host, port })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(pairs: &[(&str, &str)]) -> Result<Addresses, String> {
+    fn of(pairs: &[(&str, &str)]) -> Result<Vec<Address>, String> {
         let config = BrokerConfig::new(pairs.iter().copied(), false).unwrap();
-        Addresses::of(&config, None, None).map_err(|error| error.to_string())
+        addresses(&config, None, None, false).map_err(|error| error.to_string())
+    }
+
+    fn told(address: &Address) -> Option<(&str, u16)> {
+        let advertised = address.advertised.as_ref();
+        advertised.map(|(host, port)| (&**host, *port))
     }
 
     #[test]
     fn without_listeners_it_is_kafkas_port_on_loopback() {
-        let addresses = of(&[]).unwrap();
-        assert_eq!((&*addresses.host, addresses.port), ("127.0.0.1", 9092));
-        assert_eq!(addresses.advertised, None);
+        let address = &of(&[]).unwrap()[0];
+        assert_eq!((&*address.host, address.port), ("127.0.0.1", 9092));
+        assert_eq!((&*address.name, &address.advertised), ("PLAINTEXT", &None));
+        let config = BrokerConfig::new([], false).unwrap();
+        let guarded = &addresses(&config, None, None, true).unwrap()[0];
+        assert_eq!(guarded.protocol, Protocol::SaslPlaintext);
     }
 
     #[test]
-    fn the_first_listener_for_clients_is_served_under_its_own_advertised_address() {
-        let addresses = of(&[
+    fn every_listener_for_clients_is_served_under_its_own_advertised_address() {
+        let all = of(&[
             (
                 "listeners",
                 "CONTROLLER://0.0.0.0:29093,EXTERNAL://:9094,INTERNAL://0.0.0.0:9093",
@@ -176,42 +240,64 @@ mod tests {
             ("controller.listener.names", "CONTROLLER"),
             (
                 "listener.security.protocol.map",
-                "CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT,INTERNAL:PLAINTEXT",
+                "CONTROLLER:PLAINTEXT,EXTERNAL:SASL_PLAINTEXT,INTERNAL:PLAINTEXT",
             ),
         ])
         .unwrap();
-        assert_eq!((&*addresses.host, addresses.port), ("0.0.0.0", 9094));
-        assert_eq!(addresses.advertised, Some(("localhost".to_owned(), 9094)));
-        assert_eq!(addresses.listener, "EXTERNAL");
-        assert_eq!(addresses.not_served, ["INTERNAL"]);
+        assert_eq!(all.len(), 2);
+        assert_eq!((&*all[0].host, all[0].port), ("0.0.0.0", 9094));
+        assert_eq!(told(&all[0]), Some(("localhost", 9094)));
+        assert_eq!(all[0].protocol, Protocol::SaslPlaintext);
+        assert_eq!(
+            (&*all[1].name, told(&all[1])),
+            ("INTERNAL", Some(("kafka", 9093)))
+        );
+    }
+
+    // A developer told clients 127.0.0.1, and the broker served the whole network, its HTTP port too.
+    #[test]
+    fn what_clients_are_told_opens_no_door_to_the_network() {
+        for host in ["127.0.0.1", "box"] {
+            let value = format!("PLAINTEXT://{host}:19092");
+            let all = of(&[("advertised.listeners", &value)]).unwrap();
+            assert_eq!((&*all[0].host, all[0].port), ("127.0.0.1", 9092));
+            assert_eq!(told(&all[0]), Some((host, 19092)));
+        }
+        let two = "PLAINTEXT://box:19092,SASL_PLAINTEXT://box:19093";
+        let all = of(&[("advertised.listeners", two)]).unwrap();
+        let ports: Vec<_> = all.iter().map(|one| (&*one.host, one.port)).collect();
+        assert_eq!(ports, [("127.0.0.1", 19092), ("127.0.0.1", 19093)]);
     }
 
     #[test]
     fn host_and_port_given_for_themselves_stand_before_listeners() {
         let pairs = [("listeners", "PLAINTEXT://[::1]:9094")];
         let config = BrokerConfig::new(pairs, false).unwrap();
-        let addresses = Addresses::of(&config, None, Some(0)).unwrap();
-        assert_eq!((&*addresses.host, addresses.port), ("::1", 0));
-        let addresses = Addresses::of(&config, Some("127.0.0.1"), None).unwrap();
-        assert_eq!((&*addresses.host, addresses.port), ("127.0.0.1", 9094));
+        let address = addresses(&config, None, Some(0), false).unwrap().remove(0);
+        assert_eq!((&*address.host, address.port), ("::1", 0));
+        let address = addresses(&config, Some("127.0.0.1"), None, false)
+            .unwrap()
+            .remove(0);
+        assert_eq!((&*address.host, address.port), ("127.0.0.1", 9094));
     }
 
     #[test]
     fn what_cannot_be_served_is_refused_with_what_can() {
         let refused = |pairs| of(pairs).unwrap_err();
         assert!(refused(&[("listeners", "9092")]).contains("NAME://HOST:PORT"));
-        assert!(refused(&[("listeners", "SSL://:9093")]).contains("only PLAINTEXT"));
         assert!(refused(&[("listeners", "A://:1,A://:2")]).contains("twice"));
-        assert!(refused(&[("advertised.listeners", "A://0.0.0.0:1")]).contains("reach"));
+        assert!(refused(&[("listeners", "A://:1")]).contains("listener.security.protocol.map"));
+        assert!(refused(&[("advertised.listeners", "PLAINTEXT://0.0.0.0:1")]).contains("reach"));
         assert!(refused(&[("process.roles", "controller")]).contains("broker"));
-    }
-
-    // A developer told clients 127.0.0.1, and the broker served the whole network, its HTTP port too.
-    #[test]
-    fn what_clients_are_told_opens_no_door_to_the_network() {
-        for told in ["A://127.0.0.1:1", "A://box:1"] {
-            let addresses = of(&[("advertised.listeners", told)]).unwrap();
-            assert_eq!(addresses.host, "127.0.0.1", "{told}");
-        }
+        let unknown = [
+            ("listeners", "PLAINTEXT://:1"),
+            ("advertised.listeners", "OTHER://box:1"),
+        ];
+        assert!(refused(&unknown).contains("listeners has not"));
+        let controllers = [
+            ("listeners", "CONTROLLER://:1"),
+            ("controller.listener.names", "CONTROLLER"),
+        ];
+        assert!(refused(&controllers).contains("for clients"));
     }
 }

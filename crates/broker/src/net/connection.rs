@@ -5,21 +5,21 @@
 
 mod answers;
 mod frames;
+mod stage;
 
-use crate::api::access::Caller;
 use crate::api::parts::Parts;
-use crate::api::request::{Frame, Header, Outcome, Parked, Request};
-use crate::apis::{self, Dispatched};
+use crate::api::request::{Frame, Parked};
+use crate::apis::Dispatched;
 use crate::base::hooks::Event;
 use crate::net::out::Out;
 use crate::net::transport::Transport;
-use crate::node::{Identity, NOTHING, Peer};
+use crate::node::{Listener, NOTHING, Peer};
 use answers::Behind;
 pub use answers::IN_FLIGHT_WRITES_MAX;
 use frames::Partial;
 use rustka_core::sync::lock;
 use rustka_storage::buffer::BufMut;
-use rustka_wire::api_versions_request::ApiVersionsRequest;
+use stage::Stage;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ pub struct Connection<T> {
     transport: T,
     parts: Arc<Parts>,
     peer: Arc<Peer>,
-    caller: Caller,
+    stage: Stage,
     partial: Partial,
     /// Pipelined bytes behind a request that waits.
     stash: Option<BufMut>,
@@ -61,7 +61,7 @@ pub struct Connection<T> {
 
 impl<T: Transport> Connection<T> {
     /// Serves whoever is at the far end of `transport`.
-    pub fn new(transport: T, parts: Arc<Parts>, identity: Arc<Identity>) -> Self {
+    pub fn new(transport: T, parts: Arc<Parts>, peer: Arc<Peer>, listener: Arc<Listener>) -> Self {
         let partial = Partial::Prefix {
             bytes: [0; 4],
             count: 0,
@@ -69,8 +69,8 @@ impl<T: Transport> Connection<T> {
         Connection {
             transport,
             parts,
-            peer: identity.peer.clone(),
-            caller: Caller::new(identity),
+            stage: Stage::first(&peer, listener),
+            peer,
             partial,
             stash: None,
             out: Out::default(),
@@ -114,28 +114,8 @@ impl<T: Transport> Connection<T> {
     fn handle(&mut self, frame: Frame<'_>) {
         let received_ms = self.received_ms;
         let dispatched = catch_unwind(AssertUnwindSafe(|| {
-            let header = match Header::parse(frame.bytes()) {
-                Ok(header) => header,
-                Err(error) => {
-                    let reason = format!("malformed request header: {error}");
-                    return Dispatched::now(Outcome::Close(reason));
-                }
-            };
-            let client_id = frame.bytes().get(header.client_id.clone());
-            self.caller
-                .begin(&header, client_id.unwrap_or_default(), received_ms);
-            apis::dispatch(Request {
-                node: &self.parts.node,
-                parts: &self.parts,
-                caller: &self.caller,
-                header,
-                frame,
-                bill: None,
-            })
+            self.stage.take(&self.parts, frame, received_ms)
         }));
-        if self.caller.api() == ApiVersionsRequest::KEY {
-            self.caller.note_software();
-        }
         match dispatched {
             Ok(Dispatched { outcome, mute_ms }) => {
                 self.outcome(outcome);

@@ -3,10 +3,11 @@
 use crate::api::parts::Parts;
 use crate::base::fault::Point;
 use crate::base::hooks::Event;
+use crate::base::join::join;
 use crate::base::start::StartError;
 use crate::net::connection::Connection;
 use crate::net::transport::Transport;
-use crate::node::{Identity, Node, Peer, State, reached};
+use crate::node::{Listener, Node, Peer, State, reached};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -57,7 +58,10 @@ fn cannot_bind(host: &str, port: u16, error: &io::Error) -> StartError {
         ErrorKind::PermissionDenied => format!(
             "port {port} on {host} may not be bound by this user: choose one above 1023 with --port"
         ),
-        _ => format!("cannot listen on {host}:{port}: {error}; check --host and --port"),
+        _ => format!(
+            "cannot listen on {}: {error}; check --host and --port",
+            join(host, port)
+        ),
     })
 }
 
@@ -134,8 +138,8 @@ pub fn name(listener: &TcpListener) -> String {
     )
 }
 
-/// Accepts until the broker stops.
-pub async fn accept(listener: Arc<TcpListener>, parts: Arc<Parts>) {
+/// Accepts until the broker stops, for the listener that is called `of`.
+pub async fn accept(listener: Arc<TcpListener>, of: Arc<Listener>, parts: Arc<Parts>) {
     let mut state = parts.node.state.subscribe();
     let mut gate = Gate::new();
     loop {
@@ -143,7 +147,7 @@ pub async fn accept(listener: Arc<TcpListener>, parts: Arc<Parts>) {
             biased;
             // First, so that no flood of connections holds it up.
             () = reached(&mut state, |state| state >= State::Stopping) => return,
-            () = gate.next(&listener, &parts) => {}
+            () = gate.next(&listener, &of, &parts) => {}
         }
     }
 }
@@ -159,13 +163,13 @@ impl Gate {
         Gate { spare: spare() }
     }
 
-    async fn next(&mut self, listener: &TcpListener, parts: &Arc<Parts>) {
+    async fn next(&mut self, listener: &TcpListener, of: &Arc<Listener>, parts: &Arc<Parts>) {
         let node = &parts.node;
         room(node).await;
         match listener.accept().await {
             Ok((stream, address)) => {
                 pace(node).await;
-                connected(stream, address, parts);
+                connected(stream, address, of, parts);
             }
             Err(error) if is_out_of_descriptors(&error) && self.spare.is_some() => {
                 self.turn_away(listener, node).await;
@@ -237,7 +241,7 @@ async fn room(node: &Node) {
     }
 }
 
-fn connected(stream: TcpStream, address: SocketAddr, parts: &Arc<Parts>) {
+fn connected(stream: TcpStream, address: SocketAddr, of: &Arc<Listener>, parts: &Arc<Parts>) {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL)
@@ -249,23 +253,29 @@ fn connected(stream: TcpStream, address: SocketAddr, parts: &Arc<Parts>) {
         tracing::debug!(target: "rustka::listener", "connection from {address} is gone already: {error}");
         return;
     }
-    serve(stream, address, parts);
+    let local = stream.local_addr().ok();
+    serve(stream, address, local, of, parts);
 }
 
 /// Serves a connection in a task of its own, unless there are too many.
-pub fn serve<T: Transport>(stream: T, address: SocketAddr, parts: &Arc<Parts>) {
+pub fn serve<T: Transport>(
+    stream: T,
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+    of: &Arc<Listener>,
+    parts: &Arc<Parts>,
+) {
     let node = &parts.node;
     if node.faults.strikes(Point::Accept) {
         return;
     }
     let now_ms = node.clock.monotonic_ms();
-    let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, now_ms);
+    let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, local, now_ms);
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         return turned_away(node, address, refused.to_string());
     }
     let mut guard = Registered::new(node.clone(), peer.clone());
-    let identity = Identity::anonymous(peer, node.listener.clone());
-    let connection = Connection::new(stream, parts.clone(), Arc::new(identity));
+    let connection = Connection::new(stream, parts.clone(), peer, of.clone());
     tokio::spawn(async move {
         guard.tell();
         connection.await;

@@ -3,5 +3,7 @@
 pub mod addresses;
 pub mod connection;
 pub mod listener;
+pub mod login;
+pub mod login_rules;
 pub mod out;
 pub mod transport;

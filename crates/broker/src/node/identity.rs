@@ -18,6 +18,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Somebody who has logged in.
+    pub fn logged_in(peer: Arc<Peer>, listener: Arc<Listener>, principal: &str) -> Identity {
+        Identity {
+            peer,
+            listener,
+            principal: principal.into(),
+        }
+    }
+
     /// Somebody who need not say who they are.
     pub fn anonymous(peer: Arc<Peer>, listener: Arc<Listener>) -> Identity {
         Identity {

@@ -1,11 +1,174 @@
-//! A place where clients come in: its name, and what its clients are told about this node.
+//! A place where clients come in: how they log in there, and what they are told about this node.
+
+use crate::node::Peer;
+use rustka_core::security::plain::Passwords;
+use rustka_core::security::sasl::Mechanism;
+use std::sync::{PoisonError, RwLock};
+
+/// What is spoken at a listener before and around Kafka's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Nothing.
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// A login.
+    SaslPlaintext,
+    /// A login within TLS.
+    SaslSsl,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 4] = [
+        Protocol::Plaintext,
+        Protocol::Ssl,
+        Protocol::SaslPlaintext,
+        Protocol::SaslSsl,
+    ];
+
+    /// Its name in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Plaintext => "PLAINTEXT",
+            Protocol::Ssl => "SSL",
+            Protocol::SaslPlaintext => "SASL_PLAINTEXT",
+            Protocol::SaslSsl => "SASL_SSL",
+        }
+    }
+
+    /// The protocol of this name, in capitals or not.
+    pub fn named(name: &str) -> Option<Protocol> {
+        Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether clients have to log in.
+    pub fn has_login(self) -> bool {
+        matches!(self, Protocol::SaslPlaintext | Protocol::SaslSsl)
+    }
+
+    /// Whether what is sent is encrypted.
+    pub fn has_tls(self) -> bool {
+        matches!(self, Protocol::Ssl | Protocol::SaslSsl)
+    }
+}
+
+/// How clients log in at a listener.
+#[derive(Clone, Debug)]
+pub struct LoginRules {
+    /// The ways that are open.
+    pub mechanisms: Vec<Mechanism>,
+    /// Who may log in by PLAIN.
+    pub passwords: Passwords,
+    /// How long a login holds before it has to be repeated (KIP-368); 0: for ever.
+    pub session_ms_max: i64,
+    /// How long a failed login waits for its answer.
+    pub failure_delay_ms: i64,
+    /// Bytes of one message of a login.
+    pub message_bytes_max: usize,
+}
+
+/// Host and port.
+pub type HostPort = (Box<str>, u16);
 
 /// One listener, and the node that clients see through it.
 pub struct Listener {
     /// As in `listeners`.
     pub name: Box<str>,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The id of the node that its clients meet.
     pub node_id: i32,
-    /// Where they are told to reach it.
-    pub endpoint: (String, u16),
+    /// The port that was bound.
+    pub port: u16,
+    /// How clients log in, where they have to.
+    pub login: Option<LoginRules>,
+    advertised: RwLock<Option<HostPort>>,
+}
+
+impl Listener {
+    /// A listener whose clients are told this address, or one that fits each of them.
+    pub fn new(
+        name: &str,
+        protocol: Protocol,
+        node_id: i32,
+        port: u16,
+        advertised: Option<HostPort>,
+    ) -> Listener {
+        Listener {
+            name: name.into(),
+            protocol,
+            node_id,
+            port,
+            login: None,
+            advertised: RwLock::new(advertised),
+        }
+    }
+
+    /// Changes what clients are told from now on.
+    pub fn advertise(&self, advertised: Option<HostPort>) {
+        let mut own = self
+            .advertised
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *own = advertised;
+    }
+
+    /// What clients are told, where it was set. A port of 0 stands for the one that was bound.
+    pub fn advertised(&self) -> Option<HostPort> {
+        let own = self
+            .advertised
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        own.clone().map(|(host, port)| match port {
+            0 => (host, self.port),
+            port => (host, port),
+        })
+    }
+
+    /// Where this client is told to connect: what was set, or else an address at which it has just reached us.
+    pub fn told(&self, peer: &Peer) -> HostPort {
+        if let Some(advertised) = self.advertised() {
+            return advertised;
+        }
+        match peer.local {
+            Some(local) if !peer.address.ip().to_canonical().is_loopback() => {
+                (local.ip().to_canonical().to_string().into(), local.port())
+            }
+            _ => ("localhost".into(), self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_what_was_set_or_where_it_has_reached_us() {
+        let listener = Listener::new("L", Protocol::Plaintext, 1, 9094, None);
+        let peer = |ip: &str, local: Option<&str>| {
+            let address = std::net::SocketAddr::new(ip.parse().unwrap(), 50_000);
+            let local = local.map(|local| local.parse().unwrap());
+            Peer::new(1, address, local, 0)
+        };
+        let told = |ip, local| {
+            let (host, port) = listener.told(&peer(ip, local));
+            format!("{host} {port}")
+        };
+        assert_eq!(told("127.0.0.1", Some("127.0.0.1:9094")), "localhost 9094");
+        assert_eq!(told("::1", None), "localhost 9094");
+        assert_eq!(told("10.0.0.9", Some("10.0.0.1:9094")), "10.0.0.1 9094");
+        assert_eq!(
+            told("::ffff:10.0.0.9", Some("[::ffff:10.0.0.1]:9094")),
+            "10.0.0.1 9094"
+        );
+        assert_eq!(told("fd00::9", Some("[fd00::1]:9094")), "fd00::1 9094");
+        listener.advertise(Some(("kafka".into(), 29_092)));
+        assert_eq!(told("10.0.0.9", Some("10.0.0.1:9094")), "kafka 29092");
+        listener.advertise(Some(("kafka".into(), 0)));
+        assert_eq!(told("127.0.0.1", None), "kafka 9094");
+    }
 }

@@ -13,6 +13,8 @@ use std::task::Waker;
 const FRAME_GRACE_MS: i64 = 30_000;
 /// After that its bytes have to have come at least at this pace: no client waits longer for its answer.
 const FRAME_BYTES_PER_MS: i64 = 64;
+/// A connection is worth this much time before it is known who is there.
+const LOGIN_MS_MAX: i64 = 10_000;
 /// No frame has begun.
 pub const NOTHING: i64 = -1;
 
@@ -22,6 +24,12 @@ pub struct Peer {
     pub id: u64,
     /// The far end's address.
     pub address: SocketAddr,
+    /// Our own end's, where there is a socket.
+    pub local: Option<SocketAddr>,
+    /// When the connection began, in monotonic milliseconds.
+    since_ms: i64,
+    /// Whether it is known who is there.
+    pub(crate) inside: AtomicBool,
     /// The client's software, once it has said it.
     software: Mutex<Option<Arc<Software>>>,
     /// When the last bytes came or went, in monotonic milliseconds.
@@ -53,14 +61,19 @@ pub enum Overdue {
     Idle,
     /// A frame comes in too slowly to be of use to anybody.
     SlowFrame,
+    /// Nobody has logged in for too long.
+    NoLogin,
 }
 
 impl Peer {
-    /// A connection from `address`.
-    pub fn new(id: u64, address: SocketAddr, now_ms: i64) -> Arc<Peer> {
+    /// A connection from `address` to `local`.
+    pub fn new(id: u64, address: SocketAddr, local: Option<SocketAddr>, now_ms: i64) -> Arc<Peer> {
         Arc::new(Peer {
             id,
             address,
+            local,
+            since_ms: now_ms,
+            inside: AtomicBool::new(false),
             software: Mutex::default(),
             active_ms: AtomicI64::new(now_ms),
             busy: AtomicBool::new(false),
@@ -108,6 +121,10 @@ impl Peer {
             if late_ms >= 0 && received <= due {
                 return Some(Overdue::SlowFrame);
             }
+        }
+        let outside_ms = now_ms.saturating_sub(self.since_ms);
+        if outside_ms > LOGIN_MS_MAX && !self.inside.load(Relaxed) {
+            return Some(Overdue::NoLogin);
         }
         let silent_ms = now_ms.saturating_sub(self.active_ms.load(Relaxed));
         (idle_max_ms >= 0 && silent_ms > idle_max_ms).then_some(Overdue::Idle)

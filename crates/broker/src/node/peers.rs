@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn peer(id: u64, ip: [u8; 4]) -> Arc<Peer> {
-        Peer::new(id, (ip, 1).into(), 0)
+        Peer::new(id, (ip, 1).into(), None, 0)
     }
 
     #[test]

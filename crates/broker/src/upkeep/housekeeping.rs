@@ -127,6 +127,10 @@ fn close_overdue(node: &Node, now_ms: i64, idle_max_ms: i64) {
             Some(Overdue::Idle) => {
                 tracing::debug!(target: "rustka::housekeeping", "closing the idle connection from {}", peer.address);
             }
+            Some(Overdue::NoLogin) => {
+                let reason = "nobody logged in within 10 seconds";
+                node.metrics.connection_closed(peer.address, reason, now_ms);
+            }
             Some(Overdue::SlowFrame) => {
                 let reason = "a request came in too slowly";
                 node.closes(peer.address, reason);

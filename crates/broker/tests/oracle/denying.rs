@@ -45,6 +45,8 @@ impl Authorizer for Denying {
             Resource::Group(name) => ("GROUP", name),
             Resource::Cluster => ("CLUSTER", "kafka-cluster"),
             Resource::TransactionalId(name) => ("TRANSACTIONAL_ID", name),
+            Resource::DelegationToken(name) => ("DELEGATION_TOKEN", name),
+            Resource::User(name) => ("USER", name),
         };
         self.check(context, operation, of)
     }
@@ -66,5 +68,8 @@ fn name(operation: Operation) -> &'static str {
         Operation::DescribeConfigs => "DESCRIBE_CONFIGS",
         Operation::AlterConfigs => "ALTER_CONFIGS",
         Operation::IdempotentWrite => "IDEMPOTENT_WRITE",
+        Operation::CreateTokens => "CREATE_TOKENS",
+        Operation::DescribeTokens => "DESCRIBE_TOKENS",
+        Operation::TwoPhaseCommit => "TWO_PHASE_COMMIT",
     }
 }

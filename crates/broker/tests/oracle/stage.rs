@@ -10,6 +10,7 @@ use rustka_oracle_player::schema::Schemas;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,12 @@ use tracing::level_filters::LevelFilter;
 
 /// Time passes on the broker's clock in steps of this, also whenever a client has nothing to read for a moment.
 const STEP_MS: u64 = 20;
+/// The authorizer that denies what a client id says.
+const DENYING: &str = "Denying";
+/// What stands for ports in the configs of scenarios.
+const PORTS: [(&str, &str); 3] = [("$port", "9092"), ("$control", "9093"), ("$login", "9094")];
+/// Where all clients are.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The recorder's cluster.
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
 
@@ -63,7 +70,8 @@ impl Stage {
             .build()
             .map_err(|e| e.to_string())?;
         let denying = Arc::new(Denying::default());
-        let is_guarded = scenario.config().contains_key("authorizer.class.name");
+        let class = scenario.config().remove("authorizer.class.name");
+        let is_guarded = class.as_deref() == Some(DENYING);
         let world = {
             let _entered = runtime.enter();
             World::with(|mut options| {
@@ -79,6 +87,13 @@ impl Stage {
                     options = options.config(key, value);
                 }
                 for (key, value) in scenario.config() {
+                    // The class of the scenarios that look at what is asked; others have the one that is built in.
+                    if (key.as_str(), value.as_str()) == ("authorizer.class.name", DENYING) {
+                        continue;
+                    }
+                    let value = PORTS
+                        .iter()
+                        .fold(value, |value, (name, port)| value.replace(name, port));
                     options = options.config(key, value);
                 }
                 if is_guarded {
@@ -115,12 +130,12 @@ impl Stage {
         scenario: &Scenario,
         run: usize,
     ) -> Result<Vec<Value>, String> {
-        let (_, port) = self.world.broker.node().listener.endpoint;
+        let port = self.world.broker.node().listeners[0].port;
         let mut target = Target {
-            connect: &mut || {
+            connect: &mut |listener| {
                 let _entered = self.runtime.enter();
                 Ok(Box::new(Near {
-                    stream: self.world.broker.connect(),
+                    stream: self.world.broker.connect_at(listener, LOOPBACK),
                     stage: self.clone(),
                 }) as Box<dyn Line>)
             },

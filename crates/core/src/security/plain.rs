@@ -1,6 +1,9 @@
 //! PLAIN (RFC 4616): name and password in one message. With the words that Kafka has for what may be wrong.
 
 use super::sasl::{Failure, Secrets};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use subtle::ConstantTimeEq;
 
 /// Parts are counted up to here; what follows is not looked at.
 const PARTS_MAX: usize = 4;
@@ -30,6 +33,43 @@ pub fn login(message: &[u8], secrets: &dyn Secrets) -> Result<String, Failure> {
     Ok(user.to_owned())
 }
 
+/// The passwords of the users who log in by PLAIN, hashed, so that none is kept as it is.
+#[derive(Clone, Default)]
+pub struct Passwords(BTreeMap<Box<str>, [u8; 32]>);
+
+impl std::fmt::Debug for Passwords {
+    /// Without the passwords: this must be fit for a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Passwords {
+    /// Whether nobody has one.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Gives a user a password.
+    pub fn set(&mut self, user: &str, password: &str) {
+        self.0.insert(user.into(), digest(password));
+    }
+
+    /// Whether this is the user's password. A wrong one takes as long as a right one, and a user who is not there as
+    /// long as one who is.
+    pub fn is(&self, user: &str, password: &str) -> bool {
+        let known = self.0.get(user);
+        // Nothing is hashed to this.
+        let expected = known.unwrap_or(&[0; 32]);
+        let is_equal = digest(password).ct_eq(expected);
+        bool::from(is_equal) && known.is_some()
+    }
+}
+
+fn digest(password: &str) -> [u8; 32] {
+    Sha256::digest(password.as_bytes()).into()
+}
+
 fn failed(why: &str) -> Result<String, Failure> {
     Err(Failure(format!("Authentication failed: {why}")))
 }
@@ -49,6 +89,18 @@ mod tests {
         fn scram(&self, _: Strength, _: &str) -> Option<Credential> {
             None
         }
+    }
+
+    #[test]
+    fn a_password_is_its_users_alone_and_shown_to_nobody() {
+        let mut passwords = Passwords::default();
+        assert!(passwords.is_empty());
+        passwords.set("alice", "secret");
+        passwords.set("bob", "other");
+        assert!(passwords.is("alice", "secret") && passwords.is("bob", "other"));
+        assert!(!passwords.is("alice", "other") && !passwords.is("carol", "secret"));
+        assert!(!passwords.is("alice", "") && !passwords.is("", ""));
+        assert_eq!(format!("{passwords:?}"), "{\"alice\", \"bob\"}");
     }
 
     #[test]

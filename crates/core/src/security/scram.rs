@@ -225,7 +225,7 @@ impl ScramExchange {
     }
 }
 
-/// `n,[a=identity],n=user,r=nonce[,extension=value]…`
+/// `n,[a=identity],[m=reserved,]n=user,r=nonce[,extension=value]…`
 struct First {
     identity: String,
     user: String,
@@ -242,7 +242,9 @@ impl First {
             "" => String::new(),
             identity => decode_name(identity.strip_prefix("a=")?)?,
         };
-        let mut parts = bare.split(',');
+        let mut parts = bare.split(',').peekable();
+        // Reserved for later: skipped, as in Kafka.
+        parts.next_if(|part| part.starts_with("m="));
         let user = decode_name(parts.next()?.strip_prefix("n=")?)?;
         let nonce = parts.next()?.strip_prefix("r=")?;
         let is_printable = nonce.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
@@ -301,6 +303,26 @@ impl<'a> Last<'a> {
     }
 }
 
+/// The client's last message: the proof that it knows the password. `first` is its first message without the header
+/// `n,,`, and `server` the answer to that; none if the latter makes no sense.
+pub fn proof(strength: Strength, password: &str, first: &str, server: &str) -> Option<Vec<u8>> {
+    let mut parts = server.split(',');
+    let nonce = parts.next()?.strip_prefix("r=")?;
+    let salt = STANDARD.decode(parts.next()?.strip_prefix("s=")?).ok()?;
+    let iterations = parts.next()?.strip_prefix("i=")?.parse().ok()?;
+    let salted = strength.salted(password, &salt, iterations);
+    let client_key = strength.hmac(&salted, b"Client Key");
+    let last = format!("c=biws,r={nonce}");
+    let messages = format!("{first},{server},{last}");
+    let signature = strength.hmac(&strength.hash(&client_key), messages.as_bytes());
+    let proof: Vec<u8> = client_key
+        .iter()
+        .zip(&signature)
+        .map(|(a, b)| a ^ b)
+        .collect();
+    Some(format!("{last},p={}", STANDARD.encode(proof)).into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,25 +358,20 @@ mod tests {
             "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
         );
         let last = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+        let server = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+        let own = proof(
+            Strength::Sha256,
+            "pencil",
+            "n=user,r=rOprNGfwEbeRWgbNEkqO",
+            server,
+        );
+        assert_eq!(own.as_deref(), Some(last.as_bytes()));
         let answer = exchange.step(last.as_bytes(), &users);
         let Ok(Step::Done(bytes, user)) = answer else {
             panic!("{answer:?}");
         };
         assert_eq!(bytes, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         assert_eq!(user, "user");
-    }
-
-    /// What a client does, RFC 5802 section 3.
-    fn proof(strength: Strength, password: &str, salt: &[u8], messages: &str) -> String {
-        let salted = strength.salted(password, salt, 4096);
-        let client_key = strength.hmac(&salted, b"Client Key");
-        let signature = strength.hmac(&strength.hash(&client_key), messages.as_bytes());
-        let proof: Vec<u8> = client_key
-            .iter()
-            .zip(&signature)
-            .map(|(a, b)| a ^ b)
-            .collect();
-        STANDARD.encode(proof)
     }
 
     fn login(first: &str, password: &str) -> Result<Step, Failure> {
@@ -364,15 +381,8 @@ mod tests {
         let mut exchange = ScramExchange::new(strength, "theirs");
         let answer = text(Ok(exchange.step(first.as_bytes(), &users)?));
         let (_, bare) = first.split_once(",n=").expect("a name");
-        let bare = format!("n={bare}");
-        let last = "c=biws,r=ourstheirs";
-        let proof = proof(
-            strength,
-            password,
-            b"salt",
-            &format!("{bare},{answer},{last}"),
-        );
-        exchange.step(format!("{last},p={proof}").as_bytes(), &users)
+        let last = proof(strength, password, &format!("n={bare}"), &answer);
+        exchange.step(&last.expect("a server's message"), &users)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::scram::{Credential, ITERATIONS_MAX, ITERATIONS_MIN, Strength};
 use crate::error::{ErrorCode, Refusal};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Users with a password, by name and strength.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +54,11 @@ impl ScramUsers {
             .map(|(user, credentials)| (&**user, credentials))
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The credentials of one user.
     pub fn of(&self, user: &str) -> Option<&BTreeMap<Strength, Credential>> {
         self.0.get(user)
@@ -71,27 +76,22 @@ impl ScramUsers {
         }
     }
 
-    /// Decides on the wishes of one request: a result for each user, once and in the order of their first wish. A user
-    /// with two wishes gets neither, as in Kafka, even if they are about two mechanisms.
+    /// Decides on the wishes of one request: a result for each user, once and in the order of their first wish. As in
+    /// Kafka a user's second wish spoils the first, even if they are about two mechanisms, and what is wrong with the
+    /// first is told although there is a second.
     pub fn decide<'a>(&self, wishes: &[Wish<'a>]) -> Vec<(&'a str, Result<Change, Refusal>)> {
-        let mut seen = BTreeSet::new();
-        let mut results = Vec::new();
+        let mut places = BTreeMap::new();
+        let mut results: Vec<(&str, Result<Change, Refusal>)> = Vec::new();
         for wish in wishes {
-            if !seen.insert(wish.user) {
-                continue;
+            let place = *places.entry(wish.user).or_insert(results.len());
+            match results.get_mut(place) {
+                None => results.push((wish.user, self.decide_one(wish))),
+                Some((_, first)) if first.is_ok() => {
+                    let why = "A user credential cannot be altered twice in the same request";
+                    *first = Err(Refusal::new(ErrorCode::DuplicateResource, why));
+                }
+                Some(_) => {}
             }
-            let count = wishes
-                .iter()
-                .filter(|other| other.user == wish.user)
-                .take(2);
-            let result = match count.count() {
-                1 => self.decide_one(wish),
-                _ => Err(Refusal::new(
-                    ErrorCode::DuplicateResource,
-                    "A user credential cannot be altered twice in the same request",
-                )),
-            };
-            results.push((wish.user, result));
         }
         results
     }
@@ -187,6 +187,7 @@ mod tests {
             keep("e", 1, 4096),
             keep("e", 2, 4096),
             forget("f", 1),
+            keep("f", 1, 4096),
         ];
         let codes: Vec<_> = codes(&users, &wishes)
             .into_iter()

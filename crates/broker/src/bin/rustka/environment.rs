@@ -4,6 +4,7 @@
 //! with `_` for `.`, `__` for `_` and `___` for `-`. `RUSTKA_` stands before the keys that begin with `rustka.`.
 
 use crate::properties;
+use crate::users;
 use rustka::Options;
 use rustka::options::parse_size;
 use rustka_core::config::{Scope, check_value, find_key, keys, nearest_name};
@@ -100,6 +101,11 @@ impl Outside {
         if let Some(flag) = self.set_flag(key, value) {
             return flag.map(|()| true);
         }
+        if rustka::options::is_of_one_listener(key) {
+            rustka::options::check_of_one_listener(key, value)?;
+            self.options = self.options.clone().config(key, value);
+            return Ok(true);
+        }
         let Some(known) = find_key(Scope::Broker, key) else {
             return Ok(false);
         };
@@ -133,6 +139,12 @@ impl Outside {
             "rustka.host" => Ok(options.host(value.trim())),
             "rustka.port" => port().map(|port| options.port(port)),
             "rustka.http.port" => port().map(|port| options.http_port(port)),
+            "rustka.user" => users::parse_one(value, "rustka.user")
+                .map(|(name, password)| options.user(name, password)),
+            "rustka.user.file" => users::read(value.trim()).map(|users| {
+                let add = |options: Options, (name, password)| options.user(name, password);
+                users.into_iter().fold(options, add)
+            }),
             "rustka.strict" => match value.trim() {
                 "true" => Ok(options.strict(true)),
                 "false" => Ok(options.strict(false)),

@@ -1,5 +1,6 @@
 //! The command line. Every mistake is one sentence that names it and, where one is near, what was meant.
 
+use crate::users;
 use rustka::Options;
 use rustka::options::parse_size;
 use std::ffi::OsString;
@@ -16,6 +17,8 @@ Usage: rustka [FLAGS] [FILE]
   --http-port N        port for health and metrics, 0 for a free one [8080, or a free one if taken]
   --memory-limit SIZE  memory for records and requests: bytes, or K, M, G [a quarter of what is there]
   --strict             Kafka's own defaults and checks wherever Rustka's differ
+  --user NAME:PASSWORD  somebody who may log in; may be given many times, and closes the door to all others
+  --user-file FILE     the same from a file, NAME:PASSWORD in each line
   -c KEY=VALUE         any Kafka broker config; may be given many times; also --override
   --version            print the version
   --help               print this
@@ -32,6 +35,8 @@ const FLAGS: &[&str] = &[
     "--http-port",
     "--memory-limit",
     "--strict",
+    "--user",
+    "--user-file",
     "--config",
     "-c",
     "--override",
@@ -57,6 +62,7 @@ pub struct Flags {
     http_port: Option<u16>,
     memory_limit: Option<u64>,
     strict: bool,
+    users: Vec<(String, String)>,
     configs: Vec<(String, String)>,
 }
 
@@ -77,6 +83,9 @@ impl Flags {
         }
         if self.strict {
             options = options.strict(true);
+        }
+        for (name, password) in self.users {
+            options = options.user(name, password);
         }
         for (key, value) in self.configs {
             options = options.config(key, value);
@@ -123,6 +132,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
                 flags.memory_limit = Some(size);
             }
             "--strict" => flags.strict = true,
+            "--user" => {
+                let pair = value("a name and a password as NAME:PASSWORD")?;
+                flags.users.push(users::parse_one(&pair, "--user")?);
+            }
+            "--user-file" => {
+                let path = value("the name of a file with NAME:PASSWORD in each line")?;
+                flags.users.extend(users::read(&path)?);
+            }
             "-c" | "--override" => {
                 let pair = value("a config as key=value")?;
                 let (key, value) = pair

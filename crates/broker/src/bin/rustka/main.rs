@@ -5,6 +5,7 @@ mod flags;
 mod log_filter;
 mod log_queue;
 mod properties;
+mod users;
 
 use environment::Outside;
 use flags::Parsed;

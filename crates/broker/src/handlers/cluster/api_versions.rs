@@ -1,38 +1,53 @@
 //! ApiVersions (key 18): what this broker speaks.
 //! v3 flexible, client software name and version (KIP-511) · v5 cluster id and node id (KIP-1242)
 
+use crate::api::parts::Parts;
 use crate::api::request::{Outcome, Request};
 use crate::api::served::is_offered;
 use crate::base::features::{FEATURES, Features};
 use crate::base::hooks::Software;
+use crate::node::{Node, Peer};
 use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::{DecodeError, Reader};
 use std::borrow::Cow;
 
 /// Answers with everything in the table of APIs.
 pub fn handle(request: Request<'_>) -> Outcome {
     let version = request.header.version;
-    let asked = match ApiVersionsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
-    let error = check(&request, &asked);
+    let answer = answer(request.parts, request.peer(), version, request.body());
+    match answer {
+        Ok((mut response, _)) => {
+            response.throttle_time_ms = request.throttle_time_ms();
+            request.reply(|w| response.encode(w, version))
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// What is told, also before a login, and the error code in it.
+pub fn answer(
+    parts: &Parts,
+    peer: &Peer,
+    version: i16,
+    body: &[u8],
+) -> Result<(ApiVersionsResponse<'static>, ErrorCode), DecodeError> {
+    let asked = ApiVersionsRequest::decode(&mut Reader::new(body), version)?;
+    let error = check(&parts.node, &asked, version);
     if error == ErrorCode::None && version >= 3 {
-        request.peer().introduce(Software {
+        peer.introduce(Software {
             name: asked.client_software_name.to_string(),
             version: asked.client_software_version.to_string(),
         });
     }
     let api_keys = match error {
-        ErrorCode::None => request
-            .parts
+        ErrorCode::None => parts
             .apis
             .iter()
-            .filter(|api| is_offered(request.node, api.key))
+            .filter(|api| is_offered(&parts.node, api.key))
             .map(|api| row(api.key, api.min, api.max))
             .collect(),
         _ => Vec::new(),
@@ -41,12 +56,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         error_code: error.code(),
         api_keys,
         supported_features: supported(version),
-        finalized_features_epoch: request.node.features.epoch(),
-        finalized_features: finalized(&request.node.features),
-        throttle_time_ms: request.throttle_time_ms(),
+        finalized_features_epoch: parts.node.features.epoch(),
+        finalized_features: finalized(&parts.node.features),
         ..Default::default()
     };
-    request.reply(|w| response.encode(w, version))
+    Ok((response, error))
 }
 
 fn row(api_key: i16, min_version: i16, max_version: i16) -> ApiVersion {
@@ -80,8 +94,7 @@ fn finalized(features: &Features) -> Vec<FinalizedFeatureKey<'static>> {
     told.collect()
 }
 
-fn check(request: &Request<'_>, asked: &ApiVersionsRequest<'_>) -> ErrorCode {
-    let version = request.header.version;
+fn check(node: &Node, asked: &ApiVersionsRequest<'_>, version: i16) -> ErrorCode {
     if version >= 3
         && !(is_software(&asked.client_software_name)
             && is_software(&asked.client_software_version))
@@ -90,10 +103,11 @@ fn check(request: &Request<'_>, asked: &ApiVersionsRequest<'_>) -> ErrorCode {
     }
     // KIP-1242: a client that reaches another cluster or node than it meant must begin again.
     if version >= 5 {
+        let (own_cluster, own_id) = (&node.cluster_id, node.id);
         match (&asked.cluster_id, asked.node_id) {
             (None, -1) => {}
             (Some(cluster), node) if node != -1 => {
-                if **cluster != *request.node.cluster_id || node != request.node.id {
+                if **cluster != *own_cluster || node != own_id {
                     return ErrorCode::RebootstrapRequired;
                 }
             }
@@ -116,9 +130,8 @@ fn is_software(text: &str) -> bool {
 }
 
 /// The answer to a version we do not know, in version 0 and without reading the body: only this API's own range (E2).
-pub fn unsupported(request: &Request<'_>) -> Outcome {
-    let own = request
-        .parts
+pub fn unsupported(parts: &Parts) -> ApiVersionsResponse<'static> {
+    let own = parts
         .apis
         .iter()
         .find(|api| api.key == ApiVersionsRequest::KEY);
@@ -127,13 +140,11 @@ pub fn unsupported(request: &Request<'_>) -> Outcome {
         .into_iter()
         .collect();
     let error_code = ErrorCode::UnsupportedVersion.code();
-    let response = ApiVersionsResponse {
+    ApiVersionsResponse {
         error_code,
         api_keys,
-        throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
-    };
-    request.reply(|w: &mut Writer| response.encode(w, 0))
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ impl<T: Transport> Connection<T> {
             Outcome::Later(later) => self.later.push_back(Behind::Waiting(later)),
             Outcome::Park(parked) => self.parked = Some(parked),
             Outcome::Close(reason) => self.close(&reason),
+            Outcome::Refuse(reply, reason) => {
+                if let Some(reply) = reply {
+                    self.reply(reply);
+                }
+                self.close(&reason);
+            }
         }
     }
 

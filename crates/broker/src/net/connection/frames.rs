@@ -59,12 +59,12 @@ impl<T: Transport> Connection<T> {
             }
             let length = i32::from_be_bytes(*bytes);
             *count = 0;
+            let bytes_max = self.stage.frame_bytes_max();
+            let bytes_max = bytes_max.unwrap_or(self.parts.node.request_bytes_max);
+            // The messages of a login may be shorter than any request.
+            let bytes_min = self.stage.frame_bytes_max().map_or(FRAME_BYTES_MIN, |_| 0);
             let length = match usize::try_from(length) {
-                Ok(length)
-                    if (FRAME_BYTES_MIN..=self.parts.node.request_bytes_max).contains(&length) =>
-                {
-                    length
-                }
+                Ok(length) if (bytes_min..=bytes_max).contains(&length) => length,
                 _ => {
                     self.close(&bad_length(length));
                     break;

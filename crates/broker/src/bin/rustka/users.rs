@@ -1,0 +1,59 @@
+//! Users from the command line, the environment or a file: `NAME:PASSWORD`. No sentence here repeats a password.
+
+/// A file of users is read up to this size.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads one `NAME:PASSWORD`; the name ends at the first colon.
+pub fn parse_one(text: &str, place: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+            Ok((name.to_owned(), password.to_owned()))
+        }
+        _ => Err(format!(
+            "{place} makes no user: expected NAME:PASSWORD, neither of them empty"
+        )),
+    }
+}
+
+/// Reads a file with one user in each line; empty lines and those that begin with `#` are skipped.
+pub fn read(path: &str) -> Result<Vec<(String, String)>, String> {
+    let cannot = |why: String| format!("cannot read the user file {path}: {why}");
+    let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
+    if size.len() > FILE_BYTES_MAX {
+        return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    parse(&text, path)
+}
+
+fn parse(text: &str, path: &str) -> Result<Vec<(String, String)>, String> {
+    let lines = text.lines().map(str::trim).enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(at, line)| parse_one(line, &format!("{path}, line {},", at + 1)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_a_user_in_each_line() {
+        let users = parse("# people\nalice:a:b\n\n  bob:secret  \n", "f").unwrap();
+        let expected = [("alice", "a:b"), ("bob", "secret")];
+        assert_eq!(users, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        for wrong in ["alice", "alice:", ":hush", "ok:x\nhush"] {
+            let error = parse(wrong, "f").unwrap_err();
+            assert!(
+                error.contains("NAME:PASSWORD") && !error.contains("hush"),
+                "{error}"
+            );
+        }
+        assert!(
+            parse("ok:x\nhush", "f")
+                .unwrap_err()
+                .starts_with("f, line 2,")
+        );
+    }
+}

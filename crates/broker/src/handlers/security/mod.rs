@@ -1,0 +1,4 @@
+//! Logins, users and rights.
+
+pub mod sasl;
+pub mod scram_users;

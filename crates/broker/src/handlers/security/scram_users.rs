@@ -1,0 +1,168 @@
+//! DescribeUserScramCredentials (key 50) and AlterUserScramCredentials (key 51): who logs in by SCRAM (KIP-554).
+
+use crate::api::access::denied;
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::security::users::{ScramUsers, Upsertion, Wish};
+use rustka_wire::alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
+use rustka_wire::alter_user_scram_credentials_response::{
+    AlterUserScramCredentialsResponse, AlterUserScramCredentialsResult,
+};
+use rustka_wire::codec::Reader;
+use rustka_wire::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
+use rustka_wire::describe_user_scram_credentials_response::{
+    CredentialInfo, DescribeUserScramCredentialsResponse, DescribeUserScramCredentialsResult,
+};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// Users there may be.
+const USERS_MAX: usize = 100_000;
+
+/// Tells how often the passwords of users were hashed, and nothing else of them.
+pub fn describe(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let mut reader = Reader::new(request.body());
+    let asked = match DescribeUserScramCredentialsRequest::decode(&mut reader, version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let mut response = DescribeUserScramCredentialsResponse::default();
+    match request.check(Operation::Describe, Resource::Cluster) {
+        Ok(()) => {
+            let names = asked.users.unwrap_or_default();
+            let names: Vec<&str> = names.iter().map(|user| &*user.name).collect();
+            response.results = describe_all(&request.node.security.users(), &names);
+        }
+        Err(code) => {
+            let refusal = denied(code);
+            response.error_code = refusal.code.code();
+            response.error_message = refusal.message;
+        }
+    }
+    response.throttle_time_ms = request.throttle_time_ms();
+    request.reply(|w| response.encode(w, version))
+}
+
+/// Without names all.
+fn describe_all(
+    users: &ScramUsers,
+    names: &[&str],
+) -> Vec<DescribeUserScramCredentialsResult<'static>> {
+    if names.is_empty() {
+        return users
+            .all()
+            .map(|(name, _)| describe_one(users, name))
+            .collect();
+    }
+    let mut seen = BTreeSet::new();
+    let names_once = names.iter().filter(|name| seen.insert(**name));
+    let results = names_once.map(|name| {
+        let count = names.iter().filter(|other| *other == name).take(2).count();
+        match count {
+            1 => describe_one(users, name),
+            _ => DescribeUserScramCredentialsResult {
+                user: Cow::Owned((*name).to_owned()),
+                error_code: ErrorCode::DuplicateResource.code(),
+                error_message: Some(
+                    format!("Cannot describe SCRAM credentials for the same user twice in a single request: {name}")
+                        .into(),
+                ),
+                ..Default::default()
+            },
+        }
+    });
+    results.collect()
+}
+
+fn describe_one(users: &ScramUsers, name: &str) -> DescribeUserScramCredentialsResult<'static> {
+    let user = Cow::Owned(name.to_owned());
+    let Some(credentials) = users.of(name) else {
+        let message = format!("Attempt to describe a user credential that does not exist: {name}");
+        return DescribeUserScramCredentialsResult {
+            user,
+            error_code: ErrorCode::ResourceNotFound.code(),
+            error_message: Some(message.into()),
+            ..Default::default()
+        };
+    };
+    let infos = credentials
+        .iter()
+        .map(|(strength, credential)| CredentialInfo {
+            mechanism: strength.code(),
+            iterations: credential.iterations,
+        });
+    DescribeUserScramCredentialsResult {
+        user,
+        credential_infos: infos.collect(),
+        ..Default::default()
+    }
+}
+
+/// Keeps and forgets credentials, each user for itself.
+pub fn alter(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let mut reader = Reader::new(request.body());
+    let asked = match AlterUserScramCredentialsRequest::decode(&mut reader, version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let deletions = asked.deletions.iter().map(|deletion| Wish {
+        user: &deletion.name,
+        mechanism: deletion.mechanism,
+        upsertion: None,
+    });
+    let upsertions = asked.upsertions.iter().map(|upsertion| Wish {
+        user: &upsertion.name,
+        mechanism: upsertion.mechanism,
+        upsertion: Some(Upsertion {
+            iterations: upsertion.iterations,
+            salt: &upsertion.salt,
+            salted_password: &upsertion.salted_password,
+        }),
+    });
+    let wishes: Vec<Wish<'_>> = deletions.chain(upsertions).collect();
+    let outcomes = match request.check(Operation::Alter, Resource::Cluster) {
+        Ok(()) => alter_all(&request, &wishes),
+        Err(code) => {
+            let users: BTreeSet<&str> = wishes.iter().map(|wish| wish.user).collect();
+            let refused = users.into_iter().map(|user| (user, Err(denied(code))));
+            refused.collect()
+        }
+    };
+    let results = outcomes.into_iter().map(|(user, outcome)| {
+        let refusal = outcome.err();
+        AlterUserScramCredentialsResult {
+            user: Cow::Borrowed(user),
+            error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
+            error_message: refusal.and_then(|refusal| refusal.message),
+        }
+    });
+    let response = AlterUserScramCredentialsResponse {
+        results: results.collect(),
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn alter_all<'a>(
+    request: &Request<'_>,
+    wishes: &[Wish<'a>],
+) -> Vec<(&'a str, Result<(), Refusal>)> {
+    let mut users = request.node.security.users_mut();
+    let decided = users.decide(wishes).into_iter();
+    let done = decided.map(|(user, change)| {
+        let done = change.and_then(|change| {
+            if change.credential.is_some() && users.of(user).is_none() && users.count() >= USERS_MAX
+            {
+                let message = format!("there may be at most {USERS_MAX} users");
+                return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+            }
+            users.apply(change);
+            Ok(())
+        });
+        (user, done)
+    });
+    done.collect()
+}
