@@ -34,7 +34,7 @@ enum Stage {
     /// Nothing is settled. ApiVersions may be asked, once with success.
     Open { versions_told: bool },
     /// A mechanism is settled; its messages come as they are (SaslHandshake v0) or in SaslAuthenticate.
-    Chosen { exchange: Exchange, raw: bool },
+    Chosen { exchange: Box<Exchange>, raw: bool },
 }
 
 /// What a message before or during a login leads to.
@@ -176,7 +176,7 @@ impl Login {
             return Verdict::Failed(reply, reason);
         };
         self.stage = Stage::Chosen {
-            exchange: Exchange::new(mechanism, &random::nonce()),
+            exchange: Box::new(Exchange::new(mechanism, &random::nonce())),
             raw: version == 0,
         };
         Verdict::Reply(answer(ErrorCode::None))

@@ -3,7 +3,8 @@
 use crate::node::Peer;
 use rustka_core::security::plain::Passwords;
 use rustka_core::security::sasl::Mechanism;
-use std::sync::{PoisonError, RwLock};
+use rustka_core::sync::{Rank, read_at, write_at};
+use std::sync::RwLock;
 
 /// What is spoken at a listener before and around Kafka's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,19 +110,12 @@ impl Listener {
 
     /// Changes what clients are told from now on.
     pub fn advertise(&self, advertised: Option<HostPort>) {
-        let mut own = self
-            .advertised
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *own = advertised;
+        *write_at(Rank::Leaf, &self.advertised) = advertised;
     }
 
     /// What clients are told, where it was set. A port of 0 stands for the one that was bound.
     pub fn advertised(&self) -> Option<HostPort> {
-        let own = self
-            .advertised
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let own = read_at(Rank::Leaf, &self.advertised);
         own.clone().map(|(host, port)| match port {
             0 => (host, self.port),
             port => (host, port),

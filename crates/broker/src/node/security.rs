@@ -5,7 +5,8 @@ use rustka_core::security::acl::{Operation, Resource, ResourceType};
 use rustka_core::security::authorizer::{Acls, AuthorizerOptions, Subject};
 use rustka_core::security::scram::{Credential, ITERATIONS_MIN, Strength};
 use rustka_core::security::users::{Change, ScramUsers};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use rustka_core::sync::{Held, Rank, read_at, write_at};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Users and ACLs of the cluster.
 #[derive(Default)]
@@ -26,13 +27,13 @@ impl Security {
     }
 
     /// The users who log in by SCRAM.
-    pub fn users(&self) -> RwLockReadGuard<'_, ScramUsers> {
-        self.users.read().unwrap_or_else(PoisonError::into_inner)
+    pub fn users(&self) -> Held<RwLockReadGuard<'_, ScramUsers>> {
+        read_at(Rank::Leaf, &self.users)
     }
 
     /// The same, to be changed.
-    pub fn users_mut(&self) -> RwLockWriteGuard<'_, ScramUsers> {
-        self.users.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn users_mut(&self) -> Held<RwLockWriteGuard<'_, ScramUsers>> {
+        write_at(Rank::Leaf, &self.users)
     }
 
     /// What is kept of a user's password.
@@ -56,13 +57,13 @@ impl Security {
     }
 
     /// The ACLs.
-    pub fn acls(&self) -> RwLockReadGuard<'_, Acls> {
-        self.acls.read().unwrap_or_else(PoisonError::into_inner)
+    pub fn acls(&self) -> Held<RwLockReadGuard<'_, Acls>> {
+        read_at(Rank::Leaf, &self.acls)
     }
 
     /// The same, to be changed.
-    pub fn acls_mut(&self) -> RwLockWriteGuard<'_, Acls> {
-        self.acls.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn acls_mut(&self) -> Held<RwLockWriteGuard<'_, Acls>> {
+        write_at(Rank::Leaf, &self.acls)
     }
 
     /// Whether somebody may do this to that, by the ACLs.

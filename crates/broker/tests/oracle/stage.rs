@@ -83,7 +83,9 @@ impl Stage {
                     ("offsets.topic.num.partitions", "4"),
                     ("group.initial.rebalance.delay.ms", "0"),
                 ];
-                for (key, value) in base {
+                // The recorder's, whose clients are all on this machine; a scenario may have others.
+                let told = ("advertised.listeners", "PLAINTEXT://127.0.0.1:9092");
+                for (key, value) in base.into_iter().chain([told]) {
                     options = options.config(key, value);
                 }
                 for (key, value) in scenario.config() {

@@ -36,13 +36,23 @@ pub fn describe(request: Request<'_>) -> Outcome {
             response.results = describe_all(&request.node.security.users(), &names);
         }
         Err(code) => {
-            let refusal = denied(code);
-            response.error_code = refusal.code.code();
-            response.error_message = refusal.message;
+            response.error_code = code.code();
+            response.error_message = None;
+            // Whoever named users gets one result of nobody, as in Kafka.
+            let names_any = asked.users.is_some_and(|users| !users.is_empty());
+            response.results = names_any.then(|| refused(code)).into_iter().collect();
         }
     }
     response.throttle_time_ms = request.throttle_time_ms();
     request.reply(|w| response.encode(w, version))
+}
+
+fn refused(code: ErrorCode) -> DescribeUserScramCredentialsResult<'static> {
+    DescribeUserScramCredentialsResult {
+        error_code: code.code(),
+        error_message: None,
+        ..Default::default()
+    }
 }
 
 /// Without names all.
