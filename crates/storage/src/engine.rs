@@ -20,7 +20,7 @@ use rustka_core::batch::{self, BatchHeader};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::PartitionState;
 use rustka_wire::codec::Uuid;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Weak};
 
 /// Keeps the batches of all partitions of one broker.
@@ -112,6 +112,10 @@ pub trait Log: Send {
 
     /// Shows the chunks from the one that holds `offset` on, oldest first, until `visit` says stop. No bytes are touched.
     fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool);
+
+    /// Where to look for the first batch, from the one that holds `offset` on, whose largest timestamp is `timestamp` or
+    /// later. Nothing if there is none.
+    fn first_late(&self, offset: i64, timestamp: i64) -> Option<Late>;
 
     /// Drops the oldest chunk, if there is one. The memory is given back by the caller once the partition is unlocked.
     fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed>;
@@ -374,6 +378,15 @@ pub struct ChunkInfo {
     /// Size of its batches.
     pub bytes: u64,
     /// They are not at hand: reading them takes time.
+    pub cold: bool,
+}
+
+/// Where to look for a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Among those that hold these offsets, and if it is not there, from their end on.
+    pub offsets: Range<i64>,
+    /// Whether these have to be loaded first, which takes a while.
     pub cold: bool,
 }
 

@@ -84,6 +84,7 @@ conformance! {
     deleted_records_go_in_whole_chunks_and_are_not_read_again
     retention_drops_the_oldest_chunks_by_size_and_by_age
     chunks_are_shown_from_any_offset_on_with_what_is_known_of_them
+    the_first_late_batch_is_among_those_that_are_named
     eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records
     a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets
     a_swap_that_comes_too_late_changes_nothing
@@ -362,6 +363,51 @@ fn chunks_are_shown_from_any_offset_on_with_what_is_known_of_them(rig: &Rig) {
     assert_eq!(shown(5, 9), all[1..]);
     assert_eq!(shown(3, 2), all[1..3]);
     assert_eq!(shown(12, 9), []);
+}
+
+/// Times go up and down; the oldest chunks, the latest time among them, go; others are replaced by smaller ones.
+fn the_first_late_batch_is_among_those_that_are_named(rig: &Rig) {
+    let partition = rig.partition(0);
+    let mut random = Random(3);
+    let mut times = vec![900];
+    append(&partition, batch(1, &[0; 1_000], 900));
+    partition.roll();
+    for n in 1..200i64 {
+        let time = n + i64::try_from(random.below(40)).expect("small");
+        times.push(time);
+        append(&partition, batch(1, &[0; 1_000], time));
+        if random.below(9) == 0 {
+            partition.roll();
+        }
+    }
+    let check = |start: i64, gone: std::ops::Range<i64>| {
+        for target in 0..=901 {
+            let late = |offset: &i64| times[*offset as usize] >= target && !gone.contains(offset);
+            let expected = (start..200).find(late);
+            let (mut from, mut found) = (start, None);
+            while let Some(named) = partition.first_late(from, target).expect("readable") {
+                let named = named.offsets;
+                assert!(named.start >= from && named.end > named.start);
+                from = named.end;
+                found = named.clone().find(late);
+                if found.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(found, expected, "{start} {target}");
+        }
+    };
+    check(0, 0..0);
+    check(50, 0..0);
+    rig.settle(1);
+    partition.delete_records(1).expect("deleted");
+    check(1, 0..0);
+    let chunk = partition.closed().swap_remove(4).info;
+    let (from, to) = (chunk.base_offset, chunk.next_offset);
+    let mut first = replacement(&partition, &[from], to);
+    first.max_timestamp = times[from as usize];
+    partition.swap(from, to, vec![first]).expect("in time");
+    check(1, from + 1..to);
 }
 
 fn eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records(rig: &Rig) {

@@ -12,6 +12,8 @@ const INDEX_BYTES: usize = 4 << 10;
 struct Mark {
     offset_delta: u32,
     at: u32,
+    /// The largest timestamp before it.
+    latest_before: i64,
 }
 
 pub(super) struct Chunk {
@@ -23,6 +25,9 @@ pub(super) struct Chunk {
     pub first_timestamp: i64,
     pub opened_ms: i64,
     pub written_ms: i64,
+    /// The largest timestamp in this chunk and, at least, in those before it: never smaller than that of the chunk
+    /// before, also where what was latest has gone.
+    pub latest_so_far: i64,
     pub bytes: Slice,
     /// Sparse: one mark in [`INDEX_BYTES`]; batches between marks are found by their headers.
     index: Vec<Mark>,
@@ -39,6 +44,7 @@ impl Chunk {
             first_timestamp: info.first_timestamp,
             opened_ms: info.opened_ms,
             written_ms: info.written_ms,
+            latest_so_far: info.max_timestamp,
             bytes,
             index: Vec::new(),
         }
@@ -47,8 +53,12 @@ impl Chunk {
     /// A chunk that comes whole.
     pub fn of_many(info: ChunkInfo, bytes: Slice) -> Chunk {
         let mut chunk = Chunk::new(info, bytes.clone());
-        for (header, range) in batches(&bytes).map_while(Result::ok).skip(1) {
-            chunk.mark(header.base_offset, range.start);
+        let mut latest = i64::MIN;
+        for (header, range) in batches(&bytes).map_while(Result::ok) {
+            if range.start > 0 {
+                chunk.mark(header.base_offset, range.start, latest);
+            }
+            latest = latest.max(header.max_timestamp);
         }
         chunk
     }
@@ -68,12 +78,16 @@ impl Chunk {
     }
 
     /// Notes that a batch begins `at`, if the last note is far enough away.
-    fn mark(&mut self, base_offset: i64, at: usize) {
+    fn mark(&mut self, base_offset: i64, at: usize, latest_before: i64) {
         let last_mark = self.index.last().map_or(0, |mark| mark.at as usize);
         let delta = u32::try_from(base_offset.saturating_sub(self.base_offset));
         if let (Ok(offset_delta), true) = (delta, at - last_mark >= INDEX_BYTES) {
             let at = at as u32;
-            self.index.push(Mark { offset_delta, at });
+            self.index.push(Mark {
+                offset_delta,
+                at,
+                latest_before,
+            });
         }
     }
 
@@ -84,11 +98,24 @@ impl Chunk {
         if u32::try_from(delta).is_err() || !self.bytes.join(slice) {
             return false;
         }
-        self.mark(batch.base_offset, at);
+        self.mark(batch.base_offset, at, self.max_timestamp);
         self.next_offset = batch.next_offset;
         self.max_timestamp = self.max_timestamp.max(batch.header.max_timestamp);
+        self.latest_so_far = self.latest_so_far.max(self.max_timestamp);
         self.written_ms = batch.now_ms;
         true
+    }
+
+    /// The offset of a batch before which none has the timestamp or a later one.
+    pub fn late_from(&self, timestamp: i64) -> i64 {
+        let early = |mark: &Mark| mark.latest_before < timestamp;
+        match self.index.partition_point(early).checked_sub(1) {
+            Some(mark) => {
+                let delta = i64::from(self.index[mark].offset_delta);
+                self.base_offset.saturating_add(delta)
+            }
+            None => self.base_offset,
+        }
     }
 
     /// Where the batch that holds `offset` begins.

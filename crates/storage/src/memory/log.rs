@@ -6,8 +6,8 @@ use super::order::Place;
 use super::sink::MemorySink;
 use crate::buffer::{BufMut, Pool, Slice};
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Content, Found, Garbage, Incoming, Log, ReadFailed, Replacement,
-    Sink, Span, Stored, SwapFailed, WriteFailed,
+    Batch, ChunkInfo, Closed, Content, Found, Garbage, Incoming, Late, Log, ReadFailed,
+    Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use rustka_core::log::PartitionState;
 use std::collections::VecDeque;
@@ -85,7 +85,10 @@ impl MemoryLog {
             bytes: bytes.len() as u64,
             cold: false,
         };
-        self.chunks.push_back(Chunk::new(info, bytes));
+        let mut chunk = Chunk::new(info, bytes);
+        let before = self.chunks.back().map(|last| last.latest_so_far);
+        chunk.latest_so_far = chunk.latest_so_far.max(before.unwrap_or(i64::MIN));
+        self.chunks.push_back(chunk);
         self.keep_place();
     }
 
@@ -93,6 +96,20 @@ impl MemoryLog {
     fn keep_place(&mut self) {
         self.place
             .keep(self.chunks.front().map(|chunk| chunk.sequence));
+    }
+
+    /// Brings what is known of the latest timestamps so far in order again after the chunks `from..to` were put in the
+    /// place of others.
+    fn raise_latest(&mut self, from: usize, to: usize) {
+        let before = from.checked_sub(1).map(|at| self.chunks[at].latest_so_far);
+        let mut latest = before.unwrap_or(i64::MIN);
+        for (at, chunk) in (from..).zip(self.chunks.range_mut(from..)) {
+            if at >= to && chunk.latest_so_far >= latest {
+                break;
+            }
+            chunk.latest_so_far = chunk.latest_so_far.max(latest);
+            latest = chunk.latest_so_far;
+        }
     }
 
     /// Whether the newest chunk takes further batches.
@@ -176,6 +193,21 @@ impl Log for MemoryLog {
         while chunks.next().is_some_and(|info| visit(&info)) {}
     }
 
+    fn first_late(&self, offset: i64, timestamp: i64) -> Option<Late> {
+        let from = self
+            .chunks
+            .partition_point(|chunk| chunk.next_offset <= offset);
+        let late = self
+            .chunks
+            .partition_point(|chunk| chunk.latest_so_far < timestamp);
+        let mut chunks = self.chunks.range(from.max(late)..);
+        let late = chunks.find(|chunk| chunk.max_timestamp >= timestamp)?;
+        Some(Late {
+            offsets: late.late_from(timestamp).max(offset)..late.next_offset,
+            cold: false,
+        })
+    }
+
     fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
         let Some(chunk) = self.chunks.pop_front() else {
             return Ok(Garbage::Nothing);
@@ -252,6 +284,7 @@ impl Log for MemoryLog {
                 .drain(first_gone..=last)
                 .map(|chunk| chunk.bytes),
         );
+        self.raise_latest(from, first_gone);
         self.bytes -= garbage.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         self.keep_place();
         Ok(Garbage::Many(garbage))

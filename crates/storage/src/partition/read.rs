@@ -2,7 +2,7 @@
 
 use super::{Offsets, Partition};
 use crate::buffer::Slice;
-use crate::engine::{ChunkInfo, Found, Span};
+use crate::engine::{ChunkInfo, Found, Late, Span};
 use rustka_core::batch::batches;
 use rustka_core::error::ErrorCode;
 
@@ -95,6 +95,14 @@ impl Partition {
             });
         }
         Ok(())
+    }
+
+    /// Where to look for the first batch, from the one that holds `offset` on, whose header tells this timestamp or a
+    /// later one.
+    pub fn first_late(&self, offset: i64, timestamp: i64) -> Result<Option<Late>, ErrorCode> {
+        let inner = self.lock();
+        inner.check_readable()?;
+        Ok(inner.log.first_late(offset, timestamp))
     }
 
     /// Loads the batches that hold the offsets `from..upper` and visits them, oldest first, until `visit` says stop. They

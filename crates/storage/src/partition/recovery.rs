@@ -2,8 +2,8 @@
 
 use crate::buffer::Slice;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Engine, Found, Garbage, Log, OpenFailed, ReadFailed, Replacement,
-    Sink, Span, Stored, SwapFailed, WriteFailed,
+    Batch, ChunkInfo, Closed, Engine, Found, Garbage, Late, Log, OpenFailed, ReadFailed,
+    Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::partition::Partition;
 use rustka_core::batch::batches;
@@ -87,6 +87,9 @@ impl Log for NoLog {
         None
     }
     fn each_chunk(&self, _: i64, _: &mut dyn FnMut(&ChunkInfo) -> bool) {}
+    fn first_late(&self, _: i64, _: i64) -> Option<Late> {
+        None
+    }
     fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
         Err(WriteFailed)
     }

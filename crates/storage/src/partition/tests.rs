@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Found, Garbage, Incoming, OpenFailed, Opened, ReadFailed,
+    Batch, ChunkInfo, Closed, Found, Garbage, Incoming, Late, OpenFailed, Opened, ReadFailed,
     Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::limit::Memory;
@@ -69,6 +69,10 @@ impl Log for ClumsyLog {
     fn each_chunk(&self, offset: i64, visit: &mut dyn FnMut(&ChunkInfo) -> bool) {
         self.log.each_chunk(offset, visit);
     }
+    fn first_late(&self, offset: i64, timestamp: i64) -> Option<Late> {
+        self.log.first_late(offset, timestamp)
+    }
+
     fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
         self.log.drop_oldest()
     }

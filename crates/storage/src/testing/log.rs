@@ -3,7 +3,7 @@
 use super::{Desk, Pace, Place, Step, Write, lock};
 use crate::buffer::Slice;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, ColdContent, Content, Found, Garbage, Load, Log, ReadFailed,
+    Batch, ChunkInfo, Closed, ColdContent, Content, Found, Garbage, Late, Load, Log, ReadFailed,
     Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::partition::Partition;
@@ -125,6 +125,12 @@ impl Log for TestLog {
         let cold = self.is_cold();
         let mut visit = |chunk: &ChunkInfo| visit(&ChunkInfo { cold, ..*chunk });
         self.log.each_chunk(offset, &mut visit);
+    }
+
+    fn first_late(&self, offset: i64, timestamp: i64) -> Option<Late> {
+        let late = self.log.first_late(offset, timestamp)?;
+        let cold = self.is_cold();
+        Some(Late { cold, ..late })
     }
 
     fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {

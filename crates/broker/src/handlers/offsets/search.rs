@@ -11,7 +11,9 @@ use std::ops::Range;
 
 /// A byte of a compressed batch costs as much as so many others.
 const INFLATE_COST: usize = 4;
-/// What the look at a chunk costs, without one at its batches.
+/// What a look at a header costs.
+const LOOK_COST: usize = 64;
+/// What a look at a chunk costs, without one at its batches.
 const CHUNK_COST: usize = 8;
 
 /// How many bytes of batches may still be looked into before somebody else should do it.
@@ -35,11 +37,12 @@ impl Effort {
         Ok(())
     }
 
-    fn spend_on(&mut self, chunk: &ChunkInfo) -> Result<(), Stopped> {
-        if chunk.cold && self.0.is_some() {
-            return Err(Stopped::TooLong);
+    /// What has to be loaded first is nothing to be waited for here.
+    fn load(&self, cold: bool) -> Result<(), Stopped> {
+        match cold && self.0.is_some() {
+            true => Err(Stopped::TooLong),
+            false => Ok(()),
         }
-        self.spend(usize::try_from(chunk.bytes).unwrap_or(usize::MAX))
     }
 
     fn spend_on_batch(&mut self, header: &BatchHeader) -> Result<(), Stopped> {
@@ -73,41 +76,24 @@ pub fn first_at_or_after(
     effort: &mut Effort,
 ) -> Result<Option<TimestampedOffset>, Stopped> {
     let mut from = readable.start;
-    while let Some(chunk) = late_chunk(partition, target, from, effort)? {
-        if chunk.base_offset >= readable.end {
+    while let Some(late) = partition.first_late(from, target)? {
+        let offsets = late.offsets;
+        if offsets.start >= readable.end {
             break;
         }
-        effort.spend_on(&chunk)?;
-        let from_here = from.max(chunk.base_offset);
-        let upper = chunk.next_offset.min(readable.end);
+        effort.load(late.cold)?;
+        let upper = offsets.end.min(readable.end);
         let mut found = Ok(None);
-        partition.each_batch(from_here, upper, |batch| {
+        partition.each_batch(offsets.start, upper, |batch| {
             found = first_in(batch, target, readable.start, limits, effort);
             matches!(found, Ok(None))
         })?;
         if let Some(record) = found? {
             return Ok((record.offset < readable.end).then_some(record));
         }
-        from = chunk.next_offset;
+        from = offsets.end;
     }
     Ok(None)
-}
-
-/// The first chunk from the offset on whose latest time is `target` or later.
-fn late_chunk(
-    partition: &Partition,
-    target: i64,
-    from: i64,
-    effort: &mut Effort,
-) -> Result<Option<ChunkInfo>, Stopped> {
-    let (mut found, mut seen) = (None, 0);
-    partition.each_chunk(from, |chunk| {
-        seen += 1;
-        found = (chunk.max_timestamp >= target).then_some(*chunk);
-        found.is_none()
-    })?;
-    effort.spend(seen * CHUNK_COST)?;
-    Ok(found)
 }
 
 fn first_in(
@@ -118,6 +104,7 @@ fn first_in(
     effort: &mut Effort,
 ) -> Result<Option<TimestampedOffset>, Stopped> {
     let header = BatchHeader::parse(batch)?;
+    effort.spend(LOOK_COST)?;
     if header.max_timestamp < target {
         return Ok(None);
     }
@@ -137,17 +124,20 @@ pub fn latest(
 ) -> Result<Option<TimestampedOffset>, Stopped> {
     let mut best: Option<BatchHeader> = None;
     for chunk in latest_chunks(partition, &readable, effort)? {
-        effort.spend_on(&chunk)?;
+        effort.load(chunk.cold)?;
         let from = readable.start.max(chunk.base_offset);
         let upper = chunk.next_offset.min(readable.end);
+        let mut looked = Ok(());
         partition.each_batch(from, upper, |batch| {
+            looked = effort.spend(LOOK_COST);
             if let Ok(header) = BatchHeader::parse(batch)
                 && best.is_none_or(|best| header.max_timestamp > best.max_timestamp)
             {
                 best = Some(header);
             }
-            true
+            looked.is_ok()
         })?;
+        looked?;
     }
     let Some(best) = best else {
         return Ok(None);
