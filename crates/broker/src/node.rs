@@ -123,12 +123,16 @@ impl Node {
     }
 
     /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that
-    /// dropping records frees nothing.
+    /// dropping records frees nothing. Where nothing may go, what compaction can free is freed for the next try.
     pub fn make_room(&self) -> Result<(), Refusal> {
         if self.memory.readers_hold_too_much() {
             self.close_slowest_readers();
         }
-        self.engine.make_room()
+        let room = self.engine.make_room();
+        if room.is_err() {
+            self.compactor.press();
+        }
+        room
     }
 
     /// Counts a connection that the broker closes, says so in the log and to observers. Not to be called under a lock,

@@ -16,6 +16,7 @@ use rustka_wire::offset_commit_request::{
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use rustka_wire::produce_response::ProduceResponse;
+use std::time::Duration;
 
 const LIMIT: u64 = 16 << 20;
 
@@ -81,22 +82,22 @@ async fn commits_of_many_groups_leave_room_for_records() {
     }
 }
 
-/// Compacted partitions with little that had to stay filled memory with what compaction would have freed, in open chunks
-/// that only a further write would have closed; and that was refused.
-#[tokio::test]
-async fn keys_that_are_written_again_and_again_never_fill_memory() {
-    let world = World::with(|options| options.memory_limit(LIMIT));
-    let mut client = world.connect();
-    let partitions = 100;
+async fn create_compacted(client: &mut Client, partitions: i32, dirty_ratio: &'static str) {
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", dirty_ratio),
+    ];
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: "state".into(),
             num_partitions: partitions,
             replication_factor: 1,
-            configs: vec![CreatableTopicConfig {
-                name: "cleanup.policy".into(),
-                value: Some("compact".into()),
-            }],
+            configs: configs
+                .map(|(name, value)| CreatableTopicConfig {
+                    name: name.into(),
+                    value: Some(value.into()),
+                })
+                .into(),
             ..Default::default()
         }],
         timeout_ms: 10_000,
@@ -105,21 +106,49 @@ async fn keys_that_are_written_again_and_again_never_fill_memory() {
     let answer = client.ask(CreateTopicsRequest::KEY, 7, &request).await;
     let created: CreateTopicsResponse<'_> = answer.body();
     assert_eq!(created.topics[0].error_code, 0);
-    for n in 0..400u64 {
-        let record = NewRecord {
-            timestamp: START_MS,
-            key: Some(&(n % 10).to_be_bytes()),
-            value: Some(&[7; 1_000]),
-            ..NewRecord::default()
-        };
-        let batch = BatchBuilder::new()
-            .record(&record)
-            .build()
-            .expect("a batch");
-        let refused = refused(&mut client, "state", partitions, batch).await;
-        assert_eq!(refused, 0, "round {n}");
+}
+
+/// Writes one of ten keys to each partition; how many were refused.
+async fn write_key(client: &mut Client, partitions: i32, key: u64) -> usize {
+    let record = NewRecord {
+        timestamp: START_MS,
+        key: Some(&(key % 10).to_be_bytes()),
+        value: Some(&[7; 1_000]),
+        ..NewRecord::default()
+    };
+    let batch = BatchBuilder::new().record(&record).build();
+    refused(client, "state", partitions, batch.expect("a batch")).await
+}
+
+/// Compacted partitions with little that had to stay filled memory with what compaction would have freed, in open chunks
+/// that only a further write would have closed; and that was refused.
+#[tokio::test]
+async fn keys_that_are_written_again_and_again_never_fill_memory() {
+    let world = World::with(|options| options.memory_limit(LIMIT));
+    let mut client = world.connect();
+    create_compacted(&mut client, 100, "0.5").await;
+    for n in 0..400 {
+        assert_eq!(write_key(&mut client, 100, n).await, 0, "round {n}");
         if n % 20 == 0 {
             world.compacted().await;
         }
     }
+}
+
+/// The same where compaction is not yet due by the topic's own ratio: memory was full for good.
+#[tokio::test]
+async fn what_compaction_can_free_is_freed_before_its_time_once_a_write_is_refused() {
+    let world = World::with(|options| options.memory_limit(LIMIT));
+    let mut client = world.connect();
+    create_compacted(&mut client, 20, "1.0").await;
+    let mut refusals = 0;
+    for n in 0..2_000 {
+        if write_key(&mut client, 20, n).await > 0 {
+            refusals += 1;
+            world.compacted().await;
+            world.clock.advance(Duration::from_millis(500));
+            assert_eq!(write_key(&mut client, 20, n).await, 0, "round {n}");
+        }
+    }
+    assert!(refusals > 0, "the limit was reached");
 }

@@ -89,7 +89,8 @@ impl Memory {
                 Eviction::Nothing if self.pool.bytes_in_use() <= self.limit => return Ok(()),
                 Eviction::Nothing => {
                     let message = format!(
-                        "the memory limit of {} bytes is reached and nothing may be dropped",
+                        "the memory limit of {} bytes is reached and nothing may be dropped: it is filled by topics without \
+                         delete in their cleanup.policy, groups and frames; raise it with --memory-limit",
                         self.limit
                     );
                     return Err(Refusal::new(ErrorCode::KafkaStorageError, message));

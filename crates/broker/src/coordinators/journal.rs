@@ -19,6 +19,8 @@ const COMPACT_BYTES_LEAST: u64 = 32 << 10;
 const COMPACT_PART: u64 = 1024;
 /// A journal this many times as large as its live state is compacted.
 const COMPACT_FACTOR: u64 = 4;
+/// The same where memory is full.
+const COMPACT_FACTOR_FULL: u64 = 2;
 /// A batch of a compacted journal is closed at this size.
 const LIVE_BATCH_BYTES: usize = 64 << 10;
 /// Over the memory limit journals may still grow by this part of it.
@@ -68,6 +70,8 @@ pub struct PartitionJournal {
     live_bytes: u64,
     /// What it may grow to in any case.
     compact_bytes_min: u64,
+    /// What it could drop is wanted elsewhere.
+    memory_is_full: bool,
     compaction: Option<Compaction>,
 }
 
@@ -88,12 +92,15 @@ impl PartitionJournal {
             partition,
             live_bytes: 0,
             compact_bytes_min: part.clamp(COMPACT_BYTES_LEAST, COMPACT_BYTES_MIN),
+            memory_is_full: false,
             compaction: None,
         }
     }
 
     fn write(&mut self, batch: BatchBuilder, now: Now) -> Result<Appended, ErrorCode> {
-        if let Err(refusal) = self.engine.make_room() {
+        let room = self.engine.make_room();
+        self.memory_is_full = room.is_err();
+        if let Err(refusal) = room {
             let memory = self.engine.memory();
             let reserve = memory.limit() / RESERVE_DIVISOR;
             if memory.pool.bytes_in_use() > memory.limit().saturating_add(reserve) {
@@ -152,8 +159,12 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
     }
 
     fn wants_compaction(&self) -> bool {
-        let limit = self.live_bytes.saturating_mul(COMPACT_FACTOR);
-        self.compaction.is_none() && self.bytes > limit.max(self.compact_bytes_min)
+        let (factor, least) = match self.memory_is_full {
+            true => (COMPACT_FACTOR_FULL, COMPACT_BYTES_LEAST),
+            false => (COMPACT_FACTOR, self.compact_bytes_min),
+        };
+        let limit = self.live_bytes.saturating_mul(factor);
+        self.compaction.is_none() && self.bytes > limit.max(least)
     }
 
     fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {

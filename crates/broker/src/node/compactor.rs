@@ -3,6 +3,7 @@
 use rustka_core::sync::{Guard, lock};
 use rustka_storage::Partition;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
@@ -12,6 +13,8 @@ pub struct Compactor {
     queue: Mutex<Queue>,
     /// Told when there is one more.
     pub more: Notify,
+    /// Memory is full.
+    pressed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -29,6 +32,24 @@ impl Compactor {
         queue.settled_until_ms = None;
         drop(queue);
         self.more.notify_one();
+    }
+
+    /// Has everything compacted that may be, since memory is full and a write was refused for it.
+    pub fn press(&self) {
+        if !self.pressed.swap(true, Relaxed) {
+            self.queue().settled_until_ms = None;
+            self.more.notify_one();
+        }
+    }
+
+    /// Whether that is asked for.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed.load(Relaxed)
+    }
+
+    /// Whether that was asked for since the last time somebody looked.
+    pub fn take_pressed(&self) -> bool {
+        self.pressed.swap(false, Relaxed)
     }
 
     /// Whether everything is done that is due at this time of the monotonic clock.

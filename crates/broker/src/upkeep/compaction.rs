@@ -14,10 +14,13 @@ use std::sync::atomic::Ordering::Relaxed;
 /// What its supervisor calls it.
 pub const TASK: &str = "compaction";
 
+/// While memory is full, everything is gone over at most this often.
+const PRESS_MS: i64 = 500;
+
 /// Works until the broker stops.
 pub async fn run(node: Arc<Node>) {
     let mut state = node.state.subscribe();
-    let mut next_look_ms = i64::MIN;
+    let (mut next_look_ms, mut next_press_ms) = (i64::MIN, i64::MIN);
     let mut unreadable = Unreadable::default();
     loop {
         let now = node.clock.now();
@@ -26,6 +29,10 @@ pub async fn run(node: Arc<Node>) {
             unreadable.tell(now.monotonic_ms);
             let backoff_ms = node.config.settings().log_cleaner_backoff_ms.max(1);
             next_look_ms = now.monotonic_ms.saturating_add(backoff_ms);
+        }
+        if now.monotonic_ms >= next_press_ms && node.compactor.take_pressed() {
+            press_all(&node);
+            next_press_ms = now.monotonic_ms.saturating_add(PRESS_MS);
         }
         if let Some(partition) = node.compactor.next(next_look_ms) {
             if let Some(partition) = partition.upgrade() {
@@ -37,11 +44,29 @@ pub async fn run(node: Arc<Node>) {
             }
             continue;
         }
+        let wake_ms = match node.compactor.is_pressed() {
+            true => next_look_ms.min(next_press_ms),
+            false => next_look_ms,
+        };
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => return,
             () = node.compactor.more.notified() => {}
-            () = node.clock.sleep_until(next_look_ms) => {}
+            () = node.clock.sleep_until(wake_ms) => {}
+        }
+    }
+}
+
+/// Submits every log from which anything may be freed.
+fn press_all(node: &Node) {
+    if !node.config.settings().log_cleaner {
+        return;
+    }
+    for topic in node.topics.all() {
+        for partition in topic.partitions.iter().filter(|_| topic.config.compact) {
+            if partition.press_compaction() {
+                node.compactor.submit(partition);
+            }
         }
     }
 }

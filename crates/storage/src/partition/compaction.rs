@@ -27,8 +27,18 @@ pub(super) struct Cleaning {
     dirty_bytes: u64,
     /// Somebody is about it.
     busy: bool,
+    /// And it is to free what it can.
+    pressed: bool,
     /// Batches that the last round could not read.
     unreadable: u64,
+}
+
+impl Cleaning {
+    /// Nobody is about it any more.
+    fn rest(&mut self) {
+        self.busy = false;
+        self.pressed = false;
+    }
 }
 
 /// What a round came to.
@@ -71,6 +81,23 @@ impl Partition {
         due
     }
 
+    /// Memory is full: closes the open chunk, and has everything compacted that may be, however little of it is dirty.
+    /// Whether there is anything to do; who is told so has to call [`Partition::compact`].
+    pub fn press_compaction(&self) -> bool {
+        {
+            let mut inner = self.lock();
+            let compacts = inner.config.as_ref().is_some_and(|config| config.compact);
+            let idle = compacts && !inner.cleaning.busy && inner.cleaning.dirty_bytes > 0;
+            if !idle || inner.check_readable().is_err() {
+                return false;
+            }
+            inner.cleaning.busy = true;
+            inner.cleaning.pressed = true;
+        }
+        self.roll();
+        true
+    }
+
     /// Goes once over what may be compacted. Takes long; holds the lock only to begin, to swap and to end.
     pub fn compact(&self, now: Now, seed: u64) -> Cleaned {
         // What is past retention goes first: put into one chunk with newer records it would stay as long as these.
@@ -110,7 +137,7 @@ impl Partition {
 
     /// Has somebody else take over what [`Partition::wants_compaction`] or an append has asked for.
     pub fn give_up_compaction(&self) {
-        self.lock().cleaning.busy = false;
+        self.lock().cleaning.rest();
     }
 
     fn begin_compaction(&self, now: Now) -> Option<Found> {
@@ -118,12 +145,13 @@ impl Partition {
         let config = inner.config.clone().filter(|config| config.compact);
         let usable = inner.check_readable().is_ok();
         let Some(config) = config.filter(|_| usable) else {
-            inner.cleaning.busy = false;
+            inner.cleaning.rest();
             return None;
         };
         let dirt = inner.dirt(&config, now);
-        if !dirt.is_due(&config, now) {
-            inner.cleaning.busy = false;
+        let pressed = inner.cleaning.pressed && dirt.dirty_bytes > 0;
+        if !pressed && !dirt.is_due(&config, now) {
+            inner.cleaning.rest();
             return None;
         }
         let mut chunks = inner.log.closed();
@@ -188,6 +216,7 @@ impl Partition {
     fn end_compaction(&self, end: i64, summary: &Summary, now: Now, cleaned: &mut Cleaned) {
         let mut inner = self.lock();
         inner.state.forget_aborted(&summary.emptied);
+        inner.cleaning.rest();
         let cleaning = &mut inner.cleaning;
         cleaning.cleaned = cleaning.cleaned.max(end);
         cleaned.newly_unreadable = summary.unreadable.saturating_sub(cleaning.unreadable);
@@ -241,10 +270,11 @@ impl Inner {
         closed > 0 && dirty as f64 > ratio * closed as f64
     }
 
-    /// Looks at all chunks but the newest, which is never compacted.
+    /// Looks at all chunks but the newest, which is never compacted unless memory is full.
     fn dirt(&self, config: &TopicConfig, now: Now) -> Dirt {
         let mut dirt = Dirt::default();
-        let active = self.log.newest().map(|chunk| chunk.sequence);
+        let newest = self.log.newest().filter(|_| !self.cleaning.pressed);
+        let active = newest.map(|chunk| chunk.sequence);
         let (stable, cleaned) = (self.state.last_stable_offset(), self.cleaning.cleaned);
         let young = |chunk: &ChunkInfo| {
             let lag_ms = config.min_compaction_lag_ms;
