@@ -37,6 +37,8 @@ use timers::{Timer, Timers};
 
 /// The option that limits how many groups there may be.
 const GROUPS_LIMIT: &str = "rustka.groups.count.max";
+/// This part of the groups of no use gives way at a time when there are too many groups.
+const GIVE_WAY_DIVISOR: usize = 16;
 
 /// The `__consumer_offsets` partition that a group belongs to, by Java's string hash as in Kafka.
 pub fn partition_for(group: &str, partitions: u32) -> u32 {
@@ -55,6 +57,8 @@ pub struct GroupShard {
     timers: Timers,
     parked: BTreeMap<Ticket, (Name, Name)>,
     addresses: Arc<Addresses>,
+    /// The number of this shard among those that count addresses together.
+    number: u32,
     position: u64,
     unsettled: BTreeMap<u64, Name>,
     /// When offsets are next looked through; only while there are groups.
@@ -74,6 +78,7 @@ impl GroupShard {
             groups: BTreeMap::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
+            number: addresses.enter_shard(),
             addresses,
             position: 0,
             unsettled: BTreeMap::new(),
@@ -169,22 +174,28 @@ impl GroupShard {
     fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         if let Some(group) = existing(groups, &join.group) {
-            let place = match group.check_join(&d, &join) {
-                Ok(place) => place,
+            let wants_id = match group.check_join(&d, &join) {
+                Ok(wants_id) => wants_id,
                 Err(refused) => return group.refuse_join(&mut d, ticket, join, refused),
             };
             // A group that only holds offsets becomes one with members.
             if group.durable.metadata.is_none() {
                 group.create(&mut d);
             }
-            return group.join(&mut d, ticket, join, place);
+            if wants_id {
+                make_room_for_id(&mut d, groups, &join);
+            }
+            if let Some(group) = groups.get_mut(&join.group) {
+                group.join(&mut d, ticket, join, wants_id);
+            }
+            return;
         }
         if !join.member_id.is_empty() {
             let refused = refuse_join(&join, ErrorCode::UnknownMemberId);
             return d.reply(ticket, &join.group, refused);
         }
         let mut fresh = Group::new(join.group.clone(), now.wall_ms);
-        if groups.len() >= d.options.groups_max {
+        if groups.len() >= d.options.groups_max && !make_room_for_group(&mut d, groups) {
             let refused = limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
             return fresh.refuse_join(&mut d, ticket, join, refused);
         }
@@ -199,8 +210,14 @@ impl GroupShard {
             .entry(join.group.clone())
             .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
         group.create(&mut d);
+        if let Ok(true) = checked {
+            make_room_for_id(&mut d, groups, &join);
+        }
+        let Some(group) = groups.get_mut(&join.group) else {
+            return;
+        };
         match checked {
-            Ok(place) => group.join(&mut d, ticket, join, place),
+            Ok(wants_id) => group.join(&mut d, ticket, join, wants_id),
             // Kafka makes the group even so (E90).
             Err(refused) => group.refuse_join(&mut d, ticket, join, refused),
         }
@@ -239,7 +256,8 @@ impl GroupShard {
             let results = offsets::refuse_all(&commit.topics, code);
             return d.reply(ticket, &id, Reply::OffsetCommit(results));
         }
-        if groups.len() >= d.options.groups_max && !groups.contains_key(&id) {
+        let is_full = groups.len() >= d.options.groups_max && !groups.contains_key(&id);
+        if is_full && !make_room_for_group(&mut d, groups) {
             let code = ErrorCode::CoordinatorLoadInProgress;
             d.warn(Event::Refused {
                 group: id.clone(),
@@ -442,7 +460,7 @@ impl Machine for GroupShard {
                 Timer::Rebalance => group.rebalance_timer(&mut d),
                 Timer::Sync => group.sync_timer(&mut d),
                 Timer::Session(member_id) => group.session_timer(&mut d, &member_id),
-                Timer::Pending(member_id) => group.pending_timer(&mut d, &member_id),
+                Timer::Pending(member_id) => group.give_up_id(&mut d, &member_id),
             }
         }
         if self
@@ -544,11 +562,50 @@ fn desk<'a>(
         timers: &mut shard.timers,
         parked: &mut shard.parked,
         addresses: &shard.addresses,
+        shard: shard.number,
         position: &mut shard.position,
         unsettled: &mut shard.unsettled,
         out,
     };
     (d, &mut shard.groups)
+}
+
+/// Where the group or the address holds as many unused ids as it may, the oldest give way: one that is not used within
+/// moments is of no use to anybody, and whoever comes with it later is told to ask for another.
+fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Group>, join: &Join) {
+    let ids_max = d.options.pending_per_group_max;
+    if let Some(group) = groups.get_mut(&join.group)
+        && let Some(oldest) = group.oldest_id_if_full(ids_max)
+    {
+        group.give_up_id(d, &oldest);
+    }
+    let ids_max = d.options.pending_per_address_max;
+    let oldest = d
+        .addresses
+        .oldest_if_full(&join.client_host, d.shard, ids_max);
+    if let Some(oldest) = oldest
+        && let Some(group) = groups.get_mut(&oldest.group)
+    {
+        group.give_up_id(d, &oldest.member_id);
+    }
+}
+
+/// Where there are as many groups as there may be, the oldest of those give way that have no members, hold no offsets
+/// and have given out no ids; some at a time, as all are looked at. Whether there were any.
+fn make_room_for_group(d: &mut Desk, groups: &mut BTreeMap<Name, Group>) -> bool {
+    let of_no_use = groups.values().filter(|group| group.is_of_no_use());
+    let mut of_no_use: Vec<(Option<i64>, Name)> = of_no_use
+        .map(|group| (group.state_since_ms(), group.id().clone()))
+        .collect();
+    of_no_use.sort_unstable();
+    let some = of_no_use.len().div_ceil(GIVE_WAY_DIVISOR);
+    for (_, id) in of_no_use.into_iter().take(some) {
+        if let Some(group) = groups.get_mut(&id) {
+            group.delete(d);
+        }
+    }
+    groups.retain(|_, group| group.exists() || !group.durable.is_settled());
+    some > 0
 }
 
 fn existing<'a>(groups: &'a mut BTreeMap<Name, Group>, id: &str) -> Option<&'a mut Group> {

@@ -156,6 +156,78 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// Lines from warnings on that are bounded by something else than a [`LogLimit`](crate::base::rate::LogLimit).
+    const BOUNDED: &[(&str, &str)] = &[
+        ("only one listener is served", "at the start"),
+        ("may take {} MiB of memory", "at the start"),
+        ("the storage did not end in order", "at the end"),
+        ("were not answered before the broker stopped", "at the end"),
+        ("the clock jumped ahead", "no client moves the clock"),
+        ("failed unexpectedly and starts again", "pauses grow"),
+        (
+            "batches in {partitions} partitions cannot be read",
+            "once in a while, and until it changes",
+        ),
+        ("the memory limit of {} bytes is reached", "once"),
+        ("a partition is offline since", "once until it is back"),
+        (
+            "partition {index} of topic {topic} is back",
+            "once for each time it was offline",
+        ),
+        ("stays offline", "once for a partition"),
+        ("is offline: {why}", "once for a partition"),
+        (
+            "not everything of it could be dropped",
+            "once for a partition",
+        ),
+        ("is read-only: its write", "once for a partition"),
+    ];
+
+    /// Every `tracing::warn!(…)` and the like of these levels below this folder.
+    fn lines(folder: &Path, levels: &[&str], found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("sources") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() && !path.ends_with("bin") {
+                lines(&path, levels, found);
+            }
+            if path.is_dir() {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("source");
+            for level in levels {
+                let begins = format!("tracing::{level}!(");
+                let all = text.split(&begins).skip(1);
+                // A line ends where its macro does, in whatever way it was laid out.
+                let ends = |line: &str| {
+                    [");", ")\n", "),\n"]
+                        .iter()
+                        .filter_map(|end| line.find(end))
+                        .min()
+                };
+                found.extend(all.map(|line| line[..ends(line).unwrap_or(line.len())].to_owned()));
+            }
+        }
+    }
+
+    /// A client that could cause a line with each request filled disks and hid everything else.
+    #[test]
+    fn every_line_that_a_client_can_cause_is_limited() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut found = Vec::new();
+        for folder in ["src", "../storage/src"] {
+            lines(&root.join(folder), &["error", "warn", "info"], &mut found);
+        }
+        let is_bounded = |line: &&String| BOUNDED.iter().any(|(words, _)| line.contains(words));
+        let unlimited: Vec<_> = found
+            .iter()
+            .filter(|line| !line.contains("left_out") && !is_bounded(line))
+            .collect();
+        assert!(unlimited.is_empty(), "{unlimited:#?}");
+        for (words, _) in BOUNDED {
+            assert!(found.iter().any(|line| line.contains(words)), "{words}");
+        }
+    }
+
     /// The loggers that the lines below this folder name, in order of appearance.
     fn named(folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).expect("sources") {

@@ -89,13 +89,10 @@ impl Metrics {
     /// Counts a connection that the broker closed, and says so in the log at a bounded rate.
     pub fn connection_closed(&self, peer: SocketAddr, reason: &str, now_ms: i64) {
         self.connections_refused.fetch_add(1, Relaxed);
-        let Some(dropped) = self.closed_lines.admits(now_ms) else {
-            return;
-        };
-        if dropped > 0 {
-            tracing::warn!(target: "rustka::metrics", "{dropped} more connections were closed");
+        if let Some(left_out) = self.closed_lines.admits(now_ms) {
+            let reason = printable(reason);
+            tracing::warn!(target: "rustka::metrics", "closed the connection from {peer}: {reason}{left_out}");
         }
-        tracing::warn!(target: "rustka::metrics", "closed the connection from {peer}: {}", printable(reason));
     }
 }
 

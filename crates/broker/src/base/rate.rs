@@ -1,6 +1,7 @@
 //! How often something may happen that costs the broker and is free for its clients, lines in the log among them.
 
 use rustka_core::sync::lock;
+use std::fmt::{Display, Formatter};
 use std::sync::Mutex;
 
 /// So many at once, and so many more each second.
@@ -60,7 +61,9 @@ impl PerSecond {
     }
 }
 
-/// Lines of the log that clients can cause: so many in a window of time, the others are only counted.
+/// Lines of the log of one kind that clients can cause: so many in a window of time, the others are only counted. Every
+/// such line from warnings on goes by one of these and ends with what was left out before it; lines for those who look
+/// for a fault are only as many as the log can take.
 pub struct LogLimit {
     lines_max: u64,
     window_ms: i64,
@@ -74,6 +77,26 @@ struct Window {
     dropped: u64,
 }
 
+impl Default for LogLimit {
+    /// Ten lines in ten seconds.
+    fn default() -> Self {
+        LogLimit::new(10, 10_000)
+    }
+}
+
+/// How many lines of a kind were left out before this one, as its last words; nothing if none were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut(u64);
+
+impl Display for LeftOut {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, "; {count} more lines of this kind before"),
+        }
+    }
+}
+
 impl LogLimit {
     /// `lines_max` lines within `window_ms` of the first of them.
     pub fn new(lines_max: u64, window_ms: i64) -> LogLimit {
@@ -85,7 +108,7 @@ impl LogLimit {
     }
 
     /// Whether a line may be written now; if so, how many were left out since the last window.
-    pub fn admits(&self, now_ms: i64) -> Option<u64> {
+    pub fn admits(&self, now_ms: i64) -> Option<LeftOut> {
         let mut window = lock(&self.window);
         let over = |since_ms| now_ms.saturating_sub(since_ms) >= self.window_ms;
         let mut dropped = 0;
@@ -101,7 +124,7 @@ impl LogLimit {
             return None;
         }
         window.lines += 1;
-        Some(dropped)
+        Some(LeftOut(dropped))
     }
 
     /// Lines written in this window.
@@ -146,7 +169,7 @@ mod tests {
     #[test]
     fn lines_beyond_the_limit_are_counted_and_told_with_the_next_window() {
         let limit = LogLimit::new(2, 1_000);
-        let at = |now_ms| limit.admits(now_ms);
+        let at = |now_ms| limit.admits(now_ms).map(|left_out| left_out.0);
         assert_eq!([at(900), at(1_500), at(1_899)], [Some(0), Some(0), None]);
         assert_eq!(
             [at(1_899), at(1_900), at(1_900)],
@@ -154,5 +177,7 @@ mod tests {
             "a window begins with its first line"
         );
         assert_eq!([at(2_000), at(9_000)], [None, Some(1)]);
+        assert_eq!(LeftOut(0).to_string(), "");
+        assert!(LeftOut(7).to_string().contains("7 more lines"));
     }
 }

@@ -15,6 +15,7 @@ use crate::base::fault::Point;
 use crate::base::features::FEATURES;
 use crate::base::hooks::Event;
 use crate::base::random;
+use crate::base::rate::LogLimit;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 pub use producer_ids::ProducerId;
@@ -57,6 +58,7 @@ pub struct Cluster {
     follow_ups: Mutex<Vec<FollowUp>>,
     mourner: OnceLock<Mourner>,
     told: Notify,
+    lines: LogLimit,
 }
 
 /// What follows from a change and must not happen under the machine's lock.
@@ -89,6 +91,7 @@ impl Cluster {
             follow_ups: Mutex::default(),
             mourner: OnceLock::new(),
             told: Notify::new(),
+            lines: LogLimit::default(),
         });
         cluster.shard.attach(&cluster, 0);
         cluster.shard.load(&*cluster);
@@ -164,6 +167,15 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Says in the log that something went wrong that no client is to blame for.
+    fn failed(&self, what: &str) {
+        if let Some(left_out) = self.lines.admits(self.node.clock.monotonic_ms()) {
+            tracing::error!(target: "rustka::cluster", "{what}{left_out}");
+        }
+    }
+}
+
 impl Host<Machine> for Cluster {
     fn now(&self) -> Now {
         self.node.clock.now()
@@ -200,7 +212,7 @@ impl Host<Machine> for Cluster {
                 "topics and configs cannot be read again from their log after a mistake of ours"
             }
         };
-        tracing::error!(target: "rustka::cluster", "{what}");
+        self.failed(what);
         self.node.hooks.saw(|| Event::Failed(what));
     }
 

@@ -50,6 +50,7 @@ pub struct Groups {
     earlier: Notify,
     news: News,
     refusals: LogLimit,
+    failures: LogLimit,
 }
 
 impl Groups {
@@ -66,6 +67,7 @@ impl Groups {
             earlier: Notify::new(),
             news: News::default(),
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
+            failures: LogLimit::default(),
         }
     }
 
@@ -183,12 +185,15 @@ impl Groups {
 
     /// A limit was hit. Says so in the log, or counts what it leaves out.
     fn refused(&self, now: Now, line: impl FnOnce() -> String) {
-        match self.refusals.admits(now.monotonic_ms) {
-            None => {}
-            Some(0) => tracing::warn!(target: "rustka::groups", "{}", line()),
-            Some(more) => {
-                tracing::warn!(target: "rustka::groups", "{}; {more} more before", line())
-            }
+        if let Some(left_out) = self.refusals.admits(now.monotonic_ms) {
+            tracing::warn!(target: "rustka::groups", "{}{left_out}", line());
+        }
+    }
+
+    /// A mistake of ours, or of the storage below.
+    fn failed(&self, now: Now, line: impl FnOnce() -> String) {
+        if let Some(left_out) = self.failures.admits(now.monotonic_ms) {
+            tracing::error!(target: "rustka::groups", "{}{left_out}", line());
         }
     }
 }

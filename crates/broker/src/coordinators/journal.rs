@@ -1,6 +1,7 @@
 //! A shard's journal: real batches in a partition of its own, shortened to the live state when it has grown.
 
 use crate::base::fault::{Faults, Point};
+use crate::base::rate::LogLimit;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord, Records, record_bytes};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
@@ -23,6 +24,8 @@ const COMPACT_FACTOR: u64 = 4;
 const COMPACT_FACTOR_FULL: u64 = 2;
 /// A batch of a compacted journal is closed at this size.
 const LIVE_BATCH_BYTES: usize = 64 << 10;
+/// After a line in the log about one journal there is none for this long.
+const LINES_QUIET_MS: i64 = 60_000;
 /// Over the memory limit journals may still grow by this part of it.
 const RESERVE_DIVISOR: usize = 16;
 
@@ -46,7 +49,7 @@ pub trait Writes<R>: Send {
     fn compact(&mut self, _live: &mut dyn Iterator<Item = R>, _now: Now) {}
 
     /// Drops what a compaction replaced, once the replacement is durable.
-    fn finish_compaction(&mut self) {}
+    fn finish_compaction(&mut self, _now: Now) {}
 }
 
 /// Live state that was written down, and what it replaces.
@@ -73,6 +76,7 @@ pub struct PartitionJournal {
     /// What it could drop is wanted elsewhere.
     memory_is_full: bool,
     compaction: Option<Compaction>,
+    lines: LogLimit,
 }
 
 impl PartitionJournal {
@@ -94,6 +98,7 @@ impl PartitionJournal {
             compact_bytes_min: part.clamp(COMPACT_BYTES_LEAST, COMPACT_BYTES_MIN),
             memory_is_full: false,
             compaction: None,
+            lines: LogLimit::new(1, LINES_QUIET_MS),
         }
     }
 
@@ -169,13 +174,13 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 
     fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {
         match self.write_live(live, now) {
-            Ok(()) => self.drop_replaced(),
-            Err(code) => self.warn(code),
+            Ok(()) => self.drop_replaced(now),
+            Err(code) => self.warn(code, now),
         }
     }
 
-    fn finish_compaction(&mut self) {
-        self.drop_replaced();
+    fn finish_compaction(&mut self, now: Now) {
+        self.drop_replaced(now);
     }
 }
 
@@ -216,7 +221,7 @@ impl PartitionJournal {
         Ok(())
     }
 
-    fn drop_replaced(&mut self) {
+    fn drop_replaced(&mut self, now: Now) {
         let Some(Compaction { at, .. }) = self.compaction else {
             return;
         };
@@ -238,20 +243,17 @@ impl PartitionJournal {
                     self.bytes
                 );
             }
-            Err(refusal) => self.warn(refusal.code),
+            Err(refusal) => self.warn(refusal.code, now),
         }
         // After a failure too: the next try comes when it has grown as much again.
         self.live_bytes = self.bytes;
     }
 
-    fn warn(&self, code: ErrorCode) {
-        tracing::warn!(
-            target: "rustka::journal",
-            "cannot compact {}-{}: {}",
-            self.topic,
-            self.partition.index,
-            code.name()
-        );
+    fn warn(&self, code: ErrorCode, now: Now) {
+        let (topic, index, code) = (self.topic, self.partition.index, code.name());
+        if let Some(left_out) = self.lines.admits(now.monotonic_ms) {
+            tracing::warn!(target: "rustka::journal", "cannot compact {topic}-{index}: {code}{left_out}");
+        }
     }
 }
 

@@ -395,7 +395,7 @@ impl<M: Machine> Inner<M> {
         let Some(journal) = &mut self.journal else {
             return;
         };
-        journal.finish_compaction();
+        journal.finish_compaction(now);
         if journal.wants_compaction() && self.machine.is_settled() {
             journal.compact(&mut self.machine.live(), now);
         }

@@ -6,6 +6,7 @@ mod host;
 mod metrics;
 mod places;
 
+use crate::base::rate::LogLimit;
 use crate::node::{Node, State, reached};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -34,6 +35,7 @@ const ACCEPT_PAUSE_MS: i64 = 100;
 pub struct Http {
     node: Arc<Node>,
     places: Arc<Places>,
+    lines: LogLimit,
 }
 
 impl Http {
@@ -42,6 +44,7 @@ impl Http {
         Http {
             node,
             places: Arc::default(),
+            lines: LogLimit::default(),
         }
     }
 }
@@ -57,9 +60,11 @@ pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => connected(stream, address, &http),
                 Err(error) => {
-                    tracing::warn!(target: "rustka::http", "cannot accept an HTTP connection: {error}");
-                    let until_ms = node.clock.monotonic_ms() + ACCEPT_PAUSE_MS;
-                    node.clock.sleep_until(until_ms).await;
+                    let now_ms = node.clock.monotonic_ms();
+                    if let Some(left_out) = http.lines.admits(now_ms) {
+                        tracing::warn!(target: "rustka::http", "cannot accept an HTTP connection: {error}{left_out}");
+                    }
+                    node.clock.sleep_until(now_ms + ACCEPT_PAUSE_MS).await;
                 }
             },
         }

@@ -4,6 +4,7 @@
 
 use crate::base::metrics::Metrics;
 use crate::base::random;
+use crate::base::rate::LogLimit;
 use crate::node::{Node, State, reached};
 use crate::upkeep::unreadable::Unreadable;
 use rustka_storage::Partition;
@@ -22,6 +23,7 @@ pub async fn run(node: Arc<Node>) {
     let mut state = node.state.subscribe();
     let (mut next_look_ms, mut next_press_ms) = (i64::MIN, i64::MIN);
     let mut unreadable = Unreadable::default();
+    let failures = LogLimit::default();
     loop {
         let now = node.clock.now();
         if now.monotonic_ms >= next_look_ms {
@@ -36,7 +38,7 @@ pub async fn run(node: Arc<Node>) {
         }
         if let Some(partition) = node.compactor.next(next_look_ms) {
             if let Some(partition) = partition.upgrade() {
-                let cleaned = compact(&node, &partition).await;
+                let cleaned = compact(&node, &partition, &failures).await;
                 unreadable.note(&partition, cleaned.newly_unreadable);
             }
             if *state.borrow() >= State::Stopping {
@@ -86,7 +88,7 @@ fn look_at_all(node: &Node) {
     }
 }
 
-async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
+async fn compact(node: &Arc<Node>, partition: &Arc<Partition>, failures: &LogLimit) -> Cleaned {
     let mut round = Round {
         partition,
         ends_well: false,
@@ -111,7 +113,9 @@ async fn compact(node: &Arc<Node>, partition: &Arc<Partition>) -> Cleaned {
             cleaned
         }
         Err(error) => {
-            tracing::error!(target: "rustka::compaction", "compaction failed unexpectedly: {error}");
+            if let Some(left_out) = failures.admits(node.clock.monotonic_ms()) {
+                tracing::error!(target: "rustka::compaction", "compaction failed unexpectedly: {error}{left_out}");
+            }
             Cleaned::default()
         }
     }

@@ -264,11 +264,11 @@ const BROKER: &[(&str, &str)] = &[
     ),
     (
         "rustka.groups.pending.ids.max",
-        "How many member ids of a group may be given out and not yet used.",
+        "How many member ids of a group may be given out and not yet used; beyond that the oldest is given up.",
     ),
     (
         "rustka.groups.pending.ids.per.address.max",
-        "How many member ids may be given out to one address and not yet used.",
+        "How many member ids may be given out to one address and not yet used; beyond that the oldest is given up.",
     ),
     (
         "rustka.groups.pending.rebalance.wait.ms",

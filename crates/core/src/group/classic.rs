@@ -19,6 +19,7 @@ use super::command::{Bytes, Name};
 use super::desk::Desk;
 use super::durable::{Assigned, Durable};
 use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
+use super::offsets::HoldsOffsets;
 use super::records::{GroupMetadata, MemberMetadata, Record};
 use super::timers::Timer;
 pub(super) use join::{check as check_join, limited};
@@ -84,6 +85,19 @@ impl Group {
     }
 
     /// Member ids given out whose owners have not joined.
+    /// Whether nothing would be missed if the group went: no member, no offset, no id given out.
+    pub(super) fn is_of_no_use(&self) -> bool {
+        self.exists()
+            && HoldsOffsets::is_unused(self)
+            && self.durable.offsets.is_empty()
+            && self.durable.is_settled()
+    }
+
+    /// Since when it is in its state, in wall time.
+    pub(super) fn state_since_ms(&self) -> Option<i64> {
+        self.state_since_ms
+    }
+
     pub(super) fn pending_count(&self) -> usize {
         self.pending.len()
     }

@@ -20,6 +20,8 @@ pub(super) struct Desk<'a> {
     /// Which member each parked request belongs to.
     pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,
     pub(super) addresses: &'a Arc<Addresses>,
+    /// The shard's number there.
+    pub(super) shard: u32,
     /// The last appended position.
     pub(super) position: &'a mut u64,
     /// Whose entry each unsettled position is.

@@ -46,10 +46,7 @@ impl Cluster {
             }
             Change::Feature { name, level } => self.node.features.set(name, level),
             Change::Lost => {
-                tracing::error!(
-                    target: "rustka::cluster",
-                    "a change of topics or configs could not be written and was not made"
-                );
+                self.failed("a change of topics or configs could not be written and was not made");
             }
         }
     }

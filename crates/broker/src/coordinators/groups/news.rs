@@ -141,7 +141,7 @@ pub fn rebuilt(groups: &Groups, result: Result<(), ErrorCode>) {
         Ok(()) => "groups were read again from their journal after a mistake of ours",
         Err(_) => "groups cannot be read again from their journal after a mistake of ours",
     };
-    groups.refused(groups.node.clock.now(), || what.to_owned());
+    groups.failed(groups.node.clock.now(), || what.to_owned());
     groups.node.hooks.saw(|| hooks::Event::Failed(what));
 }
 
@@ -159,7 +159,7 @@ fn log(groups: &Groups, event: &Event, now: Now) {
             format!("group {group}: {code} for {client_host}, see {limit}")
         }),
         Event::RolledBack { group } => {
-            tracing::error!(target: "rustka::groups", "group {group:?}: {ROLLED_BACK}");
+            groups.failed(now, || format!("group {}: {ROLLED_BACK}", printable(group)));
         }
         Event::Rebalance { group, cause } => {
             tracing::debug!(target: "rustka::groups", "group {group:?} rebalances: {cause:?}");

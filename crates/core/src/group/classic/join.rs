@@ -9,7 +9,7 @@ use super::Group;
 use super::members::Member;
 use super::protocols;
 use super::state::State;
-use crate::group::addresses::Place;
+use crate::group::addresses::UnusedId;
 use crate::group::command::{Bytes, Join, NAME_BYTES_MAX, Name, Protocol};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Event, JoinRefused, Joined, Reply};
@@ -53,12 +53,8 @@ pub(in crate::group) fn check(join: &Join, options: &GroupOptions) -> Result<(),
 }
 
 impl Group {
-    /// Whether the group can take this join; nothing is changed. If its sender is to get an id first: a place for it.
-    pub(in crate::group) fn check_join(
-        &self,
-        d: &Desk,
-        join: &Join,
-    ) -> Result<Option<Place>, RefusedJoin> {
+    /// Whether the group can take this join; nothing is changed. If so, whether its sender is to get an id first.
+    pub(in crate::group) fn check_join(&self, d: &Desk, join: &Join) -> Result<bool, RefusedJoin> {
         let options = d.options;
         let member = self.members.get(&join.member_id);
         let size_max = options.size_max();
@@ -91,18 +87,13 @@ impl Group {
             let limit = "rustka.groups.bytes.max";
             return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
         }
-        if !wants_pending_id(join) {
-            return Ok(None);
-        }
-        // Retried by clients without another look-up, so that the honest ones get in once the flood is over.
-        let flooded = |limit| limited(ErrorCode::CoordinatorLoadInProgress, limit);
-        if self.pending.len() >= options.pending_per_group_max {
-            return Err(flooded("rustka.groups.pending.ids.max"));
-        }
-        let places_max = options.pending_per_address_max;
-        let place = d.addresses.take(&join.client_host, places_max);
-        let place = place.ok_or_else(|| flooded("rustka.groups.pending.ids.per.address.max"))?;
-        Ok(Some(place))
+        Ok(wants_pending_id(join))
+    }
+
+    /// The oldest of `ids_max` unused ids, which gives way to the next one.
+    pub(in crate::group) fn oldest_id_if_full(&self, ids_max: usize) -> Option<Name> {
+        let is_full = self.pending.len() >= ids_max;
+        self.pending.oldest().filter(|_| is_full).cloned()
     }
 
     fn supports(&self, join: &Join) -> bool {
@@ -151,19 +142,19 @@ impl Group {
         }
     }
 
-    /// Lets a member in that `check_join` has passed, or gives it an id in the place that it got there.
+    /// Lets a member in that `check_join` has passed, or gives it an id.
     pub(in crate::group) fn join(
         &mut self,
         d: &mut Desk,
         ticket: Ticket,
         mut join: Join,
-        place: Option<Place>,
+        wants_id: bool,
     ) {
         let mut seen = BTreeSet::new();
         join.protocols
             .retain(|protocol| seen.insert(protocol.name.clone()));
         if join.member_id.is_empty() {
-            return self.join_new(d, ticket, join, place);
+            return self.join_new(d, ticket, join, wants_id);
         }
         let member_id = join.member_id.clone();
         if self.pending.contains(&member_id) {
@@ -209,15 +200,15 @@ impl Group {
         }
     }
 
-    fn join_new(&mut self, d: &mut Desk, ticket: Ticket, join: Join, place: Option<Place>) {
+    fn join_new(&mut self, d: &mut Desk, ticket: Ticket, join: Join, wants_id: bool) {
         let member_id = new_member_id(&join);
         if let Some(instance_id) = &join.instance_id {
             match self.members.static_id(instance_id).cloned() {
                 Some(old_id) => self.replace_static(d, ticket, join, &old_id, member_id),
                 None => self.add(d, ticket, join, member_id),
             }
-        } else if let Some(place) = place {
-            self.add_pending(d, &join, member_id.clone(), place);
+        } else if wants_id {
+            self.add_pending(d, &join, member_id.clone());
             self.refuse(d, ticket, member_id, ErrorCode::MemberIdRequired);
         } else {
             self.add(d, ticket, join, member_id);
@@ -229,7 +220,12 @@ impl Group {
         d.reply(ticket, &self.id, reply);
     }
 
-    fn add_pending(&mut self, d: &mut Desk, join: &Join, member_id: Name, place: Place) {
+    fn add_pending(&mut self, d: &mut Desk, join: &Join, member_id: Name) {
+        let id = UnusedId {
+            group: self.id.clone(),
+            member_id: member_id.clone(),
+        };
+        let place = d.addresses.put(&join.client_host, d.shard, id);
         let now_ms = d.now.monotonic_ms;
         let deadline_ms = now_ms.saturating_add(i64::from(join.session_timeout_ms));
         d.timers
@@ -237,7 +233,8 @@ impl Group {
         self.pending.insert(member_id, now_ms, deadline_ms, place);
     }
 
-    pub(in crate::group) fn pending_timer(&mut self, d: &mut Desk, member_id: &str) {
+    /// An id was not used in time, or gives way to others.
+    pub(in crate::group) fn give_up_id(&mut self, d: &mut Desk, member_id: &str) {
         if self.forget_pending(d, member_id) && self.state == State::PreparingRebalance {
             self.complete_if_ready(d);
         }

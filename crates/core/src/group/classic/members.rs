@@ -260,15 +260,15 @@ pub(super) struct PendingId {
     created_ms: i64,
     pub(super) deadline_ms: i64,
     /// Among the ids of its address.
-    _place: Place,
+    place: Place,
 }
 
 /// The pending ids of a group.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     by_id: BTreeMap<Name, PendingId>,
-    /// How many were given out at which time.
-    created: BTreeMap<i64, usize>,
+    /// In the order in which they were given out.
+    by_age: BTreeMap<u64, Name>,
 }
 
 impl Pending {
@@ -286,29 +286,30 @@ impl Pending {
 
     /// When the youngest was given out.
     pub(super) fn youngest_ms(&self) -> Option<i64> {
-        self.created.last_key_value().map(|(at, _)| *at)
+        let (_, youngest) = self.by_age.last_key_value()?;
+        self.by_id.get(youngest).map(|pending| pending.created_ms)
+    }
+
+    /// The one that was given out first.
+    pub(super) fn oldest(&self) -> Option<&Name> {
+        self.by_age.first_key_value().map(|(_, id)| id)
     }
 
     pub(super) fn insert(&mut self, id: Name, created_ms: i64, deadline_ms: i64, place: Place) {
-        *self.created.entry(created_ms).or_default() += 1;
+        self.by_age.insert(place.number(), id.clone());
         self.by_id.insert(
             id,
             PendingId {
                 created_ms,
                 deadline_ms,
-                _place: place,
+                place,
             },
         );
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<(Name, PendingId)> {
         let (id, pending) = self.by_id.remove_entry(id)?;
-        if let Some(count) = self.created.get_mut(&pending.created_ms) {
-            *count -= 1;
-            if *count == 0 {
-                self.created.remove(&pending.created_ms);
-            }
-        }
+        self.by_age.remove(&pending.place.number());
         Some((id, pending))
     }
 

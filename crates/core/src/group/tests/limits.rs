@@ -43,37 +43,57 @@ fn thousands_of_unused_ids_do_not_hold_up_the_real_members() {
     assert_eq!((counts.pending, counts.addresses), (0, 0));
 }
 
+/// 20,000 ids that nobody used locked everybody else of their address out of all groups until their sessions ended.
 #[test]
-fn ids_per_group_and_per_address_are_limited() {
+fn where_a_group_or_an_address_has_its_limit_of_unused_ids_the_oldest_gives_way() {
     let mut w = World::with(GroupOptions {
         pending_per_group_max: 3,
         pending_per_address_max: 5,
         ..GroupOptions::default()
     });
-    for _ in 0..3 {
-        w.enter("flood");
-    }
-    let join = w.join_of("flood", "");
-    let refused = join_refused(w.ask(Command::Join(join)));
-    assert_eq!(refused.code, ErrorCode::CoordinatorLoadInProgress);
-    let mut ask = |group: &str, host: &str| {
-        let mut join = w.join_of("flood", "");
+    let ids: Vec<Name> = (0..4).map(|_| w.enter("flood")).collect();
+    let late = w.join_of("flood", &ids[0]);
+    let unknown = join_refused(w.ask(Command::Join(late)));
+    assert_eq!(
+        unknown.code,
+        ErrorCode::UnknownMemberId,
+        "the group's oldest"
+    );
+    let mut ask = |group: &str, host: &str, id: &Name| {
+        let mut join = w.join_of("flood", id);
         (join.group, join.client_host) = (n(group), n(host));
-        join_refused(w.ask(Command::Join(join))).code
+        join_refused(w.ask(Command::Join(join)))
     };
-    let load = ErrorCode::CoordinatorLoadInProgress;
-    assert_eq!(ask("other", "/127.0.0.1"), ErrorCode::MemberIdRequired);
-    assert_eq!(ask("other", "/127.0.0.1"), ErrorCode::MemberIdRequired);
-    assert_eq!(ask("other", "/127.0.0.1"), load);
-    assert_eq!(ask("other", "/10.0.0.1"), ErrorCode::MemberIdRequired);
-    assert!(matches!(w.events.last(), Some(Event::Refused { limit, .. })
-        if *limit == "rustka.groups.pending.ids.per.address.max"));
+    let nobody = Name::default();
+    for _ in 0..3 {
+        let given = ask("other", "/127.0.0.1", &nobody);
+        assert_eq!(given.code, ErrorCode::MemberIdRequired);
+    }
+    // That was one too many, whatever group it is in: its oldest is the second of the flood.
+    let unknown = ask("g", "/127.0.0.1", &ids[1]);
+    assert_eq!(
+        unknown.code,
+        ErrorCode::UnknownMemberId,
+        "the address' oldest"
+    );
+    let given = ask("third", "/10.0.0.1", &nobody);
+    assert_eq!(
+        given.code,
+        ErrorCode::MemberIdRequired,
+        "others have their own"
+    );
+    assert_eq!(w.shard.soft_counts().pending, 6);
+    // Whoever uses its id within moments gets in.
+    let honest = w.enter("honest");
+    let ticket = w.join(&honest);
+    w.advance(500);
+    assert_eq!(w.joined(ticket).generation, 1);
     w.advance(10_000);
-    w.enter("patient");
+    assert_eq!(w.shard.soft_counts().pending, 0);
 }
 
 #[test]
-fn groups_that_only_refused_joins_have_named_are_limited_and_go_when_offsets_are_looked_through() {
+fn where_there_are_too_many_groups_the_oldest_of_no_use_gives_way() {
     let mut w = World::with(GroupOptions {
         groups_max: 3,
         ..GroupOptions::default()
@@ -82,16 +102,33 @@ fn groups_that_only_refused_joins_have_named_are_limited_and_go_when_offsets_are
         let mut join = w.join_of("flood", "");
         join.group = n(group);
         join.protocols.clear();
+        w.advance(1);
         join_refused(w.ask(Command::Join(join))).code
     };
-    for group in ["a", "b", "c", "a"] {
+    w.stable(&["a"]);
+    for group in ["a", "b", "c", "d", "e"] {
         assert_eq!(ask(&mut w, group), ErrorCode::InconsistentGroupProtocol);
+        assert!(w.shard.len() <= 3);
     }
-    assert_eq!(ask(&mut w, "d"), ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(w.state(), State::Stable, "it has a member");
     assert_eq!(w.shard.len(), 3);
     w.advance(600_000);
     assert_eq!(w.shard.len(), 0);
-    assert_eq!(ask(&mut w, "d"), ErrorCode::InconsistentGroupProtocol);
+}
+
+#[test]
+fn groups_with_offsets_or_members_do_not_give_way() {
+    let mut w = World::with(GroupOptions {
+        groups_max: 1,
+        ..GroupOptions::default()
+    });
+    w.stable(&["a"]);
+    let mut join = w.join_of("flood", "");
+    join.group = n("other");
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::CoordinatorLoadInProgress);
+    assert!(matches!(w.events.last(), Some(Event::Refused { limit, .. })
+        if *limit == "rustka.groups.count.max"));
 }
 
 #[test]
