@@ -44,9 +44,8 @@ impl Cluster {
         if validate_only {
             return Ok(());
         }
-        let changed = levels.into_iter();
-        let changed = changed.filter(|(name, level)| self.feature(name) != *level);
-        let records = changed.map(|(name, level)| Record::Feature {
+        // Also of a level that stays, as in Kafka.
+        let records = levels.into_iter().map(|(name, level)| Record::Feature {
             name: Cow::Borrowed(name),
             level,
         });

@@ -62,13 +62,28 @@ impl World {
         world
     }
 
+    /// A cluster with these features, otherwise as Kafka's own.
+    pub(super) fn with_features(features: &'static [FeatureLevels]) -> World {
+        let mut world = World::made_of(&[], true, features);
+        world.load();
+        world
+    }
+
     fn blank(pairs: &[(&'static str, &'static str)], strict: bool) -> World {
+        World::made_of(pairs, strict, FEATURES)
+    }
+
+    fn made_of(
+        pairs: &[(&'static str, &'static str)],
+        strict: bool,
+        features: &'static [FeatureLevels],
+    ) -> World {
         let options = ClusterOptions {
             node_id: 1,
             nodes: vec![1],
             directory: id(1 << 64),
             first_producer_id: 5_000,
-            features: FEATURES,
+            features,
             topic_ids: None,
         };
         let broker = BrokerConfig::new(pairs.iter().copied(), strict).unwrap();
