@@ -183,11 +183,9 @@ impl Cluster {
         });
     }
 
-    /// What these records are about to replace, each part once.
+    /// What these records are about to replace. Of what they touch more than once it says the same again.
     fn touched(&self, records: &[Record]) -> Vec<Image> {
         let mut images: Vec<Image> = Vec::new();
-        let mut topics = BTreeSet::new();
-        let mut rest: Vec<Image> = Vec::new();
         let mut last = None;
         for record in records {
             let image = match record {
@@ -218,14 +216,11 @@ impl Cluster {
             if let Image::Topic(id, _) = &image {
                 last = Some(*id);
             }
-            match &image {
-                Image::Topic(id, _) if topics.insert(*id) => images.push(image),
-                Image::Topic(..) => {}
-                _ if rest.iter().any(|known| known.is_of_same_place(&image)) => {}
-                _ => {
-                    rest.push(image.clone());
-                    images.push(image);
-                }
+            if images
+                .last()
+                .is_none_or(|known| !known.is_of_same_place(&image))
+            {
+                images.push(image);
             }
         }
         images

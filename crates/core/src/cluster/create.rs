@@ -48,7 +48,7 @@ impl Cluster {
         // Names of one request do not collide with each other, as in Kafka.
         let mut outcomes = Vec::with_capacity(request.topics.len());
         let mut planned = BTreeSet::new();
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(request.topics.len() + asked);
         for topic in once() {
             let result = self.plan_topic(topic).map(|plan| {
                 let id = self.unused_id(&topic.name, topic.id, &planned);

@@ -1,6 +1,6 @@
 //! Where a partition is: its leader, and the nodes that hold it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustka_wire::Uuid;
 use rustka_wire::partition_change_record::PartitionChangeRecord;
@@ -43,7 +43,21 @@ pub struct Replicas {
     pub last_eligible: Option<Vec<i32>>,
     /// 1 while a leader recovers from an unclean election.
     pub recovery_state: i8,
+    /// The record of a new partition in this place.
+    template: Template,
 }
+
+/// Bytes that are made when they are first needed. They follow from the rest and say nothing of their own.
+#[derive(Clone, Debug, Default)]
+struct Template(OnceLock<Box<[u8]>>);
+
+impl PartialEq for Template {
+    fn eq(&self, _: &Template) -> bool {
+        true
+    }
+}
+
+impl Eq for Template {}
 
 impl Replicas {
     /// One node alone, with everything in this directory.
@@ -54,6 +68,11 @@ impl Replicas {
             directories: vec![directory],
             ..Replicas::default()
         }
+    }
+
+    /// The record of a new partition here, made once by `make`.
+    pub(super) fn template(&self, make: impl FnOnce() -> Box<[u8]>) -> &[u8] {
+        self.template.0.get_or_init(make)
     }
 
     /// As a record says.
@@ -67,6 +86,7 @@ impl Replicas {
             eligible: record.eligible_leader_replicas,
             last_eligible: record.last_known_elr,
             recovery_state: record.leader_recovery_state,
+            template: Template::default(),
         }
     }
 }
@@ -80,6 +100,12 @@ impl Place {
             partition_epoch: 0,
             replicas: Arc::clone(replicas),
         }
+    }
+
+    /// Whether nothing has happened to it yet.
+    pub(super) fn is_new(&self) -> bool {
+        let first = self.replicas.all.first();
+        (self.leader_epoch, self.partition_epoch) == (0, 0) && first == Some(&self.leader)
     }
 
     /// The record that says all this.
@@ -110,6 +136,7 @@ impl Place {
             self.leader_epoch = self.leader_epoch.saturating_add(1);
         }
         let mut replicas = (*self.replicas).clone();
+        replicas.template = Template::default();
         let lists = [
             (&mut replicas.all, &change.replicas),
             (&mut replicas.in_sync, &change.isr),

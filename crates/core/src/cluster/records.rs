@@ -19,6 +19,9 @@ use crate::machine::{EncodedRecord, JournalRecord};
 
 /// The frame around every record: its own version, then the record's key and version.
 const FRAME_VERSION: u32 = 1;
+/// Where a partition's number stands in its record, behind the frame, and its topic's id behind that.
+const PARTITION_AT: usize = 3;
+const TOPIC_AT: usize = PARTITION_AT + 4;
 /// What most records weigh.
 const RECORD_BYTES: usize = 96;
 
@@ -99,10 +102,14 @@ impl JournalRecord for Record {
                 partition,
                 place,
             } => {
-                frame(&mut w, PartitionRecord::KEY, PartitionRecord::MAX_VERSION);
-                place
-                    .record(*topic, *partition)
-                    .encode(&mut w, PartitionRecord::MAX_VERSION);
+                if place.is_new() {
+                    w.raw(place.replicas.template(|| partition_template(place)));
+                    let (number, id) = w.buf[PARTITION_AT..].split_at_mut(TOPIC_AT - PARTITION_AT);
+                    number.copy_from_slice(&partition.to_be_bytes());
+                    id[..16].copy_from_slice(&topic.0);
+                } else {
+                    encode_partition(&mut w, *topic, *partition, place);
+                }
             }
             Record::PartitionChange(change) => {
                 let version = PartitionChangeRecord::MAX_VERSION;
@@ -226,6 +233,19 @@ impl JournalRecord for Record {
             _ => return Ok(None),
         }))
     }
+}
+
+fn encode_partition(w: &mut Writer, topic: Uuid, partition: i32, place: &Place) {
+    frame(w, PartitionRecord::KEY, PartitionRecord::MAX_VERSION);
+    let record = place.record(topic, partition);
+    record.encode(w, PartitionRecord::MAX_VERSION);
+}
+
+/// A new partition in this place, without its number and topic: new ones are alike but for these, and many at a time.
+fn partition_template(place: &Place) -> Box<[u8]> {
+    let mut w = Writer::with_capacity(RECORD_BYTES);
+    encode_partition(&mut w, Uuid::ZERO, 0, place);
+    w.buf.into()
 }
 
 fn frame(w: &mut Writer, key: i16, version: i16) {
