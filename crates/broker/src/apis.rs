@@ -32,10 +32,11 @@ use rustka_wire::{
     alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
     alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
     alter_user_scram_credentials_request::AlterUserScramCredentialsRequest,
-    api_versions_request::ApiVersionsRequest, create_partitions_request::CreatePartitionsRequest,
-    create_topics_request::CreateTopicsRequest, delete_groups_request::DeleteGroupsRequest,
+    api_versions_request::ApiVersionsRequest, create_acls_request::CreateAclsRequest,
+    create_partitions_request::CreatePartitionsRequest, create_topics_request::CreateTopicsRequest,
+    delete_acls_request::DeleteAclsRequest, delete_groups_request::DeleteGroupsRequest,
     delete_records_request::DeleteRecordsRequest, delete_topics_request::DeleteTopicsRequest,
-    describe_cluster_request::DescribeClusterRequest,
+    describe_acls_request::DescribeAclsRequest, describe_cluster_request::DescribeClusterRequest,
     describe_configs_request::DescribeConfigsRequest,
     describe_groups_request::DescribeGroupsRequest,
     describe_log_dirs_request::DescribeLogDirsRequest,
@@ -85,6 +86,9 @@ apis! {
     DeleteRecordsRequest<'_>, 0 to 2 => delete_records::handle;
     InitProducerIdRequest<'_>, 0 to 5 => init_producer_id::handle;
     OffsetForLeaderEpochRequest<'_>, 2 to 4 => offset_for_leader_epoch::handle;
+    DescribeAclsRequest<'_>, 1 to 3 => acls::describe;
+    CreateAclsRequest<'_>, 1 to 3 => acls::create;
+    DeleteAclsRequest<'_>, 1 to 3 => acls::delete;
     DescribeConfigsRequest<'_>, 1 to 4 => describe_configs::handle;
     AlterConfigsRequest<'_>, 0 to 2 => alter_configs::replace;
     AlterReplicaLogDirsRequest<'_>, 1 to 2 => alter_replica_log_dirs::handle;

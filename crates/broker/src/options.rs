@@ -12,10 +12,17 @@ use rustka_core::config::BrokerConfig;
 use rustka_core::security::authorizer::AuthorizerOptions;
 use rustka_core::topic_ids;
 use rustka_storage::Engine;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The id of a lone node.
 const NODE_ID_DEFAULT: &str = "1";
+/// Who may do everything, with semicolons between several.
+const SUPER_USERS: &str = "super.users";
+/// Whether a resource without any ACL is everybody's.
+const EVERYONE: &str = "allow.everyone.if.no.acl.found";
+/// What Kafka's authorizer is configured by.
+const AUTHORIZER_KEYS: [&str; 2] = [SUPER_USERS, EVERYONE];
 /// Memory for records never defaults to less than this.
 const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
 
@@ -30,6 +37,7 @@ pub struct Options {
     pub(crate) strict: bool,
     pub(crate) configs: Vec<(String, String)>,
     pub(crate) listener_configs: ListenerConfigs,
+    authorizer_configs: BTreeMap<String, String>,
     pub(crate) users: Vec<(String, String)>,
     pub(crate) clock: Clock,
     pub(crate) cluster_id: Option<String>,
@@ -49,6 +57,7 @@ impl Default for Options {
             strict: false,
             configs: Vec::new(),
             listener_configs: ListenerConfigs::new(),
+            authorizer_configs: BTreeMap::new(),
             users: Vec::new(),
             clock: Clock::system(),
             cluster_id: None,
@@ -99,9 +108,12 @@ impl Options {
     /// Any Kafka broker config, those of single listeners (`listener.name.…`) included.
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         let (key, value) = (key.into(), value.into());
-        match key.starts_with(login_rules::PREFIX) {
-            true => drop(self.listener_configs.insert(key.to_lowercase(), value)),
-            false => self.configs.push((key, value)),
+        if key.starts_with(login_rules::PREFIX) {
+            self.listener_configs.insert(key.to_lowercase(), value);
+        } else if AUTHORIZER_KEYS.contains(&key.as_str()) {
+            self.authorizer_configs.insert(key, value);
+        } else {
+            self.configs.push((key, value));
         }
         self
     }
@@ -206,12 +218,20 @@ impl Options {
         if name.trim().is_empty() {
             return Ok(None);
         }
-        let users = config.value("super.users").unwrap_or("");
-        let everyone = config.value("allow.everyone.if.no.acl.found") == Some("true");
-        let options = AuthorizerOptions::new(users, everyone);
+        let set = |key: &str| self.authorizer_configs.get(key).map_or("", String::as_str);
+        let everyone = match set(EVERYONE).trim() {
+            "" | "false" => false,
+            "true" => true,
+            other => {
+                let other = other.escape_debug();
+                let sentence = format!("{EVERYONE} is '{other}': expected true or false");
+                return Err(StartError(sentence));
+            }
+        };
+        let options = AuthorizerOptions::new(set(SUPER_USERS), everyone);
         options
             .map(Some)
-            .map_err(|why| StartError(format!("super.users: {why}")))
+            .map_err(|why| StartError(format!("{SUPER_USERS}: {why}")))
     }
 
     /// Where to listen and what to tell clients.
@@ -300,14 +320,13 @@ fn usable_memory_bytes() -> u64 {
     }
 }
 
-/// Whether a key is of one listener: `listener.name.NAME.[MECHANISM.]KEY`.
-pub fn is_of_one_listener(key: &str) -> bool {
-    key.starts_with(login_rules::PREFIX)
-}
-
-/// Checks such a key and its value; a mistake is told in a sentence without secrets.
-pub fn check_of_one_listener(key: &str, value: &str) -> Result<(), String> {
-    login_rules::check(key, value)
+/// Checks a config that Kafka's table of broker configs does not have: of one listener, `listener.name.NAME.…`, or of
+/// its authorizer. None for other keys; a mistake is told in a sentence without secrets.
+pub fn check_apart(key: &str, value: &str) -> Option<Result<(), String>> {
+    if key.starts_with(login_rules::PREFIX) {
+        return Some(login_rules::check(key, value));
+    }
+    AUTHORIZER_KEYS.contains(&key).then_some(Ok(()))
 }
 
 /// Reads a size: bytes, or K, M, G as powers of 1024.

@@ -199,7 +199,7 @@ pub struct RawAcl<'a> {
 }
 
 impl RawAcl<'_> {
-    /// Whether a number means nothing at all; Kafka hangs up on requests with one.
+    /// Whether a part says of itself that it is not known; Kafka hangs up on requests with one.
     pub fn is_unknown(&self) -> bool {
         is_unknown(self.kind, self.pattern, self.operation, self.permission)
     }
@@ -240,12 +240,12 @@ impl RawAcl<'_> {
     }
 }
 
-/// Whether any of these numbers of an ACL or a filter means nothing at all.
+/// The number that stands for what is not known.
+const UNKNOWN: i8 = 0;
+
+/// Whether any part of an ACL or a filter says of itself that it is not known.
 pub fn is_unknown(kind: i8, pattern: i8, operation: i8, permission: i8) -> bool {
-    !(ANY..=7).contains(&kind)
-        || !(ANY..=4).contains(&pattern)
-        || !(ANY..=15).contains(&operation)
-        || !(ANY..=3).contains(&permission)
+    [kind, pattern, operation, permission].contains(&UNKNOWN)
 }
 
 /// From where an ACL holds.
@@ -374,9 +374,9 @@ mod tests {
         }
         for acl in [
             RawAcl { kind: 0, ..GOOD },
-            RawAcl { pattern: 5, ..GOOD },
+            RawAcl { pattern: 0, ..GOOD },
             RawAcl {
-                operation: -1,
+                operation: 0,
                 ..GOOD
             },
             RawAcl {
@@ -386,6 +386,11 @@ mod tests {
         ] {
             assert!(acl.is_unknown(), "{acl:?}");
         }
+        let beyond = RawAcl {
+            operation: 99,
+            ..GOOD
+        };
+        assert!(!beyond.is_unknown() && beyond.check().is_err());
         let odd = RawAcl {
             principal: "user:",
             name: "no topic: ü",

@@ -25,7 +25,7 @@ pub struct AclFilter<'a> {
 }
 
 impl AclFilter<'_> {
-    /// Whether a number means nothing at all; Kafka hangs up on requests with one.
+    /// Whether a part says of itself that it is not known; Kafka hangs up on requests with one.
     pub fn is_unknown(&self) -> bool {
         is_unknown(self.kind, self.pattern, self.operation, self.permission)
     }

@@ -101,8 +101,8 @@ impl Outside {
         if let Some(flag) = self.set_flag(key, value) {
             return flag.map(|()| true);
         }
-        if rustka::options::is_of_one_listener(key) {
-            rustka::options::check_of_one_listener(key, value)?;
+        if let Some(checked) = rustka::options::check_apart(key, value) {
+            checked?;
             self.options = self.options.clone().config(key, value);
             return Ok(true);
         }

@@ -1,4 +1,5 @@
 //! Logins, users and rights.
 
+pub mod acls;
 pub mod sasl;
 pub mod scram_users;

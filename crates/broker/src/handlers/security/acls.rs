@@ -1,0 +1,236 @@
+//! DescribeAcls (key 29), CreateAcls (key 30) and DeleteAcls (key 31): who may do what.
+//! v1 pattern types (KIP-290) · v2 flexible · v3 users as resources (KIP-373)
+
+use crate::api::access::denied;
+use crate::api::request::{Outcome, Request};
+use crate::base::hooks::{Operation, Resource};
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::security::acl::{Acl, Pattern, RawAcl, ResourceType};
+use rustka_core::security::filter::AclFilter;
+use rustka_wire::codec::Reader;
+use rustka_wire::create_acls_request::{AclCreation, CreateAclsRequest};
+use rustka_wire::create_acls_response::{AclCreationResult, CreateAclsResponse};
+use rustka_wire::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
+use rustka_wire::delete_acls_response::{
+    DeleteAclsFilterResult, DeleteAclsMatchingAcl, DeleteAclsResponse,
+};
+use rustka_wire::describe_acls_request::DescribeAclsRequest;
+use rustka_wire::describe_acls_response::{
+    AclDescription, DescribeAclsResource, DescribeAclsResponse,
+};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// ACLs there may be.
+const ACLS_MAX: usize = 100_000;
+/// Why a request with a number that means nothing has no answer, as in Kafka.
+const UNKNOWN: &str = "an ACL or a filter with an unknown type, pattern, operation or permission";
+
+/// Refuses who may not do this to ACLs, and everybody where there is no authorizer that has any.
+fn check(request: &Request<'_>, operation: Operation) -> Result<(), Refusal> {
+    let disabled = || {
+        let words = "No authorizer with ACLs is configured: set authorizer.class.name";
+        Refusal::new(ErrorCode::SecurityDisabled, words)
+    };
+    if request.may_do_everything() {
+        return Err(disabled());
+    }
+    request
+        .check(operation, Resource::Cluster)
+        .map_err(denied)?;
+    match request.node.security.authorizer.is_some() && request.node.hooks.authorizer.is_none() {
+        true => Ok(()),
+        false => Err(disabled()),
+    }
+}
+
+/// Tells the ACLs that a filter means, those of one resource together.
+pub fn describe(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DescribeAclsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let filter = AclFilter {
+        kind: asked.resource_type_filter,
+        pattern: asked.pattern_type_filter,
+        name: asked.resource_name_filter.as_deref(),
+        principal: asked.principal_filter.as_deref(),
+        host: asked.host_filter.as_deref(),
+        operation: asked.operation,
+        permission: asked.permission_type,
+    };
+    if filter.is_unknown() {
+        return Outcome::Close(UNKNOWN.to_owned());
+    }
+    let mut response = DescribeAclsResponse::default();
+    match check(&request, Operation::Describe) {
+        Ok(()) => {
+            response.error_message = Some("".into());
+            response.resources = resources(request.node.security.acls().all(), &filter);
+        }
+        Err(refusal) => {
+            response.error_code = refusal.code.code();
+            response.error_message = refusal.message;
+        }
+    }
+    response.throttle_time_ms = request.throttle_time_ms();
+    request.reply(|w| response.encode(w, version))
+}
+
+fn resources<'a>(
+    acls: impl Iterator<Item = &'a Acl>,
+    filter: &AclFilter<'_>,
+) -> Vec<DescribeAclsResource<'static>> {
+    let mut grouped: BTreeMap<(ResourceType, Pattern, &str), Vec<AclDescription<'static>>> =
+        BTreeMap::new();
+    for acl in acls.filter(|acl| filter.fits(acl)) {
+        let resource = grouped.entry((acl.kind, acl.pattern, &acl.name));
+        resource.or_default().push(AclDescription {
+            principal: Cow::Owned(acl.principal.to_string()),
+            host: Cow::Owned(acl.host.to_string()),
+            operation: acl.operation,
+            permission_type: acl.permission.code(),
+        });
+    }
+    let grouped = grouped.into_iter();
+    let resources = grouped.map(|((kind, pattern, name), acls)| DescribeAclsResource {
+        resource_type: kind.code(),
+        resource_name: Cow::Owned(name.to_owned()),
+        pattern_type: pattern.code(),
+        acls,
+    });
+    resources.collect()
+}
+
+/// Adds ACLs, each for itself. One that is there already stays as it is.
+pub fn create(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match CreateAclsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let raw: Vec<RawAcl<'_>> = asked.creations.iter().map(raw).collect();
+    if raw.iter().any(RawAcl::is_unknown) {
+        return Outcome::Close(UNKNOWN.to_owned());
+    }
+    let results = match check(&request, Operation::Alter) {
+        Ok(()) => {
+            let mut acls = request.node.security.acls_mut();
+            let created = raw.iter().map(|raw| {
+                let acl = raw.check()?;
+                if acls.count() >= ACLS_MAX && !acls.contains(&acl) {
+                    let message = format!("there may be at most {ACLS_MAX} ACLs");
+                    return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+                }
+                acls.insert(acl);
+                Ok(())
+            });
+            created.collect()
+        }
+        Err(refusal) => raw.iter().map(|_| Err(refusal.clone())).collect::<Vec<_>>(),
+    };
+    let results = results.into_iter().map(|result| {
+        let refusal = result.err();
+        AclCreationResult {
+            error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
+            error_message: match refusal {
+                Some(refusal) => refusal.message,
+                None => Some("".into()),
+            },
+        }
+    });
+    let response = CreateAclsResponse {
+        results: results.collect(),
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn raw<'a>(creation: &'a AclCreation<'_>) -> RawAcl<'a> {
+    RawAcl {
+        kind: creation.resource_type,
+        pattern: creation.resource_pattern_type,
+        name: &creation.resource_name,
+        principal: &creation.principal,
+        host: &creation.host,
+        operation: creation.operation,
+        permission: creation.permission_type,
+    }
+}
+
+/// Takes ACLs away and tells which, for each filter by what was there before the request.
+pub fn delete(request: Request<'_>) -> Outcome {
+    let version = request.header.version;
+    let asked = match DeleteAclsRequest::decode(&mut Reader::new(request.body()), version) {
+        Ok(asked) => asked,
+        Err(error) => return error.into(),
+    };
+    let filters: Vec<AclFilter<'_>> = asked.filters.iter().map(filter).collect();
+    if filters.iter().any(AclFilter::is_unknown) {
+        return Outcome::Close(UNKNOWN.to_owned());
+    }
+    let filter_results = match check(&request, Operation::Alter) {
+        Ok(()) => delete_all(&request, &filters),
+        Err(refusal) => {
+            let refused = filters.iter().map(|_| DeleteAclsFilterResult {
+                error_code: refusal.code.code(),
+                error_message: refusal.message.clone(),
+                ..Default::default()
+            });
+            refused.collect()
+        }
+    };
+    let response = DeleteAclsResponse {
+        filter_results,
+        throttle_time_ms: request.throttle_time_ms(),
+    };
+    request.reply(|w| response.encode(w, version))
+}
+
+fn filter<'a>(asked: &'a DeleteAclsFilter<'_>) -> AclFilter<'a> {
+    AclFilter {
+        kind: asked.resource_type_filter,
+        pattern: asked.pattern_type_filter,
+        name: asked.resource_name_filter.as_deref(),
+        principal: asked.principal_filter.as_deref(),
+        host: asked.host_filter.as_deref(),
+        operation: asked.operation,
+        permission: asked.permission_type,
+    }
+}
+
+fn delete_all(
+    request: &Request<'_>,
+    filters: &[AclFilter<'_>],
+) -> Vec<DeleteAclsFilterResult<'static>> {
+    let mut acls = request.node.security.acls_mut();
+    let matching: Vec<Vec<Acl>> = filters
+        .iter()
+        .map(|filter| acls.all().filter(|acl| filter.fits(acl)).cloned().collect())
+        .collect();
+    for acl in matching.iter().flatten() {
+        acls.remove(acl);
+    }
+    drop(acls);
+    let results = matching.into_iter().map(|acls| DeleteAclsFilterResult {
+        error_message: None,
+        matching_acls: acls.into_iter().map(deleted).collect(),
+        ..Default::default()
+    });
+    results.collect()
+}
+
+fn deleted(acl: Acl) -> DeleteAclsMatchingAcl<'static> {
+    DeleteAclsMatchingAcl {
+        error_message: None,
+        resource_type: acl.kind.code(),
+        resource_name: Cow::Owned(acl.name.into()),
+        pattern_type: acl.pattern.code(),
+        principal: Cow::Owned(acl.principal.into()),
+        host: Cow::Owned(acl.host.into()),
+        operation: acl.operation,
+        permission_type: acl.permission.code(),
+        ..Default::default()
+    }
+}
