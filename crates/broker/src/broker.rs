@@ -194,6 +194,7 @@ impl Broker {
             features: Features::default(),
             id,
             cluster_id,
+            directory_id: random::uuid(),
             listeners,
             security,
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)

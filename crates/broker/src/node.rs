@@ -31,6 +31,7 @@ use rustka_core::names::is_internal;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition};
+use rustka_wire::codec::Uuid;
 pub use security::Security;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub struct Node {
     pub id: i32,
     /// The cluster's id.
     pub cluster_id: String,
+    /// The id of the one directory that its partitions are in.
+    pub directory_id: Uuid,
     /// Where clients come in, at least in one place.
     pub listeners: Vec<Arc<Listener>>,
     /// Who may log in, and who may do what.

@@ -196,10 +196,7 @@ const MISSING_KEYS: &[i64] = &[
 
 /// Features of a stock Kafka that we do not have yet: may only shrink.
 const MISSING_FEATURES: &[&str] = &[
-    "eligible.leader.replicas.version",
     "group.version",
-    "kraft.version",
-    "metadata.version",
     "share.version",
     "streams.version",
     "transaction.version",

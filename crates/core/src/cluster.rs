@@ -9,7 +9,7 @@ pub mod command;
 mod configs;
 mod create;
 mod delete;
-mod features;
+pub mod features;
 mod partitions;
 pub mod place;
 pub mod records;

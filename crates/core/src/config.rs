@@ -19,7 +19,7 @@ mod value;
 
 pub use alter::{
     AlterOperation, Alteration, alter_broker, alter_overrides, check_alterations,
-    check_replacements, replace_broker, replace_overrides,
+    check_replacements, keep_min_insync_replicas, replace_broker, replace_overrides,
 };
 pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
 pub use client_metrics::{ClientMatch, describe_client_metrics};

@@ -2,13 +2,38 @@
 //! tells this; UpdateFeatures changes it through the cluster.
 
 pub use rustka_core::cluster::FeatureLevels;
+use rustka_core::cluster::features::{ELIGIBLE_LEADER_REPLICAS, KRAFT_VERSION, METADATA_VERSION};
 use rustka_core::sync::{Rank, read_at, write_at};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
-/// Every feature, by name. What a level stands for is built before it is told: there is none yet.
-pub static FEATURES: &[FeatureLevels] = &[];
+/// Every feature, by name. What a level stands for is built before it is told: transactions, groups, share groups and
+/// streams of KIP-890, KIP-848, KIP-932 and KIP-1071 are not yet.
+pub static FEATURES: &[FeatureLevels] = &[
+    FeatureLevels {
+        name: ELIGIBLE_LEADER_REPLICAS,
+        min: 0,
+        max: 1,
+        first: 1,
+        falls: true,
+    },
+    FeatureLevels {
+        name: KRAFT_VERSION,
+        min: 0,
+        max: 1,
+        first: 0,
+        falls: false,
+    },
+    // The metadata of Kafka 4.4.
+    FeatureLevels {
+        name: METADATA_VERSION,
+        min: 7,
+        max: 33,
+        first: 33,
+        falls: false,
+    },
+];
 
 /// The levels in force.
 pub struct Features {
@@ -34,6 +59,12 @@ impl Features {
             level => levels.insert(name, level),
         };
         self.epoch.fetch_add(1, Relaxed);
+    }
+
+    /// The level of a feature, 0 for off.
+    pub fn level(&self, name: &str) -> i16 {
+        let levels = read_at(Rank::Leaf, &self.levels);
+        levels.get(name).copied().unwrap_or(0)
     }
 
     /// The features that are on, with their levels, by name.

@@ -75,7 +75,7 @@ impl Cluster {
         let options = ClusterOptions {
             node_id: node.id,
             nodes: vec![node.id],
-            directory: random::uuid(),
+            directory: node.directory_id,
             first_producer_id: producer_ids::first(random::u32()),
             features: FEATURES,
             topic_ids: are_by_name(&fixed).then(topic_ids),

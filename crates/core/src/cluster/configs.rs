@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::command::{AlterConfigs, ConfigChange};
 use super::create::MIN_INSYNC_REPLICAS;
+use super::features::ELIGIBLE_LEADER_REPLICAS;
 use super::records::Record;
 use super::resource::{Resource, ResourceKind};
 use super::{Cluster, Effects};
 use crate::config::{
-    DynamicLayer, Overrides, alter_broker, alter_overrides, replace_broker, replace_overrides,
+    DynamicLayer, Overrides, alter_broker, alter_overrides, keep_min_insync_replicas,
+    replace_broker, replace_overrides,
 };
 use crate::error::{ErrorCode, Refusal};
 use crate::names;
@@ -72,6 +74,9 @@ impl Cluster {
                     }
                     ConfigChange::Alter(changes) => alter_broker(&self.broker, layer, changes)?,
                 };
+                if self.feature(ELIGIBLE_LEADER_REPLICAS) > 0 {
+                    keep_min_insync_replicas(layer, &next)?;
+                }
                 Ok((before, next))
             }
             ResourceKind::Group | ResourceKind::ClientMetrics => {

@@ -8,6 +8,13 @@ use super::records::Record;
 use super::{Cluster, Effects};
 use crate::error::{ErrorCode, Refusal};
 
+/// Replicas that may lead although they are not in sync (KIP-966). On one node none ever has to.
+pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+/// How controllers agree (KIP-853).
+pub const KRAFT_VERSION: &str = "kraft.version";
+/// What records of the metadata log may say.
+pub const METADATA_VERSION: &str = "metadata.version";
+
 /// One feature and the levels of it that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeatureLevels {
@@ -19,6 +26,8 @@ pub struct FeatureLevels {
     pub max: i16,
     /// The level at which a new cluster begins; 0 for off.
     pub first: i16,
+    /// Whether the level may be lowered again.
+    pub falls: bool,
 }
 
 impl Cluster {
@@ -72,6 +81,9 @@ fn check<'f>(
         }
         (level, Some(_)) if level < now && direction == Direction::Upgrade => {
             Err("that is a downgrade, which the upgrade type does not allow".into())
+        }
+        (level, Some(feature)) if level < now && !feature.falls => {
+            Err("that is a downgrade, which could lose what the cluster knows".into())
         }
         (level, Some(_)) if level > now && direction != Direction::Upgrade => {
             Err("that is an upgrade, and the upgrade type asks for a downgrade".into())

@@ -144,7 +144,7 @@ fn check_broker(
     let mut after = broker.clone();
     after.set_dynamic_values(layer, next);
     check_change(broker, &after)?;
-    keep_min_insync_replicas(layer, after.dynamic_values(layer).clone())
+    Ok(after.dynamic_values(layer).clone())
 }
 
 /// Sets a value. Kafka answers INVALID_REQUEST to values that a broker refuses and to intervals of client metrics that
@@ -162,12 +162,12 @@ fn set(next: &mut Overrides, key: &ConfigKey, value: &str) -> Result<(), Refusal
 }
 
 /// With eligible leader replicas (KIP-966) this key stands for all brokers, and for no single one.
-fn keep_min_insync_replicas(layer: DynamicLayer, next: Overrides) -> Result<Overrides, Refusal> {
+pub fn keep_min_insync_replicas(layer: DynamicLayer, next: &Overrides) -> Result<(), Refusal> {
     const NAME: &str = "min.insync.replicas";
     let why = match (layer, next.get(NAME)) {
         (DynamicLayer::Default, None) => "it must be set for all brokers",
         (DynamicLayer::Broker, Some(_)) => "it can be set for all brokers, not for a single one",
-        _ => return Ok(next),
+        _ => return Ok(()),
     };
     Err(Refusal::new(
         ErrorCode::InvalidConfig,
@@ -359,6 +359,7 @@ mod tests {
         let broker = BrokerConfig::new([], false).unwrap();
         let alter = |layer, change| {
             let next = alter_broker(&broker, layer, &[change]);
+            let next = next.and_then(|next| keep_min_insync_replicas(layer, &next).map(|()| next));
             next.map(|next| next.len()).map_err(|refusal| refusal.code)
         };
         let (one, all) = (DynamicLayer::Broker, DynamicLayer::Default);

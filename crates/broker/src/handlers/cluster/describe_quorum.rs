@@ -4,9 +4,10 @@
 use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
+use rustka_core::cluster::features::KRAFT_VERSION;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::CLUSTER_METADATA;
-use rustka_wire::codec::Reader;
+use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::describe_quorum_request::DescribeQuorumRequest;
 use rustka_wire::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
@@ -87,10 +88,14 @@ fn metadata(request: &Request<'_>) -> PartitionData<'static> {
         high_watermark: log_end_offset,
         current_voters: vec![ReplicaState {
             replica_id: node.id,
+            replica_directory_id: match node.features.level(KRAFT_VERSION) {
+                // A quorum whose voters may change knows them by their directories too (KIP-853).
+                1.. => node.directory_id,
+                _ => Uuid::ZERO,
+            },
             log_end_offset,
             last_fetch_timestamp: now_ms,
             last_caught_up_timestamp: now_ms,
-            ..Default::default()
         }],
         ..Default::default()
     }

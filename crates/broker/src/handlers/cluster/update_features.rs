@@ -59,7 +59,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
             Ok(()) if version < 2 => {
                 let updated = |name: &String| UpdatableFeatureResult {
                     feature: Cow::Owned(name.clone()),
-                    error_message: None,
+                    // Kafka puts a text there even when all is well.
+                    error_message: Some(Cow::Borrowed("NONE")),
                     ..Default::default()
                 };
                 response.results = names.iter().map(updated).collect();

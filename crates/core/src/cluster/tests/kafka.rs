@@ -23,6 +23,7 @@ const fn feature(name: &'static str, first: i16) -> FeatureLevels {
         min: 0,
         max: first,
         first,
+        falls: true,
     }
 }
 

@@ -25,12 +25,14 @@ pub(super) const FEATURES: &[FeatureLevels] = &[
         min: 0,
         max: 1,
         first: 1,
+        falls: true,
     },
     FeatureLevels {
         name: "share.version",
         min: 0,
         max: 2,
         first: 0,
+        falls: true,
     },
 ];
 
