@@ -1,21 +1,27 @@
 //! Record batches (magic 2), encoded once and replayed.
 
-use crate::wire::{self, R, W};
-use std::io::Write;
+use crate::wire;
+use rustka_core::batch::{BatchBuilder, BatchHeader, HEADER_BYTES, NewRecord, Records as Walk};
+use rustka_core::compression::{Codec, LZ4_LEVEL_FAST};
+use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use rustka_wire::produce_response::ProduceResponse;
+use rustka_wire::{Records, Uuid};
+use std::io::{self, Write};
 
-#[derive(Clone, Copy, PartialEq)]
-pub enum Codec {
-    None,
-    Lz4,
-    Zstd,
-}
+/// A codec, and a level that costs a producer little.
+#[derive(Clone, Copy)]
+pub struct Packing(Codec, Option<i32>);
 
-impl Codec {
-    pub fn parse(s: &str) -> Codec {
+impl Packing {
+    pub const NONE: Packing = Packing(Codec::None, None);
+
+    pub fn parse(s: &str) -> Packing {
         match s {
-            "none" => Codec::None,
-            "lz4" => Codec::Lz4,
-            "zstd" => Codec::Zstd,
+            "none" => Packing::NONE,
+            "lz4" => Packing(Codec::Lz4, Some(LZ4_LEVEL_FAST)),
+            "zstd" => Packing(Codec::Zstd, Some(1)),
             _ => panic!("codec {s}"),
         }
     }
@@ -43,72 +49,35 @@ pub struct Txn {
 }
 
 /// One batch of records without keys or headers.
-pub fn encode(values: &[Vec<u8>], codec: Codec, txn: Option<&Txn>) -> Vec<u8> {
-    encode_keyed(values, None, codec, txn)
+pub fn encode(values: &[Vec<u8>], packing: Packing, txn: Option<&Txn>) -> Vec<u8> {
+    encode_keyed(values, None, packing, txn)
 }
 
 /// The same; with keys when there is a number for each.
 pub fn encode_keyed(
     values: &[Vec<u8>],
     keys: Option<&[usize]>,
-    codec: Codec,
+    packing: Packing,
     txn: Option<&Txn>,
 ) -> Vec<u8> {
-    let n = values.len();
-    let mut recs = W::default();
-    for (i, v) in values.iter().enumerate() {
-        let mut r = W::default();
-        r.i8(0).varint(0).varint(i as i64);
-        match keys {
-            Some(keys) => {
-                let key = format!("key-{:08}", keys[i]);
-                r.varint(key.len() as i64).0.extend(key.as_bytes());
-            }
-            None => {
-                r.varint(-1);
-            }
+    let timestamp = (crate::stat::unix_ns() / 1_000_000) as i64;
+    let mut b = BatchBuilder::new().compression(packing.0, packing.1);
+    if let Some(t) = txn {
+        b = b.producer(t.pid, t.epoch, t.seq);
+        if t.transactional {
+            b = b.transactional();
         }
-        r.varint(v.len() as i64);
-        r.0.extend(v);
-        r.varint(0);
-        recs.varint(r.0.len() as i64);
-        recs.0.extend(r.0);
     }
-    let (code, body) = match codec {
-        Codec::None => (0, recs.0),
-        Codec::Lz4 => {
-            let mut e = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            e.write_all(&recs.0).unwrap();
-            (3, e.finish().unwrap())
-        }
-        Codec::Zstd => (4, zstd::bulk::compress(&recs.0, 1).unwrap()),
-    };
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as i64;
-    let attrs = code
-        | if txn.is_some_and(|t| t.transactional) {
-            0x10
-        } else {
-            0
-        };
-    let mut tail = W::default(); // everything the CRC covers
-    tail.i16(attrs).i32(n as i32 - 1).i64(now).i64(now);
-    match txn {
-        Some(t) => tail.i64(t.pid).i16(t.epoch).i32(t.seq),
-        None => tail.i64(-1).i16(-1).i32(-1),
-    };
-    tail.i32(n as i32);
-    tail.0.extend(body);
-    let mut b = W::default();
-    b.i64(0)
-        .i32(tail.0.len() as i32 + 9)
-        .i32(-1)
-        .i8(2)
-        .i32(crc32c::crc32c(&tail.0) as i32);
-    b.0.extend(tail.0);
-    b.0
+    for (i, value) in values.iter().enumerate() {
+        let key = keys.map(|keys| format!("key-{:08}", keys[i]));
+        b.push(&NewRecord {
+            timestamp,
+            key: key.as_ref().map(String::as_bytes),
+            value: Some(value),
+            headers: &[],
+        });
+    }
+    b.build().expect("a batch")
 }
 
 /// Makes a batch the next one of its producer: id, epoch and sequence, and the CRC over them.
@@ -120,22 +89,56 @@ pub fn stamp(batch: &mut [u8], t: &Txn) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// A Produce v3 or v7 frame with one batch per partition, and the place of each batch in it.
-pub fn produce_frame_of(topic: &str, acks: i16, batches: &[(i32, &[u8])]) -> (Vec<u8>, Vec<usize>) {
-    let mut w = W::default();
-    w.opt_str(None).i16(acks).i32(30_000).i32(1).str(topic);
-    w.i32(batches.len() as i32);
-    let mut places = Vec::new();
-    for (partition, batch) in batches {
-        w.i32(*partition).bytes(batch);
-        places.push(w.0.len() - batch.len());
-    }
-    let frame = wire::frame(wire::PRODUCE, 0, &w.0);
-    let shift = frame.len() - w.0.len();
-    (frame, places.into_iter().map(|p| p + shift).collect())
+/// A topic by its name, and by its id for the versions that want that.
+#[derive(Clone)]
+pub struct Topic {
+    pub name: String,
+    pub id: Uuid,
 }
 
-/// A Produce v3 or v7 frame of one batch. Returns the frame; the batch is its tail.
+impl Topic {
+    pub fn named(name: &str) -> Topic {
+        Topic {
+            name: name.to_string(),
+            id: Uuid::ZERO,
+        }
+    }
+}
+
+/// A Produce frame of this version with one batch per partition, and the place of each batch in it.
+pub fn produce_frame_of(
+    version: i16,
+    topic: &Topic,
+    acks: i16,
+    txn_id: Option<&str>,
+    batches: &[(i32, &[u8])],
+) -> (Vec<u8>, Vec<usize>) {
+    let partitions =
+        batches
+            .iter()
+            .enumerate()
+            .map(|(slot, (index, batch))| PartitionProduceData {
+                index: *index,
+                records: Some(Records::Spliced {
+                    slot: slot as u32,
+                    len: batch.len() as u32,
+                }),
+            });
+    let request = ProduceRequest {
+        transactional_id: txn_id.map(Into::into),
+        acks,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            name: topic.name.as_str().into(),
+            topic_id: topic.id,
+            partition_data: partitions.collect(),
+        }],
+    };
+    let batches: Vec<&[u8]> = batches.iter().map(|(_, batch)| *batch).collect();
+    wire::frame_with(version, &request, &batches)
+}
+
+/// A Produce v3 or v7 frame of one batch.
 pub fn produce_frame(
     topic: &str,
     partition: i32,
@@ -143,38 +146,77 @@ pub fn produce_frame(
     txn_id: Option<&str>,
     batch: &[u8],
 ) -> Vec<u8> {
-    let mut w = W::default();
-    w.opt_str(txn_id)
-        .i16(acks)
-        .i32(30_000)
-        .i32(1)
-        .str(topic)
-        .i32(1)
-        .i32(partition)
-        .bytes(batch);
-    wire::frame(wire::PRODUCE, 0, &w.0)
+    let version = wire::version(ProduceRequest::KEY);
+    produce_frame_of(
+        version,
+        &Topic::named(topic),
+        acks,
+        txn_id,
+        &[(partition, batch)],
+    )
+    .0
 }
 
-/// First error code of a Produce response (body after the correlation id) and its base offset.
-pub fn produce_result(body: &[u8]) -> (i16, i64) {
-    let mut r = R(body);
+/// First error code of a Produce response of this version, and its base offset.
+pub fn produce_result_at(version: i16, bytes: &[u8]) -> io::Result<(i16, i64)> {
+    let (_, told): (i32, ProduceResponse) = wire::response(ProduceRequest::KEY, version, bytes)?;
     let (mut err, mut base) = (0, -1);
-    for _ in 0..r.i32() {
-        r.str();
-        for _ in 0..r.i32() {
-            r.i32();
-            let e = r.i16();
-            base = r.i64();
-            r.i64();
-            if wire::version(wire::PRODUCE) >= 5 {
-                r.i64();
-            }
-            if e != 0 {
-                err = e;
-            }
+    for partition in told.responses.iter().flat_map(|t| &t.partition_responses) {
+        base = partition.base_offset;
+        if err == 0 {
+            err = partition.error_code;
         }
     }
-    (err, base)
+    Ok((err, base))
+}
+
+/// The same of v3 or v7.
+pub fn produce_result(bytes: &[u8]) -> (i16, i64) {
+    produce_result_at(wire::version(ProduceRequest::KEY), bytes).expect("a Produce response")
+}
+
+/// One partition as a Fetch request names it.
+#[derive(Clone, Copy)]
+pub struct Position {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// How a Fetch waits and where it stands in a session: `(0, -1)` has none, `(0, 0)` opens one, `(id, n)` continues it.
+#[derive(Clone, Copy)]
+pub struct Asking {
+    pub wait_ms: i32,
+    pub partition_bytes: i32,
+    pub session: (i32, i32),
+}
+
+/// A Fetch frame of this version; without positions it asks for what the session knows already.
+pub fn fetch_frame_of(version: i16, topic: &Topic, positions: &[Position], ask: Asking) -> Vec<u8> {
+    let partitions = positions.iter().map(|p| FetchPartition {
+        partition: p.partition,
+        fetch_offset: p.offset,
+        partition_max_bytes: ask.partition_bytes,
+        ..Default::default()
+    });
+    let of = FetchTopic {
+        topic: topic.name.as_str().into(),
+        topic_id: topic.id,
+        partitions: partitions.collect(),
+    };
+    let request = FetchRequest {
+        max_wait_ms: ask.wait_ms,
+        min_bytes: 1,
+        max_bytes: 64 << 20,
+        session_id: ask.session.0,
+        session_epoch: ask.session.1,
+        topics: if positions.is_empty() {
+            vec![]
+        } else {
+            vec![of]
+        },
+        ..Default::default()
+    };
+    wire::frame_at(version, 0, &request)
 }
 
 /// Sessionless Fetch v4 or v11 frame; returns the frame and the place of each partition's offset in it.
@@ -183,63 +225,50 @@ pub fn fetch_frame(
     parts: &[i32],
     offsets: &[i64],
     wait_ms: i32,
-    part_max: i32,
+    partition_bytes: i32,
 ) -> (Vec<u8>, Vec<usize>) {
-    let mut w = W::default();
-    let v11 = wire::version(wire::FETCH) >= 11;
-    w.i32(-1).i32(wait_ms).i32(1).i32(64 << 20).i8(0);
-    if v11 {
-        w.i32(0).i32(-1);
+    let ask = Asking {
+        wait_ms,
+        partition_bytes,
+        session: (0, -1),
+    };
+    // Two frames that differ in every byte of each offset, and in nothing else, show where the offsets lie.
+    let frame = |offset: i64| {
+        let positions: Vec<Position> = parts
+            .iter()
+            .map(|&partition| Position { partition, offset })
+            .collect();
+        let version = wire::version(FetchRequest::KEY);
+        fetch_frame_of(version, &Topic::named(topic), &positions, ask)
+    };
+    let (mut f, other) = (frame(0), frame(-1));
+    let differs: Vec<usize> = (0..f.len()).filter(|&i| f[i] != other[i]).collect();
+    let at: Vec<usize> = differs.chunks(8).map(|offset| offset[0]).collect();
+    assert_eq!(differs.len(), 8 * parts.len(), "an offset has eight bytes");
+    for (at, o) in at.iter().zip(offsets) {
+        f[*at..*at + 8].copy_from_slice(&o.to_be_bytes());
     }
-    w.i32(1).str(topic).i32(parts.len() as i32);
-    let mut at = Vec::new();
-    for (p, o) in parts.iter().zip(offsets) {
-        w.i32(*p);
-        if v11 {
-            w.i32(-1);
-        }
-        at.push(w.0.len());
-        w.i64(*o);
-        if v11 {
-            w.i64(-1);
-        }
-        w.i32(part_max);
-    }
-    if v11 {
-        w.i32(0).str("");
-    }
-    let f = wire::frame(wire::FETCH, 0, &w.0);
-    let shift = f.len() - w.0.len();
-    (f, at.into_iter().map(|a| a + shift).collect())
+    (f, at)
 }
 
-/// Walks a Fetch response (after the correlation id): f(partition, error, high watermark, records).
-pub fn each_fetched(body: &[u8], mut f: impl FnMut(i32, i16, i64, &[u8])) {
-    let mut r = R(body);
-    r.i32();
-    let v11 = wire::version(wire::FETCH) >= 11;
-    if v11 {
-        r.i16();
-        r.i32();
+/// Walks a Fetch response of this version: f(partition, error, high watermark, records). Answers (error, session id).
+pub fn each_fetched_at(
+    version: i16,
+    bytes: &[u8],
+    mut f: impl FnMut(i32, i16, i64, &[u8]),
+) -> (i16, i32) {
+    let (_, told): (i32, FetchResponse) =
+        wire::response(FetchRequest::KEY, version, bytes).expect("a Fetch response");
+    for p in told.responses.iter().flat_map(|t| &t.partitions) {
+        let records = p.records.as_ref().map_or(&[][..], Records::as_bytes);
+        f(p.partition_index, p.error_code, p.high_watermark, records);
     }
-    for _ in 0..r.i32() {
-        r.str();
-        for _ in 0..r.i32() {
-            let (p, e, hw) = (r.i32(), r.i16(), r.i64());
-            r.i64();
-            if v11 {
-                r.i64();
-            }
-            for _ in 0..r.i32().max(0) {
-                r.i64();
-                r.i64();
-            }
-            if v11 {
-                r.i32();
-            }
-            f(p, e, hw, r.bytes());
-        }
-    }
+    (told.error_code, told.session_id)
+}
+
+/// The same of v4 or v11.
+pub fn each_fetched(bytes: &[u8], f: impl FnMut(i32, i16, i64, &[u8])) {
+    each_fetched_at(wire::version(FetchRequest::KEY), bytes, f);
 }
 
 /// Walks the batches of a record set by their headers only: f(base offset, last offset, whole batch).
@@ -258,19 +287,10 @@ pub fn each_batch(mut recs: &[u8], mut f: impl FnMut(i64, i64, &[u8])) {
 
 /// Values of an uncompressed batch.
 pub fn each_value(batch: &[u8], mut f: impl FnMut(i64, &[u8])) {
-    let base = i64::from_be_bytes(batch[..8].try_into().unwrap());
-    let mut r = R(&batch[57..]);
-    for _ in 0..r.i32() {
-        let n = r.varint() as usize;
-        let mut rec = R(r.take(n));
-        rec.i8();
-        rec.varint();
-        let d = rec.varint();
-        let k = rec.varint();
-        if k > 0 {
-            rec.take(k as usize);
-        }
-        let v = rec.varint();
-        f(base + d, rec.take(v.max(0) as usize));
+    let header = BatchHeader::parse(batch).expect("a batch");
+    for record in Walk::new(&batch[HEADER_BYTES..], header.record_count) {
+        let record = record.expect("a record");
+        let offset = header.base_offset + i64::from(record.offset_delta);
+        f(offset, record.value.unwrap_or_default());
     }
 }

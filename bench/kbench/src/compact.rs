@@ -6,10 +6,11 @@
 //! With `--metrics PORT` also what compaction read, from Rustka's metrics.
 
 use crate::args::Args;
-use crate::batch::{self, Codec};
+use crate::batch::{self, Packing};
 use crate::idle;
 use crate::stat::{self, Meter, mono_ns, pct};
-use crate::wire::{self, Conn, W};
+use crate::wire::Conn;
+use rustka_wire::describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -25,27 +26,18 @@ const HEARTBEAT_NS: u64 = 5_000_000;
 
 /// Bytes of the topic's first partition, from DescribeLogDirs v1.
 fn size_of(c: &mut Conn, topic: &str) -> f64 {
-    let mut w = W::default();
-    w.i32(1).str(topic).i32(1).i32(0);
-    let mut r = c
-        .call_at(wire::DESCRIBE_LOG_DIRS, 1, &w.0)
-        .expect("DescribeLogDirs");
-    r.i32();
-    let mut size = f64::NAN;
-    for _ in 0..r.i32() {
-        r.i16();
-        r.str();
-        for _ in 0..r.i32() {
-            r.str();
-            for _ in 0..r.i32() {
-                r.i32();
-                size = r.i64() as f64;
-                r.i64();
-                r.i8();
-            }
-        }
-    }
-    size
+    let request = DescribeLogDirsRequest {
+        topics: Some(vec![DescribableLogDirTopic {
+            topic: topic.into(),
+            partitions: vec![0],
+        }]),
+    };
+    let told = c.call_at(1, &request).expect("DescribeLogDirs");
+    let topics = told.results.iter().flat_map(|directory| &directory.topics);
+    let mut partitions = topics.flat_map(|topic| &topic.partitions);
+    partitions
+        .next()
+        .map_or(f64::NAN, |p| p.partition_size as f64)
 }
 
 /// A counter of Rustka's metrics page.
@@ -69,7 +61,7 @@ fn produce(c: &mut Conn, frame: &[u8]) -> u64 {
     let t = mono_ns();
     c.s.write_all(frame).expect("write");
     c.recv().expect("produce response");
-    let error = batch::produce_result(&c.buf[4..c.last]).0;
+    let error = batch::produce_result(&c.buf[..c.last]).0;
     assert_eq!(error, 0, "produce error");
     mono_ns() - t
 }
@@ -103,7 +95,7 @@ pub fn run(a: &Args) {
         .map(|i| batch::payload(size, i as u64 + 7))
         .collect();
     let frame = |own: &[usize]| {
-        let batch = batch::encode_keyed(&values, Some(own), Codec::None, None);
+        let batch = batch::encode_keyed(&values, Some(own), Packing::NONE, None);
         (
             batch::produce_frame(&topic, 0, -1, None, &batch),
             batch.len(),

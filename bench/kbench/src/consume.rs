@@ -5,27 +5,34 @@ use crate::{
     args::Args,
     batch,
     stat::{self, Meter},
-    wire::{self, Conn, W},
+    wire::Conn,
+};
+use rustka_wire::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub fn offsets(c: &mut Conn, topic: &str, parts: &[i32], ts: i64) -> Vec<i64> {
-    let mut w = W::default();
-    w.i32(-1).i32(1).str(topic).i32(parts.len() as i32);
-    for p in parts {
-        w.i32(*p).i64(ts);
-    }
-    let mut r = c.call(wire::LIST_OFFSETS, &w.0).expect("list offsets");
+    let partitions = parts.iter().map(|&partition_index| ListOffsetsPartition {
+        partition_index,
+        timestamp: ts,
+        ..Default::default()
+    });
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: topic.into(),
+            partitions: partitions.collect(),
+        }],
+        ..Default::default()
+    };
+    let told = c.call(&request).expect("list offsets");
     let mut out = vec![0; parts.len()];
-    for _ in 0..r.i32() {
-        r.str();
-        for _ in 0..r.i32() {
-            let (p, _e, _t, o) = (r.i32(), r.i16(), r.i64(), r.i64());
-            if let Some(i) = parts.iter().position(|x| *x == p) {
-                out[i] = o.max(0);
-            }
+    for p in told.topics.iter().flat_map(|t| &t.partitions) {
+        if let Some(i) = parts.iter().position(|x| *x == p.partition_index) {
+            out[i] = p.offset.max(0);
         }
     }
     out
@@ -78,7 +85,7 @@ pub fn run(a: &Args) {
                         own += c.last as u64;
                         bytes.fetch_add(c.last as u64, Relaxed);
                         let mut moved = false;
-                        batch::each_fetched(&c.buf[4..c.last], |p, e, _hw, recs| {
+                        batch::each_fetched(&c.buf[..c.last], |p, e, _hw, recs| {
                             let i = p as usize;
                             if e != 0 {
                                 if errs.fetch_add(1, Relaxed) == 0 {

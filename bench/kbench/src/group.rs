@@ -3,8 +3,18 @@
 use crate::{
     args::Args,
     stat::{self, Meter, mono_ns},
-    wire::{self, Conn, W},
+    wire::Conn,
 };
+use rustka_client::assignor::{self, Partitions};
+use rustka_wire::consumer_group_heartbeat_request::{
+    ConsumerGroupHeartbeatRequest, TopicPartitions,
+};
+use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
+use rustka_wire::heartbeat_request::HeartbeatRequest;
+use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::leave_group_request::LeaveGroupRequest;
+use rustka_wire::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -26,90 +36,112 @@ struct Cfg<'a> {
     parts: usize,
 }
 
-pub fn subscription(topic: &str) -> Vec<u8> {
-    let mut w = W::default();
-    w.i16(0).i32(1).str(topic).i32(-1);
-    w.0
+/// A JoinGroup of a consumer of one topic.
+pub fn join_request<'a>(
+    group: &'a str,
+    session_timeout_ms: i32,
+    id: &'a str,
+    topic: &str,
+) -> JoinGroupRequest<'a> {
+    let topics = BTreeSet::from([topic.to_string()]);
+    JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms,
+        rebalance_timeout_ms: 60_000,
+        member_id: id.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: assignor::RANGE.into(),
+            metadata: assignor::subscription(&topics).into(),
+        }],
+        ..Default::default()
+    }
 }
 
+/// A member's share, as its leader says it.
 pub fn assignment(topic: &str, parts: &[i32]) -> Vec<u8> {
-    let mut w = W::default();
-    w.i16(0).i32(1).str(topic).i32(parts.len() as i32);
-    for p in parts {
-        w.i32(*p);
+    assignor::assignment(&Partitions::from([(topic.to_string(), parts.to_vec())]))
+}
+
+/// A SyncGroup with the share of each member.
+pub fn sync_request<'a>(
+    group: &'a str,
+    generation_id: i32,
+    id: &'a str,
+    shares: impl Iterator<Item = (String, Vec<u8>)>,
+) -> SyncGroupRequest<'a> {
+    let assignments = shares.map(|(member, share)| SyncGroupRequestAssignment {
+        member_id: member.into(),
+        assignment: share.into(),
+    });
+    SyncGroupRequest {
+        group_id: group.into(),
+        generation_id,
+        member_id: id.into(),
+        assignments: assignments.collect(),
+        ..Default::default()
     }
-    w.i32(-1);
-    w.0
+}
+
+/// A member's heartbeat.
+pub fn heartbeat_of<'a>(group: &'a str, generation_id: i32, id: &'a str) -> HeartbeatRequest<'a> {
+    HeartbeatRequest {
+        group_id: group.into(),
+        generation_id,
+        member_id: id.into(),
+        ..Default::default()
+    }
 }
 
 fn leave(c: &mut Conn, group: &str, id: &str) {
-    let mut w = W::default();
-    w.str(group).str(id);
-    let _ = c.call(wire::LEAVE_GROUP, &w.0).map(|_| ());
+    let request = LeaveGroupRequest {
+        group_id: group.into(),
+        member_id: id.into(),
+        ..Default::default()
+    };
+    let _ = c.call(&request).map(|_| ());
 }
 
 fn classic(cfg: &Cfg, n: usize, quit: &AtomicBool, tx: &Sender<Event>) {
     let mut c = Conn::open(cfg.addr).expect("connect");
     let mut id = String::new();
     'join: loop {
-        let mut w = W::default();
-        w.str(cfg.group)
-            .i32(30_000)
-            .i32(60_000)
-            .str(&id)
-            .str("consumer")
-            .i32(1)
-            .str("range")
-            .bytes(&subscription(cfg.topic));
         let (generation, members) = {
-            let mut r = c.call(wire::JOIN_GROUP, &w.0).expect("join");
-            r.i32();
-            let e = r.i16();
-            let generation = r.i32();
-            r.str();
-            let leader = r.str();
-            let me = r.str();
-            match e {
+            let request = join_request(cfg.group, 30_000, &id, cfg.topic);
+            let told = c.call(&request).expect("join");
+            let me = told.member_id.to_string();
+            match told.error_code {
                 0 => {}
                 25 => {
                     id.clear();
                     continue;
                 }
-                14..=16 | 27 | 79 => {
+                e @ (14..=16 | 27 | 79) => {
                     if e == 79 {
                         id = me;
                     }
                     std::thread::sleep(Duration::from_millis(20));
                     continue;
                 }
-                _ => panic!("join error {e}"),
+                e => panic!("join error {e}"),
             }
-            let mut members = Vec::new();
-            for _ in 0..r.i32() {
-                members.push(r.str());
-                r.bytes();
-            }
-            if leader != me {
-                members.clear();
-            }
+            // only the leader is told the members
+            let members = told.members.into_iter();
+            let members: Vec<String> = members.map(|m| m.member_id.into_owned()).collect();
             id = me;
-            (generation, members)
+            (told.generation_id, members)
         };
-        let mut w = W::default();
-        w.str(cfg.group)
-            .i32(generation)
-            .str(&id)
-            .i32(members.len() as i32);
-        for (i, m) in members.iter().enumerate() {
+        let size = members.len();
+        let shares = members.into_iter().enumerate().map(|(i, m)| {
             let mine: Vec<i32> = (0..cfg.parts as i32)
-                .filter(|p| *p as usize % members.len() == i)
+                .filter(|p| *p as usize % size == i)
                 .collect();
-            w.str(m).bytes(&assignment(cfg.topic, &mine));
-        }
+            (m, assignment(cfg.topic, &mine))
+        });
         let parts = {
-            let mut r = c.call(wire::SYNC_GROUP, &w.0).expect("sync");
-            r.i32();
-            match r.i16() {
+            let request = sync_request(cfg.group, generation, &id, shares);
+            let told = c.call(&request).expect("sync");
+            match told.error_code {
                 0 => {}
                 14..=16 | 22 | 27 => continue 'join,
                 25 => {
@@ -118,25 +150,14 @@ fn classic(cfg: &Cfg, n: usize, quit: &AtomicBool, tx: &Sender<Event>) {
                 }
                 e => panic!("sync error {e}"),
             }
-            let b = r.bytes();
-            let mut parts = 0;
-            if b.len() > 6 {
-                let mut r = wire::R(b);
-                r.i16();
-                for _ in 0..r.i32() {
-                    r.str();
-                    let k = r.i32();
-                    parts += k as usize;
-                    r.take(4 * k as usize);
-                }
-            }
-            parts
+            let share = assignor::assigned(&told.assignment).expect("an assignment");
+            share.values().map(Vec::len).sum()
         };
         let _ = tx.send(Event {
             member: n,
             at: mono_ns(),
             generation,
-            size: members.len(),
+            size,
             parts,
         });
         loop {
@@ -148,11 +169,8 @@ fn classic(cfg: &Cfg, n: usize, quit: &AtomicBool, tx: &Sender<Event>) {
                 }
                 std::thread::sleep(cfg.heartbeat.min(Duration::from_millis(2)));
             }
-            let mut w = W::default();
-            w.str(cfg.group).i32(generation).str(&id);
-            let mut r = c.call(wire::HEARTBEAT, &w.0).expect("heartbeat");
-            r.i32();
-            match r.i16() {
+            let request = heartbeat_of(cfg.group, generation, &id);
+            match c.call(&request).expect("heartbeat").error_code {
                 0 => {}
                 14..=16 | 22 | 27 => continue 'join,
                 25 => {
@@ -165,76 +183,54 @@ fn classic(cfg: &Cfg, n: usize, quit: &AtomicBool, tx: &Sender<Event>) {
     }
 }
 
-/// The partitions of one topic that a KIP-848 member holds.
-type Owned = ([u8; 16], Vec<i32>);
-
 /// KIP-848 member: ConsumerGroupHeartbeat v1 until told to leave.
 fn kip848(cfg: &Cfg, n: usize, quit: &AtomicBool, tx: &Sender<Event>) {
     let mut c = Conn::open(cfg.addr).expect("connect");
     let id = format!("AAAAAAAAAAAAAAAAAA{:04}", n);
     let mut epoch = 0;
-    let mut owned: Vec<Owned> = vec![];
-    let mut told = (0, usize::MAX);
+    let mut owned: Vec<TopicPartitions> = vec![];
+    let mut told_last = (0, usize::MAX);
     loop {
         let leaving = quit.load(Relaxed);
-        let mut w = W::default();
-        w.cstr(cfg.group)
-            .cstr(&id)
-            .i32(if leaving { -1 } else { epoch })
-            .uvarint(0)
-            .uvarint(0)
-            .i32(60_000);
-        w.uvarint(2).cstr(cfg.topic); // subscribed topics, sent in full every time
-        w.uvarint(0).uvarint(0); // no regex, the default assignor
-        w.uvarint(owned.len() as u32 + 1);
-        for (t, ps) in &owned {
-            w.0.extend(t);
-            w.uvarint(ps.len() as u32 + 1);
-            for p in ps {
-                w.i32(*p);
-            }
-            w.i8(0);
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: cfg.group.into(),
+            member_id: id.as_str().into(),
+            member_epoch: if leaving { -1 } else { epoch },
+            rebalance_timeout_ms: 60_000,
+            // sent in full every time
+            subscribed_topic_names: Some(vec![cfg.topic.into()]),
+            topic_partitions: Some(owned.clone()),
+            ..Default::default()
+        };
+        let told = c.call(&request).expect("group heartbeat");
+        if leaving {
+            return;
         }
-        w.i8(0);
-        {
-            let mut r = c
-                .call(wire::CONSUMER_GROUP_HEARTBEAT, &w.0)
-                .expect("group heartbeat");
-            if leaving {
-                return;
+        match told.error_code {
+            0 => epoch = told.member_epoch,
+            14..=16 => {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
             }
-            r.i32();
-            let e = r.i16();
-            let msg = r.cstr();
-            r.cstr();
-            let ep = r.i32();
-            r.i32();
-            match e {
-                0 => epoch = ep,
-                14..=16 => {
-                    std::thread::sleep(Duration::from_millis(20));
-                    continue;
-                }
-                25 | 110 => {
-                    epoch = 0;
-                    owned.clear();
-                    continue;
-                }
-                _ => panic!("group heartbeat error {e} {msg}"),
-            }
-            if r.i8() > 0 {
+            25 | 110 => {
+                epoch = 0;
                 owned.clear();
-                for _ in 1..r.uvarint() {
-                    let t: [u8; 16] = r.take(16).try_into().unwrap();
-                    let ps = (1..r.uvarint()).map(|_| r.i32()).collect();
-                    r.tags();
-                    owned.push((t, ps));
-                }
+                continue;
             }
+            e => panic!("group heartbeat error {e} {:?}", told.error_message),
         }
-        let parts = owned.iter().map(|(_, p)| p.len()).sum();
-        if (epoch, parts) != told {
-            told = (epoch, parts);
+        if let Some(given) = told.assignment {
+            let topics = given.topic_partitions.into_iter();
+            owned = topics
+                .map(|t| TopicPartitions {
+                    topic_id: t.topic_id,
+                    partitions: t.partitions,
+                })
+                .collect();
+        }
+        let parts = owned.iter().map(|t| t.partitions.len()).sum();
+        if (epoch, parts) != told_last {
+            told_last = (epoch, parts);
             let _ = tx.send(Event {
                 member: n,
                 at: mono_ns(),
@@ -286,13 +282,12 @@ fn settled(
 /// Waits until the group's coordinator is known, so that its own start is not measured.
 pub fn await_coordinator(c: &mut Conn, group: &str) {
     for _ in 0..500 {
-        let mut w = W::default();
-        w.str(group).i8(0);
-        let mut r = c
-            .call(wire::FIND_COORDINATOR, &w.0)
-            .expect("find coordinator");
-        r.i32();
-        if r.i16() == 0 {
+        let request = FindCoordinatorRequest {
+            key: group.into(),
+            ..Default::default()
+        };
+        let told = c.call(&request).expect("find coordinator");
+        if told.error_code == 0 {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));

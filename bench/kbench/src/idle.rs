@@ -1,9 +1,9 @@
 //! What members cost that only heartbeat.
 
 use crate::args::Args;
-use crate::group::{assignment, await_coordinator, subscription};
+use crate::group::{assignment, await_coordinator, heartbeat_of, join_request, sync_request};
 use crate::stat::{self, Meter};
-use crate::wire::{self, Conn, W};
+use crate::wire::{self, Conn};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -105,36 +105,21 @@ pub fn join_all(mut conns: Vec<Conn>, group: &str, topic: &str) -> Vec<Member> {
 
 /// One heartbeat; the answer's error.
 pub fn heartbeat(m: &mut Member) -> i16 {
-    let mut w = W::default();
-    w.str(&m.group).i32(m.generation).str(&m.id);
-    let mut r = m.c.call(wire::HEARTBEAT, &w.0).expect("heartbeat");
-    r.i32();
-    r.i16()
+    let request = heartbeat_of(&m.group, m.generation, &m.id);
+    m.c.call(&request).expect("heartbeat").error_code
 }
 
 /// Joins and syncs until a heartbeat of the same generation is accepted.
 fn enter(mut c: Conn, group: &str, topic: &str) -> Member {
     let mut id = String::new();
     loop {
-        let mut w = W::default();
-        w.str(group).i32(60_000).i32(60_000).str(&id);
-        w.str("consumer")
-            .i32(1)
-            .str("range")
-            .bytes(&subscription(topic));
-        let mut r = c.call(wire::JOIN_GROUP, &w.0).expect("join");
-        r.i32();
-        let (error, generation) = (r.i16(), r.i32());
-        r.str();
-        let (leader, me) = (r.str(), r.str());
-        let all: Vec<String> = (0..r.i32())
-            .map(|_| {
-                let id = r.str();
-                r.bytes();
-                id
-            })
-            .collect();
-        let others = if leader == me { all } else { vec![] };
+        let request = join_request(group, 60_000, &id, topic);
+        let told = c.call(&request).expect("join");
+        let (error, generation, me) = (told.error_code, told.generation_id, told.member_id);
+        // only the leader is told the members
+        let others = told.members.into_iter();
+        let others: Vec<String> = others.map(|m| m.member_id.into_owned()).collect();
+        let me = me.into_owned();
         match error {
             0 => id = me,
             79 => {
@@ -150,19 +135,9 @@ fn enter(mut c: Conn, group: &str, topic: &str) -> Member {
                 continue;
             }
         }
-        let mut w = W::default();
-        w.str(group)
-            .i32(generation)
-            .str(&id)
-            .i32(others.len() as i32);
-        for m in &others {
-            w.str(m).bytes(&assignment(topic, &[0]));
-        }
-        let error = {
-            let mut r = c.call(wire::SYNC_GROUP, &w.0).expect("sync");
-            r.i32();
-            r.i16()
-        };
+        let shares = others.into_iter().map(|m| (m, assignment(topic, &[0])));
+        let request = sync_request(group, generation, &id, shares);
+        let error = c.call(&request).expect("sync").error_code;
         if error != 0 {
             continue;
         }

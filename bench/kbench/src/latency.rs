@@ -3,11 +3,12 @@
 
 use crate::{
     args::Args,
-    batch::{self, Codec},
+    batch::{self, Packing},
     consume,
     stat::{self, Meter, mono_ns, pct},
     wire::Conn,
 };
+use rustka_client::frame::CORRELATION_AT;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -59,7 +60,7 @@ pub fn run(a: &Args) {
                 cc.s.write_all(&f).expect("write");
                 cc.recv().expect("fetch");
                 let now = mono_ns();
-                batch::each_fetched(&cc.buf[4..cc.last], |p, e, _, recs| {
+                batch::each_fetched(&cc.buf[..cc.last], |p, e, _, recs| {
                     if e != 0 {
                         errs.fetch_add(1, Relaxed);
                         return;
@@ -122,7 +123,7 @@ pub fn run(a: &Args) {
                             break;
                         }
                         let seq = i32::from_be_bytes(b[o + 4..o + 8].try_into().unwrap()) as u64;
-                        if batch::produce_result(&b[o + 8..o + 4 + len]).0 != 0 {
+                        if batch::produce_result(&b[o + 4..o + 4 + len]).0 != 0 {
                             errs.fetch_add(1, Relaxed);
                         }
                         acked.fetch_add(1, Relaxed);
@@ -163,9 +164,9 @@ pub fn run(a: &Args) {
             }
             value[..8].copy_from_slice(&t.to_be_bytes());
             value[8..16].copy_from_slice(&seq.to_be_bytes());
-            let b = batch::encode(std::slice::from_ref(&value), Codec::None, None);
+            let b = batch::encode(std::slice::from_ref(&value), Packing::NONE, None);
             let mut f = batch::produce_frame(&topic, (seq % parts as u64) as i32, acks, None, &b);
-            f[8..12].copy_from_slice(&(seq as i32).to_be_bytes());
+            f[CORRELATION_AT].copy_from_slice(&(seq as i32).to_be_bytes());
             sent_at[seq as usize].store(t, Relaxed);
             w.write_all(&f).expect("write");
             sent.fetch_add(1, Relaxed);

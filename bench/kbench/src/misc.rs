@@ -2,27 +2,30 @@
 
 use crate::{
     args::Args,
-    batch::{self, Codec},
+    batch::{self, Packing},
     stat::{self, mono_ns, pct},
-    wire::{self, Conn, W},
+    wire::{self, Conn},
 };
+use rustka_wire::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use std::io::Write;
 use std::time::Duration;
 
 fn metadata(c: &mut Conn, topic: Option<&str>) -> std::io::Result<usize> {
-    let mut w = W::default();
-    match topic {
-        None => {
-            w.i32(-1);
-        }
-        Some("") => {
-            w.i32(0);
-        }
-        Some(t) => {
-            w.i32(1).str(t);
-        }
-    }
-    c.call(wire::METADATA, &w.0)?;
+    let named = |t: &&str| !t.is_empty();
+    let request = MetadataRequest {
+        topics: topic.map(|t| {
+            let one = Some(t).filter(named).map(|t| MetadataRequestTopic {
+                name: Some(t.into()),
+                ..Default::default()
+            });
+            one.into_iter().collect()
+        }),
+        ..Default::default()
+    };
+    c.exchange(wire::version(MetadataRequest::KEY), &request)?;
     Ok(c.last)
 }
 
@@ -32,36 +35,35 @@ fn create_topics(
     parts: i32,
     configs: &[(String, String)],
 ) -> std::io::Result<i16> {
-    let mut w = W::default();
-    w.i32(names.len() as i32);
-    for n in names {
-        w.str(n).i32(parts).i16(1).i32(0).i32(configs.len() as i32);
-        for (k, v) in configs {
-            w.str(k).str(v);
-        }
-    }
-    w.i32(60_000).i8(0);
-    let mut r = c.call(wire::CREATE_TOPICS, &w.0)?;
-    r.i32();
-    let mut err = 0;
-    for _ in 0..r.i32() {
-        r.str();
-        let e = r.i16();
-        let n = r.i16().max(0) as usize;
-        r.take(n);
-        if e != 0 && e != 36 {
-            err = e;
-        }
-    }
-    Ok(err)
+    let topics = names.iter().map(|n| CreatableTopic {
+        name: n.as_str().into(),
+        num_partitions: parts,
+        replication_factor: 1,
+        configs: configs
+            .iter()
+            .map(|(k, v)| CreatableTopicConfig {
+                name: k.as_str().into(),
+                value: Some(v.as_str().into()),
+            })
+            .collect(),
+        ..Default::default()
+    });
+    let request = CreateTopicsRequest {
+        topics: topics.collect(),
+        timeout_ms: 60_000,
+        validate_only: false,
+    };
+    let told = c.call(&request)?;
+    let mut errors = told.topics.iter().map(|t| t.error_code);
+    Ok(errors.find(|e| !matches!(e, 0 | 36)).unwrap_or(0))
 }
 
 fn produce_one(c: &mut Conn, topic: &str, p: i32) -> std::io::Result<i16> {
     // with a key, as a compacted topic takes no record without
-    let b = batch::encode_keyed(&[b"hello".to_vec()], Some(&[0]), Codec::None, None);
+    let b = batch::encode_keyed(&[b"hello".to_vec()], Some(&[0]), Packing::NONE, None);
     c.s.write_all(&batch::produce_frame(topic, p, 1, None, &b))?;
     c.recv()?;
-    Ok(batch::produce_result(&c.buf[4..c.last]).0)
+    Ok(batch::produce_result(&c.buf[..c.last]).0)
 }
 
 /// Polls from now on; prints the Unix time in ns of the first ApiVersions, Metadata, and produce+fetch.
@@ -82,7 +84,7 @@ pub fn ready(a: &Args) {
             meta = stat::unix_ns();
         }
         let t = "ready-probe".to_string();
-        if list.iter().any(|k| k.0 == wire::CREATE_TOPICS) {
+        if list.iter().any(|k| k.0 == CreateTopicsRequest::KEY) {
             let e = create_topics(&mut c, std::slice::from_ref(&t), 1, &[])?;
             if e != 0 {
                 return Err(std::io::Error::other(format!("create {e}")));
@@ -100,7 +102,7 @@ pub fn ready(a: &Args) {
             c.s.write_all(&f)?;
             c.recv()?;
             let mut n = 0;
-            batch::each_fetched(&c.buf[4..c.last], |_, _, _, r| {
+            batch::each_fetched(&c.buf[..c.last], |_, _, _, r| {
                 batch::each_batch(r, |_, _, _| n += 1)
             });
             if n > 0 {
@@ -158,7 +160,7 @@ pub fn create(a: &Args) {
     let by_api = wire::negotiate(&mut c)
         .expect("apis")
         .iter()
-        .any(|k| k.0 == wire::CREATE_TOPICS);
+        .any(|k| k.0 == CreateTopicsRequest::KEY);
     let mut errors = 0;
     if by_api {
         for chunk in names.chunks(a.num("chunk", 100) as usize) {
@@ -170,7 +172,7 @@ pub fn create(a: &Args) {
         }
     } else {
         // pipelined, because such a peer may also be one that answers a lone request late (Nagle)
-        let b = batch::encode(&[b"hello".to_vec()], Codec::None, None);
+        let b = batch::encode(&[b"hello".to_vec()], Packing::NONE, None);
         let all: Vec<(&String, i32)> = names
             .iter()
             .flat_map(|n| (0..p).map(move |i| (n, i)))
@@ -182,7 +184,7 @@ pub fn create(a: &Args) {
             }
             for _ in chunk {
                 c.recv().expect("produce");
-                if batch::produce_result(&c.buf[4..c.last]).0 != 0 {
+                if batch::produce_result(&c.buf[..c.last]).0 != 0 {
                     errors += 1;
                 }
             }

@@ -3,7 +3,11 @@
 use crate::args::Args;
 use crate::group;
 use crate::stat::{self, Meter, mono_ns, pct};
-use crate::wire::{self, Conn, W};
+use crate::wire::{self, Conn};
+use rustka_wire::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -18,39 +22,32 @@ pub fn commit(a: &Args) {
     let total = a.num("reqs", 100_000) as usize;
     let limit = Duration::from_secs(a.num("secs", 60) as u64);
     let body = |offset: i64| {
-        let mut w = W::default();
-        w.str(&group)
-            .i32(-1)
-            .str("")
-            .opt_str(None)
-            .i32(1)
-            .str(&topic)
-            .i32(parts);
-        for p in 0..parts {
-            w.i32(p).i64(offset).i32(-1).opt_str(Some(""));
+        let partitions = (0..parts).map(|partition_index| OffsetCommitRequestPartition {
+            partition_index,
+            committed_offset: offset,
+            committed_metadata: Some("".into()),
+            ..Default::default()
+        });
+        OffsetCommitRequest {
+            group_id: group.as_str().into(),
+            topics: vec![OffsetCommitRequestTopic {
+                name: topic.as_str().into(),
+                partitions: partitions.collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
         }
-        w.0
     };
-    let error = |mut r: wire::R| {
-        let mut error = 0;
-        r.i32();
-        for _ in 0..r.i32() {
-            r.str();
-            for _ in 0..r.i32() {
-                r.i32();
-                let e = r.i16();
-                if e != 0 {
-                    error = e;
-                }
-            }
-        }
-        error
+    let error = |told: &OffsetCommitResponse| {
+        let mut all = told.topics.iter().flat_map(|t| &t.partitions);
+        all.find(|p| p.error_code != 0).map_or(0, |p| p.error_code)
     };
+    let version = wire::version(OffsetCommitRequest::KEY);
     let mut c = Conn::open(&addr).expect("connect");
     group::await_coordinator(&mut c, &group);
     let give_up = Instant::now() + Duration::from_secs(20);
     loop {
-        match error(c.call(wire::OFFSET_COMMIT, &body(0)).expect("commit")) {
+        match error(&c.call(&body(0)).expect("commit")) {
             0 => break,
             e if NOT_YET.contains(&e) && Instant::now() < give_up => {
                 std::thread::sleep(Duration::from_millis(20));
@@ -65,7 +62,7 @@ pub fn commit(a: &Args) {
     let deadline = Instant::now() + limit;
     loop {
         while sent < total && sent - got < inflight && Instant::now() < deadline {
-            let frame = wire::frame(wire::OFFSET_COMMIT, sent as i32, &body(sent as i64 + 1));
+            let frame = wire::frame(sent as i32, &body(sent as i64 + 1));
             at[sent] = mono_ns();
             c.s.write_all(&frame).expect("write");
             sent += 1;
@@ -74,10 +71,12 @@ pub fn commit(a: &Args) {
             break;
         }
         c.recv().expect("commit response");
-        let mut r = wire::R(&c.buf[..c.last]);
-        assert_eq!(r.i32(), got as i32, "responses out of order");
         times.push(mono_ns() - at[got]);
-        if error(r) != 0 {
+        let (corr, told) = c
+            .received(OffsetCommitRequest::KEY, version)
+            .expect("commit response");
+        assert_eq!(corr, got as i32, "responses out of order");
+        if error(&told) != 0 {
             errors += 1;
         }
         got += 1;
@@ -112,15 +111,9 @@ pub fn pending(a: &Args) {
     let (mut given, mut refused) = (0u64, 0u64);
     let m = Meter::start(a.pid());
     for i in 0..ids {
-        let mut w = W::default();
-        w.str(&group).i32(session_ms).i32(60_000).str("");
-        w.str("consumer")
-            .i32(1)
-            .str("range")
-            .bytes(&group::subscription(&topic));
-        let mut r = socks[i % conns].call(wire::JOIN_GROUP, &w.0).expect("join");
-        r.i32();
-        match r.i16() {
+        let request = group::join_request(&group, session_ms, "", &topic);
+        let told = socks[i % conns].call(&request).expect("join");
+        match told.error_code {
             79 => given += 1,
             _ => refused += 1,
         }

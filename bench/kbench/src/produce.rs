@@ -5,18 +5,21 @@
 //! `--keys N` gives the records N different keys.
 
 use crate::args::Args;
-use crate::batch::{self, Codec, Txn};
-use crate::modern::{self, TopicId};
+use crate::batch::{self, Packing, Topic, Txn};
+use crate::modern;
 use crate::stat::{self, Meter};
-use crate::wire::{self, Conn, W};
+use crate::wire::{self, Conn};
+use rustka_client::frame::CORRELATION_AT;
+use rustka_wire::init_producer_id_request::InitProducerIdRequest;
+use rustka_wire::produce_request::ProduceRequest;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What every connection sends.
 struct Plan {
-    topic: String,
-    id: Option<TopicId>,
+    topic: Topic,
+    version: i16,
     acks: i16,
     inflight: u64,
     per_batch: usize,
@@ -38,10 +41,8 @@ impl Plan {
     fn template(&self, group: usize, batch: usize) -> Template {
         let batch = &self.batches[batch][..];
         let of: Vec<(i32, &[u8])> = self.groups[group].iter().map(|p| (*p, batch)).collect();
-        let (frame, places) = match &self.id {
-            Some(id) => modern::produce_frame(id, self.acks, &of),
-            None => batch::produce_frame_of(&self.topic, self.acks, &of),
-        };
+        let (frame, places) =
+            batch::produce_frame_of(self.version, &self.topic, self.acks, None, &of);
         let batches = places.into_iter().map(|p| p..p + batch.len()).collect();
         Template {
             frame,
@@ -50,28 +51,27 @@ impl Plan {
         }
     }
 
-    fn error(&self, body: &[u8]) -> i16 {
-        match self.id {
-            Some(_) => modern::produce_error(body),
-            None => batch::produce_result(body).0,
-        }
+    fn error(&self, response: &[u8]) -> i16 {
+        batch::produce_result_at(self.version, response)
+            .expect("a Produce response")
+            .0
     }
 }
 
 fn producer_id(c: &mut Conn) -> Txn {
     let give_up = Instant::now() + Duration::from_secs(20);
     loop {
-        let mut w = W::default();
-        w.opt_str(None).i32(60_000);
-        let mut r = c
-            .call(wire::INIT_PRODUCER_ID, &w.0)
-            .expect("init producer id");
-        r.i32();
-        match r.i16() {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
+        let told = c.call(&request).expect("init producer id");
+        match told.error_code {
             0 => {
                 return Txn {
-                    pid: r.i64(),
-                    epoch: r.i16(),
+                    pid: told.producer_id,
+                    epoch: told.producer_epoch,
                     seq: 0,
                     transactional: false,
                 };
@@ -90,7 +90,7 @@ pub fn run(a: &Args) {
     let per_batch = a.num("batch", 64) as usize;
     let per_request = a.num("parts-per-request", 1).max(1) as usize;
     let keys = a.num("keys", 0) as usize;
-    let codec = Codec::parse(&a.str("codec", "none"));
+    let codec = Packing::parse(&a.str("codec", "none"));
     let records_per_request = (per_batch * per_request) as u64;
     let total_reqs = (a.num("msgs", 100_000) as u64).div_ceil(records_per_request);
     let limit = Duration::from_secs(a.num("secs", 60) as u64);
@@ -107,15 +107,17 @@ pub fn run(a: &Args) {
         })
         .collect();
     let all: Vec<i32> = (0..parts).collect();
+    let (version, topic) = match a.num("version", 7) {
+        13 => {
+            let mut c = Conn::open(&addr).expect("connect");
+            let topic = modern::topic(&mut c, &topic).expect("topic id");
+            (modern::PRODUCE_V, topic)
+        }
+        7 => (wire::version(ProduceRequest::KEY), Topic::named(&topic)),
+        v => panic!("--version {v}: 7 or 13"),
+    };
     let plan = Plan {
-        id: match a.num("version", 7) {
-            13 => {
-                let mut c = Conn::open(&addr).expect("connect");
-                Some(modern::topic_id(&mut c, &topic).expect("topic id"))
-            }
-            7 => None,
-            v => panic!("--version {v}: 7 or 13"),
-        },
+        version,
         topic,
         acks: a.num("acks", -1) as i16,
         inflight: a.num("inflight", 5) as u64,
@@ -161,7 +163,7 @@ pub fn run(a: &Args) {
                         }
                         let k = (sent % own.len() as u64) as usize;
                         let t = &mut own[k];
-                        t.frame[8..12].copy_from_slice(&(sent as i32).to_be_bytes());
+                        t.frame[CORRELATION_AT].copy_from_slice(&(sent as i32).to_be_bytes());
                         if let Some(p) = &producer {
                             let seq = sequences[t.group];
                             let stamp = Txn { seq, ..*p };
@@ -186,7 +188,7 @@ pub fn run(a: &Args) {
                     c.recv().expect("produce response");
                     let corr = i32::from_be_bytes(c.buf[..4].try_into().unwrap());
                     assert_eq!(corr, got as i32, "responses out of order");
-                    let e = plan.error(&c.buf[4..c.last]);
+                    let e = plan.error(&c.buf[..c.last]);
                     if e != 0 && errs.fetch_add(1, Relaxed) == 0 {
                         eprintln!("produce error {e}");
                     }

@@ -3,9 +3,9 @@
 //! broker serves the same number of both.
 
 use crate::args::Args;
-use crate::batch::{self, Codec};
+use crate::batch::{self, Asking, Packing, Position};
 use crate::consume;
-use crate::modern::{self, Position, SessionAt};
+use crate::modern;
 use crate::stat::{self, Meter, mono_ns, pct};
 use crate::wire::Conn;
 use std::io::Write;
@@ -23,32 +23,35 @@ pub fn run(a: &Args) {
 
     let mut reader = Conn::open(&addr).expect("connect");
     let mut writer = Conn::open(&addr).expect("connect");
-    let id = modern::topic_id(&mut reader, &topic).expect("topic id");
+    let of = modern::topic(&mut reader, &topic).expect("topic id");
     let mut at: Vec<i64> = consume::offsets(&mut reader, &topic, &parts, -1);
     let positions: Vec<Position> = parts
         .iter()
         .zip(&at)
         .map(|(&partition, &offset)| Position { partition, offset })
         .collect();
-    let mut session = SessionAt::default();
+    let ask = |session, wait_ms| Asking {
+        wait_ms,
+        partition_bytes: 1 << 20,
+        session,
+    };
 
     // the full request that opens the session finds nothing and comes back at once
-    let open = modern::fetch_frame(&id, session, 0, &positions);
+    let open = batch::fetch_frame_of(modern::FETCH_V, &of, &positions, ask((0, 0), 0));
     reader.s.write_all(&open).expect("write");
     reader.recv().expect("fetch");
-    let (error, session_id) = modern::each_fetched(&reader.buf[4..reader.last], |_, _, _| {});
+    let (error, session_id) =
+        batch::each_fetched_at(modern::FETCH_V, &reader.buf[..reader.last], |_, _, _, _| {});
     assert_eq!(error, 0, "fetch error");
     assert_ne!(session_id, 0, "the peer keeps no fetch sessions");
-    session = SessionAt {
-        id: session_id,
-        epoch: 1,
-    };
+    let mut session = (session_id, 1);
 
     let values: Vec<Vec<u8>> = (0..per_batch)
         .map(|i| batch::payload(size, i as u64 + 7))
         .collect();
-    let encoded = batch::encode(&values, Codec::None, None);
-    let (produce, _) = modern::produce_frame(&id, 1, &[(written, &encoded)]);
+    let encoded = batch::encode(&values, Packing::NONE, None);
+    let (produce, _) =
+        batch::produce_frame_of(modern::PRODUCE_V, &of, 1, None, &[(written, &encoded)]);
 
     let (mut msgs, mut reqs, mut empty, mut partitions_told) = (0u64, 0u64, 0u64, 0u64);
     let mut latency = Vec::with_capacity(rounds as usize);
@@ -62,38 +65,41 @@ pub fn run(a: &Args) {
         let end = at[written as usize] + per_batch as i64;
         let mut sent = None;
         while at[written as usize] < end {
-            let frame = modern::fetch_frame(&id, session, wait_ms, &moved);
+            let frame = batch::fetch_frame_of(modern::FETCH_V, &of, &moved, ask(session, wait_ms));
             reader.s.write_all(&frame).expect("write");
             if sent.is_none() {
                 sent = Some(mono_ns());
                 writer.s.write_all(&produce).expect("write");
                 writer.recv().expect("produce");
-                let e = modern::produce_error(&writer.buf[4..writer.last]);
-                assert_eq!(e, 0, "produce error");
+                let response = &writer.buf[..writer.last];
+                let result = batch::produce_result_at(modern::PRODUCE_V, response);
+                assert_eq!(result.expect("a Produce response").0, 0, "produce error");
             }
             reader.recv().expect("fetch");
             reqs += 1;
             moved.clear();
-            let (error, _) = modern::each_fetched(&reader.buf[4..reader.last], |p, e, records| {
-                assert_eq!(e, 0, "error of partition {p}");
-                partitions_told += 1;
-                let i = p as usize;
-                batch::each_batch(records, |_, last, b| {
-                    if last >= at[i] {
-                        msgs += i32::from_be_bytes(b[57..61].try_into().unwrap()) as u64;
-                        at[i] = last + 1;
-                    }
+            let response = &reader.buf[..reader.last];
+            let (error, _) =
+                batch::each_fetched_at(modern::FETCH_V, response, |p, e, _, records| {
+                    assert_eq!(e, 0, "error of partition {p}");
+                    partitions_told += 1;
+                    let i = p as usize;
+                    batch::each_batch(records, |_, last, b| {
+                        if last >= at[i] {
+                            msgs += i32::from_be_bytes(b[57..61].try_into().unwrap()) as u64;
+                            at[i] = last + 1;
+                        }
+                    });
+                    moved.push(Position {
+                        partition: p,
+                        offset: at[i],
+                    });
                 });
-                moved.push(Position {
-                    partition: p,
-                    offset: at[i],
-                });
-            });
             assert_eq!(error, 0, "fetch session error");
             if moved.is_empty() {
                 empty += 1;
             }
-            session.epoch += 1;
+            session.1 += 1;
         }
         latency.push(mono_ns() - sent.expect("a produce per round"));
     }

@@ -3,7 +3,9 @@
 use crate::args::Args;
 use crate::consume;
 use crate::stat::{self, Meter, mono_ns, pct};
-use crate::wire::{self, Conn};
+use crate::wire::Conn;
+use rustka_wire::api_versions_request::ApiVersionsRequest;
+use rustka_wire::api_versions_response::ApiVersionsResponse;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -38,11 +40,14 @@ pub fn run(a: &Args) {
                         if due > now {
                             std::thread::sleep(Duration::from_nanos(due - now));
                         }
-                        let mut r = c.call(wire::API_VERSIONS, &[]).expect("ApiVersions");
-                        if r.i16() != 0 {
+                        let request = ApiVersionsRequest::default();
+                        c.exchange(0, &request).expect("ApiVersions");
+                        own.push(mono_ns() - due);
+                        let told: (i32, ApiVersionsResponse) =
+                            c.received(ApiVersionsRequest::KEY, 0).expect("ApiVersions");
+                        if told.1.error_code != 0 {
                             bad.fetch_add(1, Relaxed);
                         }
-                        own.push(mono_ns() - due);
                     }
                     own
                 })
@@ -108,13 +113,13 @@ pub fn stall(a: &Args) {
     let values: Vec<Vec<u8>> = (0..per_batch)
         .map(|i| crate::batch::payload(size, i as u64 + 7))
         .collect();
-    let encoded = crate::batch::encode(&values, crate::batch::Codec::None, None);
+    let encoded = crate::batch::encode(&values, crate::batch::Packing::NONE, None);
     let produce = crate::batch::produce_frame(&topic, 0, 1, None, &encoded);
     let mut errors = 0u64;
     let mut send = |c: &mut Conn| -> std::io::Result<()> {
         c.s.write_all(&produce)?;
         c.recv()?;
-        if crate::batch::produce_result(&c.buf[4..c.last]).0 != 0 {
+        if crate::batch::produce_result(&c.buf[..c.last]).0 != 0 {
             errors += 1;
         }
         Ok(())

@@ -2,10 +2,16 @@
 
 use crate::{
     args::Args,
-    batch::{self, Codec, Txn},
+    batch::{self, Packing, Txn},
     stat::{self, Meter, mono_ns, pct},
-    wire::{self, Conn, W},
+    wire::Conn,
 };
+use rustka_wire::add_partitions_to_txn_request::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+};
+use rustka_wire::end_txn_request::EndTxnRequest;
+use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
+use rustka_wire::init_producer_id_request::InitProducerIdRequest;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -18,23 +24,22 @@ pub fn run(a: &Args) {
     let (pid, epoch) = {
         let give_up = Instant::now() + Duration::from_secs(20);
         loop {
-            let mut w = W::default();
-            w.str(&id).i8(1);
-            let mut e = {
-                let mut r = c.call(wire::FIND_COORDINATOR, &w.0).expect("coordinator");
-                r.i32();
-                r.i16()
+            let request = FindCoordinatorRequest {
+                key: id.as_str().into(),
+                key_type: 1,
+                ..Default::default()
             };
+            let mut e = c.call(&request).expect("coordinator").error_code;
             if e == 0 {
-                let mut w = W::default();
-                w.str(&id).i32(60_000);
-                let mut r = c
-                    .call(wire::INIT_PRODUCER_ID, &w.0)
-                    .expect("init producer id");
-                r.i32();
-                e = r.i16();
+                let request = InitProducerIdRequest {
+                    transactional_id: Some(id.as_str().into()),
+                    transaction_timeout_ms: 60_000,
+                    ..Default::default()
+                };
+                let told = c.call(&request).expect("init producer id");
+                e = told.error_code;
                 if e == 0 {
-                    break (r.i64(), r.i16());
+                    break (told.producer_id, told.producer_epoch);
                 }
             }
             if Instant::now() > give_up {
@@ -64,28 +69,21 @@ pub fn run(a: &Args) {
             retries = 0;
         }
         let t0 = mono_ns();
-        let mut w = W::default();
-        w.str(&id)
-            .i64(pid)
-            .i16(epoch)
-            .i32(1)
-            .str(&topic)
-            .i32(1)
-            .i32(0);
+        let request = AddPartitionsToTxnRequest {
+            v3_and_below_transactional_id: id.as_str().into(),
+            v3_and_below_producer_id: pid,
+            v3_and_below_producer_epoch: epoch,
+            v3_and_below_topics: vec![AddPartitionsToTxnTopic {
+                name: topic.as_str().into(),
+                partitions: vec![0],
+            }],
+            ..Default::default()
+        };
         loop {
-            let mut r = c
-                .call(wire::ADD_PARTITIONS_TO_TXN, &w.0)
-                .expect("add partitions");
-            r.i32();
-            let mut e = 0;
-            for _ in 0..r.i32() {
-                r.str();
-                for _ in 0..r.i32() {
-                    r.i32();
-                    e = r.i16();
-                }
-            }
-            match e {
+            let told = c.call(&request).expect("add partitions");
+            let topics = told.results_by_topic_v3_and_below.iter();
+            let mut partitions = topics.flat_map(|t| &t.results_by_partition);
+            match partitions.next().map_or(0, |p| p.partition_error_code) {
                 0 => break,
                 51 | 14 | 16 => {
                     retries += 1;
@@ -94,19 +92,21 @@ pub fn run(a: &Args) {
                 e => panic!("add partitions error {e}"),
             }
         }
-        let b = batch::encode(&values, Codec::None, Some(&t));
+        let b = batch::encode(&values, Packing::NONE, Some(&t));
         c.s.write_all(&batch::produce_frame(&topic, 0, -1, Some(&id), &b))
             .unwrap();
         c.recv().expect("produce");
-        let e = batch::produce_result(&c.buf[4..c.last]).0;
+        let e = batch::produce_result(&c.buf[..c.last]).0;
         assert_eq!(e, 0, "produce error");
         t.seq += per as i32;
-        let mut w = W::default();
-        w.str(&id).i64(pid).i16(epoch).i8(1);
+        let request = EndTxnRequest {
+            transactional_id: id.as_str().into(),
+            producer_id: pid,
+            producer_epoch: epoch,
+            committed: true,
+        };
         loop {
-            let mut r = c.call(wire::END_TXN, &w.0).expect("end txn");
-            r.i32();
-            match r.i16() {
+            match c.call(&request).expect("end txn").error_code {
                 0 => break,
                 51 | 14 | 16 => {
                     retries += 1;

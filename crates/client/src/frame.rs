@@ -15,6 +15,9 @@ pub const CORRELATION_AT: std::ops::Range<usize> = 8..12;
 /// Memory that the arrays of an answer may take for each of its bytes, or all that any answer may take at least.
 const BUDGET_PER_BYTE: usize = 32;
 
+/// Most requests are shorter; for those that are not, memory grows.
+const REQUEST_BYTES: usize = 256;
+
 /// What stands in front of a request's body.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
@@ -49,7 +52,7 @@ pub fn write(head: &Head<'_>, body: &impl Encode) -> Writer {
 
 /// A frame whose body the caller writes, behind a header of this version.
 pub fn write_with(head: &Head<'_>, header_version: i16, body: impl FnOnce(&mut Writer)) -> Writer {
-    let mut w = Writer::new();
+    let mut w = Writer::with_capacity(REQUEST_BYTES);
     w.begin_frame();
     let header = RequestHeader {
         request_api_key: head.key,

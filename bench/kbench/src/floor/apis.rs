@@ -1,40 +1,41 @@
 //! Everything but Produce and Fetch: small requests, answered from the topic map.
 
+use super::bytes::{R, W};
+use super::keys;
 use super::{Store, Topic};
-use crate::wire::{self, R, W};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 const VERSIONS: [(i16, i16); 8] = [
-    (wire::PRODUCE, 13),
-    (wire::FETCH, 17),
-    (wire::LIST_OFFSETS, 1),
-    (wire::METADATA, 12),
-    (wire::HEARTBEAT, 1),
-    (wire::API_VERSIONS, 0),
-    (wire::CREATE_TOPICS, 2),
-    (wire::INIT_PRODUCER_ID, 0),
+    (keys::PRODUCE, 13),
+    (keys::FETCH, 17),
+    (keys::LIST_OFFSETS, 1),
+    (keys::METADATA, 12),
+    (keys::HEARTBEAT, 1),
+    (keys::API_VERSIONS, 0),
+    (keys::CREATE_TOPICS, 2),
+    (keys::INIT_PRODUCER_ID, 0),
 ];
 
 pub fn answer(api: i16, version: i16, mut r: R, store: &Store, w: &mut W) -> io::Result<()> {
     match api {
-        wire::API_VERSIONS => {
+        keys::API_VERSIONS => {
             w.i16(0).i32(VERSIONS.len() as i32);
             for (key, max) in VERSIONS {
                 w.i16(key).i16(0).i16(max);
             }
         }
-        wire::METADATA if version >= 9 => metadata_by_id(r, store, w),
-        wire::METADATA => metadata(r, store, w),
-        wire::CREATE_TOPICS => create_topics(r, store, w),
-        wire::LIST_OFFSETS => list_offsets(r, store, w),
-        wire::INIT_PRODUCER_ID => {
+        keys::METADATA if version >= 9 => metadata_by_id(r, store, w),
+        keys::METADATA => metadata(r, store, w),
+        keys::CREATE_TOPICS => create_topics(r, store, w),
+        keys::LIST_OFFSETS => list_offsets(r, store, w),
+        keys::INIT_PRODUCER_ID => {
             w.i32(0).i16(0);
             w.i64(store.producer_ids.fetch_add(1, Relaxed)).i16(0);
         }
         // every member is alive and its group is stable
-        wire::HEARTBEAT => {
+        keys::HEARTBEAT => {
             r.str();
             if version >= 1 {
                 w.i32(0);

@@ -1,7 +1,7 @@
 //! Fetch v4 to v11 and v17 of one topic, with the session of a connection (KIP-227).
 
+use super::bytes::{R, W};
 use super::{Piece, Store, Topic};
-use crate::wire::{R, W};
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;

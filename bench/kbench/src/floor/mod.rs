@@ -5,17 +5,21 @@
 //! `--retain BYTES` drops the oldest batches of a partition, so that memory is used again.
 
 mod apis;
+mod bytes;
 mod fetch;
+mod keys;
 mod produce;
 
 use crate::args::Args;
-use crate::modern::TopicId;
-use crate::wire::{self, R, W};
+use bytes::{R, W};
+use rustka_wire::api::request_header_version;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
+
+type TopicId = [u8; 16];
 
 /// One stored batch: a range of the request frame it came in.
 #[derive(Clone)]
@@ -176,16 +180,16 @@ fn request(
     r.str();
     let mut w = W::default();
     w.i32(0).i32(correlation);
-    if wire::flexible(api, version) {
+    if request_header_version(api, version) == 2 {
         r.tags();
         w.i8(0);
     }
     match api {
-        wire::FETCH => {
+        keys::FETCH => {
             flush(c, out)?;
             return fetch::fetch(r, version, w, store, c, session);
         }
-        wire::PRODUCE => {
+        keys::PRODUCE => {
             let body = frame.len() - r.0.len();
             produce::produce(frame, body, version, store, &mut w)?;
         }

@@ -1,7 +1,7 @@
 //! Produce v3 to v7 and v13: one topic, any number of partitions in rising order, one batch each.
 
+use super::bytes::{R, W};
 use super::{Log, Piece, Store, Topic};
-use crate::wire::{R, W};
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, MutexGuard};
