@@ -21,6 +21,8 @@ use crate::frame::Answer;
 const REQUEST_MS: i64 = 30_000;
 /// How long a call is tried again while the cluster says that it is not ready for it.
 const RETRY_MS: i64 = 60_000;
+/// Shared connections at a time; beyond that all are given up, and opened again where they are needed.
+const CHANNELS_MAX: usize = 1_000;
 /// The first pause between two tries; each next one is twice as long.
 const PAUSE_MS: i64 = 10;
 /// The longest pause between two tries.
@@ -152,7 +154,13 @@ impl Client {
             return Ok(channel);
         }
         let channel = self.open(address).await?;
-        lock(&self.0.channels).insert(address.clone(), channel.clone());
+        let mut channels = lock(&self.0.channels);
+        channels.retain(|_, known| !known.has_ended());
+        // Brokers say where other brokers are; one that makes addresses up is not to open connections without end.
+        if channels.len() >= CHANNELS_MAX {
+            channels.clear();
+        }
+        channels.insert(address.clone(), channel.clone());
         Ok(channel)
     }
 
