@@ -354,18 +354,13 @@ impl Drop for Broker {
 async fn drain(node: Arc<Node>) {
     node.state.send_replace(State::Stopping);
     node.peers.end_reading();
-    let engine = node.engine.clone();
     let drained = async {
         quiet(&node, Peers::all_have_ended).await;
         node.work.finished().await;
-        let topics = engine.wants_checkpoints().then(|| node.topics.all());
+        let last = node.clone();
         let finish = move || {
-            let topics = topics.iter().flatten();
-            for partition in topics.flat_map(|topic| topic.partitions.iter()) {
-                // What a log could not take in, it reads again when it is opened.
-                let _told = partition.checkpoint();
-            }
-            engine.close();
+            last.checkpoint();
+            last.engine.close();
         };
         if let Err(error) = tokio::task::spawn_blocking(finish).await {
             tracing::error!(target: "rustka::broker", "the storage did not end in order: {error}");

@@ -138,6 +138,19 @@ impl Node {
         room
     }
 
+    /// Tells every log what its partition's batches have led to, where the engine wants to know.
+    pub fn checkpoint(&self) {
+        if !self.engine.wants_checkpoints() {
+            return;
+        }
+        for topic in self.topics.all() {
+            for partition in &topic.partitions {
+                // What a log could not take in, it reads again when it is opened.
+                let _told = partition.checkpoint();
+            }
+        }
+    }
+
     /// Counts a connection that the broker closes, says so in the log and to observers. Not to be called under a lock,
     /// nor by those who accept.
     pub fn closes(&self, address: SocketAddr, reason: &str) {

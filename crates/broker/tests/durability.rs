@@ -406,3 +406,21 @@ async fn a_fetch_waits_for_what_is_not_at_hand_and_is_told_if_it_cannot_be_read(
     let codes = partitions.iter().map(|partition| partition.error_code);
     assert_eq!(codes.collect::<Vec<_>>(), [KAFKA_STORAGE_ERROR, 0]);
 }
+
+#[tokio::test]
+async fn logs_are_told_of_their_partitions_now_and_then_and_at_the_end() {
+    let engine = TestEngine::new(PLENTY);
+    engine.keep();
+    let world = World::with(|options| options.engine(engine.clone()));
+    let mut client = world.connect();
+    let id = client.create_topic("t", 1).await;
+    client.produce("t", 0, batch(10)).await;
+    let told = || engine.checkpoint_of(id, 0).map(|state| state.next_offset);
+    world.advance_ms(59_000).await;
+    assert_eq!(told(), None);
+    world.advance_ms(2_000).await;
+    assert_eq!(told(), Some(1));
+    client.produce("t", 0, batch(10)).await;
+    world.broker.stop().await;
+    assert_eq!(told(), Some(2));
+}

@@ -17,6 +17,10 @@ const ROUND_MS: i64 = 1_000;
 /// Freed blocks that nobody has needed for this long go back to the system.
 const IDLE_MS: i64 = 10_000;
 
+/// How often logs are told of their partitions' states, as in Kafka
+/// (`log.flush.offset.checkpoint.interval.ms`).
+const CHECKPOINT_MS: i64 = 60_000;
+
 /// Less than this is not worth a walk through the heap.
 const GIVE_BACK_BYTES_MIN: usize = 1 << 20;
 
@@ -35,6 +39,7 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
     let mut clock_was_believed = true;
     let mut crowd = Crowd::default();
     let mut next_idle_ms = started_ms.saturating_add(IDLE_MS);
+    let mut next_checkpoint_ms = started_ms.saturating_add(CHECKPOINT_MS);
     loop {
         let now = node.clock.now();
         warn_of_a_jump(now, &mut clock_was_believed);
@@ -46,6 +51,10 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
         if now.monotonic_ms >= next_expiry_ms {
             expire_producers(&node);
             next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
+        }
+        if now.monotonic_ms >= next_checkpoint_ms {
+            node.checkpoint();
+            next_checkpoint_ms = now.monotonic_ms.saturating_add(CHECKPOINT_MS);
         }
         close_overdue(&node, now.monotonic_ms, idle_max_ms);
         let connections = node.metrics.connections_open.load(Relaxed);

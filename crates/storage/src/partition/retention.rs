@@ -78,8 +78,9 @@ impl Partition {
     /// Tells the log what all batches so far have led to; whether it could take that in.
     pub fn checkpoint(&self) -> bool {
         let mut inner = self.lock();
+        let usable = inner.check_readable().is_ok();
         let Inner { log, state, .. } = &mut *inner;
-        log.checkpoint(state).is_ok()
+        usable && log.checkpoint(state).is_ok()
     }
 
     /// The chunks that no append touches any more, oldest first. Compaction reads them without the lock and gives its
