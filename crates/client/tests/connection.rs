@@ -1,15 +1,20 @@
 //! One connection: to a broker in this process, and to peers that answer otherwise than they should.
 
 use rustka::Broker;
-use rustka_client::{BoxStream, Channel, Connection, SystemClock};
+use rustka_client::{
+    Address, BoxFuture, BoxStream, Channel, ClientOptions, Connection, Login, SystemClock,
+};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use rustka_wire::heartbeat_request::HeartbeatRequest;
 use rustka_wire::heartbeat_response::HeartbeatResponse;
 use rustka_wire::metadata_request::MetadataRequest;
+use rustka_wire::metadata_response::MetadataResponse;
 use rustka_wire::response_header::ResponseHeader;
+use rustka_wire::sasl_handshake_request::SaslHandshakeRequest;
+use rustka_wire::sasl_handshake_response::SaslHandshakeResponse;
 use rustka_wire::{Encode, Writer};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 /// Longer than anything here takes; reached only by tests that fail.
@@ -43,6 +48,12 @@ impl Peer {
         self.0.read_exact(&mut bytes).await.expect("all of it");
         let version = i16::from_be_bytes([bytes[2], bytes[3]]);
         (version, i32::from_be_bytes(bytes[4..8].try_into().unwrap()))
+    }
+
+    async fn answer_bytes(&mut self, correlation: i32, body: &[u8]) {
+        let length = u32::try_from(4 + body.len()).expect("a short answer");
+        let all = [&length.to_be_bytes(), &correlation.to_be_bytes(), body].concat();
+        self.0.write_all(&all).await.expect("a reader");
     }
 
     async fn answer(&mut self, correlation: i32, header: i16, version: i16, body: &impl Encode) {
@@ -250,4 +261,85 @@ async fn sending_and_receiving_go_on_side_by_side() {
         length = echoed => assert!(length > 10_000),
         _ = echo => panic!("the connection ended"),
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_announces_more_than_it_holds_is_refused() {
+    let (mut peer, mut connection) = Peer::new();
+    let answering = async {
+        let (version, correlation) = peer.request().await;
+        let mut w = Writer::new();
+        MetadataResponse::default().encode(&mut w, version);
+        // The list of brokers comes first, and is said to have one.
+        w.buf[3] = 1;
+        peer.answer_bytes(correlation, &w.buf).await;
+    };
+    let request = MetadataRequest::default();
+    let (answer, ()) = tokio::join!(connection.call_in(1, &request), answering);
+    let told = answer.unwrap().body().unwrap_err().to_string();
+    assert!(
+        told.starts_with("the answer to Metadata is malformed: "),
+        "{told}"
+    );
+}
+
+/// A login that asks for something before anybody else may.
+struct AsksFirst;
+
+impl Login for AsksFirst {
+    fn login<'a>(
+        &'a self,
+        connection: &'a mut Connection<BoxStream>,
+    ) -> BoxFuture<'a, rustka_client::Result<()>> {
+        Box::pin(async move {
+            let request = SaslHandshakeRequest {
+                mechanism: "PLAIN".into(),
+            };
+            let answer = connection.call(&request).await?;
+            assert_eq!(answer.body()?.mechanisms, ["PLAIN"]);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_login_comes_after_the_versions_and_before_the_first_request() {
+    let (near, far) = duplex(1 << 16);
+    let near = Mutex::new(Some(near));
+    let dial = move |_: &Address| {
+        let stream = near.lock().expect("a stream").take();
+        stream.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into())
+    };
+    let options = ClientOptions::new(vec![Address::new("a", 1)], dial);
+    let client = options.login(AsksFirst).client();
+    let mut peer = Peer(far);
+    let answering = async {
+        let row = |api_key, max_version| ApiVersion {
+            api_key,
+            min_version: 0,
+            max_version,
+        };
+        let versions = ApiVersionsResponse {
+            api_keys: vec![
+                row(SaslHandshakeRequest::KEY, 1),
+                row(MetadataRequest::KEY, 8),
+            ],
+            ..Default::default()
+        };
+        let (version, correlation) = peer.request().await;
+        peer.answer(correlation, 0, version, &versions).await;
+        let (version, correlation) = peer.request().await;
+        let mechanisms = SaslHandshakeResponse {
+            mechanisms: vec!["PLAIN".into()],
+            ..Default::default()
+        };
+        peer.answer(correlation, 0, version, &mechanisms).await;
+        let (version, correlation) = peer.request().await;
+        let answer = MetadataResponse::default();
+        peer.answer(correlation, 0, version, &answer).await;
+        version
+    };
+    let (metadata, version) = tokio::join!(client.metadata(Some(&[])), answering);
+    assert!(metadata.unwrap().brokers.is_empty());
+    assert_eq!(version, 8);
 }
