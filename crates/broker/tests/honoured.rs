@@ -37,7 +37,7 @@ fn read_all(folder: &Path, sources: &mut String) {
         }
         if path.is_dir() {
             read_all(&path, sources);
-        } else {
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
             sources.push_str(&std::fs::read_to_string(&path).expect("source"));
         }
     }
