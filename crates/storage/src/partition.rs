@@ -257,7 +257,8 @@ impl Partition {
 
     /// Has one who is registered woken once so many bytes were appended in all, perhaps at once.
     pub fn want_bytes(&self, waiter: &Arc<Waiter>, appended_bytes: u64) {
-        self.lock().waiters.want(waiter, appended_bytes);
+        let fulfilled = self.lock().waiters.want(waiter, appended_bytes);
+        fulfilled.tell();
     }
 
     /// Takes one who waits off.

@@ -120,26 +120,27 @@ impl Waiters {
 
     /// Has one that was added woken with the next byte.
     pub fn want_next(&mut self, waiter: &Arc<Waiter>) {
-        self.want(waiter, self.appended.saturating_add(1));
+        let _not_there_yet = self.want(waiter, self.appended.saturating_add(1));
     }
 
-    /// Has one that was added woken once so many bytes were appended in all; perhaps at once.
-    pub fn want(&mut self, waiter: &Arc<Waiter>, bytes: u64) {
+    /// Has one that was added woken once so many bytes were appended in all; told at once where they were already, to
+    /// be done once the partition is unlocked.
+    pub fn want(&mut self, waiter: &Arc<Waiter>, bytes: u64) -> Fulfilled {
         let wish = self
             .waiting
             .iter_mut()
             .find(|(_, other)| Arc::ptr_eq(other, waiter));
         let Some((wish, _)) = wish else {
-            return;
+            return Fulfilled::default();
         };
         if bytes <= self.appended {
             *wish = NEVER;
-            waiter.has_bytes();
-        } else {
-            // What is wished first may be less than anybody still wishes, which costs one look.
-            *wish = bytes;
-            self.next = self.next.min(bytes);
+            return Fulfilled(vec![waiter.clone()]);
         }
+        // What is wished first may be less than anybody still wishes, which costs one look.
+        *wish = bytes;
+        self.next = self.next.min(bytes);
+        Fulfilled::default()
     }
 
     /// Removes one; an idle partition keeps no memory for those who wait.
@@ -211,8 +212,8 @@ mod tests {
         let (patient, hasty) = (Waiter::new(), Waiter::new());
         waiters.add(&patient);
         waiters.add(&hasty);
-        waiters.want(&patient, 30);
-        waiters.want(&hasty, 10);
+        waiters.want(&patient, 30).tell();
+        waiters.want(&hasty, 10).tell();
         waiters.appended(9).tell();
         assert!(fired(&hasty).is_pending());
         waiters.appended(1).tell();
@@ -223,7 +224,7 @@ mod tests {
         waiters.appended(1).tell();
         assert!(fired(&hasty).is_pending());
         assert_eq!(fired(&patient), Poll::Ready(Fired::Bytes));
-        waiters.want(&hasty, 30);
+        waiters.want(&hasty, 30).tell();
         assert_eq!(fired(&hasty), Poll::Ready(Fired::Bytes), "already there");
     }
 
