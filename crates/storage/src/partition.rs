@@ -163,17 +163,13 @@ impl Partition {
 
     /// Whether the memory limit may drop this partition's records.
     pub fn set_evictable(&self, evictable: bool) {
-        let mut inner = self.lock();
-        if inner.evictable != evictable {
-            inner.evictable = evictable;
-            inner.keep_evictable();
-        }
+        self.lock().set_evictable(evictable);
     }
 
     /// Has the partition follow these configs of its topic from now on.
     pub fn obey(&self, config: &Arc<TopicConfig>) {
-        self.set_evictable(config.delete);
         let mut inner = self.lock();
+        inner.set_evictable(config.delete);
         let compacted_before = inner.config.as_ref().is_some_and(|config| config.compact);
         inner.config = Some(config.clone());
         // Dirty bytes are kept count of only while somebody compacts.
@@ -289,6 +285,13 @@ impl Partition {
 }
 
 impl Inner {
+    fn set_evictable(&mut self, evictable: bool) {
+        if self.evictable != evictable {
+            self.evictable = evictable;
+            self.keep_evictable();
+        }
+    }
+
     /// Tells the log whether the memory limit may drop its chunks now.
     fn keep_evictable(&mut self) {
         let may = self.evictable && self.check_readable().is_ok();

@@ -111,8 +111,9 @@ impl Cluster {
     /// Replaces what is set for a resource that is no topic.
     pub(super) fn set_configs(&mut self, resource: &Resource, values: Arc<Overrides>) {
         if let Some(layer) = self.layer(resource) {
+            let before = Arc::clone(&self.broker);
             Arc::make_mut(&mut self.broker).set_dynamic_values(layer, (*values).clone());
-            self.is_stale = true;
+            self.is_stale |= !before.has_same_topic_defaults(&self.broker);
         }
         match values.is_empty() {
             true => self.configs.remove(resource),

@@ -109,6 +109,17 @@ pub(super) fn is_behind_a_topic_key(broker_name: &str) -> bool {
             .any(|(_, names)| names.first().is_some_and(|(name, _)| *name == broker_name))
 }
 
+impl BrokerConfig {
+    /// Whether every topic is configured the same by both, so that no topic has to be told.
+    pub fn has_same_topic_defaults(&self, other: &BrokerConfig) -> bool {
+        let behind = SYNONYMS.iter().flat_map(|(_, names)| *names);
+        behind
+            .map(|(name, _)| *name)
+            .chain([SAME_NAME])
+            .all(|name| self.set_value(name) == other.set_value(name))
+    }
+}
+
 fn synonyms_of(name: &str) -> &'static [(&'static str, i64)] {
     if name == SAME_NAME {
         return &[(SAME_NAME, 1)];
@@ -386,6 +397,28 @@ mod tests {
             for (broker, _) in brokers {
                 assert!(find_key(Scope::Broker, broker).is_some(), "{broker}");
             }
+        }
+    }
+
+    /// Every change of a broker's configs configured all topics and partitions anew, with the catalog locked.
+    #[test]
+    fn only_what_stands_behind_topic_keys_concerns_topics() {
+        let with =
+            |pairs: &[(&str, &str)]| BrokerConfig::new(pairs.iter().copied(), false).unwrap();
+        let none = with(&[]);
+        for (name, concerns) in [
+            ("max.connections", false),
+            ("log.retention.ms", true),
+            ("log.retention.hours", true),
+            ("unclean.leader.election.enable", true),
+        ] {
+            let value = if name.ends_with("enable") {
+                "true"
+            } else {
+                "100"
+            };
+            let same = none.has_same_topic_defaults(&with(&[(name, value)]));
+            assert_eq!(same, !concerns, "{name}");
         }
     }
 
