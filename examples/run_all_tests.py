@@ -163,7 +163,10 @@ def main():
         passed, failed = run_pytest(options.bootstrap, pytest_arguments)
     else:
         try:
-            broker = Broker(options.broker or built_broker())
+            binary = options.broker or built_broker()
+            # For lessons that need a broker of their own.
+            os.environ["RUSTKA_BIN"] = str(Path(binary).resolve())
+            broker = Broker(binary)
             try:
                 ready = broker.wait_until_ready()
                 print(f"broker {ready['version']} at {ready['bootstrap']}, pid {broker.process.pid}", flush=True)
