@@ -590,8 +590,8 @@ fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Group>, join: &Joi
     }
 }
 
-/// Where there are as many groups as there may be, the oldest of those give way that have no members, hold no offsets
-/// and have given out no ids; some at a time, as all are looked at. Whether there were any.
+/// Where there are as many groups as there may be, the oldest of those give way that have no members and hold no offsets;
+/// some at a time, as all are looked at. Whether there were any.
 fn make_room_for_group(d: &mut Desk, groups: &mut BTreeMap<Name, Group>) -> bool {
     let of_no_use = groups.values().filter(|group| group.is_of_no_use());
     let mut of_no_use: Vec<(Option<i64>, Name)> = of_no_use

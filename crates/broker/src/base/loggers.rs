@@ -158,8 +158,8 @@ mod tests {
 
     /// Lines from warnings on that are bounded by something else than a [`LogLimit`](crate::base::rate::LogLimit).
     const BOUNDED: &[(&str, &str)] = &[
-        ("only one listener is served", "at the start"),
         ("may take {} MiB of memory", "at the start"),
+        ("whoever can listen in on the network", "at the start"),
         ("the storage did not end in order", "at the end"),
         ("were not answered before the broker stopped", "at the end"),
         ("the clock jumped ahead", "no client moves the clock"),
@@ -183,7 +183,7 @@ mod tests {
         ("is read-only: its write", "once for a partition"),
     ];
 
-    /// Every `tracing::warn!(…)` and the like of these levels below this folder.
+    /// What lines of these levels say below this folder.
     fn lines(folder: &Path, levels: &[&str], found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).expect("sources") {
             let path = entry.expect("entry").path();

@@ -19,7 +19,6 @@ use super::command::{Bytes, Name};
 use super::desk::Desk;
 use super::durable::{Assigned, Durable};
 use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
-use super::offsets::HoldsOffsets;
 use super::records::{GroupMetadata, MemberMetadata, Record};
 use super::timers::Timer;
 pub(super) use join::{check as check_join, limited};
@@ -84,13 +83,11 @@ impl Group {
         self.lingers || self.durable.exists()
     }
 
-    /// Member ids given out whose owners have not joined.
-    /// Whether nothing would be missed if the group went: no member, no offset, no id given out.
+    /// Whether little would be missed if the group went: there is no member and no offset, at most ids that nobody has
+    /// used yet.
     pub(super) fn is_of_no_use(&self) -> bool {
-        self.exists()
-            && HoldsOffsets::is_unused(self)
-            && self.durable.offsets.is_empty()
-            && self.durable.is_settled()
+        let is_empty = self.state == State::Empty && self.durable.offsets.is_empty();
+        is_empty && self.exists() && self.durable.is_settled()
     }
 
     /// Since when it is in its state, in wall time.
@@ -98,6 +95,7 @@ impl Group {
         self.state_since_ms
     }
 
+    /// Member ids given out whose owners have not joined.
     pub(super) fn pending_count(&self) -> usize {
         self.pending.len()
     }
