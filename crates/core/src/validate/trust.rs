@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// Requests with compressed batches that are looked into before a connection is believed.
 pub const PROVING_REQUESTS: u32 = 8;
 /// After that, one in so many is.
-pub const ASKED_AGAIN_EVERY: u32 = 64;
+pub const ASKED_AGAIN_EVERY: u32 = 256;
 /// The count of a connection that is never believed.
 const UNTRUE: u32 = u32::MAX;
 
@@ -44,14 +44,14 @@ mod tests {
     #[test]
     fn a_connection_proves_itself_and_is_asked_again_now_and_then() {
         let trust = HeaderTrust::default();
-        let doubted: Vec<u32> = (0..200).filter(|_| trust.doubts()).collect();
-        assert_eq!(doubted, [0, 1, 2, 3, 4, 5, 6, 7, 64, 128, 192]);
+        let doubted: Vec<u32> = (0..600).filter(|_| trust.doubts()).collect();
+        assert_eq!(doubted, [0, 1, 2, 3, 4, 5, 6, 7, 256, 512]);
     }
 
     #[test]
     fn one_that_said_something_untrue_is_never_believed_again() {
         let trust = HeaderTrust::default();
-        assert_eq!((0..100).filter(|_| trust.doubts()).count(), 9);
+        assert_eq!((0..100).filter(|_| trust.doubts()).count(), 8);
         trust.caught();
         assert!((0..1_000).all(|_| trust.doubts()));
     }
