@@ -26,7 +26,10 @@ pub struct BatchBuilder {
     codec: Codec,
     level: Option<i32>,
     appended_at: Option<i64>,
-    records: Vec<u8>,
+    /// Room for the header, and the records behind it; empty while there is none.
+    batch: Vec<u8>,
+    /// The record that is just being added: its length stands before it.
+    body: Vec<u8>,
     count: i32,
 }
 
@@ -58,7 +61,8 @@ impl BatchBuilder {
             codec: Codec::None,
             level: None,
             appended_at: None,
-            records: Vec::new(),
+            batch: Vec::new(),
+            body: Vec::new(),
             count: 0,
         }
     }
@@ -119,21 +123,24 @@ impl BatchBuilder {
     pub fn push(&mut self, record: &NewRecord<'_>) {
         if self.count == 0 {
             self.header.base_timestamp = record.timestamp;
+            self.batch.resize(HEADER_BYTES, 0);
         }
         self.header.max_timestamp = self.header.max_timestamp.max(record.timestamp);
         let delta = record.timestamp.wrapping_sub(self.header.base_timestamp);
-        let mut body = vec![0];
-        varint::put(&mut body, delta);
-        varint::put(&mut body, i64::from(self.count));
-        put_nullable(&mut body, record.key);
-        put_nullable(&mut body, record.value);
-        varint::put(&mut body, record.headers.len() as i64);
+        let body = &mut self.body;
+        body.clear();
+        body.push(0);
+        varint::put(body, delta);
+        varint::put(body, i64::from(self.count));
+        put_nullable(body, record.key);
+        put_nullable(body, record.value);
+        varint::put(body, record.headers.len() as i64);
         for (key, value) in record.headers {
-            put_nullable(&mut body, Some(key.as_bytes()));
-            put_nullable(&mut body, *value);
+            put_nullable(body, Some(key.as_bytes()));
+            put_nullable(body, *value);
         }
-        varint::put(&mut self.records, body.len() as i64);
-        self.records.extend_from_slice(&body);
+        varint::put(&mut self.batch, body.len() as i64);
+        self.batch.extend_from_slice(body);
         self.count = self.count.saturating_add(1);
     }
 
@@ -149,7 +156,7 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, before compression.
     pub fn bytes(&self) -> usize {
-        HEADER_BYTES + self.records.len()
+        self.batch.len().max(HEADER_BYTES)
     }
 
     /// Encodes the batch.
@@ -161,15 +168,15 @@ impl BatchBuilder {
         if let Some(timestamp) = self.appended_at {
             header.max_timestamp = timestamp;
         }
-        let packed;
-        let records = match self.codec {
-            Codec::None => &self.records,
-            codec => {
-                packed = compress(codec, self.level, &self.records)?;
-                &packed
-            }
-        };
-        encode(header, records)
+        let mut batch = self.batch;
+        batch.resize(batch.len().max(HEADER_BYTES), 0);
+        match self.codec {
+            Codec::None => finish(header, batch),
+            codec => encode(
+                header,
+                &compress(codec, self.level, &batch[HEADER_BYTES..])?,
+            ),
+        }
     }
 }
 
@@ -198,14 +205,20 @@ pub fn end_transaction_marker(
 }
 
 /// Puts `header` before record bytes that are already as it says, with the right length and CRC.
-pub(crate) fn encode(mut header: BatchHeader, records: &[u8]) -> Result<Vec<u8>, BatchError> {
-    let length = records.len() + HEADER_BYTES - OVERHEAD_BYTES;
+pub(crate) fn encode(header: BatchHeader, records: &[u8]) -> Result<Vec<u8>, BatchError> {
+    let mut batch = Vec::with_capacity(HEADER_BYTES + records.len());
+    batch.resize(HEADER_BYTES, 0);
+    batch.extend_from_slice(records);
+    finish(header, batch)
+}
+
+/// The same where room for the header was left before the records.
+fn finish(mut header: BatchHeader, mut batch: Vec<u8>) -> Result<Vec<u8>, BatchError> {
+    let length = batch.len() - OVERHEAD_BYTES;
     header.batch_length = i32::try_from(length).map_err(|_| BatchError::TooLong)?;
     let mut fixed = [0; HEADER_BYTES];
     header.write(&mut fixed);
-    let mut batch = Vec::with_capacity(HEADER_BYTES + records.len());
-    batch.extend_from_slice(&fixed);
-    batch.extend_from_slice(records);
+    batch[..HEADER_BYTES].copy_from_slice(&fixed);
     seal(&mut batch);
     Ok(batch)
 }

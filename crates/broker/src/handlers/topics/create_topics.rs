@@ -12,7 +12,7 @@ use rustka_core::cluster::command::{
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::CLUSTER_METADATA;
-use rustka_wire::codec::Reader;
+use rustka_wire::codec::{Reader, Uuid};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
@@ -33,7 +33,11 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .iter()
         .partition(|topic| rights.denied.contains(&*topic.name));
     let command = CreateTopics {
-        topics: allowed.iter().copied().map(command).collect(),
+        topics: allowed
+            .iter()
+            .zip(random::uuids(allowed.len()))
+            .map(|(topic, id)| command(topic, id))
+            .collect(),
         validate_only: asked.validate_only,
     };
     let own = |name: &str| Box::<str>::from(name);
@@ -118,10 +122,10 @@ pub fn once<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'
     only.map(|(name, _)| name)
 }
 
-fn command(topic: &CreatableTopic<'_>) -> CreateTopic {
+fn command(topic: &CreatableTopic<'_>, id: Uuid) -> CreateTopic {
     CreateTopic {
         name: topic.name.to_string(),
-        id: random::uuid(),
+        id,
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
         assignments: topic
