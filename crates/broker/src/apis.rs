@@ -1,11 +1,12 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
+pub mod faulty;
+
 use crate::api::parts::Parts;
 use crate::api::quota::Bill;
 use crate::api::reply::Reply;
 use crate::api::request::{Header, Outcome, Request, Respond};
 use crate::api::served::{Api, is_offered};
-use crate::base::fault::Point;
 use crate::handlers::cluster::*;
 use crate::handlers::configs::*;
 use crate::handlers::groups::*;
@@ -120,13 +121,18 @@ fn find(key: i16) -> Option<&'static Api> {
     APIS.get(usize::from(at))
 }
 
+/// Serves a request, unless a fault was armed for it.
+pub fn dispatch(request: Request<'_>) -> Dispatched {
+    match request.node.faults.any_armed() {
+        true => faulty::dispatch(request),
+        false => serve(request),
+    }
+}
+
 /// Hands a request to its handler. An unknown key or version ends the connection, as in Kafka (E5); only
 /// ApiVersions answers what it does not understand (E2).
-pub fn dispatch(mut request: Request<'_>) -> Dispatched {
+fn serve(mut request: Request<'_>) -> Dispatched {
     let node = request.node;
-    if node.faults.strikes(Point::Dispatch) {
-        return Dispatched::now(Outcome::Close("a fault was armed at dispatch".to_owned()));
-    }
     request.bill = Bill::open(node, request.caller, request.frame.bytes().len());
     let bill = request.bill.clone();
     let outcome = route(request);
@@ -216,6 +222,14 @@ fn route(request: Request<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::refused;
+
+    #[test]
+    fn every_api_can_be_refused_on_purpose() {
+        for api in APIS {
+            assert!(refused::is_known(api.key), "api/refused needs {}", api.key);
+        }
+    }
 
     #[test]
     fn the_table_is_sorted_and_within_kafkas_versions() {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Client, World, batch, fetch_request};
-use rustka::fault::Point;
+use rustka::fault::{Fault, Point};
 use rustka_storage::testing::{PLENTY, TestEngine};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
@@ -143,12 +143,16 @@ async fn a_change_that_could_not_be_written_was_not_made() {
     let world = World::start();
     let mut client = world.connect();
     let faults = &world.broker.node().faults;
-    faults.arm_in(Point::Admit, CLUSTER_METADATA);
+    faults
+        .arm(Fault::within(Point::Admit, CLUSTER_METADATA))
+        .expect("it fits");
     assert_eq!(create(&mut client, "t").await, KAFKA_STORAGE_ERROR);
     let told = metadata(&mut client, "t").await.0;
     assert_eq!(told, UNKNOWN_TOPIC_OR_PARTITION);
     assert_eq!(create(&mut client, "t").await, 0);
-    faults.arm_in(Point::Admit, CLUSTER_METADATA);
+    faults
+        .arm(Fault::within(Point::Admit, CLUSTER_METADATA))
+        .expect("it fits");
     assert_eq!(delete(&mut client, "t").await, KAFKA_STORAGE_ERROR);
     assert_eq!(metadata(&mut client, "t").await.0, 0);
     assert_eq!(delete(&mut client, "t").await, 0);
@@ -161,7 +165,9 @@ async fn when_the_log_is_lost_topics_can_be_used_and_not_changed() {
     let mut client = world.connect();
     assert_eq!(create(&mut client, "t").await, 0);
     let faults = &world.broker.node().faults;
-    faults.arm_in(Point::Append, CLUSTER_METADATA);
+    faults
+        .arm(Fault::within(Point::Append, CLUSTER_METADATA))
+        .expect("it fits");
     for _ in 0..2 {
         assert_eq!(delete(&mut client, "t").await, KAFKA_STORAGE_ERROR);
         assert_eq!(create(&mut client, "u").await, KAFKA_STORAGE_ERROR);
@@ -179,7 +185,9 @@ async fn after_a_mistake_of_ours_topics_are_what_the_log_says() {
     let mut client = world.connect();
     let id = client.create_topic("t", 2).await;
     let faults = &world.broker.node().faults;
-    faults.arm_in(Point::Decide, CLUSTER_METADATA);
+    faults
+        .arm(Fault::within(Point::Decide, CLUSTER_METADATA))
+        .expect("it fits");
     let mut unlucky = world.connect();
     unlucky
         .send(CreateTopicsRequest::KEY, 7, &creation("u"))

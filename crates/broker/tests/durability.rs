@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Client, World, batch, fetch_request, produce_request};
-use rustka::fault::Point;
+use rustka::fault::{Fault, Point};
 use rustka::net::connection::IN_FLIGHT_WRITES_MAX;
 use rustka_storage::Partition;
 use rustka_storage::testing::{PLENTY, Step, TestEngine};
@@ -294,10 +294,11 @@ async fn a_client_that_closes_its_half_is_still_told_what_became_of_its_writes()
 #[tokio::test]
 async fn no_answer_leaves_behind_one_that_a_fault_has_kept() {
     let (world, engine, mut client) = world().await;
+    let faults = &world.broker.node().faults;
+    faults.arm(Fault::at(Point::Reply)).expect("it fits");
     send(&mut client, 0, -1).await;
     send(&mut client, 1, -1).await;
     world.settle().await;
-    world.broker.node().faults.arm(Point::Reply);
     engine.settle_all(1);
     assert!(client.is_closed().await);
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Client, START_MS, World};
-use rustka::fault::Point;
+use rustka::fault::{Fault, Point};
 use rustka::hooks::{Event, Observer};
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
@@ -45,7 +45,12 @@ fn panics(world: &World) -> u64 {
 /// Has the task panic as often as it is started, `times` in all.
 fn arm(world: &World, task: &str, times: usize) {
     for _ in 0..times {
-        world.broker.node().faults.arm_in(Point::Task, task);
+        world
+            .broker
+            .node()
+            .faults
+            .arm(Fault::within(Point::Task, task))
+            .expect("it fits");
     }
 }
 

@@ -4,6 +4,7 @@ pub mod access;
 pub mod endpoints;
 pub mod parts;
 pub mod quota;
+pub mod refused;
 pub mod reply;
 pub mod request;
 pub mod served;

@@ -11,6 +11,20 @@ pub struct Reply {
     pub(crate) slices: Vec<(usize, Slice)>,
     /// For so long the connection is not read after it.
     pub(crate) mute_ms: u32,
+    /// What becomes of it.
+    pub(crate) fate: Fate,
+}
+
+/// What becomes of an answer. All but the first are faults on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// It is sent.
+    #[default]
+    Whole,
+    /// Only so many bytes of it are sent, and the connection is closed.
+    Cut(usize),
+    /// It is not sent, nor is anything after it.
+    Never,
 }
 
 impl Reply {
@@ -34,7 +48,7 @@ impl Reply {
         Reply {
             bytes,
             slices,
-            mute_ms: 0,
+            ..Reply::default()
         }
     }
 
@@ -45,6 +59,16 @@ impl Reply {
         bytes.extend_from_slice(message);
         Reply {
             bytes,
+            ..Reply::default()
+        }
+    }
+
+    /// No more than so many bytes of it, which is no whole frame.
+    pub fn cut(&self, bytes: usize) -> Reply {
+        let mut whole = self.to_vec();
+        whole.truncate(bytes);
+        Reply {
+            bytes: whole,
             ..Reply::default()
         }
     }

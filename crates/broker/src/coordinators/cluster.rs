@@ -201,8 +201,8 @@ impl Host<Machine> for Cluster {
     }
 
     fn decided(&self) {
-        let strikes = self.node.faults.strikes_in(Point::Decide, CLUSTER_METADATA);
-        assert!(!strikes, "a fault was armed");
+        let faults = &self.node.faults;
+        faults.panic_point(Point::Decide, CLUSTER_METADATA);
     }
 
     fn rebuilt(&self, result: Result<(), ErrorCode>) {

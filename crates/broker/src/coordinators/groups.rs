@@ -224,8 +224,8 @@ impl Host<Machine> for Groups {
     }
 
     fn decided(&self) {
-        let strikes = self.node.faults.strikes_in(Point::Decide, CONSUMER_OFFSETS);
-        assert!(!strikes, "a fault was armed");
+        let faults = &self.node.faults;
+        faults.panic_point(Point::Decide, CONSUMER_OFFSETS);
     }
 
     fn rebuilt(&self, result: Result<(), ErrorCode>) {

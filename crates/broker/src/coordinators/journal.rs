@@ -114,17 +114,15 @@ impl PartitionJournal {
         }
         let mut bytes = batch.build().map_err(|_| ErrorCode::MessageTooLarge)?;
         let header = BatchHeader::parse(&bytes).map_err(|_| ErrorCode::UnknownServerError)?;
-        if self.faults.strikes_in(Point::Admit, self.topic) {
-            return Err(ErrorCode::KafkaStorageError);
-        }
+        self.faults.refusal(Point::Admit, self.topic)?;
         let incoming = Incoming::Copied(&mut bytes);
         let appended = self
             .partition
             .append(incoming, &header, Origin::Coordinator, now)
             .map_err(|refusal| refusal.code)?;
-        if self.faults.strikes_in(Point::Append, self.topic) {
+        if let Err(code) = self.faults.refusal(Point::Append, self.topic) {
             self.partition.lose_writes(appended.base_offset);
-            return Err(ErrorCode::KafkaStorageError);
+            return Err(code);
         }
         self.bytes += header.total_bytes() as u64;
         Ok(appended)

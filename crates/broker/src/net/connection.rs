@@ -88,6 +88,11 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// The same, reading nothing before `parked` is done.
+    pub fn held(self, parked: Option<Parked>) -> Self {
+        Connection { parked, ..self }
+    }
+
     /// Closes the connection for a mistake of ours.
     fn fail(&mut self, reason: &str) {
         self.close(reason);

@@ -1,7 +1,8 @@
 //! Sockets that accept.
 
 use crate::api::parts::Parts;
-use crate::base::fault::Point;
+use crate::apis::faulty;
+use crate::base::fault::{Effect, Passing, Point};
 use crate::base::hooks::Event;
 use crate::base::join::join;
 use crate::base::start::StartError;
@@ -266,16 +267,19 @@ pub fn serve<T: Transport>(
     parts: &Arc<Parts>,
 ) {
     let node = &parts.node;
-    if node.faults.strikes(Point::Accept) {
-        return;
-    }
+    let held = match node.faults.strike(Point::Accept, &Passing::default()) {
+        None => None,
+        Some(Effect::Delay(ms)) => Some(faulty::delayed(node.clone(), ms)),
+        Some(Effect::Hang) => Some(faulty::hung(node.clone())),
+        Some(_) => return,
+    };
     let now_ms = node.clock.monotonic_ms();
     let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, local, now_ms);
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         return turned_away(node, address, refused.to_string());
     }
     let mut guard = Registered::new(node.clone(), peer.clone());
-    let connection = Connection::new(stream, parts.clone(), peer, of.clone());
+    let connection = Connection::new(stream, parts.clone(), peer, of.clone()).held(held);
     tokio::spawn(async move {
         guard.tell();
         connection.await;

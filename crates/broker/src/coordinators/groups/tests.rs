@@ -1,6 +1,7 @@
 //! Shards with journals that answer at once, later, out of step, or not at all. The machine's own seeded simulation
 //! is in core; here it is about who is told what, and when.
 
+use crate::base::fault::Fault;
 use super::*;
 use crate::base::clock::Clock;
 use crate::broker::Broker;
@@ -500,7 +501,9 @@ async fn a_shard_that_lost_its_journal_keeps_its_limits() {
 /// Has the shard panic in the middle of this command, as the connection that asks would see it.
 fn panics_in(w: &World, command: Command) {
     let faults = &w.broker.node().faults;
-    faults.arm_in(Point::Decide, CONSUMER_OFFSETS);
+    faults
+        .arm(Fault::within(Point::Decide, CONSUMER_OFFSETS))
+        .expect("it fits");
     let groups = &w.broker.parts().groups;
     let call = AssertUnwindSafe(|| drop(groups.call("g", command)));
     assert!(catch_unwind(call).is_err(), "a fault was armed");
@@ -563,7 +566,8 @@ async fn a_panic_in_the_timers_of_one_group_is_not_served_on_either() {
     w.broker
         .node()
         .faults
-        .arm_in(Point::Decide, CONSUMER_OFFSETS);
+        .arm(Fault::within(Point::Decide, CONSUMER_OFFSETS))
+        .expect("it fits");
     // All offsets expire with it, and nothing of that is on record.
     w.clock.advance(std::time::Duration::from_secs(8 * 86_400));
     assert!(catch_unwind(AssertUnwindSafe(|| w.expire())).is_err());

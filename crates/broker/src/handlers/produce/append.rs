@@ -164,9 +164,8 @@ fn append(
     mut valid: Validated,
 ) -> Result<Accepted, RefusedBatch> {
     let topic = &topic.name;
-    if node.faults.strikes_in(Point::Admit, topic) {
-        return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
-    }
+    let faults = &node.faults;
+    faults.refusal(Point::Admit, topic).map_err(Refusal::from)?;
     node.make_room()?;
     let incoming = match &mut valid.rebuilt {
         Some(rebuilt) => Incoming::Copied(rebuilt),
@@ -176,9 +175,9 @@ fn append(
     let appended = partition
         .append(incoming, header, Origin::Client, node.clock.now())
         .map_err(|refusal| RefusedBatch::late(refusal.into(), partition))?;
-    if node.faults.strikes_in(Point::Append, topic) {
+    if let Err(code) = faults.refusal(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);
-        return Err(Refusal::from(ErrorCode::KafkaStorageError).into());
+        return Err(Refusal::from(code).into());
     }
     if appended.compaction_due {
         node.compactor.submit(partition);

@@ -76,8 +76,6 @@ fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result
             format!("records of {topic} may not be deleted: its cleanup.policy is compact alone");
         return Err(Refusal::new(ErrorCode::PolicyViolation, message));
     }
-    if request.node.faults.strikes_in(Point::Admit, topic) {
-        return Err(ErrorCode::KafkaStorageError.into());
-    }
+    request.node.faults.refusal(Point::Admit, topic)?;
     partition.delete_records(offset)
 }

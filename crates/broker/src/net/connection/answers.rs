@@ -1,9 +1,9 @@
 //! Answers out, in the order of their requests.
 
 use super::Connection;
-use crate::api::reply::Reply;
+use crate::api::reply::{Fate, Reply};
 use crate::api::request::{Later, Outcome};
-use crate::base::fault::Point;
+use crate::apis::faulty;
 use crate::base::hooks::Event;
 use crate::net::transport::Transport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,18 +50,33 @@ impl<T: Transport> Connection<T> {
     }
 
     pub(super) fn send(&mut self, reply: Reply) {
-        if self.parts.node.faults.strikes(Point::Reply) {
-            return self.break_off("a fault was armed at reply");
+        match reply.fate {
+            Fate::Whole => {
+                self.mute(reply.mute_ms);
+                self.out.push(reply);
+            }
+            Fate::Cut(bytes) => {
+                if bytes > 0 {
+                    self.out.push(reply.cut(bytes));
+                }
+                self.break_off("a fault was armed at reply");
+            }
+            Fate::Never => {
+                self.forget_later();
+                self.parked = Some(faulty::hung(self.parts.node.clone()));
+            }
         }
-        self.mute(reply.mute_ms);
-        self.out.push(reply);
     }
 
     /// Closes the connection at an answer that will not come: those behind it would be taken for it.
     fn break_off(&mut self, reason: &str) {
+        self.forget_later();
+        self.close(reason);
+    }
+
+    fn forget_later(&mut self) {
         self.later.clear();
         self.later_bytes = 0;
-        self.close(reason);
     }
 
     /// Whether so much is unanswered that nothing more is read.
