@@ -168,7 +168,10 @@ async fn what_hangs_waits_until_its_client_goes_or_the_broker_stops() {
         let mut gone = world.connect();
         let mut stays = world.connect();
         let versions = ApiVersionsRequest::default();
-        gone.send(ApiVersionsRequest::KEY, 0, &versions).await;
+        if point != Point::Accept {
+            // With a request unread, nobody would notice that it goes.
+            gone.send(ApiVersionsRequest::KEY, 0, &versions).await;
+        }
         stays.send(ApiVersionsRequest::KEY, 0, &versions).await;
         world.advance_ms(60_000).await;
         assert_eq!(world.connections(), 2, "{point:?}");

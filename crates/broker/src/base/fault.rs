@@ -34,7 +34,7 @@ pub enum Effect {
     Error(ErrorCode),
     /// It goes on after so many milliseconds of the broker's clock.
     Delay(i64),
-    /// It never goes on, while the connection stays open.
+    /// It never goes on, while the connection stays open: until the broker stops, or the client goes with nothing unread.
     Hang,
     /// The connection is closed.
     Close,

@@ -10,6 +10,12 @@ use rustka_wire::alter_user_scram_credentials_response::{
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::create_acls_request::CreateAclsRequest;
+use rustka_wire::create_acls_response::{AclCreationResult, CreateAclsResponse};
+use rustka_wire::delete_acls_request::DeleteAclsRequest;
+use rustka_wire::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
+use rustka_wire::describe_acls_request::DescribeAclsRequest;
+use rustka_wire::describe_acls_response::DescribeAclsResponse;
 use rustka_wire::describe_cluster_request::DescribeClusterRequest;
 use rustka_wire::describe_cluster_response::DescribeClusterResponse;
 use rustka_wire::describe_configs_request::DescribeConfigsRequest;
@@ -183,4 +189,27 @@ refusals! {
         }
     }, |names| ();
 
+
+    DescribeAclsRequest<'_>, |asked, code, version| DescribeAclsResponse {
+        error_code: code,
+        error_message: None,
+        ..Default::default()
+    }, |names| ();
+
+    CreateAclsRequest<'_>, |asked, code, version| CreateAclsResponse {
+        results: each(&asked.creations, |_| AclCreationResult {
+            error_code: code,
+            error_message: None,
+        }),
+        ..Default::default()
+    }, |names| ();
+
+    DeleteAclsRequest<'_>, |asked, code, version| DeleteAclsResponse {
+        filter_results: each(&asked.filters, |_| DeleteAclsFilterResult {
+            error_code: code,
+            error_message: None,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }, |names| ();
 }

@@ -1,9 +1,9 @@
 //! Shards with journals that answer at once, later, out of step, or not at all. The machine's own seeded simulation
 //! is in core; here it is about who is told what, and when.
 
-use crate::base::fault::Fault;
 use super::*;
 use crate::base::clock::Clock;
+use crate::base::fault::Fault;
 use crate::broker::Broker;
 use crate::coordinators::answer::Waiting;
 use rustka_core::batch::{BatchHeader, Records, record_bytes};
