@@ -13,7 +13,11 @@ macro_rules! refusals {
             },
         },)*];
         $(
-            #[allow(unused_variables, reason = "not every row looks at all that it is given")]
+            #[allow(
+                unused_variables,
+                clippy::no_effect,
+                reason = "not every row looks at all that it is given"
+            )]
             impl Refusable for $request {
                 fn refuse(&self, $code: i16, $version: i16, w: &mut Writer) {
                     let $asked = self;
@@ -87,9 +91,11 @@ trait Refusable {
     fn name(&self, names: &mut Names);
 }
 
+type Asked<'a> = Box<dyn Refusable + 'a>;
+
 struct Row {
     key: i16,
-    read: for<'a> fn(&'a [u8], i16) -> Result<Box<dyn Refusable + 'a>, DecodeError>,
+    read: for<'a> fn(&'a [u8], i16) -> Result<Asked<'a>, DecodeError>,
 }
 
 /// One answer for each element of a request.

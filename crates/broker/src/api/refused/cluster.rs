@@ -79,7 +79,6 @@ refusals! {
             error_message: None,
             resource_type: of.resource_type,
             resource_name: of.resource_name.clone(),
-            ..Default::default()
         }),
         ..Default::default()
     }, |names| for of in &asked.resources {
@@ -92,7 +91,6 @@ refusals! {
             error_message: None,
             resource_type: of.resource_type,
             resource_name: of.resource_name.clone(),
-            ..Default::default()
         }),
         ..Default::default()
     }, |names| for of in &asked.resources {
