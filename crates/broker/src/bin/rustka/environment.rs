@@ -249,6 +249,77 @@ mod tests {
         assert!(outside.notes[0].contains("KAFKA_MAX_REQUEST_SIZE"));
     }
 
+    /// The blocks that people have: self-hosted Sentry's, the Java module's of Testcontainers, one with a login.
+    #[test]
+    fn blocks_with_several_listeners_make_a_broker_as_they_are() {
+        let sentry = [
+            ("KAFKA_PROCESS_ROLES", "broker,controller"),
+            ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1001@127.0.0.1:29093"),
+            ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+            ("KAFKA_NODE_ID", "1001"),
+            ("CLUSTER_ID", "MkU3OEVBNTcwNTJENDM2Qk"),
+            (
+                "KAFKA_LISTENERS",
+                "PLAINTEXT://0.0.0.0:29092,INTERNAL://0.0.0.0:9093,EXTERNAL://0.0.0.0:9092,CONTROLLER://0.0.0.0:29093",
+            ),
+            (
+                "KAFKA_ADVERTISED_LISTENERS",
+                "PLAINTEXT://127.0.0.1:29092,INTERNAL://kafka:9093,EXTERNAL://kafka:9092",
+            ),
+            (
+                "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+                "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            ),
+            ("KAFKA_INTER_BROKER_LISTENER_NAME", "PLAINTEXT"),
+        ];
+        let container = [
+            ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
+            (
+                "KAFKA_LISTENERS",
+                "CONTROLLER://0.0.0.0:9094,BROKER://0.0.0.0:9093,PLAINTEXT://0.0.0.0:9092",
+            ),
+            (
+                "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+                "BROKER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            ),
+            ("KAFKA_INTER_BROKER_LISTENER_NAME", "BROKER"),
+            ("KAFKA_PROCESS_ROLES", "broker,controller"),
+            ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+            ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9094"),
+            ("KAFKA_LOG_FLUSH_INTERVAL_MESSAGES", "9223372036854775807"),
+            (
+                "KAFKA_ADVERTISED_LISTENERS",
+                "PLAINTEXT://localhost:32768,BROKER://0a1b2c3d:9093",
+            ),
+        ];
+        let guarded = [
+            ("KAFKA_LISTENERS", "SECURE://:9092"),
+            (
+                "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+                "SECURE:SASL_PLAINTEXT",
+            ),
+            ("KAFKA_SASL_ENABLED_MECHANISMS", "PLAIN,SCRAM-SHA-256"),
+            (
+                "KAFKA_LISTENER_NAME_SECURE_PLAIN_SASL_JAAS_CONFIG",
+                "org.apache.kafka.common.security.plain.PlainLoginModule required user_admin=\"x\";",
+            ),
+            (
+                "KAFKA_LISTENER_NAME_SECURE_SCRAM-SHA-256_SASL_JAAS_CONFIG",
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            ),
+            ("KAFKA_SUPER_USERS", "User:admin"),
+            ("KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND", "false"),
+        ];
+        for block in [&sentry[..], &container, &guarded] {
+            let outside = from(block, None).unwrap();
+            assert!(outside.notes.is_empty(), "{:?}", outside.notes);
+            outside.options.check().unwrap();
+        }
+        let typo = [("KAFKA_LISTENER_NAME_SECURE_PLAIN_SASL_JAAS_CONFIGS", "x")];
+        let error = from(&typo, None).err().unwrap();
+        assert!(error.contains("sasl.jaas.config"), "{error}");
+    }
+
     #[test]
     fn flags_have_variables_of_their_own() {
         let good = [
