@@ -145,7 +145,11 @@ const TOPIC: &[(&str, &str)] = &[
 const BROKER: &[(&str, &str)] = &[
     (
         "advertised.listeners",
-        "The addresses told to clients; that of the listener that is served counts.",
+        "The addresses told to clients, to each that of the listener at which it came in.",
+    ),
+    (
+        "authorizer.class.name",
+        "Set to anything, ACLs decide who may do what.",
     ),
     (
         "auto.create.topics.enable",
@@ -154,8 +158,16 @@ const BROKER: &[(&str, &str)] = &[
     ("broker.id", "The same as node.id, by its older name."),
     ("broker.rack", "The rack told to clients."),
     (
+        "connection.failed.authentication.delay.ms",
+        "How long a failed login waits for its answer.",
+    ),
+    (
         "connections.max.idle.ms",
         "After how long a silent connection is closed.",
+    ),
+    (
+        "connections.max.reauth.ms",
+        "How long a login holds before it has to be repeated.",
     ),
     (
         "controller.listener.names",
@@ -184,11 +196,11 @@ const BROKER: &[(&str, &str)] = &[
     ),
     (
         "listener.security.protocol.map",
-        "The protocols of listeners; PLAINTEXT is served.",
+        "The protocols of listeners; PLAINTEXT and SASL_PLAINTEXT are served.",
     ),
     (
         "listeners",
-        "Where the broker listens: the first listener for clients that uses PLAINTEXT.",
+        "Where the broker listens: every listener but those for controllers.",
     ),
     (
         "log.cleaner.backoff.ms",
@@ -285,6 +297,14 @@ const BROKER: &[(&str, &str)] = &[
     (
         "rustka.validate.compressed",
         "Whether compressed batches are inflated to check their records.",
+    ),
+    (
+        "sasl.enabled.mechanisms",
+        "The ways to log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512.",
+    ),
+    (
+        "sasl.server.max.receive.size",
+        "The largest message of a login.",
     ),
     (
         "socket.request.max.bytes",
