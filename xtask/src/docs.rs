@@ -25,6 +25,8 @@ nothing is told once in the log.
 | `--http-port N` | `RUSTKA_HTTP_PORT` | `rustka.http.port` |
 | `--memory-limit SIZE` | `RUSTKA_MEMORY_LIMIT` | `rustka.memory.limit` |
 | `--strict` | `RUSTKA_STRICT=true` | `rustka.strict` |
+| `--user NAME:PASSWORD` | `RUSTKA_USER` | `rustka.user` |
+| `--user-file FILE` | `RUSTKA_USER_FILE` | `rustka.user.file` |
 | `--config FILE`, or only `FILE` | `RUSTKA_CONFIG` | |
 | | `CLUSTER_ID`, `KAFKA_CLUSTER_ID`, `KAFKA_KRAFT_CLUSTER_ID` | |
 
