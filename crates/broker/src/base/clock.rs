@@ -3,10 +3,13 @@
 
 use rustka_core::sync::lock;
 use rustka_core::time::{Now, WallTrust, as_settled};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
 
 /// Where a broker's time comes from.
 #[derive(Clone)]
@@ -30,7 +33,14 @@ struct System {
 
 struct Manual {
     now: Mutex<(Now, WallTrust)>,
-    changed: watch::Sender<()>,
+    sleepers: Mutex<Sleepers>,
+}
+
+/// Who waits for a manual clock, by deadline; of equal deadlines in the order of their coming.
+#[derive(Default)]
+struct Sleepers {
+    wakers: BTreeMap<(i64, u64), Waker>,
+    next: u64,
 }
 
 impl Default for Clock {
@@ -55,7 +65,7 @@ impl Clock {
         let now = (Now::new(0, wall_ms), WallTrust::new(0, wall_ms));
         Clock(Source::Manual(Arc::new(Manual {
             now: Mutex::new(now),
-            changed: watch::Sender::new(()),
+            sleepers: Mutex::default(),
         })))
     }
 
@@ -83,7 +93,8 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward and wakes what has become due; the system's clock cannot be moved.
+    /// Moves a manual clock forward and wakes what has become due, and nobody else, in the order of the deadlines; the
+    /// system's clock cannot be moved.
     pub fn advance(&self, by: Duration) {
         let Source::Manual(manual) = &self.0 else {
             return;
@@ -95,7 +106,9 @@ impl Clock {
                 now.wall_ms.saturating_add(ms),
             )
         });
-        manual.changed.send_replace(());
+        let now_ms = lock(&manual.now).0.monotonic_ms;
+        let due = lock(&manual.sleepers).take_due(now_ms);
+        due.into_iter().for_each(Waker::wake);
     }
 
     /// Sets a manual clock's wall time forward or back, as somebody who corrects a machine's clock does. Nothing is
@@ -114,12 +127,12 @@ impl Clock {
                 tokio::time::sleep_until(due.into()).await;
             }
             Source::Manual(manual) => {
-                let mut changed = manual.changed.subscribe();
-                while self.now().monotonic_ms < monotonic_ms {
-                    if changed.changed().await.is_err() {
-                        return;
-                    }
+                Sleep {
+                    manual,
+                    due_ms: monotonic_ms,
+                    place: None,
                 }
+                .await;
             }
         }
     }
@@ -139,6 +152,62 @@ impl System {
     }
 }
 
+impl Sleepers {
+    fn take_due(&mut self, now_ms: i64) -> Vec<Waker> {
+        let later = self.wakers.split_off(&(now_ms.saturating_add(1), 0));
+        let due = std::mem::replace(&mut self.wakers, later);
+        due.into_values().collect()
+    }
+}
+
+/// Ends when a manual clock has reached a time.
+struct Sleep<'a> {
+    manual: &'a Manual,
+    due_ms: i64,
+    /// Its number among those with its deadline, once it has waited.
+    place: Option<u64>,
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let manual = self.manual;
+        let is_due = |due_ms| lock(&manual.now).0.monotonic_ms >= due_ms;
+        if is_due(self.due_ms) {
+            return Poll::Ready(());
+        }
+        let mut sleepers = lock(&manual.sleepers);
+        let place = match self.place {
+            Some(place) => place,
+            None => {
+                sleepers.next += 1;
+                sleepers.next
+            }
+        };
+        self.place = Some(place);
+        let key = (self.due_ms, place);
+        let old = sleepers.wakers.insert(key, cx.waker().clone());
+        drop(sleepers);
+        drop(old);
+        // Whoever has moved the clock meanwhile may not have found this one.
+        if is_due(self.due_ms) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let key = (self.due_ms, place);
+            let gone = lock(&self.manual.sleepers).wakers.remove(&key);
+            drop(gone);
+        }
+    }
+}
+
 impl Manual {
     /// Sets both clocks.
     fn set(&self, to: impl FnOnce(Now) -> (i64, i64)) {
@@ -152,4 +221,50 @@ fn wall_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Wake;
+
+    /// Notes its name when it is woken.
+    struct Noting(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+    impl Wake for Noting {
+        fn wake(self: Arc<Self>) {
+            lock(&self.1).push(self.0);
+        }
+    }
+
+    #[test]
+    fn a_manual_clock_wakes_those_who_are_due_in_the_order_of_their_deadlines() {
+        let clock = Clock::manual(0);
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut sleeps = Vec::new();
+        for (name, due_ms) in [
+            ("third", 30),
+            ("first", 10),
+            ("second", 10),
+            ("gone", 20),
+            ("last", 31),
+        ] {
+            let waker = Waker::from(Arc::new(Noting(name, woken.clone())));
+            let mut sleep = Box::pin(clock.sleep_until(due_ms));
+            let mut cx = Context::from_waker(&waker);
+            assert!(sleep.as_mut().poll(&mut cx).is_pending());
+            if name != "gone" {
+                sleeps.push(sleep);
+            }
+        }
+        clock.advance(Duration::from_millis(9));
+        assert!(lock(&woken).is_empty());
+        clock.advance(Duration::from_millis(21));
+        assert_eq!(*lock(&woken), ["first", "second", "third"]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let ended = sleeps
+            .iter_mut()
+            .map(|sleep| sleep.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(ended.collect::<Vec<_>>(), [true, true, true, false]);
+    }
 }
