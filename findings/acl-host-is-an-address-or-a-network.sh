@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An ACL's host is an address, a network in CIDR notation, or * alone. 127.0.0.* is accepted without a word, listed, and
 # matches nobody.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 acls() { tool org.apache.kafka.tools.AclCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
 jaas='org.apache.kafka.common.security.plain.PlainLoginModule required username="ann" password="secret" user_ann="secret";'
 

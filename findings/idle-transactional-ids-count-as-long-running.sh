@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # kafka-transactions list --duration-filter MS lists "transactions that run longer than MS". An id that was initialised
 # and has never begun one passes every such filter: its start is stored as -1, so it seems to run since 1970.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 transactions() { tool org.apache.kafka.tools.TransactionsCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
 DAY_MS=86400000
 

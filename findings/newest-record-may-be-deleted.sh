@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # kafka-get-offsets --time max-timestamp tells the offset of the record with the largest timestamp. After DeleteRecords it
 # may be below the partition's first offset: the answer comes from what a segment remembers, and that outlives its records.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 offset() { tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$BOOTSTRAP" --topic t --time "$1"; }
 
 start_kafka

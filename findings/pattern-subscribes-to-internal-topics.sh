@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Java consumer leaves Kafka's internal topics out of subscribe(Pattern.compile(".*")). Since the new group protocol
 # has the broker resolve patterns, subscribe(new SubscriptionPattern(".*")) consumes __consumer_offsets as well.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 
 start_kafka
 cat > "$FOLDER/Subscribed.java" <<'J'

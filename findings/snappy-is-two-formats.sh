@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # "snappy" in a record batch is two formats under one id. Java wraps blocks in the framing of snappy-java, which begins with
 # 82 SNAPPY 00; librdkafka writes one bare block. A reader has to look at the bytes to know; the broker does not convert.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 
 start_kafka
 package confluent-kafka==2.16.1

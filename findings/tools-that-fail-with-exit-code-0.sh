@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Three of Kafka's tools print an error and end with exit code 0, so that no script notices: kafka-consumer-groups for
 # groups that are not there and for a time in ISO 8601 with a Z but without milliseconds, and kafka-delete-records.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 groups() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
 
 start_kafka

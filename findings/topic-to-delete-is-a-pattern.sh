@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # kafka-topics --delete --topic a.b deletes axb as well: but for --create, the name is a regular expression, and the dot,
 # the usual separator in names of topics, matches anything.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 topics() { tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
 
 start_kafka

@@ -2,7 +2,7 @@
 # A transactional batch whose sequence an ordinary batch of the same producer had before is a duplicate to Kafka, although
 # one was written for everybody and the other for a transaction: it is acknowledged with the ordinary record's offset and
 # never written, and the transaction commits. Producers count sequences per partition and epoch, not per transaction.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 
 start_kafka
 package crc32c==2.9.post0

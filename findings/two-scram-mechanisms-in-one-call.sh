@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # kafka-configs takes several configs in one --add-config, and refuses a user's two SCRAM mechanisms there: the request
 # names the user twice, which is a duplicate to the broker. Two calls do; kafka-storage format takes both at once.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 configs() { tool kafka.admin.ConfigCommand --bootstrap-server "$BOOTSTRAP" --entity-type users --entity-name ann "$@"; }
 
 start_kafka

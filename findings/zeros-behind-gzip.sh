@@ -2,7 +2,7 @@
 # What may stand behind a gzip stream is decided by each reader. Zeros, with which blocks used to be filled up, are nothing
 # to gzip, Python and Java, the end of the data with an error to Go, and to Rust's flate2. So a batch that Java clients
 # read well may be refused by a broker or a client in another language.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/common/kafka.sh"
 cd "$FOLDER"
 { printf 'the records' | gzip -n; printf '\0\0\0\0\0\0\0\0\0\0\0\0'; } > padded.gz
 

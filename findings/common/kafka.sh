@@ -1,6 +1,6 @@
 # Sourced by the scripts of this folder: a folder that goes away, a real Kafka in it, and a way to say what was seen.
 set -euo pipefail
-REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 FOLDER=$(mktemp -d)
 KAFKA_PID=
 
