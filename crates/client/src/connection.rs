@@ -70,11 +70,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &self.versions
     }
 
-    /// Who asks, in every request from now on.
-    pub fn set_client_id(&mut self, client_id: impl Into<String>) {
-        self.client_id = client_id.into();
-    }
-
     /// Bytes that have come and were not taken yet.
     pub fn buffered(&self) -> usize {
         self.incoming.buffered()

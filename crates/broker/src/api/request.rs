@@ -29,14 +29,6 @@ impl Frame<'_> {
             Frame::Owned(buffer) => buffer,
         }
     }
-
-    /// The bytes, to be patched in place.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Frame::Borrowed(bytes) => bytes,
-            Frame::Owned(buffer) => buffer,
-        }
-    }
 }
 
 /// A request that waits: for data, for members, for durability. Dropped when its connection goes away.

@@ -115,6 +115,22 @@ pub struct TopicOutcome<T> {
     pub result: Result<T, Refusal>,
 }
 
+impl<T> TopicOutcome<T> {
+    /// For a name that a request gives more than once.
+    pub(super) fn named_twice(name: &str) -> TopicOutcome<T> {
+        TopicOutcome {
+            name: name.into(),
+            result: Err(named_twice()),
+        }
+    }
+}
+
+/// Why nothing is done to a topic that one request names more than once.
+pub(super) fn named_twice() -> Refusal {
+    let message = "The request names this topic more than once.";
+    Refusal::new(ErrorCode::InvalidRequest, message)
+}
+
 /// The replicas of one partition, as a client wants them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustka_wire::Uuid;
 
-use super::command::{ClusterTopic, DeleteTopic, Deleted};
+use super::command::{ClusterTopic, DeleteTopic, Deleted, named_twice};
 use super::records::Record;
 use super::{Cluster, Effects};
 use crate::error::{ErrorCode, Refusal};
@@ -44,7 +44,7 @@ impl Cluster {
                 (Target::Both, _) => refuse("A topic is named by its name or its id, not both."),
                 (Target::Neither, _) => refuse("Neither a name nor an id is given."),
                 (_, true) if !refused_twice.insert(target.clone()) => continue,
-                (_, true) => refuse("The request names this topic more than once."),
+                (_, true) => Err(named_twice()),
                 (Target::Topic(id), false) => match self.topics.by_id(*id) {
                     Some(topic) => {
                         records.push(Record::RemoveTopic { id: *id });

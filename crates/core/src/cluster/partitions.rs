@@ -43,13 +43,7 @@ impl Cluster {
                 result,
             });
         }
-        outcomes.extend(twice.into_iter().map(|name| TopicOutcome {
-            name: name.into(),
-            result: Err(Refusal::new(
-                ErrorCode::InvalidRequest,
-                "The request names this topic more than once.",
-            )),
-        }));
+        outcomes.extend(twice.into_iter().map(TopicOutcome::named_twice));
         self.write(records, out);
         outcomes
     }

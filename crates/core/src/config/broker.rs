@@ -84,11 +84,6 @@ impl BrokerConfig {
         self.strict
     }
 
-    /// What was given at start-up.
-    pub fn static_values(&self) -> &Overrides {
-        &self.fixed
-    }
-
     /// The dynamic values of one layer.
     pub fn dynamic_values(&self, layer: DynamicLayer) -> &Overrides {
         match layer {
