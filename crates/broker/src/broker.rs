@@ -158,7 +158,6 @@ impl Broker {
         });
         let listeners: Vec<_> = listeners.collect::<Result<_, StartError>>()?;
         let security = Security::new(options.authorizer_options(&config)?);
-        security.add_users(&options.users);
         warn_of_open_doors(addresses);
         let engine = options.engine.clone().unwrap_or_else(|| {
             let limit = options.memory_limit_bytes(&config);
@@ -213,6 +212,7 @@ impl Broker {
             config: LiveConfig::new(config),
         });
         let cluster = Cluster::new(node.clone());
+        cluster.let_in(&options.users)?;
         let groups = Arc::new(Groups::new(node.clone(), cluster.clone()));
         let mourner = Arc::downgrade(&groups);
         cluster.when_gone(move |topic| {

@@ -15,6 +15,7 @@ pub mod place;
 pub mod records;
 mod replay;
 pub mod resource;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::catalog::Catalog;
 use crate::config::{BrokerConfig, DynamicLayer, Overrides};
 use crate::error::{ErrorCode, Refusal};
 use crate::machine::{self, Entry, Held, Machine, Ticket, Undo, Unsettled};
+use crate::security::facts::{Fact, Facts};
 use crate::sync::Rank;
 use crate::time::Now;
 use crate::topic_ids::TopicIds;
@@ -74,6 +76,8 @@ pub struct Cluster {
     configs: BTreeMap<Resource, Arc<Overrides>>,
     features: BTreeMap<Arc<str>, i16>,
     next_producer_id: Option<i64>,
+    /// Users and rights.
+    facts: Facts,
     /// Where new partitions are.
     here: Arc<Replicas>,
     /// The topic whose records are just being applied.
@@ -93,6 +97,7 @@ enum Image {
     Configs(Resource, Option<Arc<Overrides>>),
     Feature(Arc<str>, Option<i16>),
     ProducerIds(Option<i64>),
+    Security(Fact),
 }
 
 impl Undo for Image {
@@ -102,6 +107,7 @@ impl Undo for Image {
             (Image::Configs(one, _), Image::Configs(other, _)) => one == other,
             (Image::Feature(one, _), Image::Feature(other, _)) => one == other,
             (Image::ProducerIds(_), Image::ProducerIds(_)) => true,
+            (Image::Security(one), Image::Security(other)) => one.is_of_same_place(other),
             _ => false,
         }
     }
@@ -119,6 +125,7 @@ impl Cluster {
             topics: Catalog::new(),
             configs: BTreeMap::new(),
             features: BTreeMap::new(),
+            facts: Facts::default(),
             growing: None,
             is_stale: false,
             is_blank: true,
@@ -145,6 +152,11 @@ impl Cluster {
     /// The level of a feature; 0 for off.
     pub fn feature(&self, name: &str) -> i16 {
         self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// Users and rights, as decided so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The position of the last entry handed out; 0 if there was none.
@@ -211,6 +223,7 @@ impl Cluster {
                     Image::Feature(name, level)
                 }
                 Record::ProducerIds { .. } => Image::ProducerIds(self.next_producer_id),
+                Record::Security(fact) => Image::Security(self.facts.now(fact)),
                 Record::ClearElr { .. } => continue,
             };
             if let Image::Topic(id, _) = &image {
@@ -251,6 +264,7 @@ impl Cluster {
                 level: self.feature(name),
             },
             Image::ProducerIds(_) => return None,
+            Image::Security(fact) => Change::Security(self.facts.now(fact)),
         })
     }
 
@@ -278,6 +292,7 @@ impl Cluster {
                 self.features.remove(&name);
             }
             Image::ProducerIds(next) => self.next_producer_id = next,
+            Image::Security(fact) => self.facts.set(&fact),
         }
     }
 
@@ -359,6 +374,9 @@ impl Machine for Cluster {
                 updates,
                 validate_only,
             } => Reply::UpdateFeatures(self.update_features(&updates, validate_only, out)),
+            Command::AlterUsers(wishes) => Reply::AlterUsers(self.alter_users(&wishes, out)),
+            Command::CreateAcls(creations) => Reply::CreateAcls(self.create_acls(creations, out)),
+            Command::DeleteAcls(filters) => Reply::DeleteAcls(Ok(self.delete_acls(&filters, out))),
             Command::AllocateProducerIds => {
                 Reply::AllocateProducerIds(self.allocate_producer_ids(out))
             }
@@ -402,6 +420,7 @@ impl Machine for Cluster {
                 level: *level,
             });
         }
+        out.events.push(Change::SecurityWhole(self.facts.clone()));
     }
 
     fn committed(
@@ -453,6 +472,17 @@ impl Machine for Cluster {
                 Reply::AlterConfigs(results)
             }
             Reply::UpdateFeatures(_) => Reply::UpdateFeatures(Err(refusal())),
+            Reply::AlterUsers(mut outcomes) => {
+                for (_, outcome) in &mut outcomes {
+                    *outcome = Err(refusal());
+                }
+                Reply::AlterUsers(outcomes)
+            }
+            Reply::CreateAcls(mut results) => {
+                results.fill_with(|| Err(refusal()));
+                Reply::CreateAcls(results)
+            }
+            Reply::DeleteAcls(_) => Reply::DeleteAcls(Err(refusal())),
             Reply::AllocateProducerIds(_) => {
                 Reply::AllocateProducerIds(Err(ErrorCode::KafkaStorageError))
             }

@@ -7,6 +7,7 @@ mod producer_ids;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use super::answer;
 use super::journal::{PartitionJournal, Writes};

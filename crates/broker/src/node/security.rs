@@ -1,12 +1,12 @@
-//! Who may log in and who may do what, as it is now. Changed by few requests, asked by all.
+//! Who may log in and who may do what, as requests see it: what the cluster has on record and is durable.
 
-use crate::base::random;
 use rustka_core::security::acl::{Operation, Resource, ResourceType};
 use rustka_core::security::authorizer::{Acls, AuthorizerOptions, Subject};
-use rustka_core::security::scram::{Credential, ITERATIONS_MIN, Strength};
-use rustka_core::security::users::{Change, ScramUsers};
+use rustka_core::security::facts::{Fact, Facts};
+use rustka_core::security::scram::{Credential, Strength};
+use rustka_core::security::users::ScramUsers;
 use rustka_core::sync::{Held, Rank, read_at, write_at};
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{RwLock, RwLockReadGuard};
 
 /// Users and ACLs of the cluster.
 #[derive(Default)]
@@ -26,14 +26,27 @@ impl Security {
         }
     }
 
+    /// Shows what holds from now on; the next request goes by it.
+    pub fn show(&self, fact: &Fact) {
+        match fact {
+            Fact::User(change) => write_at(Rank::Leaf, &self.users).apply(change),
+            Fact::Acl { id, acl } => write_at(Rank::Leaf, &self.acls).set(*id, acl.clone()),
+        }
+    }
+
+    /// Shows all that holds, and nothing that did before.
+    pub fn show_all(&self, facts: &Facts) {
+        let mut acls = Acls::default();
+        for (acl, id) in facts.acls.with_ids() {
+            acls.set(*id, Some(acl.clone()));
+        }
+        *write_at(Rank::Leaf, &self.users) = facts.users.clone();
+        *write_at(Rank::Leaf, &self.acls) = acls;
+    }
+
     /// The users who log in by SCRAM.
     pub fn users(&self) -> Held<RwLockReadGuard<'_, ScramUsers>> {
         read_at(Rank::Leaf, &self.users)
-    }
-
-    /// The same, to be changed.
-    pub fn users_mut(&self) -> Held<RwLockWriteGuard<'_, ScramUsers>> {
-        write_at(Rank::Leaf, &self.users)
     }
 
     /// What is kept of a user's password.
@@ -41,29 +54,9 @@ impl Security {
         self.users().credential(strength, user).cloned()
     }
 
-    /// Lets these users in by SCRAM, in every strength. Takes milliseconds for each.
-    pub fn add_users(&self, users: &[(String, String)]) {
-        for (user, password) in users {
-            for strength in Strength::ALL {
-                let (salt, rounds) = (random::salt(), ITERATIONS_MIN);
-                let credential = Credential::of_password(strength, password, &salt, rounds);
-                self.users_mut().apply(Change {
-                    user: user.as_str().into(),
-                    strength,
-                    credential: Some(credential),
-                });
-            }
-        }
-    }
-
     /// The ACLs.
     pub fn acls(&self) -> Held<RwLockReadGuard<'_, Acls>> {
         read_at(Rank::Leaf, &self.acls)
-    }
-
-    /// The same, to be changed.
-    pub fn acls_mut(&self) -> Held<RwLockWriteGuard<'_, Acls>> {
-        write_at(Rank::Leaf, &self.acls)
     }
 
     /// Whether somebody may do this to that, by the ACLs.

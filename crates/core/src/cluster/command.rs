@@ -6,11 +6,16 @@ use rustka_wire::Uuid;
 
 use super::place::Place;
 use super::resource::Resource;
+pub use super::security::UserOutcome;
 use crate::catalog::Topic;
 use crate::config::{
     Alteration, BrokerConfig, Overrides, TopicConfig, check_alterations, check_replacements,
 };
 use crate::error::{ErrorCode, Refusal};
+use crate::security::acl::Acl;
+use crate::security::facts::{Fact, Facts};
+use crate::security::filter::AclFilter;
+use crate::security::users::Wish;
 
 /// A topic as the cluster knows it.
 pub type ClusterTopic = Topic<Place>;
@@ -40,6 +45,12 @@ pub enum Command {
         /// Whether to say what would happen, and leave it at that.
         validate_only: bool,
     },
+    /// AlterUserScramCredentials.
+    AlterUsers(Vec<Wish>),
+    /// CreateAcls.
+    CreateAcls(Vec<CreateAcl>),
+    /// DeleteAcls.
+    DeleteAcls(Vec<AclFilter>),
     /// A block of producer ids.
     AllocateProducerIds,
     /// Another node leads a partition, or none (-1).
@@ -68,6 +79,12 @@ pub enum Reply {
     AlterConfigs(Vec<Result<(), Refusal>>),
     /// To UpdateFeatures.
     UpdateFeatures(Result<(), Refusal>),
+    /// To AlterUsers: every user once, in the order of their first wish.
+    AlterUsers(Vec<UserOutcome>),
+    /// To CreateAcls, in the order of the command.
+    CreateAcls(Vec<Result<(), Refusal>>),
+    /// To DeleteAcls: what each filter meant, or a refusal of all.
+    DeleteAcls(Result<Vec<Vec<Arc<Acl>>>, Refusal>),
     /// To AllocateProducerIds: the first id of a block of `PRODUCER_IDS_PER_BLOCK`.
     AllocateProducerIds(Result<i64, ErrorCode>),
     /// To Elect.
@@ -102,6 +119,10 @@ pub enum Change {
         /// The level; 0 for off.
         level: i16,
     },
+    /// Something about users or rights.
+    Security(Fact),
+    /// All there is about users and rights; what was told before no longer counts.
+    SecurityWhole(Facts),
     /// A change could not be written; it was not made.
     Lost,
 }
@@ -269,6 +290,15 @@ impl ConfigChange {
             ConfigChange::Alter(changes) => check_alterations(changes),
         }
     }
+}
+
+/// An ACL to create.
+#[derive(Clone, Debug)]
+pub struct CreateAcl {
+    /// A random id for it.
+    pub id: Uuid,
+    /// What it says, or why it says nothing.
+    pub acl: Result<Acl, Refusal>,
 }
 
 /// A feature that is to be at another level.

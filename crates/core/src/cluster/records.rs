@@ -1,5 +1,7 @@
 //! The records of `__cluster_metadata`, typed, and as bytes in Kafka's own schemas.
 
+mod security;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 use super::place::{Place, Replicas};
 use super::resource::{Resource, ResourceKind};
 use crate::machine::{EncodedRecord, JournalRecord};
+use crate::security::facts::Fact;
 
 /// The frame around every record: its own version, then the record's key and version.
 const FRAME_VERSION: u32 = 1;
@@ -81,6 +84,8 @@ pub enum Record {
         /// The first id after it.
         next: i64,
     },
+    /// Something about users or rights holds, or no longer does.
+    Security(Fact),
 }
 
 impl JournalRecord for Record {
@@ -156,6 +161,7 @@ impl JournalRecord for Record {
                 };
                 record.encode(&mut w, 0);
             }
+            Record::Security(fact) => security::encode(&mut w, fact),
         }
         EncodedRecord {
             key: None,
@@ -230,7 +236,7 @@ impl JournalRecord for Record {
                     next: record.next_producer_id,
                 }
             }
-            _ => return Ok(None),
+            _ => return Ok(security::decode(&mut r, key, version)?.map(Record::Security)),
         }))
     }
 }

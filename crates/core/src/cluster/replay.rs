@@ -78,6 +78,7 @@ impl Cluster {
                 self.features.insert((&**name).into(), *level);
             }
             Record::ProducerIds { next, .. } => self.next_producer_id = Some(*next),
+            Record::Security(fact) => self.facts.set(fact),
         }
     }
 
@@ -191,7 +192,7 @@ impl Cluster {
         records
     }
 
-    /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, producer ids.
+    /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, producer ids, ACLs, users.
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Record> {
         let features = self.features.iter().map(|(name, level)| Record::Feature {
             name: Cow::Owned(name.to_string()),
@@ -226,11 +227,13 @@ impl Cluster {
             broker_epoch: -1,
             next,
         });
+        let facts = self.facts.all().map(Record::Security);
         features
             .chain(topics)
             .chain(of_topics)
             .chain(of_others)
             .chain(producer_ids)
+            .chain(facts)
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod journal;
 mod kafka;
+mod security;
 mod topics;
 mod world;

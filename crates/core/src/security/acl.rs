@@ -2,7 +2,10 @@
 
 use crate::error::{ErrorCode, Refusal};
 use ipnet::IpNet;
+use rustka_wire::Uuid;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The name of the one cluster.
 pub const CLUSTER: &str = "kafka-cluster";
@@ -177,6 +180,56 @@ pub struct Acl {
     pub operation: i8,
     /// Whether it allows or forbids.
     pub permission: Permission,
+}
+
+/// ACLs by the ids under which they are on record.
+#[derive(Clone, Debug, Default)]
+pub struct AclBook {
+    by_id: BTreeMap<Uuid, Arc<Acl>>,
+    ids: BTreeSet<(Arc<Acl>, Uuid)>,
+}
+
+impl AclBook {
+    /// All of them, in the order of what they are about.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Acl>> {
+        self.ids.iter().map(|(acl, _)| acl)
+    }
+
+    /// The same with the id of each.
+    pub fn with_ids(&self) -> impl Iterator<Item = &(Arc<Acl>, Uuid)> {
+        self.ids.iter()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// What is on record under an id.
+    pub fn get(&self, id: Uuid) -> Option<&Arc<Acl>> {
+        self.by_id.get(&id)
+    }
+
+    /// Whether this very one is there, under whatever id.
+    pub fn contains(&self, acl: &Arc<Acl>) -> bool {
+        let first = (Arc::clone(acl), Uuid::ZERO);
+        let next = self.ids.range(first..).next();
+        next.is_some_and(|(other, _)| other == acl)
+    }
+
+    /// What is on record under an id from now on.
+    pub fn set(&mut self, id: Uuid, acl: Option<Arc<Acl>>) {
+        let gone = match acl {
+            Some(acl) => {
+                self.ids.insert((Arc::clone(&acl), id));
+                self.by_id.insert(id, acl.clone()).filter(|old| *old != acl)
+            }
+            None => self.by_id.remove(&id),
+        };
+        if let Some(gone) = gone {
+            self.ids.remove(&(gone, id));
+        }
+    }
 }
 
 /// An ACL as a request has it: numbers that may mean nothing.

@@ -1,10 +1,13 @@
 //! Decides by ACLs who may do what, with the rules of Kafka's own authorizer: deny wins, some rights bring others.
 
 use super::acl::{
-    ALL_OPERATIONS, Acl, Host, Operation, Pattern, Permission, Resource, ResourceType, WILDCARD,
+    ALL_OPERATIONS, Acl, AclBook, Host, Operation, Pattern, Permission, Resource, ResourceType,
+    WILDCARD,
 };
+use rustka_wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Every user.
 const EVERYBODY: &str = "User:*";
@@ -53,7 +56,7 @@ impl AuthorizerOptions {
 /// All ACLs, found by what they are about.
 #[derive(Clone, Debug, Default)]
 pub struct Acls {
-    all: BTreeSet<Acl>,
+    book: AclBook,
     kinds: BTreeMap<ResourceType, ByName>,
 }
 
@@ -107,26 +110,28 @@ fn bring(operation: Operation) -> &'static [Operation] {
 
 impl Acls {
     /// All of them, in an order of our own.
-    pub fn all(&self) -> impl Iterator<Item = &Acl> {
-        self.all.iter()
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Acl>> {
+        self.book.all()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.all.len()
+        self.book.count()
     }
 
-    /// Whether this very one is there.
-    pub fn contains(&self, acl: &Acl) -> bool {
-        self.all.contains(acl)
-    }
-
-    /// Adds one; false if it is there already.
-    pub fn insert(&mut self, acl: Acl) -> bool {
-        if self.all.contains(&acl) {
-            return false;
+    /// What holds under an id from now on, or that nothing does.
+    pub fn set(&mut self, id: Uuid, acl: Option<Arc<Acl>>) {
+        if let Some(gone) = self.book.get(id).cloned() {
+            self.remove(&gone);
         }
-        let rule = Rule::of(&acl);
+        if let Some(acl) = &acl {
+            self.add(acl);
+        }
+        self.book.set(id, acl);
+    }
+
+    fn add(&mut self, acl: &Acl) {
+        let rule = Rule::of(acl);
         let names = self.kinds.entry(acl.kind).or_default();
         let rules = match acl.pattern {
             Pattern::Literal => names.literal.entry(acl.name.clone()).or_default(),
@@ -138,23 +143,18 @@ impl Acls {
             }
         };
         rules.0.entry(acl.principal.clone()).or_default().push(rule);
-        self.all.insert(acl)
     }
 
-    /// Takes one away; false if it is not there.
-    pub fn remove(&mut self, acl: &Acl) -> bool {
-        if !self.all.remove(acl) {
-            return false;
-        }
+    fn remove(&mut self, acl: &Acl) {
         let Some(names) = self.kinds.get_mut(&acl.kind) else {
-            return true;
+            return;
         };
         let patterns = match acl.pattern {
             Pattern::Literal => &mut names.literal,
             Pattern::Prefixed => &mut names.prefixed,
         };
         let Some(rules) = patterns.get_mut(&acl.name) else {
-            return true;
+            return;
         };
         rules.remove(acl);
         if rules.0.is_empty() {
@@ -163,7 +163,6 @@ impl Acls {
                 names.forget_prefix_of(acl.name.len());
             }
         }
-        true
     }
 
     /// Whether somebody may do this to that.
@@ -357,10 +356,15 @@ mod tests {
         }
     }
 
+    fn id_of(place: usize) -> Uuid {
+        Uuid((place as u128 + 1).to_be_bytes())
+    }
+
+    /// Each under the id of its place.
     fn acls(lines: &[&str]) -> Acls {
         let mut acls = Acls::default();
-        for line in lines {
-            acls.insert(acl(line));
+        for (id, line) in lines.iter().enumerate() {
+            acls.set(id_of(id), Some(acl(line).into()));
         }
         acls
     }
@@ -482,10 +486,15 @@ mod tests {
             "allow User:alice READ topic literal t",
         ];
         let mut some = acls(&lines);
-        assert!(!some.insert(acl(lines[0])), "it is there");
-        assert!(some.remove(&acl(lines[2])) && !some.remove(&acl(lines[2])));
-        assert!(some.remove(&acl(lines[0])) && may(&some, ALICE, Read, "t1"));
-        assert!(some.remove(&acl(lines[1])) && !may(&some, ALICE, Read, "t1"));
+        some.set(id_of(9), Some(acl(lines[1]).into()));
+        assert_eq!(some.count(), 4, "also one that says what another does");
+        some.set(id_of(2), None);
+        some.set(id_of(0), None);
+        some.set(id_of(1), None);
+        assert!(may(&some, ALICE, Read, "t1"), "the other one still says so");
+        some.set(id_of(9), None);
+        some.set(id_of(9), None);
+        assert!(!may(&some, ALICE, Read, "t1"));
         assert_eq!(some.count(), 0);
         let names = &some.kinds[&ResourceType::Topic];
         assert!(names.prefixed.is_empty() && names.prefix_lengths.is_empty());

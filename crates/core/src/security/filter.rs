@@ -6,25 +6,25 @@ use super::acl::{ANY, Acl, Pattern, Permission, ResourceType, WILDCARD, is_unkno
 const MATCH: i8 = 2;
 
 /// Which ACLs are meant. A null stands for anything.
-#[derive(Clone, Copy, Debug)]
-pub struct AclFilter<'a> {
+#[derive(Clone, Debug)]
+pub struct AclFilter {
     /// Resource type, or [`ANY`].
     pub kind: i8,
     /// Pattern type, [`ANY`] or 2 for those that would apply to the name.
     pub pattern: i8,
     /// Resource name.
-    pub name: Option<&'a str>,
+    pub name: Option<Box<str>>,
     /// Principal, compared as it is.
-    pub principal: Option<&'a str>,
+    pub principal: Option<Box<str>>,
     /// Host, compared as it is.
-    pub host: Option<&'a str>,
+    pub host: Option<Box<str>>,
     /// Operation, or [`ANY`].
     pub operation: i8,
     /// Permission type, or [`ANY`].
     pub permission: i8,
 }
 
-impl AclFilter<'_> {
+impl AclFilter {
     /// Whether a part says of itself that it is not known; Kafka hangs up on requests with one.
     pub fn is_unknown(&self) -> bool {
         is_unknown(self.kind, self.pattern, self.operation, self.permission)
@@ -32,11 +32,13 @@ impl AclFilter<'_> {
 
     /// Whether an ACL is meant.
     pub fn fits(&self, acl: &Acl) -> bool {
-        let is = |wanted: Option<&str>, value: &str| wanted.is_none_or(|wanted| wanted == value);
+        let is = |wanted: &Option<Box<str>>, value: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == value)
+        };
         (self.kind == ANY || ResourceType::from_code(self.kind) == Some(acl.kind))
             && self.fits_name(acl)
-            && is(self.principal, &acl.principal)
-            && is(self.host, &acl.host)
+            && is(&self.principal, &acl.principal)
+            && is(&self.host, &acl.host)
             && (self.operation == ANY || self.operation == acl.operation)
             && (self.permission == ANY
                 || Permission::from_code(self.permission) == Some(acl.permission))
@@ -45,7 +47,7 @@ impl AclFilter<'_> {
     fn fits_name(&self, acl: &Acl) -> bool {
         let is_pattern =
             self.pattern <= MATCH || Pattern::from_code(self.pattern) == Some(acl.pattern);
-        let Some(name) = self.name else {
+        let Some(name) = self.name.as_deref() else {
             return is_pattern;
         };
         if self.pattern != MATCH {
@@ -62,7 +64,7 @@ impl AclFilter<'_> {
 mod tests {
     use super::*;
 
-    const ANYTHING: AclFilter<'_> = AclFilter {
+    const ANYTHING: AclFilter = AclFilter {
         kind: ANY,
         pattern: ANY,
         name: None,
@@ -93,10 +95,10 @@ mod tests {
             acl(Pattern::Prefixed, "foo"),
             acl(Pattern::Prefixed, "foobarbaz"),
         ];
-        let meant = |pattern, name| {
+        let meant = |pattern, name: Option<&str>| {
             let filter = AclFilter {
                 pattern,
-                name,
+                name: name.map(Box::from),
                 ..ANYTHING
             };
             let meant = all.iter().enumerate().filter(|(_, acl)| filter.fits(acl));
@@ -118,11 +120,11 @@ mod tests {
                 ..ANYTHING
             },
             AclFilter {
-                principal: Some("User:*"),
+                principal: Some("User:*".into()),
                 ..ANYTHING
             },
             AclFilter {
-                host: Some("10.0.0.1"),
+                host: Some("10.0.0.1".into()),
                 ..ANYTHING
             },
             AclFilter {
@@ -137,7 +139,7 @@ mod tests {
         assert!(wrong.iter().all(|filter| !filter.fits(&one)));
         let right = AclFilter {
             kind: 2,
-            host: Some("*"),
+            host: Some("*".into()),
             operation: 3,
             permission: 3,
             ..ANYTHING

@@ -10,24 +10,33 @@ pub struct ScramUsers(BTreeMap<Box<str>, BTreeMap<Strength, Credential>>);
 
 /// One wish about one user.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct Wish {
     /// The user.
-    pub user: &'a str,
+    pub user: Box<str>,
     /// The mechanism's number.
     pub mechanism: i8,
     /// What to keep; without it the credential goes.
-    pub upsertion: Option<Upsertion<'a>>,
+    pub upsertion: Option<Upsertion>,
 }
 
 /// A salted password to be kept.
-#[derive(Clone, Debug)]
-pub struct Upsertion<'a> {
+#[derive(Clone)]
+pub struct Upsertion {
     /// How often it was hashed.
     pub iterations: i32,
     /// What it was salted with.
-    pub salt: &'a [u8],
+    pub salt: Box<[u8]>,
     /// The password after that.
-    pub salted_password: &'a [u8],
+    pub salted_password: Box<[u8]>,
+}
+
+impl std::fmt::Debug for Upsertion {
+    /// Without the password: this must be fit for a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upsertion")
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One change that was decided on.
@@ -65,10 +74,10 @@ impl ScramUsers {
     }
 
     /// Does what was decided.
-    pub fn apply(&mut self, change: Change) {
+    pub fn apply(&mut self, change: &Change) {
         let credentials = self.0.entry(change.user.clone()).or_default();
-        match change.credential {
-            Some(credential) => drop(credentials.insert(change.strength, credential)),
+        match &change.credential {
+            Some(credential) => drop(credentials.insert(change.strength, credential.clone())),
             None => drop(credentials.remove(&change.strength)),
         }
         if credentials.is_empty() {
@@ -79,13 +88,13 @@ impl ScramUsers {
     /// Decides on the wishes of one request: a result for each user, once and in the order of their first wish. As in
     /// Kafka a user's second wish spoils the first, even if they are about two mechanisms, and what is wrong with the
     /// first is told although there is a second.
-    pub fn decide<'a>(&self, wishes: &[Wish<'a>]) -> Vec<(&'a str, Result<Change, Refusal>)> {
+    pub fn decide<'a>(&self, wishes: &'a [Wish]) -> Vec<(&'a str, Result<Change, Refusal>)> {
         let mut places = BTreeMap::new();
         let mut results: Vec<(&str, Result<Change, Refusal>)> = Vec::new();
         for wish in wishes {
-            let place = *places.entry(wish.user).or_insert(results.len());
+            let place = *places.entry(&*wish.user).or_insert(results.len());
             match results.get_mut(place) {
-                None => results.push((wish.user, self.decide_one(wish))),
+                None => results.push((&wish.user, self.decide_one(wish))),
                 Some((_, first)) if first.is_ok() => {
                     let why = "A user credential cannot be altered twice in the same request";
                     *first = Err(Refusal::new(ErrorCode::DuplicateResource, why));
@@ -96,7 +105,7 @@ impl ScramUsers {
         results
     }
 
-    fn decide_one(&self, wish: &Wish<'_>) -> Result<Change, Refusal> {
+    fn decide_one(&self, wish: &Wish) -> Result<Change, Refusal> {
         let unacceptable = |why: &'static str| Refusal::new(ErrorCode::UnacceptableCredential, why);
         if wish.user.is_empty() {
             return Err(unacceptable("Username must not be empty"));
@@ -109,7 +118,7 @@ impl ScramUsers {
         })?;
         let credential = match &wish.upsertion {
             None => {
-                let known = self.credential(strength, wish.user);
+                let known = self.credential(strength, &wish.user);
                 known.ok_or_else(|| {
                     let why = "Attempt to delete a user credential that does not exist";
                     Refusal::new(ErrorCode::ResourceNotFound, why)
@@ -128,14 +137,14 @@ impl ScramUsers {
                 }
                 Some(Credential::of_salted(
                     strength,
-                    kept.salted_password,
-                    kept.salt,
+                    &kept.salted_password,
+                    &kept.salt,
                     kept.iterations,
                 ))
             }
         };
         Ok(Change {
-            user: wish.user.into(),
+            user: wish.user.clone(),
             strength,
             credential,
         })
@@ -146,27 +155,27 @@ impl ScramUsers {
 mod tests {
     use super::*;
 
-    fn keep(user: &str, mechanism: i8, iterations: i32) -> Wish<'_> {
+    fn keep(user: &str, mechanism: i8, iterations: i32) -> Wish {
         Wish {
-            user,
+            user: user.into(),
             mechanism,
             upsertion: Some(Upsertion {
                 iterations,
-                salt: b"salt",
-                salted_password: b"salted",
+                salt: (*b"salt").into(),
+                salted_password: (*b"salted").into(),
             }),
         }
     }
 
-    fn forget(user: &str, mechanism: i8) -> Wish<'_> {
+    fn forget(user: &str, mechanism: i8) -> Wish {
         Wish {
-            user,
+            user: user.into(),
             mechanism,
             upsertion: None,
         }
     }
 
-    fn codes(users: &ScramUsers, wishes: &[Wish<'_>]) -> Vec<(String, ErrorCode)> {
+    fn codes(users: &ScramUsers, wishes: &[Wish]) -> Vec<(String, ErrorCode)> {
         let results = users.decide(wishes).into_iter();
         let code =
             |result: Result<Change, Refusal>| result.map_or_else(|r| r.code, |_| ErrorCode::None);
@@ -210,8 +219,9 @@ mod tests {
     fn a_user_comes_and_goes_with_its_credentials() {
         let mut users = ScramUsers::default();
         for mechanism in [1, 2] {
-            let mut results = users.decide(&[keep("a", mechanism, 5000)]);
-            users.apply(results.remove(0).1.expect("a change"));
+            let wishes = [keep("a", mechanism, 5000)];
+            let change = users.decide(&wishes).remove(0).1.expect("a change");
+            users.apply(&change);
         }
         let credential = users.credential(Strength::Sha512, "a").expect("there");
         assert_eq!(
@@ -220,8 +230,9 @@ mod tests {
         );
         for mechanism in [1, 2] {
             assert_eq!(users.all().count(), 1);
-            let mut results = users.decide(&[forget("a", mechanism)]);
-            users.apply(results.remove(0).1.expect("a change"));
+            let wishes = [forget("a", mechanism)];
+            let change = users.decide(&wishes).remove(0).1.expect("a change");
+            users.apply(&change);
         }
         assert_eq!(users.all().count(), 0);
         assert!(users.of("a").is_none());

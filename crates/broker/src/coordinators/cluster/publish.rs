@@ -1,4 +1,5 @@
-//! What has changed in the cluster, shown where requests look: the node's topics, configs and features.
+//! What has changed in the cluster, shown where requests look: the node's topics, configs, features,
+//! users and rights.
 
 use super::{Cluster, FollowUp};
 use crate::base::config::NamedResource;
@@ -45,6 +46,8 @@ impl Cluster {
                 self.node.config.set_named(kind, &resource.name, values);
             }
             Change::Feature { name, level } => self.node.features.set(name, level),
+            Change::Security(fact) => self.node.security.show(&fact),
+            Change::SecurityWhole(facts) => self.node.security.show_all(&facts),
             Change::Lost => {
                 self.failed("a change of topics or configs could not be written and was not made");
             }

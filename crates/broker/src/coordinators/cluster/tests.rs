@@ -3,10 +3,12 @@
 use super::*;
 use crate::broker::Broker;
 use rustka_core::batch::{BatchHeader, Records, record_bytes};
-use rustka_core::cluster::command::{AlterConfigs, ConfigChange, DeleteTopic};
+use rustka_core::cluster::command::{AlterConfigs, ConfigChange, CreateAcl, DeleteTopic};
 use rustka_core::cluster::resource::{Resource, ResourceKind};
 use rustka_core::config::{AlterOperation, Alteration};
 use rustka_core::machine::{JournalRecord as _, Machine as _};
+use rustka_core::security::acl::RawAcl;
+use rustka_core::security::scram::Strength;
 
 fn broker() -> Broker {
     let options = Broker::builder().sockets(false);
@@ -115,4 +117,37 @@ async fn the_log_is_shortened_to_what_still_holds() {
     assert!(cluster.log.offsets().log_start > 0, "shortened");
     assert!(largest < 2 << 20, "{largest}");
     assert_eq!(replay(cluster), live(cluster));
+}
+
+/// Users and ACLs were kept beside the log: a node that read it again let nobody in, and let everybody do everything.
+#[tokio::test]
+async fn users_and_acls_are_in_the_log() {
+    let user = ("alice".to_owned(), "wonder".to_owned());
+    let broker = broker();
+    let cluster = &broker.parts().cluster;
+    cluster.let_in(&[user]).expect("let in");
+    let raw = RawAcl {
+        kind: 2,
+        pattern: 3,
+        name: "t",
+        principal: "User:alice",
+        host: "*",
+        operation: 3,
+        permission: 3,
+    };
+    let creation = CreateAcl {
+        id: random::uuid(),
+        acl: raw.check(),
+    };
+    let answer = cluster.call(Command::CreateAcls(vec![creation]));
+    assert!(matches!(answer, Answer::Now(Reply::CreateAcls(results)) if results[0].is_ok()));
+    let state = replay(cluster);
+    let said = state
+        .iter()
+        .filter(|record| matches!(record, Record::Security(_)));
+    assert_eq!(said.count(), 3, "an ACL and a credential of each strength");
+    assert_eq!(state, live(cluster));
+    let security = &broker.node().security;
+    assert!(security.credential(Strength::Sha512, "alice").is_some());
+    assert_eq!(security.acls().count(), 1);
 }

@@ -4,10 +4,13 @@
 use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
+use crate::base::random;
+use crate::handlers::answer;
+use rustka_core::cluster::command::{Command, CreateAcl, Reply};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::security::acl::{Acl, Pattern, RawAcl, ResourceType};
 use rustka_core::security::filter::AclFilter;
-use rustka_wire::codec::Reader;
+use rustka_wire::codec::{Reader, Writer};
 use rustka_wire::create_acls_request::{AclCreation, CreateAclsRequest};
 use rustka_wire::create_acls_response::{AclCreationResult, CreateAclsResponse};
 use rustka_wire::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
@@ -20,9 +23,8 @@ use rustka_wire::describe_acls_response::{
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// ACLs there may be.
-const ACLS_MAX: usize = 100_000;
 /// Why a request with a number that means nothing has no answer, as in Kafka.
 const UNKNOWN: &str = "an ACL or a filter with an unknown type, pattern, operation or permission";
 
@@ -54,9 +56,9 @@ pub fn describe(request: Request<'_>) -> Outcome {
     let filter = AclFilter {
         kind: asked.resource_type_filter,
         pattern: asked.pattern_type_filter,
-        name: asked.resource_name_filter.as_deref(),
-        principal: asked.principal_filter.as_deref(),
-        host: asked.host_filter.as_deref(),
+        name: asked.resource_name_filter.map(Box::from),
+        principal: asked.principal_filter.map(Box::from),
+        host: asked.host_filter.map(Box::from),
         operation: asked.operation,
         permission: asked.permission_type,
     };
@@ -79,8 +81,8 @@ pub fn describe(request: Request<'_>) -> Outcome {
 }
 
 fn resources<'a>(
-    acls: impl Iterator<Item = &'a Acl>,
-    filter: &AclFilter<'_>,
+    acls: impl Iterator<Item = &'a Arc<Acl>>,
+    filter: &AclFilter,
 ) -> Vec<DescribeAclsResource<'static>> {
     let mut grouped: BTreeMap<(ResourceType, Pattern, &str), Vec<AclDescription<'static>>> =
         BTreeMap::new();
@@ -114,37 +116,44 @@ pub fn create(request: Request<'_>) -> Outcome {
     if raw.iter().any(RawAcl::is_unknown) {
         return Outcome::Close(UNKNOWN.to_owned());
     }
-    let results = match check(&request, Operation::Alter) {
-        Ok(()) => {
-            let mut acls = request.node.security.acls_mut();
-            let created = raw.iter().map(|raw| {
-                let acl = raw.check()?;
-                if acls.count() >= ACLS_MAX && !acls.contains(&acl) {
-                    let message = format!("there may be at most {ACLS_MAX} ACLs");
-                    return Err(Refusal::new(ErrorCode::PolicyViolation, message));
-                }
-                acls.insert(acl);
-                Ok(())
-            });
-            created.collect()
-        }
-        Err(refusal) => raw.iter().map(|_| Err(refusal.clone())).collect::<Vec<_>>(),
+    let count = raw.len();
+    let respond = request.respond();
+    let encode = move |results: Vec<Result<(), Refusal>>, w: &mut Writer, version| {
+        let response = CreateAclsResponse {
+            results: results.into_iter().map(created).collect(),
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
     };
-    let results = results.into_iter().map(|result| {
-        let refusal = result.err();
-        AclCreationResult {
-            error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
-            error_message: match refusal {
-                Some(refusal) => refusal.message,
-                None => Some("".into()),
-            },
-        }
+    if let Err(refusal) = check(&request, Operation::Alter) {
+        let results = vec![Err(refusal); count];
+        return request.reply(|w| encode(results, w, version));
+    }
+    let creations = raw.iter().zip(random::uuids(count));
+    let creations = creations.map(|(raw, id)| CreateAcl {
+        id,
+        acl: raw.check(),
     });
-    let response = CreateAclsResponse {
-        results: results.collect(),
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+    let command = Command::CreateAcls(creations.collect());
+    let answer = request.parts.cluster.call(command);
+    answer::respond(request.respond(), answer, move |reply, w, version| {
+        let results = match reply {
+            Some(Reply::CreateAcls(results)) => results,
+            _ => vec![Err(ErrorCode::NotController.into()); count],
+        };
+        encode(results, w, version);
+    })
+}
+
+fn created(result: Result<(), Refusal>) -> AclCreationResult<'static> {
+    let refusal = result.err();
+    AclCreationResult {
+        error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
+        error_message: match refusal {
+            Some(refusal) => refusal.message,
+            None => Some("".into()),
+        },
+    }
 }
 
 fn raw<'a>(creation: &'a AclCreation<'_>) -> RawAcl<'a> {
@@ -166,69 +175,72 @@ pub fn delete(request: Request<'_>) -> Outcome {
         Ok(asked) => asked,
         Err(error) => return error.into(),
     };
-    let filters: Vec<AclFilter<'_>> = asked.filters.iter().map(filter).collect();
+    let filters: Vec<AclFilter> = asked.filters.iter().map(filter).collect();
     if filters.iter().any(AclFilter::is_unknown) {
         return Outcome::Close(UNKNOWN.to_owned());
     }
-    let filter_results = match check(&request, Operation::Alter) {
-        Ok(()) => delete_all(&request, &filters),
-        Err(refusal) => {
-            let refused = filters.iter().map(|_| DeleteAclsFilterResult {
-                error_code: refusal.code.code(),
-                error_message: refusal.message.clone(),
-                ..Default::default()
-            });
-            refused.collect()
-        }
+    let count = filters.len();
+    let respond = request.respond();
+    let encode = move |matching: Result<Vec<Vec<Arc<Acl>>>, Refusal>, w: &mut Writer, version| {
+        let filter_results = match &matching {
+            Ok(matching) => matching.iter().map(|acls| deleted_all(acls)).collect(),
+            Err(refusal) => vec![not_deleted(refusal); count],
+        };
+        let response = DeleteAclsResponse {
+            filter_results,
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
     };
-    let response = DeleteAclsResponse {
-        filter_results,
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
+    if let Err(refusal) = check(&request, Operation::Alter) {
+        return request.reply(|w| encode(Err(refusal), w, version));
+    }
+    let answer = request.parts.cluster.call(Command::DeleteAcls(filters));
+    answer::respond(request.respond(), answer, move |reply, w, version| {
+        let matching = match reply {
+            Some(Reply::DeleteAcls(matching)) => matching,
+            _ => Err(ErrorCode::NotController.into()),
+        };
+        encode(matching, w, version);
+    })
 }
 
-fn filter<'a>(asked: &'a DeleteAclsFilter<'_>) -> AclFilter<'a> {
+fn filter(asked: &DeleteAclsFilter<'_>) -> AclFilter {
     AclFilter {
         kind: asked.resource_type_filter,
         pattern: asked.pattern_type_filter,
-        name: asked.resource_name_filter.as_deref(),
-        principal: asked.principal_filter.as_deref(),
-        host: asked.host_filter.as_deref(),
+        name: asked.resource_name_filter.as_deref().map(Box::from),
+        principal: asked.principal_filter.as_deref().map(Box::from),
+        host: asked.host_filter.as_deref().map(Box::from),
         operation: asked.operation,
         permission: asked.permission_type,
     }
 }
 
-fn delete_all(
-    request: &Request<'_>,
-    filters: &[AclFilter<'_>],
-) -> Vec<DeleteAclsFilterResult<'static>> {
-    let mut acls = request.node.security.acls_mut();
-    let matching: Vec<Vec<Acl>> = filters
-        .iter()
-        .map(|filter| acls.all().filter(|acl| filter.fits(acl)).cloned().collect())
-        .collect();
-    for acl in matching.iter().flatten() {
-        acls.remove(acl);
-    }
-    drop(acls);
-    let results = matching.into_iter().map(|acls| DeleteAclsFilterResult {
+fn deleted_all(acls: &[Arc<Acl>]) -> DeleteAclsFilterResult<'_> {
+    DeleteAclsFilterResult {
         error_message: None,
-        matching_acls: acls.into_iter().map(deleted).collect(),
+        matching_acls: acls.iter().map(|acl| deleted(acl)).collect(),
         ..Default::default()
-    });
-    results.collect()
+    }
 }
 
-fn deleted(acl: Acl) -> DeleteAclsMatchingAcl<'static> {
+fn not_deleted(refusal: &Refusal) -> DeleteAclsFilterResult<'_> {
+    DeleteAclsFilterResult {
+        error_code: refusal.code.code(),
+        error_message: refusal.message.as_deref().map(Cow::Borrowed),
+        ..Default::default()
+    }
+}
+
+fn deleted(acl: &Acl) -> DeleteAclsMatchingAcl<'_> {
     DeleteAclsMatchingAcl {
         error_message: None,
         resource_type: acl.kind.code(),
-        resource_name: Cow::Owned(acl.name.into()),
+        resource_name: Cow::Borrowed(&acl.name),
         pattern_type: acl.pattern.code(),
-        principal: Cow::Owned(acl.principal.into()),
-        host: Cow::Owned(acl.host.into()),
+        principal: Cow::Borrowed(&acl.principal),
+        host: Cow::Borrowed(&acl.host),
         operation: acl.operation,
         permission_type: acl.permission.code(),
         ..Default::default()

@@ -3,22 +3,21 @@
 use crate::api::access::denied;
 use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
+use crate::handlers::answer;
+use rustka_core::cluster::command::{Command, Reply, UserOutcome};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::security::users::{ScramUsers, Upsertion, Wish};
 use rustka_wire::alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
 use rustka_wire::alter_user_scram_credentials_response::{
     AlterUserScramCredentialsResponse, AlterUserScramCredentialsResult,
 };
-use rustka_wire::codec::Reader;
+use rustka_wire::codec::{Reader, Writer};
 use rustka_wire::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
 use rustka_wire::describe_user_scram_credentials_response::{
     CredentialInfo, DescribeUserScramCredentialsResponse, DescribeUserScramCredentialsResult,
 };
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// Users there may be.
-const USERS_MAX: usize = 100_000;
 
 /// Tells how often the passwords of users were hashed, and nothing else of them.
 pub fn describe(request: Request<'_>) -> Outcome {
@@ -119,60 +118,51 @@ pub fn alter(request: Request<'_>) -> Outcome {
         Err(error) => return error.into(),
     };
     let deletions = asked.deletions.iter().map(|deletion| Wish {
-        user: &deletion.name,
+        user: (*deletion.name).into(),
         mechanism: deletion.mechanism,
         upsertion: None,
     });
     let upsertions = asked.upsertions.iter().map(|upsertion| Wish {
-        user: &upsertion.name,
+        user: (*upsertion.name).into(),
         mechanism: upsertion.mechanism,
         upsertion: Some(Upsertion {
             iterations: upsertion.iterations,
-            salt: &upsertion.salt,
-            salted_password: &upsertion.salted_password,
+            salt: (*upsertion.salt).into(),
+            salted_password: (*upsertion.salted_password).into(),
         }),
     });
-    let wishes: Vec<Wish<'_>> = deletions.chain(upsertions).collect();
-    let outcomes = match request.check(Operation::Alter, Resource::Cluster) {
-        Ok(()) => alter_all(&request, &wishes),
-        Err(code) => {
-            let users: BTreeSet<&str> = wishes.iter().map(|wish| wish.user).collect();
-            let refused = users.into_iter().map(|user| (user, Err(denied(code))));
-            refused.collect()
-        }
+    let wishes: Vec<Wish> = deletions.chain(upsertions).collect();
+    let users: BTreeSet<Box<str>> = wishes.iter().map(|wish| wish.user.clone()).collect();
+    let refused = move |refusal: Refusal| {
+        let refused = users.into_iter().map(|user| (user, Err(refusal.clone())));
+        refused.collect::<Vec<UserOutcome>>()
     };
-    let results = outcomes.into_iter().map(|(user, outcome)| {
-        let refusal = outcome.err();
-        AlterUserScramCredentialsResult {
-            user: Cow::Borrowed(user),
-            error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
-            error_message: refusal.and_then(|refusal| refusal.message),
-        }
-    });
-    let response = AlterUserScramCredentialsResponse {
-        results: results.collect(),
-        throttle_time_ms: request.throttle_time_ms(),
-    };
-    request.reply(|w| response.encode(w, version))
-}
-
-fn alter_all<'a>(
-    request: &Request<'_>,
-    wishes: &[Wish<'a>],
-) -> Vec<(&'a str, Result<(), Refusal>)> {
-    let mut users = request.node.security.users_mut();
-    let decided = users.decide(wishes).into_iter();
-    let done = decided.map(|(user, change)| {
-        let done = change.and_then(|change| {
-            if change.credential.is_some() && users.of(user).is_none() && users.count() >= USERS_MAX
-            {
-                let message = format!("there may be at most {USERS_MAX} users");
-                return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+    let respond = request.respond();
+    let encode = move |outcomes: Vec<UserOutcome>, w: &mut Writer, version| {
+        let results = outcomes.into_iter().map(|(user, outcome)| {
+            let refusal = outcome.err();
+            AlterUserScramCredentialsResult {
+                user: Cow::Owned(user.into()),
+                error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
+                error_message: refusal.and_then(|refusal| refusal.message),
             }
-            users.apply(change);
-            Ok(())
         });
-        (user, done)
-    });
-    done.collect()
+        let response = AlterUserScramCredentialsResponse {
+            results: results.collect(),
+            throttle_time_ms: respond.throttle_time_ms(),
+        };
+        response.encode(w, version);
+    };
+    if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
+        let outcomes = refused(denied(code));
+        return request.reply(|w| encode(outcomes, w, version));
+    }
+    let answer = request.parts.cluster.call(Command::AlterUsers(wishes));
+    answer::respond(request.respond(), answer, move |reply, w, version| {
+        let outcomes = match reply {
+            Some(Reply::AlterUsers(outcomes)) => outcomes,
+            _ => refused(ErrorCode::NotController.into()),
+        };
+        encode(outcomes, w, version);
+    })
 }

@@ -291,7 +291,11 @@ fn heard(w: &World) -> Vec<(String, usize, i64)> {
                     topics.insert(topic.name.to_string(), known(topic));
                 }
             }
-            Change::Configs { .. } | Change::Feature { .. } | Change::Lost => {}
+            Change::Configs { .. }
+            | Change::Feature { .. }
+            | Change::Security(_)
+            | Change::SecurityWhole(_)
+            | Change::Lost => {}
         }
     }
     let topics = topics.into_iter();

@@ -38,14 +38,14 @@ const KAFKAS: &[FeatureLevels] = &[
 ];
 
 /// The values of all records, control records left out.
-fn values() -> Vec<Vec<u8>> {
+pub(super) fn values_of(log: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    for batch in batches(LOG) {
+    for batch in batches(log) {
         let (header, range) = batch.expect("a batch");
         if header.is_control() {
             continue;
         }
-        let bytes = record_bytes(&LOG[range], &header, usize::MAX).expect("records");
+        let bytes = record_bytes(&log[range], &header, usize::MAX).expect("records");
         for record in Records::new(&bytes, header.record_count) {
             let record = record.expect("a record");
             assert_eq!(record.key, None);
@@ -55,16 +55,20 @@ fn values() -> Vec<Vec<u8>> {
     all
 }
 
-/// Those of the kinds that are remembered here.
 fn records() -> Vec<Record> {
-    let decode = |value: Vec<u8>| Record::decode(None, Some(&value)).expect("well-formed");
-    values().into_iter().filter_map(decode).collect()
+    records_of(LOG)
 }
 
-#[test]
-fn every_record_is_written_with_kafkas_own_bytes() {
+/// Those of the kinds that are remembered here.
+pub(super) fn records_of(log: &[u8]) -> Vec<Record> {
+    let decode = |value: Vec<u8>| Record::decode(None, Some(&value)).expect("well-formed");
+    values_of(log).into_iter().filter_map(decode).collect()
+}
+
+/// Reads and writes every record of a log, and tells how many there are of the kinds that are remembered here.
+pub(super) fn compare_bytes(log: &[u8]) -> usize {
     let mut compared = 0;
-    for value in values() {
+    for value in values_of(log) {
         let decoded = Record::decode(None, Some(&value)).expect("well-formed");
         if let Some(record) = decoded {
             assert_eq!(
@@ -75,7 +79,12 @@ fn every_record_is_written_with_kafkas_own_bytes() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 38);
+    compared
+}
+
+#[test]
+fn every_record_is_written_with_kafkas_own_bytes() {
+    assert_eq!(compare_bytes(LOG), 38);
 }
 
 #[test]

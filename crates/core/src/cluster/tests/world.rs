@@ -11,6 +11,8 @@ use crate::cluster::{Cluster, ClusterOptions, Effects, FeatureLevels};
 use crate::config::{AlterOperation, Alteration, BrokerConfig};
 use crate::error::{ErrorCode, Refusal};
 use crate::machine::{JournalRecord, Machine, Release, Ticket};
+use crate::security::facts::Fact;
+use crate::security::users;
 use crate::time::Now;
 
 pub(super) const NOW: Now = Now {
@@ -294,6 +296,12 @@ fn kind(record: &Record) -> &'static str {
         Record::ClearElr { .. } => "ClearElr",
         Record::Feature { .. } => "Feature",
         Record::ProducerIds { .. } => "ProducerIds",
+        Record::Security(Fact::User(users::Change { credential, .. })) => match credential {
+            Some(_) => "User",
+            None => "RemoveUser",
+        },
+        Record::Security(Fact::Acl { acl: Some(_), .. }) => "Acl",
+        Record::Security(Fact::Acl { acl: None, .. }) => "RemoveAcl",
     }
 }
 

@@ -1,0 +1,114 @@
+//! Facts about security as records: a credential, an ACL, and their ends.
+
+use std::borrow::Cow;
+
+use rustka_wire::access_control_entry_record::AccessControlEntryRecord;
+use rustka_wire::remove_access_control_entry_record::RemoveAccessControlEntryRecord;
+use rustka_wire::remove_user_scram_credential_record::RemoveUserScramCredentialRecord;
+use rustka_wire::user_scram_credential_record::UserScramCredentialRecord;
+use rustka_wire::{DecodeError, Reader, Uuid, Writer};
+
+use super::frame;
+use crate::security::acl::{Acl, RawAcl};
+use crate::security::facts::Fact;
+use crate::security::scram::{Credential, Strength};
+use crate::security::users;
+
+pub(super) fn encode(w: &mut Writer, fact: &Fact) {
+    match fact {
+        Fact::User(change) => encode_user(w, change),
+        Fact::Acl { id, acl } => encode_acl(w, *id, acl.as_deref()),
+    }
+}
+
+fn encode_user(w: &mut Writer, change: &users::Change) {
+    let name = Cow::Borrowed(&*change.user);
+    let mechanism = change.strength.code();
+    let Some(credential) = &change.credential else {
+        frame(w, RemoveUserScramCredentialRecord::KEY, 0);
+        return RemoveUserScramCredentialRecord { name, mechanism }.encode(w, 0);
+    };
+    frame(w, UserScramCredentialRecord::KEY, 0);
+    let record = UserScramCredentialRecord {
+        name,
+        mechanism,
+        salt: Cow::Borrowed(&credential.salt),
+        stored_key: Cow::Borrowed(&credential.stored_key),
+        server_key: Cow::Borrowed(&credential.server_key),
+        iterations: credential.iterations,
+    };
+    record.encode(w, 0);
+}
+
+fn encode_acl(w: &mut Writer, id: Uuid, acl: Option<&Acl>) {
+    let Some(acl) = acl else {
+        frame(w, RemoveAccessControlEntryRecord::KEY, 0);
+        return RemoveAccessControlEntryRecord { id }.encode(w, 0);
+    };
+    frame(w, AccessControlEntryRecord::KEY, 0);
+    let record = AccessControlEntryRecord {
+        id,
+        resource_type: acl.kind.code(),
+        resource_name: Cow::Borrowed(&acl.name),
+        pattern_type: acl.pattern.code(),
+        principal: Cow::Borrowed(&acl.principal),
+        host: Cow::Borrowed(&acl.host),
+        operation: acl.operation,
+        permission_type: acl.permission.code(),
+    };
+    record.encode(w, 0);
+}
+
+/// The fact that a record of this key says; `None` where that is something this version knows no use for.
+pub(super) fn decode(
+    r: &mut Reader<'_>,
+    key: i16,
+    version: i16,
+) -> Result<Option<Fact>, DecodeError> {
+    Ok(match key {
+        UserScramCredentialRecord::KEY => {
+            let record = UserScramCredentialRecord::decode(r, version)?;
+            let credential = Credential {
+                salt: record.salt.into(),
+                stored_key: record.stored_key.into(),
+                server_key: record.server_key.into(),
+                iterations: record.iterations,
+            };
+            user(&record.name, record.mechanism, Some(credential))
+        }
+        RemoveUserScramCredentialRecord::KEY => {
+            let record = RemoveUserScramCredentialRecord::decode(r, version)?;
+            user(&record.name, record.mechanism, None)
+        }
+        AccessControlEntryRecord::KEY => {
+            let record = AccessControlEntryRecord::decode(r, version)?;
+            let raw = RawAcl {
+                kind: record.resource_type,
+                pattern: record.pattern_type,
+                name: &record.resource_name,
+                principal: &record.principal,
+                host: &record.host,
+                operation: record.operation,
+                permission: record.permission_type,
+            };
+            raw.check().ok().map(|acl| Fact::Acl {
+                id: record.id,
+                acl: Some(acl.into()),
+            })
+        }
+        RemoveAccessControlEntryRecord::KEY => Some(Fact::Acl {
+            id: RemoveAccessControlEntryRecord::decode(r, version)?.id,
+            acl: None,
+        }),
+        _ => None,
+    })
+}
+
+fn user(name: &str, mechanism: i8, credential: Option<Credential>) -> Option<Fact> {
+    let strength = Strength::from_code(mechanism)?;
+    Some(Fact::User(users::Change {
+        user: name.into(),
+        strength,
+        credential,
+    }))
+}

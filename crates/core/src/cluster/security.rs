@@ -1,0 +1,108 @@
+//! AlterUserScramCredentials, CreateAcls, DeleteAcls: who may log in and who may do what.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustka_wire::Uuid;
+
+use super::command::CreateAcl;
+use super::records::Record;
+use super::{Cluster, Effects};
+use crate::error::{ErrorCode, Refusal};
+use crate::security::acl::Acl;
+use crate::security::facts::Fact;
+use crate::security::filter::AclFilter;
+use crate::security::users::Wish;
+
+/// Users there may be.
+const USERS_MAX: usize = 100_000;
+/// ACLs there may be.
+const ACLS_MAX: usize = 100_000;
+
+/// A name and what became of it.
+pub type UserOutcome = (Box<str>, Result<(), Refusal>);
+
+impl Cluster {
+    /// Keeps and forgets credentials, each user for itself.
+    pub(super) fn alter_users(&mut self, wishes: &[Wish], out: &mut Effects) -> Vec<UserOutcome> {
+        let users = &self.facts.users;
+        let mut added = 0;
+        let mut records = Vec::new();
+        let decided = users.decide(wishes).into_iter();
+        let outcomes = decided.map(|(user, change)| {
+            let outcome = change.and_then(|change| {
+                let is_new = change.credential.is_some() && users.of(user).is_none();
+                if is_new && users.count() + added >= USERS_MAX {
+                    let message = format!("there may be at most {USERS_MAX} users");
+                    return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+                }
+                added += usize::from(is_new);
+                records.push(Record::Security(Fact::User(change)));
+                Ok(())
+            });
+            (Box::from(user), outcome)
+        });
+        let outcomes = outcomes.collect();
+        self.write(records, out);
+        outcomes
+    }
+
+    /// Adds ACLs, each for itself. One that is there already stays as it is, under its id.
+    pub(super) fn create_acls(
+        &mut self,
+        creations: Vec<CreateAcl>,
+        out: &mut Effects,
+    ) -> Vec<Result<(), Refusal>> {
+        let known = &self.facts.acls;
+        let mut added: BTreeSet<Arc<Acl>> = BTreeSet::new();
+        let mut records = Vec::new();
+        let outcomes = creations.into_iter().map(|creation| {
+            let acl: Arc<Acl> = Arc::new(creation.acl?);
+            if known.contains(&acl) || added.contains(&acl) {
+                return Ok(());
+            }
+            if known.count() + added.len() >= ACLS_MAX {
+                let message = format!("there may be at most {ACLS_MAX} ACLs");
+                return Err(Refusal::new(ErrorCode::PolicyViolation, message));
+            }
+            if known.get(creation.id).is_some() {
+                let message = "the id that was drawn for the ACL is in use: try again";
+                return Err(Refusal::new(ErrorCode::UnknownServerError, message));
+            }
+            added.insert(Arc::clone(&acl));
+            records.push(Record::Security(Fact::Acl {
+                id: creation.id,
+                acl: Some(acl),
+            }));
+            Ok(())
+        });
+        let outcomes = outcomes.collect();
+        self.write(records, out);
+        outcomes
+    }
+
+    /// Takes ACLs away and tells which, for each filter by what was there before.
+    pub(super) fn delete_acls(
+        &mut self,
+        filters: &[AclFilter],
+        out: &mut Effects,
+    ) -> Vec<Vec<Arc<Acl>>> {
+        let mut gone: BTreeSet<Uuid> = BTreeSet::new();
+        let mut records = Vec::new();
+        let matching = filters.iter().map(|filter| {
+            let fitting = self.facts.acls.with_ids();
+            let fitting = fitting.filter(|(acl, _)| filter.fits(acl));
+            let told = fitting.map(|(acl, id)| {
+                if gone.insert(*id) {
+                    let (id, acl) = (*id, None);
+                    records.push(Record::Security(Fact::Acl { id, acl }));
+                }
+                Arc::clone(acl)
+            });
+            told.collect()
+        });
+        let matching = matching.collect();
+        self.write(records, out);
+        matching
+    }
+}

@@ -1,0 +1,220 @@
+//! Users and ACLs: what is written and told, and that Kafka's own records say the same.
+
+use std::sync::Arc;
+
+use super::kafka::{compare_bytes, records_of};
+use super::world::*;
+use crate::cluster::Cluster;
+use crate::cluster::command::*;
+use crate::cluster::records::Record;
+use crate::error::{ErrorCode, Refusal};
+use crate::machine::Machine;
+use crate::security::acl::{ANY, Acl, RawAcl};
+use crate::security::facts::Fact;
+use crate::security::filter::AclFilter;
+use crate::security::scram::Strength;
+use crate::security::users::{Upsertion, Wish};
+
+/// What Kafka 4.4.0 wrote while its tools changed users, ACLs, quotas and delegation tokens.
+const LOG: &[u8] = include_bytes!("kafka-4.4.0-security.log");
+
+impl World {
+    /// Keeps a credential in SHA-256, or forgets it.
+    fn user(&mut self, name: &str, iterations: Option<i32>) -> Result<(), ErrorCode> {
+        let wish = Wish {
+            user: name.into(),
+            mechanism: 1,
+            upsertion: iterations.map(|iterations| Upsertion {
+                iterations,
+                salt: (*b"salt").into(),
+                salted_password: (*b"salted").into(),
+            }),
+        };
+        let Reply::AlterUsers(mut outcomes) = self.ask(Command::AlterUsers(vec![wish])) else {
+            panic!("an answer to AlterUsers")
+        };
+        outcomes.remove(0).1.map_err(|refusal| refusal.code)
+    }
+
+    fn create_acls(&mut self, names: &[&str]) -> Vec<Result<(), ErrorCode>> {
+        let creations = names.iter().map(|name| CreateAcl {
+            id: self.new_id(),
+            acl: acl(name),
+        });
+        let creations = creations.collect();
+        let Reply::CreateAcls(results) = self.ask(Command::CreateAcls(creations)) else {
+            panic!("an answer to CreateAcls")
+        };
+        let results = results.into_iter();
+        results.map(|r| r.map_err(|refusal| refusal.code)).collect()
+    }
+
+    fn delete_acls(&mut self, filters: &[AclFilter]) -> Result<Vec<Vec<Arc<Acl>>>, ErrorCode> {
+        match self.ask(Command::DeleteAcls(filters.to_vec())) {
+            Reply::DeleteAcls(matching) => matching.map_err(|refusal| refusal.code),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Alice may read the topic.
+fn acl(name: &str) -> Result<Acl, Refusal> {
+    let raw = RawAcl {
+        kind: 2,
+        pattern: 3,
+        name,
+        principal: "User:alice",
+        host: "*",
+        operation: 3,
+        permission: 3,
+    };
+    raw.check()
+}
+
+fn all_named(name: Option<&str>) -> AclFilter {
+    AclFilter {
+        kind: ANY,
+        pattern: ANY,
+        name: name.map(Box::from),
+        principal: None,
+        host: None,
+        operation: ANY,
+        permission: ANY,
+    }
+}
+
+#[test]
+fn kafkas_records_of_users_and_rights_are_written_with_its_own_bytes() {
+    assert_eq!(compare_bytes(LOG), 16);
+}
+
+#[test]
+fn a_log_of_kafkas_users_and_acls_is_read() {
+    let w = World::new().replayed(records_of(LOG));
+    let cluster: &Cluster = &w.cluster;
+    let facts = cluster.facts();
+    let users: Vec<_> = facts
+        .users
+        .all()
+        .map(|(user, of)| (user, of.len()))
+        .collect();
+    assert_eq!(users, [("alice", 1), ("bob", 1)], "one of alice's is gone");
+    let alice = facts.users.credential(Strength::Sha256, "alice").unwrap();
+    assert_eq!((alice.iterations, alice.salt.len()), (4096, 26));
+    let acls: Vec<_> = facts.acls.all().collect();
+    let said: Vec<_> = acls
+        .iter()
+        .map(|acl| (&*acl.principal, &*acl.name, &*acl.host, acl.operation))
+        .collect();
+    let expected = [
+        ("User:alice", "t", "*", 3),
+        ("User:alice", "t", "*", 8),
+        ("User:bob", "g-", "10.0.0.1", 2),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn users_and_acls_come_and_go_by_their_records() {
+    let mut w = World::new();
+    assert_eq!(w.kinds(|w| w.user("a", Some(4096)).unwrap()), ["User"]);
+    assert_eq!(w.kinds(|w| w.user("a", Some(5000)).unwrap()), ["User"]);
+    assert_eq!(w.kinds(|w| w.user("a", None).unwrap()), ["RemoveUser"]);
+    assert_eq!(
+        w.kinds(|w| assert_eq!(w.user("a", None), Err(ErrorCode::ResourceNotFound))),
+        [""; 0]
+    );
+    let twice = w.kinds(|w| assert_eq!(w.create_acls(&["t", "u", "t"]), [Ok(()); 3]));
+    assert_eq!(twice, ["Acl", "Acl"], "the same one once");
+    let mixed = w.kinds(|w| {
+        let refused = Err(ErrorCode::InvalidRequest);
+        assert_eq!(w.create_acls(&["", "v", "t"]), [refused, Ok(()), Ok(())]);
+    });
+    assert_eq!(mixed, ["Acl"], "those that are well are created");
+    let gone = w.kinds(|w| {
+        let filters = [all_named(Some("t")), all_named(None), all_named(Some("x"))];
+        let matching = w.delete_acls(&filters).unwrap();
+        let counts: Vec<_> = matching.iter().map(Vec::len).collect();
+        assert_eq!(counts, [1, 3, 0], "each by what was there before");
+    });
+    assert_eq!(gone, ["RemoveAcl", "RemoveAcl", "RemoveAcl"]);
+}
+
+/// A right that could not be taken away durably must not be gone for those who are served, nor one be there that was
+/// not granted durably: after a restart the broker would have said the opposite.
+#[test]
+fn what_could_not_be_written_changes_nobodys_rights() {
+    let mut w = World::new();
+    w.user("a", Some(4096)).unwrap();
+    w.create_acls(&["t"]);
+    let (before, told) = (w.state(), w.told.len());
+    w.failing = true;
+    let storage = ErrorCode::KafkaStorageError;
+    assert_eq!(w.user("a", Some(9000)), Err(storage));
+    assert_eq!(w.user("a", None), Err(storage));
+    assert_eq!(w.user("b", Some(4096)), Err(storage));
+    assert_eq!(w.create_acls(&["u"]), [Err(storage)]);
+    assert_eq!(w.delete_acls(&[all_named(None)]), Err(storage));
+    assert_eq!(w.state(), before);
+    let lost = &w.told[told..];
+    assert!(lost.iter().all(|change| matches!(change, Change::Lost)));
+    w.failing = false;
+    assert_eq!(
+        w.kinds(|w| drop(w.delete_acls(&[all_named(None)]))),
+        ["RemoveAcl"]
+    );
+}
+
+/// What whoever heard all changes knows.
+fn heard(w: &World) -> Vec<Record> {
+    let mut facts = crate::security::facts::Facts::default();
+    for change in &w.told {
+        match change {
+            Change::Security(fact) => facts.set(fact),
+            Change::SecurityWhole(whole) => facts = whole.clone(),
+            _ => {}
+        }
+    }
+    facts.all().map(Record::Security).collect()
+}
+
+#[test]
+fn replay_snapshot_and_whoever_was_told_agree() {
+    let mut w = World::new();
+    for round in 0..40 {
+        w.failing = round % 7 == 6;
+        let name = ["a", "b", "c", "d", "e"][round * 3 % 5];
+        // Whether a step is carried out is left to what was before it.
+        let _outcome = match round % 4 {
+            0 => w.user(name, Some(4096 + round as i32)),
+            1 => w.create_acls(&[name, "x"])[0],
+            2 if round % 3 == 0 => w.delete_acls(&[all_named(Some(name))]).map(drop),
+            2 => w.create_acls(&[name, "y", name])[0],
+            _ => w.user(name, None),
+        };
+    }
+    w.failing = false;
+    let state = w.state();
+    let facts: Vec<_> = w.cluster.facts().all().map(Record::Security).collect();
+    assert!(facts.len() > 4, "{facts:?}");
+    assert_eq!(heard(&w), facts);
+    let replayed = w.replayed(w.journal.clone());
+    assert_eq!(replayed.state(), state);
+    assert_eq!(heard(&replayed), facts);
+    let snapshot = w.replayed(w.cluster.live().collect::<Vec<_>>());
+    assert_eq!(snapshot.state(), state);
+}
+
+#[test]
+fn a_password_shows_in_no_record_and_no_log_line() {
+    let mut w = World::new();
+    w.user("a", Some(4096)).unwrap();
+    let Some(Record::Security(Fact::User(change))) = w.journal.last() else {
+        panic!("a record of the user")
+    };
+    let words = format!("{change:?}");
+    assert!(
+        words.contains("4096") && !words.contains("stored_key"),
+        "{words}"
+    );
+}

@@ -1,0 +1,88 @@
+//! What is on record about security, one fact at a time: a record says one, a lost record takes one back, and whoever
+//! serves requests is told one. Knows no bytes: those are `crate::cluster::records`.
+
+use super::acl::{Acl, AclBook};
+use super::users::{self, ScramUsers};
+use rustka_wire::Uuid;
+use std::sync::Arc;
+
+/// One thing that holds, or no longer holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// What is kept of a user's password in one strength.
+    User(users::Change),
+    /// The ACL with this id.
+    Acl {
+        /// Its id.
+        id: Uuid,
+        /// What it says; without it there is none.
+        acl: Option<Arc<Acl>>,
+    },
+}
+
+impl Fact {
+    /// Whether both are about the same thing.
+    pub fn is_of_same_place(&self, other: &Fact) -> bool {
+        match (self, other) {
+            (Fact::User(one), Fact::User(other)) => {
+                (&one.user, one.strength) == (&other.user, other.strength)
+            }
+            (Fact::Acl { id: one, .. }, Fact::Acl { id: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// All facts: what a cluster remembers about security.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Who logs in by SCRAM.
+    pub users: ScramUsers,
+    /// Who may do what.
+    pub acls: AclBook,
+}
+
+impl Facts {
+    /// Makes a fact hold.
+    pub fn set(&mut self, fact: &Fact) {
+        match fact {
+            Fact::User(change) => self.users.apply(change),
+            Fact::Acl { id, acl } => self.acls.set(*id, acl.clone()),
+        }
+    }
+
+    /// What holds now in the place that a fact is about.
+    pub fn now(&self, fact: &Fact) -> Fact {
+        match fact {
+            Fact::User(change) => {
+                let credential = self.users.credential(change.strength, &change.user);
+                Fact::User(users::Change {
+                    credential: credential.cloned(),
+                    ..change.clone()
+                })
+            }
+            Fact::Acl { id, .. } => Fact::Acl {
+                id: *id,
+                acl: self.acls.get(*id).cloned(),
+            },
+        }
+    }
+
+    /// Everything, in the order of Kafka's snapshots: ACLs, users.
+    pub fn all(&self) -> impl Iterator<Item = Fact> {
+        let acls = self.acls.with_ids().map(|(acl, id)| Fact::Acl {
+            id: *id,
+            acl: Some(Arc::clone(acl)),
+        });
+        let users = self.users.all().flat_map(|(user, credentials)| {
+            credentials.iter().map(|(strength, credential)| {
+                Fact::User(users::Change {
+                    user: user.into(),
+                    strength: *strength,
+                    credential: Some(credential.clone()),
+                })
+            })
+        });
+        acls.chain(users)
+    }
+}
