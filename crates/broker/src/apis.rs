@@ -123,7 +123,7 @@ fn find(key: i16) -> Option<&'static Api> {
 
 /// Serves a request, unless a fault was armed for it.
 pub fn dispatch(request: Request<'_>) -> Dispatched {
-    match request.node.faults.any_armed() {
+    match request.node.faults.any_armed() && !request.peer().is_own {
         true => faulty::dispatch(request),
         false => serve(request),
     }
@@ -205,7 +205,9 @@ fn route(request: Request<'_>) -> Outcome {
     if !is_offered(request.node, key) {
         return Outcome::Close(format!("API key {key} is not served now"));
     }
-    request.node.metrics.request(key);
+    if !request.peer().is_own {
+        request.node.metrics.request(key);
+    }
     let served =
         ApiKey::find(key).is_some_and(|known| version >= known.min_version) && version <= api.max;
     if !served {

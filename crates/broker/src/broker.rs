@@ -96,6 +96,8 @@ impl Broker {
         let http_address = http_listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
+        #[cfg(feature = "http")]
+        let page_options = options.pages.clone();
         let parts = Arc::new(Self::parts_of(options, &addresses, &bound)?);
         let node = &parts.node;
         let bootstrap = bound[0].port;
@@ -109,12 +111,19 @@ impl Broker {
             }
         }
         #[cfg(feature = "http")]
-        let pages = Arc::new(Http::new(node.clone()));
+        let pages = Arc::new(Http::new(parts.clone(), page_options));
         #[cfg(feature = "http")]
         if let Some(listener) = http_listener {
             let (listener, pages) = (Arc::new(listener), pages.clone());
             supervise::keep(node, http::TASK, move || {
                 http::serve(listener.clone(), pages.clone())
+            });
+        }
+        #[cfg(feature = "http")]
+        {
+            let (of, history) = (node.clone(), pages.history().clone());
+            supervise::keep(node, http::HISTORY_TASK, move || {
+                http::keep_history(of.clone(), history.clone())
             });
         }
         Self::keep_up(&parts);
@@ -183,6 +192,7 @@ impl Broker {
         let node = Arc::new(Node {
             loggers: Loggers::new(options.log_control.clone()),
             strict: options.strict,
+            started_ms: options.clock.monotonic_ms(),
             clock: options.clock.clone(),
             pool: memory.pool.clone(),
             memory,

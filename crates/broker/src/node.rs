@@ -82,6 +82,8 @@ pub struct Node {
     pub topics: Topics,
     /// Levels of features.
     pub features: Features,
+    /// When the broker began, in monotonic milliseconds.
+    pub started_ms: i64,
     /// This broker's id.
     pub id: i32,
     /// The cluster's id.
@@ -123,6 +125,11 @@ impl Node {
     pub fn advertised_hosts(&self) -> Vec<Box<str>> {
         let told = self.listeners.iter().filter_map(|one| one.advertised());
         told.map(|(host, _)| host).collect()
+    }
+
+    /// How long the broker has been running.
+    pub fn uptime_ms(&self) -> i64 {
+        self.clock.monotonic_ms().saturating_sub(self.started_ms)
     }
 
     /// Makes room for a batch: over the limit the oldest records go, and before them those who read so slowly that

@@ -5,6 +5,8 @@ use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
 use crate::base::loggers::LogControl;
 use crate::base::start::StartError;
 use crate::broker::Broker;
+#[cfg(feature = "http")]
+use crate::http::PageOptions;
 use crate::net::addresses::{Address, addresses};
 use crate::net::login_rules::{self, ListenerConfigs};
 use crate::node::LoginRules;
@@ -44,6 +46,8 @@ pub struct Options {
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
     pub(crate) engine: Option<Arc<dyn Engine>>,
     pub(crate) hooks: Hooks,
+    #[cfg(feature = "http")]
+    pub(crate) pages: PageOptions,
 }
 
 impl Default for Options {
@@ -64,6 +68,8 @@ impl Default for Options {
             log_control: None,
             engine: None,
             hooks: Hooks::default(),
+            #[cfg(feature = "http")]
+            pages: PageOptions::default(),
         }
     }
 }
@@ -84,6 +90,27 @@ impl Options {
     /// Port for health and metrics, 0 for a free one; by default 8080 or, if taken, a free one.
     pub fn http_port(mut self, port: u16) -> Self {
         self.http_port = Some(port);
+        self
+    }
+
+    /// Whoever shows this token may change things by HTTP from anywhere; without it only from this machine.
+    #[cfg(feature = "http")]
+    pub fn http_token(mut self, token: impl Into<String>) -> Self {
+        self.pages.token = Some(token.into());
+        self
+    }
+
+    /// A name by which pages are served beside addresses, localhost and the advertised names; may be given many times.
+    #[cfg(feature = "http")]
+    pub fn http_allowed_host(mut self, host: impl Into<String>) -> Self {
+        self.pages.allowed_hosts.push(host.into());
+        self
+    }
+
+    /// Whether metrics are told to everybody, also on a broker with logins.
+    #[cfg(feature = "http")]
+    pub fn metrics_open(mut self, open: bool) -> Self {
+        self.pages.metrics_open = open;
         self
     }
 

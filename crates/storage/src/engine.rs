@@ -381,6 +381,17 @@ pub struct ChunkInfo {
     pub cold: bool,
 }
 
+impl ChunkInfo {
+    /// The time by which it grows old: when its newest record was written. For records without a time that is when it
+    /// last took any.
+    pub fn time_ms(&self) -> i64 {
+        match self.max_timestamp {
+            0.. => self.max_timestamp,
+            _ => self.written_ms,
+        }
+    }
+}
+
 /// Where to look for a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Late {

@@ -26,5 +26,6 @@ pub mod waiters;
 pub use engine::{Engine, Incoming, Log};
 pub use limit::Memory;
 pub use partition::{
-    Appended, Durability, DurabilityObserver, Fate, Offsets, Partition, RetentionRules, Safety,
+    Appended, Durability, DurabilityObserver, Fate, Glance, Offsets, Partition, RetentionRules,
+    Safety,
 };

@@ -96,6 +96,19 @@ fn pack(node_id: Option<i32>, leader_epoch: i32) -> u64 {
     (u64::from(node_id.cast_unsigned()) << 32) | u64::from(leader_epoch.cast_unsigned())
 }
 
+/// What is told of a partition to whoever only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Its offsets.
+    pub offsets: Offsets,
+    /// Bytes of its batches.
+    pub bytes: u64,
+    /// Bytes that became readable in its life.
+    pub appended_bytes: u64,
+    /// Wall time at which the oldest of its chunks began.
+    pub oldest_ms: Option<i64>,
+}
+
 impl Partition {
     /// A partition with what its engine has of it; as a rule that is nothing. Small on purpose: memory for records is
     /// taken with the first of them. `evictable` says whether the memory limit may drop its records. One that cannot be
@@ -226,6 +239,23 @@ impl Partition {
     /// Bytes of all batches.
     pub fn bytes(&self) -> u64 {
         self.lock().log.bytes()
+    }
+
+    /// What all of it comes to at this moment.
+    pub fn glance(&self) -> Glance {
+        let inner = self.lock();
+        let mut oldest_ms = None;
+        let from = inner.offsets().log_start;
+        inner.log.each_chunk(from, &mut |chunk| {
+            oldest_ms = Some(chunk.opened_ms);
+            false
+        });
+        Glance {
+            offsets: inner.offsets(),
+            bytes: inner.log.bytes(),
+            appended_bytes: inner.waiters.appended_bytes(),
+            oldest_ms,
+        }
     }
 
     /// Registers one who waits for the next byte, or for whatever else happens; how many bytes there were so far. The

@@ -192,6 +192,12 @@ pub struct Access {
 }
 
 impl Access {
+    /// What somebody may do apart from any request.
+    pub fn of(node: Arc<Node>, identity: Identity) -> Access {
+        let caller = Caller::new(Arc::new(identity));
+        Access { node, caller }
+    }
+
     /// Whether the caller may do this to that.
     pub fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
         may(&self.node, &self.caller, operation, resource)

@@ -24,6 +24,9 @@ impl Bill {
     /// Charges a request of `bytes`, if there is anybody to charge it.
     pub fn open(node: &Arc<Node>, caller: &Caller, bytes: usize) -> Option<Arc<Bill>> {
         let meter = node.hooks.quota.as_ref()?;
+        if caller.peer().is_own {
+            return None;
+        }
         Some(Arc::new(Bill {
             before_ms: meter.charge(&caller.context(), bytes),
             node: node.clone(),

@@ -47,6 +47,7 @@ counters! {
     connections_accepted, "rustka_connections_accepted_total", "Connections accepted.";
     bytes_in, "rustka_bytes_in_total", "Bytes of record batches appended.";
     bytes_out, "rustka_bytes_out_total", "Bytes of record batches sent to consumers.";
+    records_in, "rustka_records_in_total", "Records appended.";
     batches_in, "rustka_batches_in_total", "Record batches appended.";
     telemetry_pushes, "rustka_client_metrics_pushes_total", "Pushes of metrics taken from clients.";
     telemetry_bytes, "rustka_client_metrics_bytes_total", "Bytes of metrics taken from clients, inflated.";

@@ -7,28 +7,35 @@
 use crate::node::Node;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{HOST, ToStrError};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Pages that are served under any name.
 pub const ANY_HOST: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Whether this page may be asked for by the name that the request has.
-pub fn is_served(request: &Request<Incoming>, node: &Node) -> bool {
+pub fn is_served(request: &Request<Incoming>, node: &Node, allowed: &[String]) -> bool {
     if ANY_HOST.contains(&request.uri().path()) {
         return true;
     }
-    let authority = request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str());
-    let header = || request.headers().get(HOST).map(|host| host.to_str());
-    match authority.map(Ok).or_else(header) {
+    match told(request) {
         // No browser leaves it out.
         None => true,
-        Some(Ok(host)) => is_ours(without_port(host), &node.advertised_hosts()),
+        Some(Ok(host)) => {
+            let name = without_port(host);
+            let is_allowed = allowed.iter().any(|one| name.eq_ignore_ascii_case(one));
+            is_allowed || is_ours(name, &node.advertised_hosts())
+        }
         Some(Err(_)) => false,
     }
+}
+
+/// The name, and where need be the port, by which the request came; an error if that is no text.
+pub fn told(request: &Request<Incoming>) -> Option<Result<&str, ToStrError>> {
+    let authority = request.uri().authority();
+    let authority = authority.map(|authority| Ok(authority.as_str()));
+    let header = || request.headers().get(HOST).map(|host| host.to_str());
+    authority.or_else(header)
 }
 
 fn without_port(host: &str) -> &str {

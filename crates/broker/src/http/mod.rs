@@ -1,17 +1,35 @@
-//! The HTTP port: health, readiness, metrics. Its clients cost little whatever they do: there are few of them at a time,
-//! each has a while for its next request, from its first byte to the last one of the answer, and whoever has not asked for
-//! longest gives way to newcomers.
+//! The HTTP port: health, readiness, metrics, the dashboard and its API. Its clients cost little whatever they do: there
+//! are few of them at a time, each has a while for its next request, from its first byte to the next piece of the answer,
+//! and whoever has not asked for longest gives way to newcomers.
 
+mod answer;
+mod api;
+mod ask;
+mod body;
+mod filter;
+mod guard;
+mod history;
 mod host;
+mod input;
 mod metrics;
 mod places;
+mod problem;
+mod reader;
+mod readings;
+mod routes;
+mod ui;
 
+use crate::api::parts::Parts;
 use crate::base::rate::LogLimit;
 use crate::node::{Node, State, reached};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use answer::{Answer, text};
+use ask::Asked;
+use guard::Guard;
+pub use guard::PageOptions;
+pub use history::History;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,11 +39,15 @@ use tokio::net::TcpListener;
 
 pub use places::CONNECTIONS_MAX;
 use places::{Place, Places};
+use readings::Readings;
 
 /// A connection on which no request was completed for this long is closed.
 pub const REQUEST_MS: i64 = 15_000;
 /// The largest header of a request.
 pub const HEADER_BYTES_MAX: usize = 16 << 10;
+pub use history::{TASK as HISTORY_TASK, run as keep_history};
+pub use ui::paths as page_files;
+
 /// What the supervisor calls the task that accepts.
 pub const TASK: &str = "the HTTP port";
 /// Pause after a failed accept.
@@ -33,25 +55,40 @@ const ACCEPT_PAUSE_MS: i64 = 100;
 
 /// The HTTP port of one broker.
 pub struct Http {
-    node: Arc<Node>,
+    parts: Arc<Parts>,
     places: Arc<Places>,
     lines: LogLimit,
+    guard: Guard,
+    readings: Readings,
+    history: Arc<History>,
 }
 
 impl Http {
-    /// A port whose pages are about this node.
-    pub fn new(node: Arc<Node>) -> Http {
+    /// A port whose pages are about this broker.
+    pub fn new(parts: Arc<Parts>, options: PageOptions) -> Http {
         Http {
-            node,
+            guard: Guard::new(options, &parts.node),
+            parts,
             places: Arc::default(),
             lines: LogLimit::default(),
+            readings: Readings::default(),
+            history: Arc::default(),
         }
+    }
+
+    /// What its charts show, to be kept up by [`keep_history`].
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        &self.parts.node
     }
 }
 
 /// Accepts until the broker stops.
 pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
-    let node = &http.node;
+    let node = http.node();
     let mut stopping = node.state.subscribe();
     loop {
         tokio::select! {
@@ -72,22 +109,28 @@ pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
 }
 
 /// Serves a connection in a task of its own.
-pub fn connected<T>(stream: T, address: SocketAddr, http: &Http)
+pub fn connected<T>(stream: T, address: SocketAddr, http: &Arc<Http>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let place = http.places.enter(http.node.clock.monotonic_ms());
-    tokio::spawn(connection(stream, address, http.node.clone(), place));
+    let place = http.places.enter(http.node().clock.monotonic_ms());
+    tokio::spawn(connection(stream, address, http.clone(), place));
 }
 
-async fn connection<T>(stream: T, address: SocketAddr, node: Arc<Node>, place: Place)
+async fn connection<T>(stream: T, address: SocketAddr, http: Arc<Http>, place: Place)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let node = http.node();
     let service = service_fn(|request: Request<Incoming>| {
-        place.asks(node.clock.monotonic_ms());
-        let answer = answer(&request, &node);
-        async move { Ok::<_, Infallible>(answer) }
+        let usage = place.usage().clone();
+        usage.asks(node.clock.monotonic_ms());
+        let http = http.clone();
+        async move {
+            let clock = http.node().clock.clone();
+            let answer = answer(request, address, http).await;
+            Ok::<_, Infallible>(answer.map(|body| body.of_connection(&usage, &clock)))
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .max_buf_size(HEADER_BYTES_MAX)
@@ -101,6 +144,7 @@ where
             }
         }
     };
+    let mut stopping = node.state.subscribe();
     tokio::select! {
         biased;
         served = served => {
@@ -113,35 +157,42 @@ where
             let reason = format!("{CONNECTIONS_MAX} HTTP connections are open, and it has not asked for longest");
             node.closes(address, &reason);
         }
+        () = reached(&mut stopping, |state| state == State::Stopped) => {}
     }
 }
 
-fn answer(request: &Request<Incoming>, node: &Node) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET is served here\n".into(),
-        );
-    }
-    if !host::is_served(request, node) {
+async fn answer(request: Request<Incoming>, address: SocketAddr, http: Arc<Http>) -> Answer {
+    let node = http.node();
+    if !host::is_served(&request, node, http.guard.hosts()) {
         let told = node.advertised_hosts();
         let names: String = told.iter().map(|name| format!(" or as {name}")).collect();
-        let sentence = format!("not served by this name: ask by address, as localhost{names}\n");
+        let sentence = format!(
+            "not served by this name: ask by address, as localhost{names}, or allow it with --http-allowed-host\n"
+        );
         return text(StatusCode::MISDIRECTED_REQUEST, sentence);
     }
+    let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
     match request.uri().path() {
+        path if path.starts_with("/api/") => routes::answer(Asked { request, address }, http).await,
+        _ if !is_read => text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET is served here\n".into(),
+        ),
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" => ready(node),
-        "/metrics" => text(StatusCode::OK, metrics::render(node)),
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "no such page; there are /healthz, /readyz and /metrics\n".into(),
-        ),
+        "/metrics" => match http.guard.tells_metrics(&request, node) {
+            true => text(StatusCode::OK, metrics::render(node)),
+            false => text(
+                StatusCode::UNAUTHORIZED,
+                "metrics need the token here: send it as 'authorization: Bearer TOKEN', or start with --metrics-open\n".into(),
+            ),
+        },
+        path => ui::answer(path, request.headers()),
     }
 }
 
 /// Ready is who serves and has nothing that keeps failing.
-fn ready(node: &Node) -> Response<Full<Bytes>> {
+fn ready(node: &Node) -> Answer {
     let failing = node.health.failing();
     let serving = *node.state.borrow() == State::Serving;
     match (serving, failing.is_empty()) {
@@ -152,19 +203,4 @@ fn ready(node: &Node) -> Response<Full<Bytes>> {
             text(StatusCode::SERVICE_UNAVAILABLE, sentence)
         }
     }
-}
-
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        "content-type",
-        hyper::header::HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(
-        "x-content-type-options",
-        hyper::header::HeaderValue::from_static("nosniff"),
-    );
-    response
 }

@@ -20,7 +20,7 @@ struct Open {
 }
 
 /// What is known of one connection.
-struct Usage {
+pub struct Usage {
     /// When it came or began its last request, in monotonic milliseconds.
     asked_ms: AtomicI64,
     /// Told when its place goes to another one.
@@ -69,10 +69,17 @@ impl Open {
     }
 }
 
-impl Place {
-    /// A request begins.
+impl Usage {
+    /// A request begins, or its answer moves.
     pub fn asks(&self, now_ms: i64) {
-        self.usage.asked_ms.store(now_ms, Relaxed);
+        self.asked_ms.store(now_ms, Relaxed);
+    }
+}
+
+impl Place {
+    /// The connection's usage.
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     /// When it came or began its last request.

@@ -13,7 +13,7 @@ use crate::apis::Dispatched;
 use crate::base::hooks::Event;
 use crate::net::out::Out;
 use crate::net::transport::Transport;
-use crate::node::{Listener, NOTHING, Peer};
+use crate::node::{Identity, Listener, NOTHING, Peer};
 use answers::Behind;
 pub use answers::IN_FLIGHT_WRITES_MAX;
 use frames::Partial;
@@ -62,6 +62,17 @@ pub struct Connection<T> {
 impl<T: Transport> Connection<T> {
     /// Serves whoever is at the far end of `transport`.
     pub fn new(transport: T, parts: Arc<Parts>, peer: Arc<Peer>, listener: Arc<Listener>) -> Self {
+        let stage = Stage::first(&peer, listener);
+        Connection::at(stage, transport, parts, peer)
+    }
+
+    /// Serves somebody who is known already.
+    pub fn known(transport: T, parts: Arc<Parts>, identity: Identity) -> Self {
+        let peer = identity.peer.clone();
+        Connection::at(Stage::known(identity), transport, parts, peer)
+    }
+
+    fn at(stage: Stage, transport: T, parts: Arc<Parts>, peer: Arc<Peer>) -> Self {
         let partial = Partial::Prefix {
             bytes: [0; 4],
             count: 0,
@@ -69,7 +80,7 @@ impl<T: Transport> Connection<T> {
         Connection {
             transport,
             parts,
-            stage: Stage::first(&peer, listener),
+            stage,
             peer,
             partial,
             stash: None,

@@ -6,4 +6,5 @@ pub mod listener;
 pub mod login;
 pub mod login_rules;
 pub mod out;
+pub mod own;
 pub mod transport;

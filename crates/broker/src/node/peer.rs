@@ -26,8 +26,10 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Our own end's, where there is a socket.
     pub local: Option<SocketAddr>,
+    /// Whether the broker made the connection itself, for its pages: it is in no list, limit, quota or counter.
+    pub is_own: bool,
     /// When the connection began, in monotonic milliseconds.
-    since_ms: i64,
+    pub since_ms: i64,
     /// Whether it is known who is there.
     pub(crate) inside: AtomicBool,
     /// The client's software, once it has said it.
@@ -68,10 +70,24 @@ pub enum Overdue {
 impl Peer {
     /// A connection from `address` to `local`.
     pub fn new(id: u64, address: SocketAddr, local: Option<SocketAddr>, now_ms: i64) -> Arc<Peer> {
+        Arc::new(Peer::at(id, address, local, now_ms))
+    }
+
+    /// A connection that the broker makes to itself for somebody at this address.
+    pub fn own(id: u64, address: SocketAddr, now_ms: i64) -> Arc<Peer> {
         Arc::new(Peer {
+            is_own: true,
+            inside: AtomicBool::new(true),
+            ..Peer::at(id, address, None, now_ms)
+        })
+    }
+
+    fn at(id: u64, address: SocketAddr, local: Option<SocketAddr>, now_ms: i64) -> Peer {
+        Peer {
             id,
             address,
             local,
+            is_own: false,
             since_ms: now_ms,
             inside: AtomicBool::new(false),
             software: Mutex::default(),
@@ -85,7 +101,7 @@ impl Peer {
             header_trust: HeaderTrust::default(),
             closed: AtomicBool::new(false),
             waker: Mutex::default(),
-        })
+        }
     }
 
     /// The far end's address as Kafka's tools show it.

@@ -278,7 +278,7 @@ impl Inner {
         let (stable, cleaned) = (self.state.last_stable_offset(), self.cleaning.cleaned);
         let young = |chunk: &ChunkInfo| {
             let lag_ms = config.min_compaction_lag_ms;
-            lag_ms > 0 && time_of(chunk) > now.aging_ms.saturating_sub(lag_ms)
+            lag_ms > 0 && chunk.time_ms() > now.aging_ms.saturating_sub(lag_ms)
         };
         let mut cleanable = true;
         self.log.each_chunk(0, &mut |chunk| {
@@ -324,15 +324,6 @@ impl Dirt {
         let dirty = self.dirty_bytes as f64;
         let enough = dirty > config.min_cleanable_dirty_ratio * self.bytes as f64;
         self.dirty_bytes > 0 && (enough || self.earliest_ms.is_some_and(overdue))
-    }
-}
-
-/// When the newest record of a chunk was written. For records without a time that is when the chunk last took any.
-pub(super) fn time_of(chunk: &ChunkInfo) -> i64 {
-    if chunk.max_timestamp >= 0 {
-        chunk.max_timestamp
-    } else {
-        chunk.written_ms
     }
 }
 

@@ -1,6 +1,5 @@
 //! What makes a log shorter: time, size, DeleteRecords, the memory limit; and what replaces parts of it.
 
-use super::compaction::time_of;
 use super::{Inner, Partition};
 use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Sink, SwapFailed, WriteFailed};
 use rustka_core::config::TopicConfig;
@@ -149,7 +148,7 @@ impl Partition {
             let mut garbage = inner.drop_deleted();
             while let Some(chunk) = inner.log.oldest().filter(|chunk| inner.may_go(chunk)) {
                 let too_old = rules.retention_ms >= 0
-                    && now.aging_ms.saturating_sub(time_of(&chunk)) > rules.retention_ms;
+                    && now.aging_ms.saturating_sub(chunk.time_ms()) > rules.retention_ms;
                 let too_large = inner.is_too_large(&chunk, rules.retention_bytes);
                 if !too_old && !too_large {
                     break;

@@ -139,6 +139,19 @@ impl Outside {
             "rustka.host" => Ok(options.host(value.trim())),
             "rustka.port" => port().map(|port| options.port(port)),
             "rustka.http.port" => port().map(|port| options.http_port(port)),
+            "rustka.http.token" => Ok(options.http_token(value.trim())),
+            "rustka.http.allowed.host" => {
+                let hosts = value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|host| !host.is_empty());
+                Ok(hosts.fold(options, |options, host| options.http_allowed_host(host)))
+            }
+            "rustka.metrics.open" => match value.trim() {
+                "true" => Ok(options.metrics_open(true)),
+                "false" => Ok(options.metrics_open(false)),
+                _ => Err(wrong("true or false")),
+            },
             "rustka.user" => users::parse_one(value, "rustka.user")
                 .map(|(name, password)| options.user(name, password)),
             "rustka.user.file" => users::read(value.trim()).map(|users| {

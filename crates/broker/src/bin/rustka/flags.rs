@@ -14,7 +14,10 @@ Usage: rustka [FLAGS] [FILE]
 
   --port N             port for Kafka clients, 0 for a free one [9092]
   --host ADDRESS       address to listen on [127.0.0.1 and ::1]
-  --http-port N        port for health and metrics, 0 for a free one [8080, or a free one if taken]
+  --http-port N        port for the dashboard, health and metrics, 0 for a free one [8080, or a free one if taken]
+  --http-token TOKEN   who shows it may change things on the dashboard from elsewhere than this machine
+  --http-allowed-host NAME  a name by which the dashboard may be asked for; may be given many times
+  --metrics-open       metrics for everybody, also where clients have to log in
   --memory-limit SIZE  memory for records and requests: bytes, or K, M, G [a quarter of what is there]
   --strict             Kafka's own defaults and checks wherever Rustka's differ
   --user NAME:PASSWORD  somebody who may log in; may be given many times, and closes the door to all others
@@ -33,6 +36,9 @@ const FLAGS: &[&str] = &[
     "--port",
     "--host",
     "--http-port",
+    "--http-token",
+    "--http-allowed-host",
+    "--metrics-open",
     "--memory-limit",
     "--strict",
     "--user",
@@ -60,6 +66,9 @@ pub struct Flags {
     host: Option<String>,
     port: Option<u16>,
     http_port: Option<u16>,
+    http_token: Option<String>,
+    http_allowed_hosts: Vec<String>,
+    metrics_open: bool,
     memory_limit: Option<u64>,
     strict: bool,
     users: Vec<(String, String)>,
@@ -77,6 +86,15 @@ impl Flags {
         }
         if let Some(port) = self.http_port {
             options = options.http_port(port);
+        }
+        if let Some(token) = self.http_token {
+            options = options.http_token(token);
+        }
+        for host in self.http_allowed_hosts {
+            options = options.http_allowed_host(host);
+        }
+        if self.metrics_open {
+            options = options.metrics_open(true);
         }
         if let Some(bytes) = self.memory_limit {
             options = options.memory_limit(bytes);
@@ -114,6 +132,9 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
         match flag.as_str() {
             "--port" => flags.port = Some(port(&flag, &value("a port number")?)?),
             "--http-port" => flags.http_port = Some(port(&flag, &value("a port number")?)?),
+            "--http-token" => flags.http_token = Some(value("a token")?),
+            "--http-allowed-host" => flags.http_allowed_hosts.push(value("a name")?),
+            "--metrics-open" => flags.metrics_open = true,
             "--host" => flags.host = Some(value("an address")?),
             "--config" => flags.file = Some(value("the name of a properties file")?),
             file if !file.starts_with('-') && flags.file.is_none() => {

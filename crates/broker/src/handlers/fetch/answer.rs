@@ -33,11 +33,10 @@ pub fn answer(
         now_ms,
         random::u32,
     );
-    parts
-        .node
-        .metrics
-        .bytes_out
-        .fetch_add(read.bytes as u64, Relaxed);
+    if !plan.caller.peer().is_own {
+        let sent = &parts.node.metrics.bytes_out;
+        sent.fetch_add(read.bytes as u64, Relaxed);
+    }
     let mut slots: Vec<Vec<Slice>> = Vec::new();
     let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
     let mut current: Option<TopicKey> = None;

@@ -186,6 +186,8 @@ fn append(
         .bytes_in
         .fetch_add(header.total_bytes() as u64, Relaxed);
     node.metrics.batches_in.fetch_add(1, Relaxed);
+    let records = u64::try_from(header.record_count).unwrap_or(0);
+    node.metrics.records_in.fetch_add(records, Relaxed);
     // A duplicate tells the time of its original, also where the topic keeps the producers' own times (E63).
     let log_append_time_ms = match (appended.duplicate_timestamp, appended.append_time_ms) {
         (Some(original), _) => original,

@@ -60,7 +60,11 @@ impl Stage {
             }));
         }
         peer.inside.store(true, Relaxed);
-        let identity = Identity::anonymous(peer, listener);
+        Stage::known(Identity::anonymous(peer, listener))
+    }
+
+    /// Inside from the beginning, and for as long as the connection lasts.
+    pub fn known(identity: Identity) -> Stage {
         Stage::Inside(Box::new(Inside {
             caller: Caller::new(Arc::new(identity)),
             session: None,

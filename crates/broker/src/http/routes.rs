@@ -1,0 +1,163 @@
+//! The one table of the API's routes: dispatch, `openapi.json` and tests read it.
+
+use super::Http;
+use super::answer::{Answer, set};
+use super::api::*;
+use super::ask::{Ask, Asked, body};
+use super::input::{Query, decode};
+use super::problem::Problem;
+use hyper::{Method, StatusCode};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
+
+/// One route.
+pub struct Route {
+    /// The method; all but GET change something.
+    pub method: Method,
+    /// The path, with a name in braces where anything may stand.
+    pub path: &'static str,
+    /// The parameters it knows.
+    pub query: &'static [&'static str],
+    /// Whether those who have not logged in may ask, too.
+    pub is_open: bool,
+    handler: fn(Ask) -> Answering,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $([$($query:literal),*])? $(open $open:literal)? => $handler:path;)*) => {
+        /// Every route of the API.
+        pub static ROUTES: &[Route] = &[$(Route {
+            method: Method::$method,
+            path: $path,
+            query: &[$($($query),*)?],
+            is_open: false $(|| $open)?,
+            handler: |ask| Box::pin($handler(ask)),
+        }),*];
+    };
+}
+
+routes! {
+    GET "/api/v1/session" open true => session::show;
+    POST "/api/v1/session" open true => session::begin;
+    DELETE "/api/v1/session" open true => session::end;
+    GET "/api/v1/overview" => overview::show;
+    GET "/api/v1/history" ["range"] => overview::history;
+    GET "/api/v1/topics" ["search", "sort", "order", "from", "limit", "internal"] => topics::list;
+    POST "/api/v1/topics" => changes::create;
+    GET "/api/v1/topics/{topic}" ["from", "limit"] => topics::show;
+    DELETE "/api/v1/topics/{topic}" => changes::delete;
+    POST "/api/v1/topics/{topic}/partitions" => changes::add_partitions;
+    POST "/api/v1/topics/{topic}/empty" => changes::empty;
+    GET "/api/v1/topics/{topic}/configs" => configs::of_topic;
+    PATCH "/api/v1/topics/{topic}/configs" => configs::alter_topic;
+    GET "/api/v1/topics/{topic}/retention" => retention::show;
+    GET "/api/v1/topics/{topic}/tail" ["partition", "filter"] => streams::tail;
+    GET "/api/v1/topics/{topic}/export" ["format", "partition", "start", "limit", "filter"] => streams::export;
+    GET "/api/v1/configs" => configs::of_broker;
+    PATCH "/api/v1/configs" => configs::alter_broker;
+    POST "/api/v1/topics/{topic}/records" => writing::produce;
+    GET "/api/v1/topics/{topic}/records" ["partition", "start", "limit", "filter", "cursor"] => records::browse;
+    GET "/api/v1/topics/{topic}/records/{partition}/{offset}" ["part"] => records::one;
+}
+
+/// What becomes of a request for a path below /api/.
+pub async fn answer(asked: Asked, http: Arc<Http>) -> Answer {
+    match serve(asked, http).await {
+        Ok(answer) => answer,
+        Err(problem) => problem.answer(),
+    }
+}
+
+async fn serve(asked: Asked, http: Arc<Http>) -> Result<Answer, Problem> {
+    let Asked { request, address } = asked;
+    http.guard.check_origin(&request)?;
+    let (head, incoming) = request.into_parts();
+    let method = match head.method {
+        Method::HEAD => Method::GET,
+        method => method,
+    };
+    let (route, path) = match find(&method, head.uri.path()) {
+        Found::Route(route, path) => (route, path),
+        Found::Nothing => {
+            let sentence = "no such page of the API; /api/v1/openapi.json lists them";
+            return Err(Problem::missing(sentence));
+        }
+        Found::OtherMethods(methods) => return Ok(not_allowed(&methods)),
+    };
+    let now_ms = http.node().clock.monotonic_ms();
+    let who = match http.guard.who(&head.headers, address, now_ms) {
+        Ok(who) => who,
+        Err(problem) if !route.is_open => return Err(problem),
+        Err(_) => super::guard::Who {
+            principal: String::new(),
+            read_only: None,
+        },
+    };
+    if !route.is_open {
+        http.guard.check_change(&method, &who)?;
+    }
+    let query = Query::parse(head.uri.query().unwrap_or(""), route.query)?;
+    let body = body(&head.headers, incoming).await?;
+    let headers = head.headers;
+    (route.handler)(Ask {
+        http,
+        who,
+        address,
+        headers,
+        path,
+        query,
+        body,
+    })
+    .await
+}
+
+enum Found {
+    Route(&'static Route, Vec<String>),
+    OtherMethods(Vec<&'static str>),
+    Nothing,
+}
+
+fn find(method: &Method, path: &str) -> Found {
+    let mut others = Vec::new();
+    for route in ROUTES {
+        let Some(names) = names(route.path, path) else {
+            continue;
+        };
+        if route.method == *method {
+            return Found::Route(route, names);
+        }
+        others.push(route.method.as_str());
+    }
+    match others.is_empty() {
+        true => Found::Nothing,
+        false => Found::OtherMethods(others),
+    }
+}
+
+/// What stands where the route has braces, if the path is of this route.
+fn names(route: &str, path: &str) -> Option<Vec<String>> {
+    let (mut parts, mut names) = (path.split('/'), Vec::new());
+    for expected in route.split('/') {
+        let part = parts.next()?;
+        if expected.starts_with('{') {
+            names.push(decode(part, false).filter(|name| !name.is_empty())?);
+        } else if part != expected {
+            return None;
+        }
+    }
+    parts.next().is_none().then_some(names)
+}
+
+fn not_allowed(methods: &[&'static str]) -> Answer {
+    let list = methods.join(", ");
+    let sentence = format!("this method is not served here, but {list}");
+    let mut answer = Problem::new(StatusCode::METHOD_NOT_ALLOWED, sentence).answer();
+    if let Ok(value) = list.parse() {
+        answer.headers_mut().insert("allow", value);
+    }
+    set(answer.headers_mut(), "cache-control", "no-store");
+    answer
+}

@@ -1,0 +1,76 @@
+import { html, useState, useEffect, useRef, api, at, query, go, Search, Failed, Empty, Tag, Text, count, bytes, time, ago } from '../lib.js';
+import { Data, line, kindOf } from '../data.js';
+
+const NAMES = { json: 'JSON', msgpack: 'MessagePack', hex: 'binary', text: 'text', null: 'null' };
+
+export function Messages({ topic, place }) {
+  const q = place.query;
+  const start = q.start || 'newest';
+  const mode = start === 'newest' || start === 'oldest' ? start : start[0] === '@' ? 'time' : 'offset';
+  const [state, set] = useState({ rows: [] });
+  const [open, setOpen] = useState(null);
+  const run = useRef();
+  const change = fields => go(['topics', topic.name], { ...q, ...fields }, true);
+  const fields = { partition: q.partition, start, filter: q.filter, limit: 50 };
+  const key = JSON.stringify([topic.name, fields]);
+
+  const read = async (cursor, rows) => {
+    run.current?.abort();
+    const control = run.current = new AbortController();
+    let scanned = cursor ? state.scanned : { records: 0, bytes: 0 };
+    set(old => ({ ...old, rows, busy: true, error: undefined }));
+    try {
+      const wanted = rows.length + 50;
+      // A filter may find little in what one call reads: it goes on until there is a page full, the end, or enough.
+      for (;;) {
+        const answer = await api(at`/topics/${topic.name}/records` + query({ ...fields, cursor }), { signal: control.signal });
+        rows = [...rows, ...answer.records];
+        cursor = answer.cursor;
+        scanned = { records: scanned.records + answer.scanned.records, bytes: scanned.bytes + answer.scanned.bytes };
+        const more = cursor && rows.length < wanted;
+        set({ rows, cursor, scanned, busy: more });
+        if (!more) break;
+      }
+    } catch (error) { if (error.name !== 'AbortError') set(old => ({ ...old, error, busy: false })); }
+  };
+  useEffect(() => { setOpen(null); set({ rows: [] }); read(undefined, []); return () => run.current?.abort(); }, [key]);
+
+  const { rows, cursor, scanned, busy, error } = state;
+  const local = ms => { const d = new Date(ms - new Date(ms).getTimezoneOffset() * 60000); return d.toISOString().slice(0, 19); };
+  return html`<div class="stack tight">
+    <div class="row">
+      <select aria-label="from where" value=${mode} onChange=${event => change({ start: { newest: undefined, oldest: 'oldest', offset: '0', time: '@' + (Date.now() - 3600000) }[event.target.value] })}>
+        <option value="newest">Newest first</option><option value="oldest">From the oldest</option><option value="offset">From offset</option><option value="time">From a time</option></select>
+      ${mode === 'offset' && html`<input class="mono" size="12" inputmode="numeric" aria-label="offset" value=${start} onChange=${event => change({ start: event.target.value.trim() || '0' })} />`}
+      ${mode === 'time' && html`<input type="datetime-local" step="1" aria-label="time" value=${local(Number(start.slice(1)))} onChange=${event => { const ms = new Date(event.target.value).getTime(); if (ms >= 0) change({ start: '@' + ms }); }} />`}
+      <select aria-label="partition" value=${q.partition ?? ''} onChange=${event => change({ partition: event.target.value })}>
+        <option value="">All partitions</option>${Array.from({ length: Math.min(topic.partitions, 1000) }, (_, at) => html`<option value=${at}>Partition ${at}</option>`)}</select>
+      <${Search} wide id="filter" value=${q.filter} placeholder='Filter: text, key=42, .user.id=7, header.trace:ab, -not' onInput=${filter => change({ filter })} />
+      <button title="read again" onClick=${() => read(undefined, [])}>Refresh</button>
+      ${busy && html`<button onClick=${() => { run.current?.abort(); set(old => ({ ...old, busy: false })); }}>Stop</button>`}
+    </div>
+    <${Failed} error=${error} />
+    ${rows.length > 0 ? html`<div class="panel scroll"><table><thead><tr><th>Time</th><th class="num">Partition</th><th class="num">Offset</th><th>Key</th><th>Value</th><th class="num wide-only">Size</th></tr></thead>
+      <tbody>${rows.map(row => html`<${Message} key=${row.partition + ':' + row.offset} row=${row} open=${open === row.partition + ':' + row.offset} onOpen=${() => setOpen(open === row.partition + ':' + row.offset ? null : row.partition + ':' + row.offset)} />`)}</tbody></table></div>`
+      : !busy && !error && html`<div class="panel"><${Empty} title=${q.filter ? 'No record fits the filter' : 'No records here'}>${q.filter ? 'Looked at ' + count(scanned?.records) + ' records.' : topic.records === '0' ? 'Nothing was written to this topic, or all of it has gone.' : 'There are some before this place.'}<//></div>`}
+    <div class="row dim">${busy ? html`<span class="grow">Reading … ${count(scanned?.records ?? 0)} records, ${bytes(scanned?.bytes ?? 0)} looked at</span>` : html`<span class="grow">${count(rows.length)} shown${scanned ? `, ${count(scanned.records)} looked at` : ''}</span>`}
+      ${cursor && !busy && html`<button onClick=${() => read(cursor, rows)}>${q.filter ? 'Look further' : start === 'newest' ? 'Older' : 'Next'}</button>`}</div>
+  </div>`;
+}
+
+export function Message({ row, open, onOpen, actions }) {
+  const size = (row.key?.bytes ?? 0) + (row.value?.bytes ?? 0);
+  const kind = kindOf(row.value);
+  const part = (data, cls) => html`<td class=${'cell mono ' + cls}>${data ? html`<${Text} of=${line(data)} max=${300} />` : html`<span class="faint">null</span>`}</td>`;
+  const href = part => '/api/v1' + at`/topics/${row.topic}/records/${row.partition}/${row.offset}` + '?part=' + part;
+  return html`<tr class=${'link' + (open ? ' open' : '')} tabindex="0" aria-expanded=${open} onClick=${onOpen} onKeyDown=${event => { if (event.key === 'Enter') onOpen(); }}>
+      <td class="nowrap mono" title=${ago(row.timestamp)}>${time(row.timestamp)}</td><td class="num">${row.partition}</td><td class="num mono">${row.offset}</td>
+      ${row.unreadable ? html`<td colspan="2" class="bad"><${Text} of=${row.unreadable} /></td>` : [part(row.key, 'key'), part(row.value, '')]}
+      <td class="num dim wide-only">${bytes(size)}</td></tr>
+    ${open && !row.unreadable && html`<tr class="detail"><td colspan="6"><div class="stack">
+      <div class="row"><${Tag}>${NAMES[kind]}<//>${row.codec !== 'none' && html`<${Tag}>${row.codec}<//>`}${row.transactional && html`<${Tag} kind="accent">transactional<//>`}<span class="dim grow">${row.timestampType === 'append' ? 'time set by the broker' : 'time set by the producer'} · ${ago(row.timestamp)}</span>${actions?.(row)}</div>
+      <${Data} title="Key" of=${row.key} href=${href('key')} /><${Data} title="Value" of=${row.value} href=${href('value')} />
+      ${row.headers.length > 0 && html`<div class="stack tight"><b>Headers</b><dl>${row.headers.map(header => html`<dt class="mono"><${Text} of=${header.name} /></dt><dd class="mono">${header.value ? html`<${Text} of=${line(header.value)} />` : html`<span class="faint">null</span>`}</dd>`)}</dl>
+        ${row.headerCount > row.headers.length && html`<div class="note">${count(row.headerCount - row.headers.length)} more headers are not shown.</div>`}</div>`}
+    </div></td></tr>`}`;
+}
