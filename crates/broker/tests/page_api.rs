@@ -508,9 +508,12 @@ async fn one_logs_in_with_a_user_of_the_broker_and_has_its_rights() {
         }
     });
     // The answer waits, so that guessing takes long.
-    while !wrong.is_finished() {
-        world.advance_ms(1_000).await;
+    let failed = &world.broker.node().metrics.logins_failed;
+    while failed.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        world.settle().await;
     }
+    assert!(!wrong.is_finished());
+    world.advance_ms(1_000).await;
     assert!(wrong.await.unwrap().starts_with("HTTP/1.1 401"));
     let mut cookies = Vec::new();
     for user in ["admin", "alice"] {
