@@ -172,7 +172,10 @@ fn has(value: &Value, path: &[String], expected: Option<&str>) -> bool {
         return match (expected, value) {
             (None, value) => !value.is_null(),
             (Some(expected), Value::String(text)) => text == expected,
-            (Some(expected), value) => value.to_string() == expected,
+            (Some(expected), value) => {
+                let written = value.to_string();
+                written == expected
+            }
         };
     };
     match value {

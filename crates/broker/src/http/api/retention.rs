@@ -24,7 +24,7 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         let mut oldest: Option<ChunkInfo> = None;
         // One that is offline has nothing that could go.
         let _readable = partition.each_chunk(glance.offsets.log_start, |chunk| {
-            oldest = Some(chunk.clone());
+            oldest = Some(*chunk);
             false
         });
         let Some(oldest) = oldest.filter(|_| config.delete) else {

@@ -252,7 +252,10 @@ fn csv(row: &Row, into: &mut String) {
             text.unwrap_or("null").to_owned()
         };
         fields.push(of("encoding"));
-        fields.push(shown.is_some().then(|| of("data")).unwrap_or_default());
+        fields.push(match &shown {
+            Some(_) => of("data"),
+            None => String::new(),
+        });
     }
     let headers = row.headers.iter().map(
         |(name, value)| json!({ "name": name, "value": value.as_ref().map(|value| value.shown()) }),

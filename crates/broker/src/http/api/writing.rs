@@ -49,7 +49,10 @@ pub async fn produce(ask: Ask) -> Result<Answer, Problem> {
     })))
 }
 
-fn headers(fields: &mut Fields) -> Result<Vec<(String, Option<Vec<u8>>)>, Problem> {
+/// A header's name and value.
+type Header = (String, Option<Vec<u8>>);
+
+fn headers(fields: &mut Fields) -> Result<Vec<Header>, Problem> {
     let list = fields.list("headers")?.into_iter().map(|header| {
         let mut header = Fields::of(header, "a header")?;
         let name = header.required("name")?;
