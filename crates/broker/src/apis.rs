@@ -29,6 +29,7 @@ macro_rules! apis {
 }
 
 use rustka_wire::{
+    alter_client_quotas_request::AlterClientQuotasRequest,
     alter_configs_request::AlterConfigsRequest,
     alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
     alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
@@ -37,7 +38,9 @@ use rustka_wire::{
     create_partitions_request::CreatePartitionsRequest, create_topics_request::CreateTopicsRequest,
     delete_acls_request::DeleteAclsRequest, delete_groups_request::DeleteGroupsRequest,
     delete_records_request::DeleteRecordsRequest, delete_topics_request::DeleteTopicsRequest,
-    describe_acls_request::DescribeAclsRequest, describe_cluster_request::DescribeClusterRequest,
+    describe_acls_request::DescribeAclsRequest,
+    describe_client_quotas_request::DescribeClientQuotasRequest,
+    describe_cluster_request::DescribeClusterRequest,
     describe_configs_request::DescribeConfigsRequest,
     describe_groups_request::DescribeGroupsRequest,
     describe_log_dirs_request::DescribeLogDirsRequest,
@@ -102,6 +105,8 @@ apis! {
     AlterPartitionReassignmentsRequest<'_>, 0 to 1 => reassignments::alter;
     ListPartitionReassignmentsRequest<'_>, 0 to 0 => reassignments::list;
     OffsetDeleteRequest<'_>, 0 to 0 => offset_delete::handle;
+    DescribeClientQuotasRequest<'_>, 0 to 1 => quotas::describe;
+    AlterClientQuotasRequest<'_>, 0 to 1 => quotas::alter;
     DescribeUserScramCredentialsRequest<'_>, 0 to 0 => scram_users::describe;
     AlterUserScramCredentialsRequest<'_>, 0 to 0 => scram_users::alter;
     DescribeQuorumRequest<'_>, 0 to 2 => describe_quorum::handle;
@@ -122,7 +127,7 @@ fn find(key: i16) -> Option<&'static Api> {
 }
 
 /// Serves a request, unless a fault was armed for it.
-pub fn dispatch(request: Request<'_>) -> Dispatched {
+pub fn dispatch(request: Request<'_>) -> Outcome {
     match request.node.faults.any_armed() && !request.peer().is_own {
         true => faulty::dispatch(request),
         false => serve(request),
@@ -131,36 +136,15 @@ pub fn dispatch(request: Request<'_>) -> Dispatched {
 
 /// Hands a request to its handler. An unknown key or version ends the connection, as in Kafka (E5); only
 /// ApiVersions answers what it does not understand (E2).
-fn serve(mut request: Request<'_>) -> Dispatched {
+fn serve(mut request: Request<'_>) -> Outcome {
     let node = request.node;
     request.bill = Bill::open(node, request.caller, request.frame.bytes().len());
     let bill = request.bill.clone();
     let outcome = route(request);
-    let mute_ms = match (&outcome, &bill) {
-        (Outcome::Nothing, Some(bill)) => bill.settle(0),
-        (Outcome::Park(_) | Outcome::Later(_), Some(bill)) => {
-            bill.pause();
-            0
-        }
-        _ => 0,
-    };
-    Dispatched { outcome, mute_ms }
-}
-
-/// What dispatch came to.
-pub struct Dispatched {
-    /// The answer, or what there is in its place.
-    pub outcome: Outcome,
-    /// For so long the connection is not read where there is no answer to say so.
-    pub mute_ms: u32,
-}
-
-impl Dispatched {
-    /// Without a wait.
-    pub fn now(outcome: Outcome) -> Dispatched {
-        let mute_ms = 0;
-        Dispatched { outcome, mute_ms }
+    if let (Outcome::Park(_) | Outcome::Later(_), Some(bill)) = (&outcome, &bill) {
+        bill.pause();
     }
+    outcome
 }
 
 /// The answer to ApiVersions before a login, with the error code in it; or why there is none.

@@ -22,10 +22,13 @@ use crate::net::listener;
 use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
-use crate::node::{Compactor, Listener, Node, Security, State};
+use crate::node::{Compactor, Listener, Node, Quotas, Security, State};
 use crate::options::Options;
 use crate::upkeep::{compaction, housekeeping, supervise};
+use rustka_core::config::BrokerConfig;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
+use rustka_core::security::quota::meter::MeterOptions;
+use rustka_core::security::quota::rate::Windows;
 use rustka_storage::Memory;
 use rustka_storage::memory::MemoryEngine;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -206,6 +209,7 @@ impl Broker {
             directory_id: random::uuid(),
             listeners,
             security,
+            quotas: Quotas::new(meter_options(&config)),
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
             state: watch::Sender::new(State::Starting),
@@ -356,6 +360,21 @@ impl Drop for Broker {
                 });
             }
         }
+    }
+}
+
+fn meter_options(config: &BrokerConfig) -> MeterOptions {
+    let settings = config.settings();
+    let windows = |count: i32, seconds: i32| Windows {
+        count: count.max(1).unsigned_abs(),
+        size_ms: i64::from(seconds.max(1)) * 1_000,
+    };
+    MeterOptions {
+        windows: windows(settings.quota_window_count, settings.quota_window_seconds),
+        mutation_windows: windows(
+            settings.mutation_window_count,
+            settings.mutation_window_seconds,
+        ),
     }
 }
 

@@ -6,6 +6,7 @@ mod identity;
 mod listener;
 mod peer;
 pub mod peers;
+mod quotas;
 mod security;
 pub mod topics;
 
@@ -25,6 +26,7 @@ pub use identity::{ANONYMOUS, Identity};
 pub use listener::{HostPort, Listener, LoginRules, Protocol};
 pub use peer::{NOTHING, Overdue, Peer};
 use peers::Peers;
+pub use quotas::Quotas;
 use rustka_core::catalog::PartitionSeed;
 use rustka_core::error::Refusal;
 use rustka_core::names::is_internal;
@@ -94,6 +96,8 @@ pub struct Node {
     pub listeners: Vec<Arc<Listener>>,
     /// Who may log in, and who may do what.
     pub security: Security,
+    /// How much of it.
+    pub quotas: Quotas,
     /// Largest request accepted.
     pub request_bytes_max: usize,
     /// Where the broker stands.

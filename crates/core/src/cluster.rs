@@ -30,6 +30,7 @@ use crate::config::{BrokerConfig, DynamicLayer, Overrides};
 use crate::error::{ErrorCode, Refusal};
 use crate::machine::{self, Entry, Held, Machine, Ticket, Undo, Unsettled};
 use crate::security::facts::{Fact, Facts};
+use crate::security::quota::mutation::Allowance;
 use crate::sync::Rank;
 use crate::time::Now;
 use crate::topic_ids::TopicIds;
@@ -78,6 +79,8 @@ pub struct Cluster {
     next_producer_id: Option<i64>,
     /// Users and rights.
     facts: Facts,
+    /// What the command at hand may create and delete, if that is limited.
+    allowance: Option<Arc<Allowance>>,
     /// Where new partitions are.
     here: Arc<Replicas>,
     /// The topic whose records are just being applied.
@@ -126,6 +129,7 @@ impl Cluster {
             configs: BTreeMap::new(),
             features: BTreeMap::new(),
             facts: Facts::default(),
+            allowance: None,
             growing: None,
             is_stale: false,
             is_blank: true,
@@ -344,20 +348,9 @@ impl Cluster {
         self.write(vec![Record::PartitionChange(Box::new(change))], out);
         Ok(())
     }
-}
 
-impl Machine for Cluster {
-    const RANK: Rank = Rank::Cluster;
-
-    type Command = Command;
-    type Reply = Reply;
-    type Record = Record;
-    type Event = Change;
-    /// There is one log and one truth: what is decided rests on everything before it.
-    type Owner = ();
-
-    fn handle(&mut self, _: Now, ticket: Ticket, command: Command, out: &mut Effects) {
-        let reply = match command {
+    fn decide(&mut self, command: Command, out: &mut Effects) -> Reply {
+        match command {
             Command::CreateTopics(request) => Reply::CreateTopics(self.create_topics(request, out)),
             Command::CreateInternal(topic) => {
                 Reply::CreateInternal(self.create_internal(topic, out))
@@ -377,6 +370,16 @@ impl Machine for Cluster {
             Command::AlterUsers(wishes) => Reply::AlterUsers(self.alter_users(&wishes, out)),
             Command::CreateAcls(creations) => Reply::CreateAcls(self.create_acls(creations, out)),
             Command::DeleteAcls(filters) => Reply::DeleteAcls(Ok(self.delete_acls(&filters, out))),
+            Command::AlterQuotas {
+                wishes,
+                validate_only,
+            } => Reply::AlterQuotas(self.alter_quotas(&wishes, validate_only, out)),
+            Command::Limited(command, allowance) => {
+                self.allowance = Some(allowance);
+                let reply = self.decide(*command, out);
+                self.allowance = None;
+                reply
+            }
             Command::AllocateProducerIds => {
                 Reply::AllocateProducerIds(self.allocate_producer_ids(out))
             }
@@ -385,7 +388,22 @@ impl Machine for Cluster {
                 partition,
                 leader,
             } => Reply::Elect(self.elect(topic, partition, leader, out)),
-        };
+        }
+    }
+}
+
+impl Machine for Cluster {
+    const RANK: Rank = Rank::Cluster;
+
+    type Command = Command;
+    type Reply = Reply;
+    type Record = Record;
+    type Event = Change;
+    /// There is one log and one truth: what is decided rests on everything before it.
+    type Owner = ();
+
+    fn handle(&mut self, _: Now, ticket: Ticket, command: Command, out: &mut Effects) {
+        let reply = self.decide(command, out);
         self.reply(ticket, reply, out);
     }
 
@@ -483,6 +501,12 @@ impl Machine for Cluster {
                 Reply::CreateAcls(results)
             }
             Reply::DeleteAcls(_) => Reply::DeleteAcls(Err(refusal())),
+            Reply::AlterQuotas(mut outcomes) => {
+                for (_, outcome) in &mut outcomes {
+                    *outcome = Err(refusal());
+                }
+                Reply::AlterQuotas(outcomes)
+            }
             Reply::AllocateProducerIds(_) => {
                 Reply::AllocateProducerIds(Err(ErrorCode::KafkaStorageError))
             }

@@ -7,6 +7,7 @@ pub mod filter;
 pub mod jaas;
 pub mod mapping;
 pub mod plain;
+pub mod quota;
 pub mod sasl;
 pub mod scram;
 pub mod users;

@@ -106,6 +106,19 @@ impl Caller {
         &self.identity.principal
     }
 
+    /// The name in it, such as `alice`: who quotas are about.
+    pub fn user(&self) -> &str {
+        let principal = self.principal();
+        principal
+            .split_once(':')
+            .map_or(principal, |(_, name)| name)
+    }
+
+    /// The key of its request.
+    pub fn api(&self) -> i16 {
+        self.api
+    }
+
     /// The client id as text, "" when there is none.
     pub fn client_id(&self) -> &str {
         &self.client_id

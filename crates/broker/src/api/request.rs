@@ -41,8 +41,8 @@ pub type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub enum Outcome {
     /// An answer.
     Reply(Reply),
-    /// No answer is due (Produce with acks=0).
-    Nothing,
+    /// No answer is due (Produce with acks=0); for so many milliseconds the connection is not read.
+    Nothing(u32),
     /// The answer comes later; the connection reads no further until then.
     Park(Parked),
     /// The work is done and its answer waits for durability alone; the connection reads on meanwhile.
@@ -110,7 +110,7 @@ pub struct Request<'a> {
     pub header: Header,
     /// Header and body.
     pub frame: Frame<'a>,
-    /// What it has to wait for after its answer, where there is a quota meter.
+    /// What it has to wait for after its answer, where there are quotas.
     pub bill: Option<Arc<Bill>>,
 }
 
@@ -164,7 +164,7 @@ pub struct Respond {
 }
 
 fn throttle_time_ms(bill: Option<&Bill>) -> i32 {
-    let ms = bill.map_or(0, |bill| bill.settle(0));
+    let ms = bill.map_or(0, Bill::settle);
     i32::try_from(ms).unwrap_or(i32::MAX)
 }
 
@@ -179,16 +179,20 @@ impl Respond {
         }
     }
 
-    /// The throttle time as answers have it. Where there is a quota meter, it is asked what the request has cost until
-    /// now, so this is for whoever is about to encode the answer.
+    /// The throttle time as answers have it. Where there are quotas, the request is charged with what it has cost
+    /// until now, so this is for whoever is about to encode the answer.
     pub fn throttle_time_ms(&self) -> i32 {
         throttle_time_ms(self.bill.as_deref())
     }
 
-    /// The same for an answer that carries so many bytes of records.
-    pub fn throttle_time_of_ms(&self, bytes: usize) -> i32 {
-        let ms = self.bill.as_ref().map_or(0, |bill| bill.settle(bytes));
-        i32::try_from(ms).unwrap_or(i32::MAX)
+    /// What the request costs, if anybody keeps account.
+    pub fn bill(&self) -> Option<&Bill> {
+        self.bill.as_deref()
+    }
+
+    /// No answer is due; what the request has cost is waited for all the same.
+    pub fn nothing(&self) -> Outcome {
+        Outcome::Nothing(self.bill().map_or(0, Bill::settle_unanswered))
     }
 
     /// The frame of an answer; `slots` are the record slices that the body's splices name.
@@ -200,7 +204,7 @@ impl Respond {
             writer.uvarint(0);
         }
         encode(&mut writer);
-        let mute_ms = self.bill.as_ref().map_or(0, |bill| bill.settle(0));
+        let mute_ms = self.bill.as_ref().map_or(0, |bill| bill.settle());
         Reply::finish(writer, slots).then_mute(mute_ms)
     }
 

@@ -1,6 +1,6 @@
 //! Faults that strike a request before anything is done, or its answer when all is done.
 
-use super::{Dispatched, find, serve};
+use super::{find, serve};
 use crate::api::access::Caller;
 use crate::api::refused::{self, Names};
 use crate::api::reply::{Fate, Reply};
@@ -12,20 +12,20 @@ use std::sync::Arc;
 
 /// Dispatches a request while something is armed. What is not served, or cannot be read, meets no fault.
 #[cold]
-pub fn dispatch(request: Request<'_>) -> Dispatched {
+pub fn dispatch(request: Request<'_>) -> Outcome {
     let Some(asked) = Asked::of(&request) else {
         return serve(request);
     };
     match asked.strike(Point::Dispatch) {
         None => answered(serve(request), asked),
-        Some(Effect::Error(code)) => Dispatched::now(match asked.refused(code) {
+        Some(Effect::Error(code)) => match asked.refused(code) {
             Some(reply) => Outcome::Reply(reply),
             None => Outcome::Close("a Produce with acks=0 met a fault".to_owned()),
-        }),
-        Some(Effect::Delay(ms)) => Dispatched::now(Outcome::Park(later(&request, asked, ms))),
-        Some(Effect::Hang) => Dispatched::now(Outcome::Park(hung(request.node.clone()))),
+        },
+        Some(Effect::Delay(ms)) => Outcome::Park(later(&request, asked, ms)),
+        Some(Effect::Hang) => Outcome::Park(hung(request.node.clone())),
         Some(Effect::Close | Effect::Truncate(_) | Effect::Panic) => {
-            Dispatched::now(Outcome::Close("a fault was armed at dispatch".to_owned()))
+            Outcome::Close("a fault was armed at dispatch".to_owned())
         }
     }
 }
@@ -45,7 +45,7 @@ async fn pause(node: &Node, ms: i64) {
 pub fn delayed(node: Arc<Node>, ms: i64) -> Parked {
     Box::pin(async move {
         pause(&node, ms).await;
-        Outcome::Nothing
+        Outcome::Nothing(0)
     })
 }
 
@@ -66,7 +66,7 @@ fn later(request: &Request<'_>, asked: Asked, ms: i64) -> Parked {
     buffer.push(request.frame.bytes());
     Box::pin(async move {
         pause(&node, ms).await;
-        let dispatched = serve(Request {
+        let outcome = serve(Request {
             node: &node,
             parts: &parts,
             caller: &caller,
@@ -74,25 +74,23 @@ fn later(request: &Request<'_>, asked: Asked, ms: i64) -> Parked {
             frame: Frame::Owned(buffer),
             bill: None,
         });
-        answered(dispatched, asked).outcome
+        answered(outcome, asked)
     })
 }
 
 /// Has a fault at reply strike when the answer is ready.
-fn answered(dispatched: Dispatched, asked: Asked) -> Dispatched {
-    let Dispatched { outcome, mute_ms } = dispatched;
-    let outcome = match outcome {
+fn answered(outcome: Outcome, asked: Asked) -> Outcome {
+    match outcome {
         Outcome::Reply(reply) => Outcome::Later(Box::pin(asked.finish(reply))),
         Outcome::Later(later) => {
             Outcome::Later(Box::pin(async move { asked.finish(later.await).await }))
         }
         Outcome::Park(parked) => Outcome::Park(Box::pin(async move {
-            let parked = Dispatched::now(parked.await);
-            answered(parked, asked).outcome
+            let parked = parked.await;
+            answered(parked, asked)
         })),
-        outcome @ (Outcome::Nothing | Outcome::Refuse(..) | Outcome::Close(_)) => outcome,
-    };
-    Dispatched { outcome, mute_ms }
+        outcome @ (Outcome::Nothing(_) | Outcome::Refuse(..) | Outcome::Close(_)) => outcome,
+    }
 }
 
 /// A request as faults see it.

@@ -57,6 +57,12 @@ counters! {
     compaction_records_dropped, "rustka_compaction_records_dropped_total", "Records that compaction dropped.";
     slow_readers_closed, "rustka_slow_readers_closed_total", "Connections closed for keeping dropped records in memory at the memory limit.";
     task_panics, "rustka_task_panics_total", "Panics of tasks that live as long as the broker, each of which was started again.";
+    throttled_by_produced_bytes, "rustka_throttled_produce_bytes_total", "Produce requests that went over a quota of bytes.";
+    throttled_by_fetched_bytes, "rustka_throttled_fetch_bytes_total", "Fetches that went over a quota of bytes, and were answered without records.";
+    throttled_by_time, "rustka_throttled_request_time_total", "Requests that went over a quota of the time spent on them.";
+    throttled_by_mutations, "rustka_throttled_mutations_total", "Requests that went over a quota of partitions created and deleted.";
+    throttled_ms, "rustka_throttled_milliseconds_total", "Milliseconds that clients were told to wait by quotas.";
+    throttled_connections, "rustka_throttled_connections_total", "Connections that were not served for the quota of their address.";
     logins_failed, "rustka_logins_failed_total", "Logins that failed.";
     connections_refused, "rustka_connections_refused_total", "Connections closed for what they sent.";
 }

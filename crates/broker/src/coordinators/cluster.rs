@@ -113,11 +113,20 @@ impl Cluster {
     /// Creates a topic with the broker's defaults, as Metadata does for unknown names (E22). It may be there a little
     /// later where writing takes time.
     pub fn auto_create(self: &Arc<Self>, name: &str) -> Result<(), Refusal> {
+        self.auto_create_by(name, |command| command)
+    }
+
+    /// The same by somebody who may be limited in what they create.
+    pub fn auto_create_by(
+        self: &Arc<Self>,
+        name: &str,
+        limited: impl FnOnce(Command) -> Command,
+    ) -> Result<(), Refusal> {
         let command = CreateTopics {
             topics: vec![CreateTopic::by_default(name, random::uuid())],
             validate_only: false,
         };
-        match self.call(Command::CreateTopics(command)) {
+        match self.call(limited(Command::CreateTopics(command))) {
             Answer::Now(Reply::CreateTopics(created)) => {
                 let mut outcomes = created?.into_iter();
                 match outcomes.next().map(|outcome| outcome.result) {

@@ -124,7 +124,7 @@ fn run(node: &Arc<Node>, plan: ProducePlan, mut bytes: Bytes<'_>, respond: Respo
                 "a Produce with acks=0 failed with error {}",
                 failed.error_code
             )),
-            None => Outcome::Nothing,
+            None => respond.nothing(),
         };
     }
     if !pending.is_empty() {

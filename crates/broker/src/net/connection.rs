@@ -9,7 +9,6 @@ mod stage;
 
 use crate::api::parts::Parts;
 use crate::api::request::{Frame, Parked};
-use crate::apis::Dispatched;
 use crate::base::hooks::Event;
 use crate::net::out::Out;
 use crate::net::transport::Transport;
@@ -133,10 +132,7 @@ impl<T: Transport> Connection<T> {
             self.stage.take(&self.parts, frame, received_ms)
         }));
         match dispatched {
-            Ok(Dispatched { outcome, mute_ms }) => {
-                self.outcome(outcome);
-                self.mute(mute_ms);
-            }
+            Ok(outcome) => self.outcome(outcome),
             Err(_) => self.fail("a request failed unexpectedly; this is a bug in Rustka"),
         }
     }

@@ -258,6 +258,20 @@ fn connected(stream: TcpStream, address: SocketAddr, of: &Arc<Listener>, parts: 
     serve(stream, address, local, of, parts);
 }
 
+/// Keeps a connection waiting that is one too many for the quota of its address, then closes it, so that its client does
+/// not at once make the next one (KIP-612).
+fn hold<T: Transport>(stream: T, node: &Arc<Node>, wait_ms: u32) {
+    node.metrics.throttled_connections.fetch_add(1, Relaxed);
+    let node = node.clone();
+    tokio::spawn(async move {
+        if let Some(_place) = node.quotas.hold() {
+            let until_ms = node.clock.monotonic_ms() + i64::from(wait_ms);
+            node.clock.sleep_until(until_ms).await;
+        }
+        drop(stream);
+    });
+}
+
 /// Serves a connection in a task of its own, unless there are too many.
 pub fn serve<T: Transport>(
     stream: T,
@@ -274,6 +288,9 @@ pub fn serve<T: Transport>(
         Some(_) => return,
     };
     let now_ms = node.clock.monotonic_ms();
+    if let Some(wait_ms) = node.quotas.connected(address.ip(), now_ms) {
+        return hold(stream, node, wait_ms);
+    }
     let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, local, now_ms);
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         return turned_away(node, address, refused.to_string());

@@ -15,6 +15,8 @@ use crate::error::{ErrorCode, Refusal};
 use crate::security::acl::Acl;
 use crate::security::facts::{Fact, Facts};
 use crate::security::filter::AclFilter;
+use crate::security::quota::alter::{QuotaOutcome, QuotaWish};
+use crate::security::quota::mutation::Allowance;
 use crate::security::users::Wish;
 
 /// A topic as the cluster knows it.
@@ -51,6 +53,15 @@ pub enum Command {
     CreateAcls(Vec<CreateAcl>),
     /// DeleteAcls.
     DeleteAcls(Vec<AclFilter>),
+    /// AlterClientQuotas.
+    AlterQuotas {
+        /// One after the other, each whole or not at all.
+        wishes: Vec<QuotaWish>,
+        /// Whether to say what would happen, and leave it at that.
+        validate_only: bool,
+    },
+    /// The same command, by somebody who may create and delete only so many partitions.
+    Limited(Box<Command>, Arc<Allowance>),
     /// A block of producer ids.
     AllocateProducerIds,
     /// Another node leads a partition, or none (-1).
@@ -85,6 +96,8 @@ pub enum Reply {
     CreateAcls(Vec<Result<(), Refusal>>),
     /// To DeleteAcls: what each filter meant, or a refusal of all.
     DeleteAcls(Result<Vec<Vec<Arc<Acl>>>, Refusal>),
+    /// To AlterQuotas: every entity once, in the order in which they come.
+    AlterQuotas(Vec<QuotaOutcome>),
     /// To AllocateProducerIds: the first id of a block of `PRODUCER_IDS_PER_BLOCK`.
     AllocateProducerIds(Result<i64, ErrorCode>),
     /// To Elect.

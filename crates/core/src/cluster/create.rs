@@ -50,7 +50,11 @@ impl Cluster {
         let mut planned = BTreeSet::new();
         let mut records = Vec::with_capacity(request.topics.len() + asked);
         for topic in once() {
-            let result = self.plan_topic(topic).map(|plan| {
+            let plan = self.plan_topic(topic).and_then(|plan| {
+                self.pay(plan.partitions as usize)?;
+                Ok(plan)
+            });
+            let result = plan.map(|plan| {
                 let id = self.unused_id(&topic.name, topic.id, &planned);
                 planned.insert(id);
                 if !request.validate_only {

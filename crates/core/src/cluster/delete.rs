@@ -46,10 +46,10 @@ impl Cluster {
                 (_, true) if !refused_twice.insert(target.clone()) => continue,
                 (_, true) => Err(named_twice()),
                 (Target::Topic(id), false) => match self.topics.by_id(*id) {
-                    Some(topic) => {
+                    Some(topic) => self.pay(topic.partitions.len()).map(|()| {
                         records.push(Record::RemoveTopic { id: *id });
-                        Ok(Arc::clone(topic))
-                    }
+                        Arc::clone(topic)
+                    }),
                     None => Err(ErrorCode::UnknownTopicId.into()),
                 },
                 (Target::UnknownId(_), false) => Err(ErrorCode::UnknownTopicId.into()),

@@ -85,6 +85,7 @@ impl Cluster {
         *left = left
             .checked_sub(added)
             .ok_or_else(|| too_many_partitions(added))?;
+        self.pay(added)?;
         Ok(Arc::clone(topic))
     }
 }

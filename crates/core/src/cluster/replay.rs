@@ -192,7 +192,8 @@ impl Cluster {
         records
     }
 
-    /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, producer ids, ACLs, users.
+    /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, quotas, producer ids, ACLs,
+    /// users.
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Record> {
         let features = self.features.iter().map(|(name, level)| Record::Feature {
             name: Cow::Owned(name.to_string()),
@@ -227,11 +228,13 @@ impl Cluster {
             broker_epoch: -1,
             next,
         });
+        let quotas = self.facts.all_quotas().map(Record::Security);
         let facts = self.facts.all().map(Record::Security);
         features
             .chain(topics)
             .chain(of_topics)
             .chain(of_others)
+            .chain(quotas)
             .chain(producer_ids)
             .chain(facts)
     }

@@ -1,4 +1,4 @@
-//! AlterUserScramCredentials, CreateAcls, DeleteAcls: who may log in and who may do what.
+//! AlterUserScramCredentials, CreateAcls, DeleteAcls, AlterClientQuotas: who may log in, do what, and how much of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,10 +12,14 @@ use crate::error::{ErrorCode, Refusal};
 use crate::security::acl::Acl;
 use crate::security::facts::Fact;
 use crate::security::filter::AclFilter;
+use crate::security::quota::QuotaEntity;
+use crate::security::quota::alter::{self, QuotaOutcome, QuotaWish};
 use crate::security::users::Wish;
 
 /// Users there may be.
 const USERS_MAX: usize = 100_000;
+/// Entities with quotas that there may be.
+const QUOTA_ENTITIES_MAX: usize = 100_000;
 /// ACLs there may be.
 const ACLS_MAX: usize = 100_000;
 
@@ -104,5 +108,39 @@ impl Cluster {
         let matching = matching.collect();
         self.write(records, out);
         matching
+    }
+
+    /// Sets quotas and takes them away, each entity whole or not at all.
+    pub(super) fn alter_quotas(
+        &mut self,
+        wishes: &[QuotaWish],
+        validate_only: bool,
+        out: &mut Effects,
+    ) -> Vec<QuotaOutcome> {
+        let quotas = &self.facts.quotas;
+        let (changes, mut outcomes) = alter::decide(quotas, wishes);
+        let new = changes.iter().filter(|change| !quotas.has(&change.entity));
+        let new: BTreeSet<&QuotaEntity> = new.map(|change| &change.entity).collect();
+        if quotas.count() + new.len() > QUOTA_ENTITIES_MAX {
+            let message = format!("quotas are kept for at most {QUOTA_ENTITIES_MAX} entities");
+            let refusal = Refusal::new(ErrorCode::PolicyViolation, message);
+            for (_, outcome) in &mut outcomes {
+                *outcome = Err(refusal.clone());
+            }
+            return outcomes;
+        }
+        if !validate_only {
+            let records = changes.into_iter().map(Fact::Quota).map(Record::Security);
+            self.write(records.collect(), out);
+        }
+        outcomes
+    }
+
+    /// Pays for partitions that are created or deleted, where whoever asks may not do so without end (KIP-599).
+    pub(super) fn pay(&self, partitions: usize) -> Result<(), Refusal> {
+        match &self.allowance {
+            Some(allowance) => allowance.take(partitions),
+            None => Ok(()),
+        }
     }
 }

@@ -289,6 +289,14 @@ settings! {
     group_pending_ids_max: i32 = "rustka.groups.pending.ids.max";
     /// Pending member ids of one address.
     group_pending_ids_per_address_max: i32 = "rustka.groups.pending.ids.per.address.max";
+    /// Samples in which quotas count what was used.
+    quota_window_count: i32 = "quota.window.num";
+    /// How long each is.
+    quota_window_seconds: i32 = "quota.window.size.seconds";
+    /// The same for partitions that are created and deleted.
+    mutation_window_count: i32 = "controller.quota.window.num";
+    /// The same for these.
+    mutation_window_seconds: i32 = "controller.quota.window.size.seconds";
     /// How long a pending member id holds up a rebalance.
     group_pending_rebalance_wait_ms: i32 = "rustka.groups.pending.rebalance.wait.ms";
     /// The heartbeat interval told to members of the new protocol.

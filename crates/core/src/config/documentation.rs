@@ -246,6 +246,22 @@ const BROKER: &[(&str, &str)] = &[
         "The largest metadata of a committed offset.",
     ),
     (
+        "quota.window.num",
+        "In how many samples quotas of clients count what was used.",
+    ),
+    (
+        "quota.window.size.seconds",
+        "How long each of these samples is.",
+    ),
+    (
+        "controller.quota.window.num",
+        "In how many samples quotas count partitions created and deleted.",
+    ),
+    (
+        "controller.quota.window.size.seconds",
+        "How long each of these samples is.",
+    ),
+    (
         "offsets.retention.check.interval.ms",
         "How often expired offsets are looked for.",
     ),

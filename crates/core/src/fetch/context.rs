@@ -102,6 +102,14 @@ impl<H: Default> FetchContext<H> {
         }
     }
 
+    /// The session that goes on, if there is one; for an answer that says nothing else.
+    pub fn session_id(&self) -> i32 {
+        match &self.kind {
+            Kind::Incremental { session, .. } => session.id,
+            _ => NO_SESSION,
+        }
+    }
+
     /// Whether the answer names only what changed.
     pub fn is_incremental(&self) -> bool {
         matches!(self.kind, Kind::Incremental { .. })

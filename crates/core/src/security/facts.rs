@@ -2,6 +2,8 @@
 //! serves requests is told one. Knows no bytes: those are `crate::cluster::records`.
 
 use super::acl::{Acl, AclBook};
+use super::quota::Quotas;
+use super::quota::alter::QuotaChange;
 use super::users::{self, ScramUsers};
 use rustka_wire::Uuid;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ pub enum Fact {
         /// What it says; without it there is none.
         acl: Option<Arc<Acl>>,
     },
+    /// How much of something an entity may use.
+    Quota(QuotaChange),
 }
 
 impl Fact {
@@ -28,6 +32,9 @@ impl Fact {
                 (&one.user, one.strength) == (&other.user, other.strength)
             }
             (Fact::Acl { id: one, .. }, Fact::Acl { id: other, .. }) => one == other,
+            (Fact::Quota(one), Fact::Quota(other)) => {
+                (&one.entity, one.key) == (&other.entity, other.key)
+            }
             _ => false,
         }
     }
@@ -40,6 +47,8 @@ pub struct Facts {
     pub users: ScramUsers,
     /// Who may do what.
     pub acls: AclBook,
+    /// How much clients may use.
+    pub quotas: Quotas,
 }
 
 impl Facts {
@@ -48,6 +57,7 @@ impl Facts {
         match fact {
             Fact::User(change) => self.users.apply(change),
             Fact::Acl { id, acl } => self.acls.set(*id, acl.clone()),
+            Fact::Quota(change) => self.quotas.set(&change.entity, change.key, change.value),
         }
     }
 
@@ -65,10 +75,27 @@ impl Facts {
                 id: *id,
                 acl: self.acls.get(*id).cloned(),
             },
+            Fact::Quota(change) => Fact::Quota(QuotaChange {
+                value: self.quotas.get(&change.entity, change.key),
+                ..change.clone()
+            }),
         }
     }
 
-    /// Everything, in the order of Kafka's snapshots: ACLs, users.
+    /// All quotas.
+    pub fn all_quotas(&self) -> impl Iterator<Item = Fact> {
+        self.quotas.all().flat_map(|(entity, values)| {
+            values.iter().map(|(key, value)| {
+                Fact::Quota(QuotaChange {
+                    entity: entity.clone(),
+                    key: *key,
+                    value: Some(*value),
+                })
+            })
+        })
+    }
+
+    /// Everything else, in the order of Kafka's snapshots: ACLs, users.
     pub fn all(&self) -> impl Iterator<Item = Fact> {
         let acls = self.acls.with_ids().map(|(acl, id)| Fact::Acl {
             id: *id,

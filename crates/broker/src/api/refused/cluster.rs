@@ -1,6 +1,8 @@
 //! Requests about the cluster, its configs, its users and its clients.
 
 use super::{Names, Refusable, Row, alone, each};
+use rustka_wire::alter_client_quotas_request::AlterClientQuotasRequest;
+use rustka_wire::alter_client_quotas_response::{AlterClientQuotasResponse, EntityData, EntryData};
 use rustka_wire::alter_configs_request::AlterConfigsRequest;
 use rustka_wire::alter_configs_response::{self, AlterConfigsResponse};
 use rustka_wire::alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
@@ -16,6 +18,8 @@ use rustka_wire::delete_acls_request::DeleteAclsRequest;
 use rustka_wire::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
 use rustka_wire::describe_acls_request::DescribeAclsRequest;
 use rustka_wire::describe_acls_response::DescribeAclsResponse;
+use rustka_wire::describe_client_quotas_request::DescribeClientQuotasRequest;
+use rustka_wire::describe_client_quotas_response::DescribeClientQuotasResponse;
 use rustka_wire::describe_cluster_request::DescribeClusterRequest;
 use rustka_wire::describe_cluster_response::DescribeClusterResponse;
 use rustka_wire::describe_configs_request::DescribeConfigsRequest;
@@ -155,6 +159,25 @@ refusals! {
 
     PushTelemetryRequest<'_>, |asked, code, version| PushTelemetryResponse {
         error_code: code,
+        ..Default::default()
+    }, |names| ();
+
+    DescribeClientQuotasRequest<'_>, |asked, code, version| DescribeClientQuotasResponse {
+        error_code: code,
+        error_message: None,
+        entries: None,
+        ..Default::default()
+    }, |names| ();
+
+    AlterClientQuotasRequest<'_>, |asked, code, version| AlterClientQuotasResponse {
+        entries: each(&asked.entries, |entry| EntryData {
+            error_code: code,
+            error_message: None,
+            entity: each(&entry.entity, |part| EntityData {
+                entity_type: part.entity_type.clone(),
+                entity_name: part.entity_name.clone(),
+            }),
+        }),
         ..Default::default()
     }, |names| ();
 

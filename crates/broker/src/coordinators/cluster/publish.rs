@@ -1,5 +1,5 @@
 //! What has changed in the cluster, shown where requests look: the node's topics, configs, features,
-//! users and rights.
+//! users, rights and quotas.
 
 use super::{Cluster, FollowUp};
 use crate::base::config::NamedResource;
@@ -7,6 +7,7 @@ use rustka_core::catalog::{PartitionSeed, Topic};
 use rustka_core::cluster::command::{Change, ClusterTopic};
 use rustka_core::cluster::place::Place;
 use rustka_core::cluster::resource::ResourceKind;
+use rustka_core::security::facts::Fact;
 use rustka_core::sync::lock;
 use rustka_storage::Partition;
 use std::sync::Arc;
@@ -46,8 +47,12 @@ impl Cluster {
                 self.node.config.set_named(kind, &resource.name, values);
             }
             Change::Feature { name, level } => self.node.features.set(name, level),
+            Change::Security(Fact::Quota(change)) => self.node.quotas.show(&change),
             Change::Security(fact) => self.node.security.show(&fact),
-            Change::SecurityWhole(facts) => self.node.security.show_all(&facts),
+            Change::SecurityWhole(facts) => {
+                self.node.quotas.show_all(&facts);
+                self.node.security.show_all(&facts);
+            }
             Change::Lost => {
                 self.failed("a change of topics or configs could not be written and was not made");
             }

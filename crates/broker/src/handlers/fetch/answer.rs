@@ -9,13 +9,16 @@ use crate::base::random;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{FetchContext, TopicKey};
 use rustka_storage::buffer::Slice;
-use rustka_wire::codec::Records;
+use rustka_wire::codec::{Records, Writer};
 use rustka_wire::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
     PartitionData,
 };
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Kafka counts the length in front of an answer, but not its header.
+const LENGTH_BYTES: usize = 4;
 
 /// Encodes it, and notes in the session what was told.
 pub fn answer(
@@ -24,7 +27,18 @@ pub fn answer(
     context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Reply {
-    let (version, read_bytes) = (plan.respond.version(), read.bytes);
+    let version = plan.respond.version();
+    let throttle_time_ms = match plan.respond.bill() {
+        None => 0,
+        Some(bill) => {
+            let bytes = bytes_of(plan, &read);
+            match bill.settle_fetch(bytes, read.bytes) {
+                Ok(wait_ms) => wait_ms,
+                Err(wait_ms) => return throttled(plan, &context, wait_ms),
+            }
+        }
+    };
+    let throttle_time_ms = i32::try_from(throttle_time_ms).unwrap_or(i32::MAX);
     let now_ms = parts.node.clock.monotonic_ms();
     let responded = parts.sessions.respond(
         context,
@@ -37,9 +51,6 @@ pub fn answer(
         let sent = &parts.node.metrics.bytes_out;
         sent.fetch_add(read.bytes as u64, Relaxed);
     }
-    let mut slots: Vec<Vec<Slice>> = Vec::new();
-    let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
-    let mut current: Option<TopicKey> = None;
     let leaders = read.fetched.iter().filter_map(|fetched| fetched.leader);
     let nodes = nodes(&parts.node, &plan.caller, leaders);
     let node_endpoints = nodes.map(|(node_id, (host, port))| NodeEndpoint {
@@ -53,38 +64,68 @@ pub fn answer(
     if read.fetched.iter().any(|fetched| fetched.refused) {
         read.fetched.sort_by_key(|fetched| fetched.refused);
     }
-    for mut fetched in read.fetched {
-        if current.as_ref() != Some(&fetched.topic) {
-            responses.push(topic_response(&fetched.topic));
-            current = Some(fetched.topic.clone());
-        }
-        let slices = std::mem::take(&mut fetched.slices);
-        let records = if fetched.bytes == 0 {
-            Records::from(Vec::new())
-        } else {
-            slots.push(slices);
-            Records::Spliced {
-                slot: (slots.len() - 1) as u32,
-                len: fetched.bytes as u32,
-            }
-        };
-        if let Some(topic) = responses.last_mut() {
-            topic.partitions.push(partition_data(
-                &fetched,
-                records,
-                plan.committed_only,
-                version,
-            ));
-        }
-    }
+    let responses = responses(&read, plan);
+    let with_bytes = read.fetched.into_iter().filter(|fetched| fetched.bytes > 0);
+    let slots: Vec<Vec<Slice>> = with_bytes.map(|fetched| fetched.slices).collect();
     let response = FetchResponse {
         error_code: responded.error.code(),
         session_id: responded.session_id,
-        throttle_time_ms: plan.respond.throttle_time_of_ms(read_bytes),
+        throttle_time_ms,
         responses,
         node_endpoints,
     };
     plan.respond.encode(&slots, |w| response.encode(w, version))
+}
+
+/// What is told of each partition; of those with records in their order, each in a slot of its own.
+fn responses(read: &Read, plan: &FetchPlan) -> Vec<FetchableTopicResponse<'static>> {
+    let mut responses: Vec<FetchableTopicResponse<'static>> = Vec::new();
+    let mut current: Option<&TopicKey> = None;
+    let mut slot = 0;
+    for fetched in &read.fetched {
+        if current != Some(&fetched.topic) {
+            responses.push(topic_response(&fetched.topic));
+            current = Some(&fetched.topic);
+        }
+        let records = match fetched.bytes {
+            0 => Records::from(Vec::new()),
+            bytes => {
+                slot += 1;
+                Records::Spliced {
+                    slot: slot - 1,
+                    len: bytes as u32,
+                }
+            }
+        };
+        if let Some(topic) = responses.last_mut() {
+            let version = plan.respond.version();
+            let data = partition_data(fetched, records, plan.committed_only, version);
+            topic.partitions.push(data);
+        }
+    }
+    responses
+}
+
+/// How large the answer is as quotas count it.
+fn bytes_of(plan: &FetchPlan, read: &Read) -> usize {
+    let response = FetchResponse {
+        responses: responses(read, plan),
+        ..Default::default()
+    };
+    let mut writer = Writer::new();
+    response.encode(&mut writer, plan.respond.version());
+    LENGTH_BYTES + writer.total_len()
+}
+
+/// The answer to somebody over a quota: nothing, within the same session.
+fn throttled(plan: &FetchPlan, context: &FetchContext<SessionPartition>, wait_ms: u32) -> Reply {
+    let response = FetchResponse {
+        session_id: context.session_id(),
+        throttle_time_ms: i32::try_from(wait_ms).unwrap_or(i32::MAX),
+        ..Default::default()
+    };
+    let version = plan.respond.version();
+    plan.respond.encode(&[], |w| response.encode(w, version))
 }
 
 fn topic_response(topic: &TopicKey) -> FetchableTopicResponse<'static> {

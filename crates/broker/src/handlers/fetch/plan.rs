@@ -69,7 +69,10 @@ pub fn plan(request: &Request<'_>) -> Result<(FetchPlan, FetchContext<SessionPar
         Ok(denied) => denied,
         Err(code) => return Err(failed(&request.respond(), code)),
     };
-    let max_bytes = size(asked.max_bytes).min(size(node.config.fixed().fetch_bytes_max));
+    let mut max_bytes = size(asked.max_bytes).min(size(node.config.fixed().fetch_bytes_max));
+    if let Some(quota_bytes) = request.fetch_bytes_max() {
+        max_bytes = max_bytes.min(quota_bytes);
+    }
     let plan = FetchPlan {
         min_bytes: size(asked.min_bytes).min(max_bytes),
         max_bytes,

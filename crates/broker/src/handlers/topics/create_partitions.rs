@@ -48,6 +48,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         validate_only: asked.validate_only,
     };
     let respond = request.respond();
+    let asked = request.limited(asked, 3);
     let answer = request.parts.cluster.call(asked);
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let outcomes = match reply {

@@ -45,7 +45,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let allowed: Vec<Box<str>> = allowed.iter().map(|topic| own(&topic.name)).collect();
     let hidden: BTreeSet<Box<str>> = rights.hidden.iter().copied().map(own).collect();
     let (node, respond) = (request.node.clone(), request.respond());
-    let answer = request.parts.cluster.call(Command::CreateTopics(command));
+    let command = request.limited(Command::CreateTopics(command), 6);
+    let answer = request.parts.cluster.call(command);
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let created = match reply {
             Some(Reply::CreateTopics(created)) => created,

@@ -39,7 +39,8 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .map(|topic| (topic.name.clone(), topic.id))
         .collect();
     let respond = request.respond();
-    let answer = request.parts.cluster.call(Command::DeleteTopics(command));
+    let command = request.limited(Command::DeleteTopics(command), 5);
+    let answer = request.parts.cluster.call(command);
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let deleted = match reply {
             Some(Reply::DeleteTopics(deleted)) => deleted,
@@ -136,8 +137,11 @@ fn result(
             ErrorCode::UnknownTopicId => "There is no topic with this id.",
             _ => "The topic cannot be deleted.",
         };
-        let message = refusal.message.unwrap_or(Cow::Borrowed(why));
-        (refusal.code.code(), Some(message))
+        let message = match refusal.code {
+            ErrorCode::ThrottlingQuotaExceeded => None,
+            _ => Some(refusal.message.unwrap_or(Cow::Borrowed(why))),
+        };
+        (refusal.code.code(), message)
     });
     DeletableTopicResult {
         name: name.map(|name| Cow::Owned(name.to_owned())),

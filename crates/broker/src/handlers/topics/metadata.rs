@@ -212,7 +212,9 @@ fn create_if_wanted(
     // Names cost nothing, topics do: whoever makes up too many is told to ask again.
     if wanted.creation && request.parts.auto_creations.allows(now_ms) {
         // Why a topic cannot be created is not told here, as in Kafka: the client asks again until it can.
-        let created = request.parts.cluster.auto_create(name);
+        // Whatever the version of this request, it is refused like a new one that creates topics.
+        let limited = |command| request.limited(command, 0);
+        let created = request.parts.cluster.auto_create_by(name, limited);
         if let (Ok(()), Some(view), false) = (created, node.topics.by_name(name), node.strict) {
             return Ok(view);
         }

@@ -26,7 +26,7 @@ impl<T: Transport> Connection<T> {
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Reply(reply) => self.reply(reply),
-            Outcome::Nothing => {}
+            Outcome::Nothing(mute_ms) => self.mute(mute_ms),
             Outcome::Later(later) => self.later.push_back(Behind::Waiting(later)),
             Outcome::Park(parked) => self.parked = Some(parked),
             Outcome::Close(reason) => self.close(&reason),

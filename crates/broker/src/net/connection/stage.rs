@@ -3,7 +3,7 @@
 use crate::api::access::Caller;
 use crate::api::parts::Parts;
 use crate::api::request::{Frame, Header, Outcome, Request};
-use crate::apis::{self, Dispatched};
+use crate::apis;
 use crate::base::hooks::Event;
 use crate::net::login::{Entered, Login, Verdict};
 use crate::node::{Identity, Listener, Peer};
@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// Takes a frame that was complete at `received_ms`.
-    pub fn take(&mut self, parts: &Arc<Parts>, frame: Frame<'_>, received_ms: i64) -> Dispatched {
+    pub fn take(&mut self, parts: &Arc<Parts>, frame: Frame<'_>, received_ms: i64) -> Outcome {
         match self {
             Stage::Outside(outside) => {
                 let Outside {
@@ -96,7 +96,7 @@ impl Stage {
                 if let Some(entered) = entered {
                     *self = Stage::inside(peer.clone(), listener.clone(), &entered, received_ms);
                 }
-                Dispatched::now(outcome)
+                outcome
             }
             Stage::Inside(inside) => inside.take(parts, frame, received_ms),
         }
@@ -143,33 +143,33 @@ fn outcome_of(verdict: Verdict, parts: &Parts, listener: &Listener) -> (Outcome,
 }
 
 impl Inside {
-    fn take(&mut self, parts: &Arc<Parts>, frame: Frame<'_>, received_ms: i64) -> Dispatched {
+    fn take(&mut self, parts: &Arc<Parts>, frame: Frame<'_>, received_ms: i64) -> Outcome {
         if self.is_logging_in_again() {
-            return Dispatched::now(self.log_in_again(parts, frame.bytes(), received_ms));
+            return self.log_in_again(parts, frame.bytes(), received_ms);
         }
         let header = match Header::parse(frame.bytes()) {
             Ok(header) => header,
             Err(error) => {
                 let reason = format!("malformed request header: {error}");
-                return Dispatched::now(Outcome::Close(reason));
+                return Outcome::Close(reason);
             }
         };
         if let Some(session) = &mut self.session {
             let is_handshake = header.api == SaslHandshakeRequest::KEY;
             if is_handshake && session.may_begin_again(received_ms) {
                 session.login = Some(Login::again(self.caller.principal(), session.mechanism));
-                return Dispatched::now(self.log_in_again(parts, frame.bytes(), received_ms));
+                return self.log_in_again(parts, frame.bytes(), received_ms);
             }
             if received_ms > session.ends_ms {
                 let reason = "a request after the end of its session, without another login";
-                return Dispatched::now(Outcome::Close(reason.to_owned()));
+                return Outcome::Close(reason.to_owned());
             }
         }
         let client_id = frame.bytes().get(header.client_id.clone());
         let client_id = client_id.unwrap_or_default();
         self.caller.begin(&header, client_id, received_ms);
         let is_introduction = header.api == ApiVersionsRequest::KEY;
-        let dispatched = apis::dispatch(Request {
+        let outcome = apis::dispatch(Request {
             node: &parts.node,
             parts,
             caller: &self.caller,
@@ -180,7 +180,7 @@ impl Inside {
         if is_introduction {
             self.caller.note_software();
         }
-        dispatched
+        outcome
     }
 
     fn is_logging_in_again(&self) -> bool {

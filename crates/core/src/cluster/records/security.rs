@@ -1,8 +1,9 @@
-//! Facts about security as records: a credential, an ACL, and their ends.
+//! Facts about security as records: a credential, an ACL, a quota, and their ends.
 
 use std::borrow::Cow;
 
 use rustka_wire::access_control_entry_record::AccessControlEntryRecord;
+use rustka_wire::client_quota_record::{ClientQuotaRecord, EntityData};
 use rustka_wire::remove_access_control_entry_record::RemoveAccessControlEntryRecord;
 use rustka_wire::remove_user_scram_credential_record::RemoveUserScramCredentialRecord;
 use rustka_wire::user_scram_credential_record::UserScramCredentialRecord;
@@ -11,6 +12,8 @@ use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 use super::frame;
 use crate::security::acl::{Acl, RawAcl};
 use crate::security::facts::Fact;
+use crate::security::quota::alter::QuotaChange;
+use crate::security::quota::{Name, Part, QuotaEntity, QuotaKey};
 use crate::security::scram::{Credential, Strength};
 use crate::security::users;
 
@@ -18,7 +21,23 @@ pub(super) fn encode(w: &mut Writer, fact: &Fact) {
     match fact {
         Fact::User(change) => encode_user(w, change),
         Fact::Acl { id, acl } => encode_acl(w, *id, acl.as_deref()),
+        Fact::Quota(change) => encode_quota(w, change),
     }
+}
+
+fn encode_quota(w: &mut Writer, change: &QuotaChange) {
+    frame(w, ClientQuotaRecord::KEY, 0);
+    let parts = change.entity.parts().map(|(part, name)| EntityData {
+        entity_type: Cow::Borrowed(part.name()),
+        entity_name: name.get().map(Cow::Borrowed),
+    });
+    let record = ClientQuotaRecord {
+        entity: parts.collect(),
+        key: Cow::Borrowed(change.key.name()),
+        value: change.value.unwrap_or(0.0),
+        remove: change.value.is_none(),
+    };
+    record.encode(w, 0);
 }
 
 fn encode_user(w: &mut Writer, change: &users::Change) {
@@ -100,8 +119,21 @@ pub(super) fn decode(
             id: RemoveAccessControlEntryRecord::decode(r, version)?.id,
             acl: None,
         }),
+        ClientQuotaRecord::KEY => quota(ClientQuotaRecord::decode(r, version)?),
         _ => None,
     })
+}
+
+fn quota(record: ClientQuotaRecord<'_>) -> Option<Fact> {
+    let parts = record.entity.iter().map(|part| {
+        let name = Name::of(part.entity_name.as_deref());
+        Some((Part::named(&part.entity_type)?, name))
+    });
+    Some(Fact::Quota(QuotaChange {
+        entity: QuotaEntity::of(parts.collect::<Option<Vec<_>>>()?),
+        key: QuotaKey::named(&record.key)?,
+        value: (!record.remove).then_some(record.value),
+    }))
 }
 
 fn user(name: &str, mechanism: i8, credential: Option<Credential>) -> Option<Fact> {

@@ -1,4 +1,4 @@
-//! Users and ACLs: what is written and told, and that Kafka's own records say the same.
+//! Users, ACLs and quotas: what is written and told, and that Kafka's own records say the same.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use crate::cluster::records::Record;
 use crate::error::{ErrorCode, Refusal};
 use crate::machine::Machine;
 use crate::security::acl::{ANY, Acl, RawAcl};
-use crate::security::facts::Fact;
+use crate::security::facts::{Fact, Facts};
 use crate::security::filter::AclFilter;
+use crate::security::quota::alter::QuotaWish;
 use crate::security::scram::Strength;
 use crate::security::users::{Upsertion, Wish};
 
@@ -47,6 +48,21 @@ impl World {
         };
         let results = results.into_iter();
         results.map(|r| r.map_err(|refusal| refusal.code)).collect()
+    }
+
+    fn quota(&mut self, user: &str, value: Option<f64>) -> Result<(), ErrorCode> {
+        let wish = QuotaWish {
+            entity: [("user".into(), Some(user.into()))].into(),
+            changes: vec![("producer_byte_rate".into(), value)],
+        };
+        let command = Command::AlterQuotas {
+            wishes: vec![wish],
+            validate_only: false,
+        };
+        let Reply::AlterQuotas(mut outcomes) = self.ask(command) else {
+            panic!("an answer to AlterQuotas")
+        };
+        outcomes.remove(0).1.map_err(|refusal| refusal.code)
     }
 
     fn delete_acls(&mut self, filters: &[AclFilter]) -> Result<Vec<Vec<Arc<Acl>>>, ErrorCode> {
@@ -85,7 +101,7 @@ fn all_named(name: Option<&str>) -> AclFilter {
 
 #[test]
 fn kafkas_records_of_users_and_rights_are_written_with_its_own_bytes() {
-    assert_eq!(compare_bytes(LOG), 16);
+    assert_eq!(compare_bytes(LOG), 22);
 }
 
 #[test]
@@ -115,6 +131,37 @@ fn a_log_of_kafkas_users_and_acls_is_read() {
 }
 
 #[test]
+fn a_log_of_kafkas_quotas_is_read() {
+    let w = World::new().replayed(records_of(LOG));
+    let quotas = &w.cluster.facts().quotas;
+    let said = quotas.all().flat_map(|(entity, values)| {
+        let parts = entity.parts();
+        let parts: Vec<_> = parts
+            .map(|(part, name)| (part.name(), name.get()))
+            .collect();
+        let values = values.iter();
+        values.map(move |(key, value)| (parts.clone(), key.name(), *value))
+    });
+    let said: Vec<_> = said.collect();
+    let both = vec![("client-id", Some("c")), ("user", Some("u"))];
+    let expected = [
+        (
+            vec![("client-id", Some("c"))],
+            "controller_mutation_rate",
+            0.5,
+        ),
+        (both, "consumer_byte_rate", 2048.0),
+        (
+            vec![("ip", Some("127.0.0.1"))],
+            "connection_creation_rate",
+            10.0,
+        ),
+        (vec![("user", None)], "request_percentage", 150.5),
+    ];
+    assert_eq!(said, expected, "and one that is gone");
+}
+
+#[test]
 fn users_and_acls_come_and_go_by_their_records() {
     let mut w = World::new();
     assert_eq!(w.kinds(|w| w.user("a", Some(4096)).unwrap()), ["User"]);
@@ -124,6 +171,9 @@ fn users_and_acls_come_and_go_by_their_records() {
         w.kinds(|w| assert_eq!(w.user("a", None), Err(ErrorCode::ResourceNotFound))),
         [""; 0]
     );
+    assert_eq!(w.kinds(|w| w.quota("a", Some(1.0)).unwrap()), ["Quota"]);
+    assert_eq!(w.kinds(|w| w.quota("a", Some(1.0)).unwrap()), [""; 0]);
+    assert_eq!(w.kinds(|w| w.quota("a", None).unwrap()), ["Quota null"]);
     let twice = w.kinds(|w| assert_eq!(w.create_acls(&["t", "u", "t"]), [Ok(()); 3]));
     assert_eq!(twice, ["Acl", "Acl"], "the same one once");
     let mixed = w.kinds(|w| {
@@ -155,6 +205,7 @@ fn what_could_not_be_written_changes_nobodys_rights() {
     assert_eq!(w.user("b", Some(4096)), Err(storage));
     assert_eq!(w.create_acls(&["u"]), [Err(storage)]);
     assert_eq!(w.delete_acls(&[all_named(None)]), Err(storage));
+    assert_eq!(w.quota("a", Some(1.0)), Err(storage));
     assert_eq!(w.state(), before);
     let lost = &w.told[told..];
     assert!(lost.iter().all(|change| matches!(change, Change::Lost)));
@@ -167,7 +218,7 @@ fn what_could_not_be_written_changes_nobodys_rights() {
 
 /// What whoever heard all changes knows.
 fn heard(w: &World) -> Vec<Record> {
-    let mut facts = crate::security::facts::Facts::default();
+    let mut facts = Facts::default();
     for change in &w.told {
         match change {
             Change::Security(fact) => facts.set(fact),
@@ -175,27 +226,34 @@ fn heard(w: &World) -> Vec<Record> {
             _ => {}
         }
     }
-    facts.all().map(Record::Security).collect()
+    in_words(&facts)
+}
+
+fn in_words(facts: &Facts) -> Vec<Record> {
+    let all = facts.all_quotas().chain(facts.all());
+    all.map(Record::Security).collect()
 }
 
 #[test]
 fn replay_snapshot_and_whoever_was_told_agree() {
     let mut w = World::new();
-    for round in 0..40 {
+    for round in 0..60 {
         w.failing = round % 7 == 6;
         let name = ["a", "b", "c", "d", "e"][round * 3 % 5];
         // Whether a step is carried out is left to what was before it.
-        let _outcome = match round % 4 {
+        let _outcome = match round % 6 {
             0 => w.user(name, Some(4096 + round as i32)),
             1 => w.create_acls(&[name, "x"])[0],
             2 if round % 3 == 0 => w.delete_acls(&[all_named(Some(name))]).map(drop),
             2 => w.create_acls(&[name, "y", name])[0],
-            _ => w.user(name, None),
+            3 => w.user(name, None),
+            4 => w.quota(name, Some(1.0 + round as f64)),
+            _ => w.quota(name, None),
         };
     }
     w.failing = false;
     let state = w.state();
-    let facts: Vec<_> = w.cluster.facts().all().map(Record::Security).collect();
+    let facts = in_words(w.cluster.facts());
     assert!(facts.len() > 4, "{facts:?}");
     assert_eq!(heard(&w), facts);
     let replayed = w.replayed(w.journal.clone());

@@ -302,6 +302,10 @@ fn kind(record: &Record) -> &'static str {
         },
         Record::Security(Fact::Acl { acl: Some(_), .. }) => "Acl",
         Record::Security(Fact::Acl { acl: None, .. }) => "RemoveAcl",
+        Record::Security(Fact::Quota(change)) => match change.value {
+            Some(_) => "Quota",
+            None => "Quota null",
+        },
     }
 }
 
