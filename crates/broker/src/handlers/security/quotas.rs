@@ -36,7 +36,8 @@ pub fn describe(request: Request<'_>) -> Outcome {
     let components: Vec<RawComponent<'_>> = components.collect();
     let allowed = request.check(Operation::DescribeConfigs, Resource::Cluster);
     let filter = allowed
-        .map_err(denied)
+        // Kafka says this without words.
+        .map_err(Refusal::from)
         .and_then(|()| QuotaFilter::of(&components, asked.strict));
     let mut response = DescribeClientQuotasResponse::default();
     match filter {
