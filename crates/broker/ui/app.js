@@ -2,13 +2,15 @@ import { html, useState, useEffect, App, api, usePoll, place, go, plain, Dialog,
 import { render } from './vendor/htm-preact.js';
 import { Overview } from './views/overview.js';
 import { Topics, Topic } from './views/topics.js';
+import { Configs } from './views/configs.js';
 
 const icon = d => html`<svg viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d=${d} /></svg>`;
 const PAGES = [
   ['overview', 'Overview', 'M2 13V8m4 5V3m4 10V6m4 7v-3', 'o'],
   ['topics', 'Topics', 'M2 4h12M2 8h12M2 12h8', 't'],
+  ['configs', 'Configuration', 'M3 5h10M3 11h10M6 3v4M10 9v4', 'n'],
 ];
-const views = { overview: Overview, topics: ({ place }) => place.path[1] ? html`<${Topic} place=${place} key=${place.path[1]} />` : html`<${Topics} place=${place} />` };
+const views = { overview: Overview, topics: ({ place }) => place.path[1] ? html`<${Topic} place=${place} key=${place.path[1]} />` : html`<${Topics} place=${place} />`, configs: () => html`<${Configs} path="/configs" title="Configuration" />` };
 
 const theme = {
   get: () => localStorage.getItem('theme') || 'auto',

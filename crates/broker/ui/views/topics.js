@@ -1,10 +1,11 @@
-import { html, usePoll, useState, useApp, Th, Row, Pager, Search, Empty, Failed, Tag, Text, count, short, bytes, ago, at, query, link, go } from '../lib.js';
+import { html, usePoll, useState, useApp, api, Th, Row, Pager, Search, Empty, Failed, Tag, Text, Dialog, Field, Meter, count, short, bytes, span, ago, at, query, link, go, plain } from '../lib.js';
 import { Messages } from './messages.js';
+import { Configs } from './configs.js';
 
 const ROWS = 100;
 
 export function Topics({ place }) {
-  const { session } = useApp();
+  const { mayChange } = useApp();
   const q = place.query;
   const fields = { search: q.search, sort: q.sort || 'name', order: q.order, from: Number(q.from) || 0, limit: ROWS, internal: q.internal };
   const { data, error } = usePoll('/topics' + query(fields));
@@ -14,10 +15,11 @@ export function Topics({ place }) {
   return html`<div class="stack">
     <div class="head"><h1 class="grow">Topics ${data && html`<span class="sub">${count(data.total)}</span>`}</h1>
       <${Search} value=${q.search} placeholder="Find a topic" onInput=${search => change({ search })} />
-      <label><input type="checkbox" checked=${q.internal === 'yes'} onChange=${event => change({ internal: event.target.checked ? 'yes' : undefined })} />internal</label></div>
+      <label><input type="checkbox" checked=${q.internal === 'yes'} onChange=${event => change({ internal: event.target.checked ? 'yes' : undefined })} />internal</label>
+      <button class="primary" disabled=${!mayChange} onClick=${() => change({ new: 1 })}>New topic</button></div>
     <${Failed} error=${error} />
     ${data && (data.total === 0
-      ? html`<div class="panel"><${Empty} title=${q.search ? 'No topic has this in its name' : 'No topics yet'}>${q.search ? '' : 'They come with the first client that writes to one.'}<//></div>`
+      ? html`<div class="panel"><${Empty} title=${q.search ? 'No topic has this in its name' : 'No topics yet'}>${q.search ? '' : 'They come with the first client that writes to one, or with a click above.'}<//></div>`
       : html`<div class="panel scroll"><table><thead><tr>
         <${Th} by="name" ...${sort}>Topic<//><${Th} by="partitions" cls="num" ...${sort}>Partitions<//>
         <${Th} by="recordRate" cls="num" ...${sort}>Records/s<//><${Th} by="byteRate" cls="num" ...${sort}>Bytes/s<//>
@@ -32,22 +34,66 @@ export function Topics({ place }) {
           <td class="num">${bytes(topic.bytes)}<span class="bar wide-only"><i style=${{ width: Number(topic.bytes) / most * 100 + '%' }}></i></span></td>
           <td class="num wide-only dim">${ago(topic.oldestMs)}</td><//>`)}</tbody></table>
         <${Pager} total=${data.total} from=${fields.from} limit=${ROWS} onFrom=${from => change({ from })} /></div>`)}
+    ${q.new && html`<${NewTopic} onClose=${() => change({ new: undefined })} />`}
   </div>`;
 }
 
-const TABS = [['', 'Messages'], ['partitions', 'Partitions']];
+function NewTopic({ onClose }) {
+  const { say } = useApp();
+  const [fields, set] = useState({ name: '', partitions: '', policy: '', retention: '', more: '' });
+  const input = (name, rest = {}) => html`<input name=${name} value=${fields[name]} onInput=${event => set({ ...fields, [name]: event.target.value })} ...${rest} />`;
+  const create = async () => {
+    const configs = {};
+    if (fields.policy) configs['cleanup.policy'] = fields.policy;
+    if (fields.retention) configs['retention.ms'] = fields.retention;
+    for (const line of fields.more.split('\n').map(line => line.trim()).filter(Boolean)) {
+      const [, key, value] = line.match(/^([^=\s]+)\s*=\s*(.*)$/) || [];
+      if (!key) throw new Error(`“${line}” is not of the form key=value`);
+      configs[key] = value;
+    }
+    await api('/topics', { method: 'POST', body: { name: fields.name.trim(), partitions: fields.partitions ? Number(fields.partitions) : undefined, configs } });
+    say(`Topic ${fields.name} is there`);
+    setTimeout(() => go(['topics', fields.name.trim()]));
+  };
+  return html`<${Dialog} title="New topic" submit="Create" onClose=${onClose} onDone=${create}>
+    <${Field} label="Name" hint="letters, digits, dots, underscores and dashes">${input('name', { required: true, autofocus: true, autocomplete: 'off' })}<//>
+    <div class="cols"><${Field} label="Partitions" hint="the broker’s default if empty">${input('partitions', { type: 'number', min: 1 })}<//>
+    <${Field} label="Cleanup"><select value=${fields.policy} onChange=${event => set({ ...fields, policy: event.target.value })}><option value="">default</option><option>delete</option><option>compact</option><option>compact,delete</option></select><//>
+    <${Field} label="Keep for"><select value=${fields.retention} onChange=${event => set({ ...fields, retention: event.target.value })}><option value="">default</option><option value="3600000">1 hour</option><option value="86400000">1 day</option><option value="604800000">7 days</option><option value="-1">forever</option></select><//></div>
+    <${Field} label="More configs" hint="one in a line: max.message.bytes=2000000"><textarea rows="2" value=${fields.more} onInput=${event => set({ ...fields, more: event.target.value })}></textarea><//><//>`;
+}
+
+const TABS = [['', 'Messages'], ['partitions', 'Partitions'], ['retention', 'Retention'], ['configs', 'Configs']];
 
 export function Topic({ place }) {
+  const { mayChange, say } = useApp();
   const [, name, tab = ''] = place.path;
   const [from, setFrom] = useState(0);
-  const { data: topic, error } = usePoll(at`/topics/${name}` + query({ from, limit: ROWS }));
+  const [ask, setAsk] = useState(null);
+  const { data: topic, error, reload } = usePoll(at`/topics/${name}` + query({ from, limit: ROWS }));
+  const close = () => setAsk(null);
   return html`<div>
-    <div class="head"><h1 class="grow"><a class="crumb" href="#/topics">Topics</a> <span class="faint">/</span> <${Text} of=${name} /></h1>
-      ${topic && html`<span class="sub">${count(topic.partitions)} partitions · ${count(topic.records)} records · ${bytes(topic.bytes)}${topic.recordRate ? ` · ${short(topic.recordRate)}/s` : ''}</span>`}</div>
+    <div class="head"><h1><a class="crumb" href="#/topics">Topics</a> <span class="faint">/</span> <${Text} of=${name} /></h1>
+      ${topic && html`<span class="sub grow">${count(topic.partitions)} partition${topic.partitions === 1 ? '' : 's'} · ${count(topic.records)} records · ${bytes(topic.bytes)}${topic.recordRate ? ` · ${short(topic.recordRate)}/s` : ''}</span>
+      <button disabled=${!mayChange} onClick=${() => setAsk('more')}>Add partitions</button><button class="danger" disabled=${!mayChange} onClick=${() => setAsk('empty')}>Empty</button><button class="danger" disabled=${!mayChange} onClick=${() => setAsk('delete')}>Delete</button>`}</div>
     <div class="tabs">${TABS.map(([key, text]) => html`<a href=${link(['topics', name, ...(key ? [key] : [])])} aria-current=${key === tab ? 'page' : undefined}>${text}</a>`)}</div>
-    <${Failed} error=${error} />
-    ${topic && (tab === 'partitions' ? html`<${Partitions} topic=${topic} from=${from} onFrom=${setFrom} />` : html`<${Messages} topic=${topic} place=${place} />`)}
+    ${error && (error.status === 404 ? html`<div class="panel"><${Empty} title="There is no such topic">It may have been deleted. <a href="#/topics"><u>All topics</u></a><//></div>` : html`<${Failed} error=${error} />`)}
+    ${topic && !(error?.status === 404) && (tab === 'partitions' ? html`<${Partitions} topic=${topic} from=${from} onFrom=${setFrom} />`
+      : tab === 'configs' ? html`<${Configs} path=${at`/topics/${name}/configs`} />`
+      : tab === 'retention' ? html`<${Retention} name=${name} />`
+      : html`<${Messages} topic=${topic} place=${place} />`)}
+    ${ask === 'delete' && html`<${Dialog} title=${'Delete ' + plain(name) + '?'} submit="Delete the topic" kind="danger" onClose=${close} onDone=${async () => { await api(at`/topics/${name}`, { method: 'DELETE' }); say(`Topic ${name} is gone`); setTimeout(() => go(['topics'])); }}>
+      <p>The topic and its <b>${count(topic?.records)}</b> records go for good.</p><//>`}
+    ${ask === 'empty' && html`<${Dialog} title=${'Empty ' + plain(name) + '?'} submit="Delete the records" kind="danger" onClose=${close} onDone=${async () => { const { records } = await api(at`/topics/${name}/empty`, { method: 'POST', body: {} }); say(`${count(records)} records are gone`); reload(); }}>
+      <p>All <b>${count(topic?.records)}</b> records go for good. The topic, its configs and its offsets stay.</p><//>`}
+    ${ask === 'more' && html`<${MorePartitions} topic=${topic} onClose=${close} onDone=${reload} />`}
   </div>`;
+}
+
+function MorePartitions({ topic, onClose, onDone }) {
+  const [n, set] = useState(topic.partitions + 1);
+  return html`<${Dialog} title="Add partitions" submit="Add" onClose=${onClose} onDone=${async () => { await api(at`/topics/${topic.name}/partitions`, { method: 'POST', body: { count: Number(n) } }); onDone(); }}>
+    <${Field} label="Partitions from now on" hint="Records with the same key may go to another partition than before."><input type="number" name="count" min=${topic.partitions + 1} value=${n} autofocus onInput=${event => set(event.target.value)} /><//><//>`;
 }
 
 const Partitions = ({ topic, from, onFrom }) => html`<div class="panel scroll"><table><thead><tr><th class="num">Partition</th><th class="num">First offset</th><th class="num">Next offset</th><th class="num">Records</th><th class="num">Held</th><th class="num">Oldest</th><th class="num">Leader</th></tr></thead>
@@ -55,3 +101,22 @@ const Partitions = ({ topic, from, onFrom }) => html`<div class="panel scroll"><
     <td class="num">${row.partition}</td><td class="num">${count(row.logStart)}</td><td class="num">${count(row.logEnd)}</td>
     <td class="num">${count(BigInt(row.logEnd) - BigInt(row.logStart))}</td><td class="num">${bytes(row.bytes)}</td><td class="num dim">${ago(row.oldestMs)}</td><td class="num dim">${row.leader} <span class="faint">epoch ${row.leaderEpoch}</span></td><//>`)}</tbody></table>
   <${Pager} total=${topic.partitions} from=${from} limit=${ROWS} onFrom=${onFrom} /></div>`;
+
+const RULES = { 'retention.ms': 'because it is older than retention.ms', 'retention.bytes': 'because its partition is larger than retention.bytes' };
+function Retention({ name }) {
+  const { data, error } = usePoll(at`/topics/${name}/retention`);
+  if (!data) return html`<${Failed} error=${error} />`;
+  const { next, memory } = data, unlimited = n => Number(n) < 0;
+  const part = Number(memory.inUse) / Number(memory.limit);
+  return html`<div class="stack"><div class="cards">
+    <div class="panel card"><div class="label">Next to go</div><div class="value">${!data.deletes ? 'nothing' : next ? (next.inMs === '0' ? 'at the next look' : 'in ' + span(next.inMs)) : 'nothing yet'}</div>
+      <div class="more">${next ? `${count(next.records)} records, ${bytes(next.bytes)}, of partition ${next.partition}` : ''}</div></div>
+    <div class="panel card"><div class="label">By which rule</div><div class="value">${next ? next.rule : data.deletes ? '–' : 'cleanup.policy'}</div></div>
+    <div class="panel card"><div class="label">Kept for</div><div class="value">${unlimited(data.retentionMs) ? 'ever' : span(data.retentionMs)}</div><div class="more">retention.ms</div></div>
+    <div class="panel card"><div class="label">Kept of a partition</div><div class="value">${unlimited(data.retentionBytes) ? 'all' : bytes(data.retentionBytes)}</div><div class="more">retention.bytes</div></div>
+    <div class="panel card"><div class="label">Memory of the broker</div><div class="value">${bytes(memory.inUse)}</div><div class="more">${memory.fullInMs ? `full in ${span(memory.fullInMs)} at ${bytes(memory.byteRate)}/s` : 'not growing now'}</div><${Meter} part=${part} /></div></div>
+    <div class="note">${!data.deletes ? 'This topic keeps every key’s newest record: only compaction drops records here, never time, size or the memory limit.'
+      : next ? `The oldest records go ${RULES[next.rule]}. ${next.inMs === '0' ? `They are due; the broker looks every ${span(data.checkEveryMs)}.` : ''}` : 'There is nothing to go, or nothing by which it would.'}
+      ${data.deletes ? ' At the memory limit the oldest records of all topics that delete go first, whatever their retention.' : ''}
+      ${data.compacts && data.deletes ? ' Compaction drops older records of the same key besides.' : ''}</div></div>`;
+}
