@@ -12,6 +12,7 @@ use crate::base::metrics::Metrics;
 use crate::base::random;
 use crate::base::rate::{PerSecond, Rate};
 use crate::base::start::StartError;
+use crate::base::timeline::Timeline;
 use crate::base::work::Work;
 use crate::coordinators::cluster::{self, Cluster};
 use crate::coordinators::groups::{self, Groups};
@@ -220,6 +221,7 @@ impl Broker {
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
             health: Health::default(),
+            timeline: Timeline::default(),
             hooks: options.hooks.clone(),
             faults: Arc::default(),
             work: Work::default(),

@@ -20,6 +20,7 @@ use crate::base::hooks::{Event, Hooks};
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::rate::PerSecond;
+use crate::base::timeline::Timeline;
 use crate::base::work::Work;
 pub use compactor::Compactor;
 pub use identity::{ANONYMOUS, Identity};
@@ -116,6 +117,8 @@ pub struct Node {
     pub quiet: Notify,
     /// Which tasks keep failing.
     pub health: Health,
+    /// What happened in groups of late.
+    pub timeline: Timeline,
     /// Who has a say or a look.
     pub hooks: Hooks,
     /// What is to go wrong.

@@ -2,15 +2,17 @@ import { html, useState, useEffect, App, api, usePoll, place, go, plain, Dialog,
 import { render } from './vendor/htm-preact.js';
 import { Overview } from './views/overview.js';
 import { Topics, Topic } from './views/topics.js';
+import { Groups, Group } from './views/groups.js';
 import { Configs } from './views/configs.js';
 
 const icon = d => html`<svg viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d=${d} /></svg>`;
 const PAGES = [
   ['overview', 'Overview', 'M2 13V8m4 5V3m4 10V6m4 7v-3', 'o'],
   ['topics', 'Topics', 'M2 4h12M2 8h12M2 12h8', 't'],
+  ['groups', 'Groups', 'M5.5 7a2 2 0 1 0 0-4 2 2 0 0 0 0 4m-4 6c0-2.5 1.8-4 4-4s4 1.5 4 4m0-6a2 2 0 1 0 0-4m1.5 6c2 .2 3.5 1.7 3.5 4', 'r'],
   ['configs', 'Configuration', 'M3 5h10M3 11h10M6 3v4M10 9v4', 'n'],
 ];
-const views = { overview: Overview, topics: ({ place }) => place.path[1] ? html`<${Topic} place=${place} key=${place.path[1]} />` : html`<${Topics} place=${place} />`, configs: () => html`<${Configs} path="/configs" title="Configuration" />` };
+const views = { overview: Overview, topics: ({ place }) => place.path[1] ? html`<${Topic} place=${place} key=${place.path[1]} />` : html`<${Topics} place=${place} />`, groups: ({ place }) => place.path[1] ? html`<${Group} place=${place} key=${place.path[1]} />` : html`<${Groups} place=${place} />`, configs: () => html`<${Configs} path="/configs" title="Configuration" />` };
 
 const theme = {
   get: () => localStorage.getItem('theme') || 'auto',

@@ -14,4 +14,5 @@ pub mod metrics;
 pub mod random;
 pub mod rate;
 pub mod start;
+pub mod timeline;
 pub mod work;

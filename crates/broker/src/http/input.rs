@@ -152,6 +152,15 @@ impl Fields {
         number(name, &text, &range).map(Some)
     }
 
+    /// Takes a yes or no; absent is no.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(Problem::bad(format!("{name} is neither true nor false"))),
+        }
+    }
+
     /// Takes a list; absent is an empty one.
     pub fn list(&mut self, name: &str) -> Result<Vec<Value>, Problem> {
         match self.take(name) {

@@ -56,6 +56,12 @@ routes! {
     GET "/api/v1/topics/{topic}/retention" => retention::show;
     GET "/api/v1/topics/{topic}/tail" ["partition", "filter"] => streams::tail;
     GET "/api/v1/topics/{topic}/export" ["format", "partition", "start", "limit", "filter"] => streams::export;
+    GET "/api/v1/groups" ["search", "sort", "order", "from", "limit", "topic"] => groups::list;
+    GET "/api/v1/groups/{group}" => groups::show;
+    DELETE "/api/v1/groups/{group}" => groups::delete;
+    GET "/api/v1/groups/{group}/timeline" => groups::timeline;
+    POST "/api/v1/groups/{group}/offsets" => groups_lag::reset;
+    DELETE "/api/v1/groups/{group}/offsets" ["topic"] => groups_lag::forget;
     GET "/api/v1/configs" => configs::of_broker;
     PATCH "/api/v1/configs" => configs::alter_broker;
     POST "/api/v1/topics/{topic}/records" => writing::produce;

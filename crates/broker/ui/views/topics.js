@@ -1,6 +1,7 @@
 import { html, usePoll, useState, useApp, api, Th, Row, Pager, Search, Empty, Failed, Tag, Text, Dialog, Field, Meter, count, short, bytes, span, ago, at, query, link, go, plain } from '../lib.js';
 import { Messages } from './messages.js';
 import { Configs } from './configs.js';
+import { GroupTable } from './groups.js';
 
 const ROWS = 100;
 
@@ -63,7 +64,7 @@ function NewTopic({ onClose }) {
     <${Field} label="More configs" hint="one in a line: max.message.bytes=2000000"><textarea rows="2" value=${fields.more} onInput=${event => set({ ...fields, more: event.target.value })}></textarea><//><//>`;
 }
 
-const TABS = [['', 'Messages'], ['partitions', 'Partitions'], ['retention', 'Retention'], ['configs', 'Configs']];
+const TABS = [['', 'Messages'], ['partitions', 'Partitions'], ['groups', 'Groups'], ['retention', 'Retention'], ['configs', 'Configs']];
 
 export function Topic({ place }) {
   const { mayChange, say } = useApp();
@@ -80,6 +81,7 @@ export function Topic({ place }) {
     ${error && (error.status === 404 ? html`<div class="panel"><${Empty} title="There is no such topic">It may have been deleted. <a href="#/topics"><u>All topics</u></a><//></div>` : html`<${Failed} error=${error} />`)}
     ${topic && !(error?.status === 404) && (tab === 'partitions' ? html`<${Partitions} topic=${topic} from=${from} onFrom=${setFrom} />`
       : tab === 'configs' ? html`<${Configs} path=${at`/topics/${name}/configs`} />`
+      : tab === 'groups' ? html`<${GroupTable} fields=${place.query} change=${fields => go(['topics', name, 'groups'], { ...place.query, ...fields }, true)} path=${'/groups' + query({ topic: name, sort: place.query.sort, order: place.query.order, from: place.query.from })} empty=${html`<${Empty} title="No group has read this topic">Groups are shown here from their first commit on.<//>`} />`
       : tab === 'retention' ? html`<${Retention} name=${name} />`
       : html`<${Messages} topic=${topic} place=${place} />`)}
     ${ask === 'delete' && html`<${Dialog} title=${'Delete ' + plain(name) + '?'} submit="Delete the topic" kind="danger" onClose=${close} onDone=${async () => { await api(at`/topics/${name}`, { method: 'DELETE' }); say(`Topic ${name} is gone`); setTimeout(() => go(['topics'])); }}>
@@ -102,7 +104,7 @@ const Partitions = ({ topic, from, onFrom }) => html`<div class="panel scroll"><
     <td class="num">${count(BigInt(row.logEnd) - BigInt(row.logStart))}</td><td class="num">${bytes(row.bytes)}</td><td class="num dim">${ago(row.oldestMs)}</td><td class="num dim">${row.leader} <span class="faint">epoch ${row.leaderEpoch}</span></td><//>`)}</tbody></table>
   <${Pager} total=${topic.partitions} from=${from} limit=${ROWS} onFrom=${onFrom} /></div>`;
 
-const RULES = { 'retention.ms': 'because it is older than retention.ms', 'retention.bytes': 'because its partition is larger than retention.bytes' };
+const RULES = { 'retention.ms': 'when they are older than retention.ms', 'retention.bytes': 'when their partition is larger than retention.bytes, at the pace of now' };
 function Retention({ name }) {
   const { data, error } = usePoll(at`/topics/${name}/retention`);
   if (!data) return html`<${Failed} error=${error} />`;
@@ -111,7 +113,7 @@ function Retention({ name }) {
   return html`<div class="stack"><div class="cards">
     <div class="panel card"><div class="label">Next to go</div><div class="value">${!data.deletes ? 'nothing' : next ? (next.inMs === '0' ? 'at the next look' : 'in ' + span(next.inMs)) : 'nothing yet'}</div>
       <div class="more">${next ? `${count(next.records)} records, ${bytes(next.bytes)}, of partition ${next.partition}` : ''}</div></div>
-    <div class="panel card"><div class="label">By which rule</div><div class="value">${next ? next.rule : data.deletes ? '–' : 'cleanup.policy'}</div></div>
+    <div class="panel card"><div class="label">By which rule</div><div class="value rule">${next ? next.rule : data.deletes ? '–' : 'cleanup.policy'}</div></div>
     <div class="panel card"><div class="label">Kept for</div><div class="value">${unlimited(data.retentionMs) ? 'ever' : span(data.retentionMs)}</div><div class="more">retention.ms</div></div>
     <div class="panel card"><div class="label">Kept of a partition</div><div class="value">${unlimited(data.retentionBytes) ? 'all' : bytes(data.retentionBytes)}</div><div class="more">retention.bytes</div></div>
     <div class="panel card"><div class="label">Memory of the broker</div><div class="value">${bytes(memory.inUse)}</div><div class="more">${memory.fullInMs ? `full in ${span(memory.fullInMs)} at ${bytes(memory.byteRate)}/s` : 'not growing now'}</div><${Meter} part=${part} /></div></div>

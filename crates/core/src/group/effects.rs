@@ -253,7 +253,18 @@ pub enum Event {
         /// The generation at that moment.
         generation: i32,
     },
-    /// A member is gone.
+    /// A member asks to be in the next generation. What that causes follows.
+    MemberJoins {
+        /// The group.
+        group: Name,
+        /// The member.
+        member: Name,
+        /// The client's name for itself.
+        client_id: Name,
+        /// Where it joins from.
+        client_host: Name,
+    },
+    /// A member is gone. What that causes follows.
     MemberGone {
         /// The group.
         group: Name,

@@ -11,7 +11,6 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use tracing::Level;
 
 /// So much waits to be told at most, while an observer is slow; what comes then is left out.
 const WAITING_MAX: usize = 10_000;
@@ -89,15 +88,18 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Whether anybody wants to hear all of it.
-pub fn is_wanted(groups: &Groups) -> bool {
-    groups.node.hooks.has_observers() || tracing::enabled!(Level::DEBUG)
-}
-
 /// Tells it.
 pub fn tell(groups: &Groups, event: &Event, now: Now) {
     log(groups, event, now);
-    groups.node.hooks.saw(|| match event {
+    groups.node.timeline.note(event, now);
+    if let Some(told) = for_observers(event) {
+        groups.node.hooks.saw(|| told);
+    }
+}
+
+/// The event as observers are told it, if they are.
+fn for_observers(event: &Event) -> Option<hooks::Event<'_>> {
+    Some(match event {
         Event::Rebalance { group, cause } => hooks::Event::GroupRebalances {
             group,
             cause: *cause,
@@ -132,7 +134,8 @@ pub fn tell(groups: &Groups, event: &Event, now: Now) {
             limit,
         },
         Event::RolledBack { .. } => hooks::Event::Failed(ROLLED_BACK),
-    });
+        Event::MemberJoins { .. } => return None,
+    })
 }
 
 /// Tells that a panic left a shard half changed, and whether it was made anew from its journal.
@@ -170,6 +173,9 @@ fn log(groups: &Groups, event: &Event, now: Now) {
             generation,
         } => {
             tracing::debug!(target: "rustka::groups", "group {group:?} is {} at {generation}", state.name())
+        }
+        Event::MemberJoins { group, member, .. } => {
+            tracing::debug!(target: "rustka::groups", "group {group:?}: {member} joins")
         }
         Event::MemberGone {
             group,

@@ -2,6 +2,8 @@
 
 pub mod changes;
 pub mod configs;
+pub mod groups;
+pub mod groups_lag;
 pub mod overview;
 pub mod records;
 pub mod retention;

@@ -288,6 +288,15 @@ impl Group {
         Group::never_answer(d, self.members.park_join(member_id, ticket));
         d.parked
             .insert(ticket, (self.id.clone(), member_id.clone()));
+        let (group, member) = (&self.id, self.members.get(member_id));
+        d.event(|| Event::MemberJoins {
+            group: group.clone(),
+            member: member_id.clone(),
+            client_id: member.map(|one| one.client_id.clone()).unwrap_or_default(),
+            client_host: member
+                .map(|one| one.client_host.clone())
+                .unwrap_or_default(),
+        });
     }
 
     /// A static member came back under its instance id: the new member id takes the old one's place and share.

@@ -184,6 +184,7 @@ fn event_text(event: &Event) -> String {
         Event::State {
             state, generation, ..
         } => format!("the group is {} in generation {generation}", state.name()),
+        Event::MemberJoins { member, .. } => format!("{member} joins"),
         Event::MemberGone { member, cause, .. } => format!("{member} is out: {cause:?}"),
         Event::Refused { code, limit, .. } => format!("refused by {limit}: {}", code.name()),
         Event::RolledBack { .. } => "the group is back at what is durable".into(),
