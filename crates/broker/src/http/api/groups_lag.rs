@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Offset and note of each partition that a group has committed.
+type Places = BTreeMap<(String, i32), (i64, String)>;
+
 /// What groups have committed.
 pub struct Committed {
     node: Arc<Node>,
-    groups: BTreeMap<String, BTreeMap<(String, i32), (i64, String)>>,
+    groups: BTreeMap<String, Places>,
 }
 
 /// A group's sums.
@@ -77,7 +80,7 @@ impl Lag {
 
 /// What these groups have committed.
 pub async fn offsets(ask: &Ask, names: &[&str]) -> Result<Committed, Problem> {
-    let mut groups: BTreeMap<String, BTreeMap<(String, i32), (i64, String)>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Places> = BTreeMap::new();
     if !names.is_empty() {
         let asked = names.iter().map(|name| OffsetFetchRequestGroup {
             group_id: (*name).into(),
