@@ -1,6 +1,7 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
 pub mod faulty;
+mod watched;
 
 use crate::api::parts::Parts;
 use crate::api::quota::Bill;
@@ -19,12 +20,29 @@ use crate::node::Peer;
 use rustka_core::error::ErrorCode;
 use rustka_wire::api::{self, ApiKey};
 use rustka_wire::api_versions_response::ApiVersionsResponse;
+use watched::Asked;
 
 macro_rules! apis {
     ($($request:ty, $min:literal to $max:literal => $handler:path;)*) => {
         /// Every API that is served, by key.
         pub static APIS: &[Api] = &[$(Api { key: <$request>::KEY, min: $min, max: $max, handler: $handler },)*];
         static PLACES: [u8; 128] = api::places(&[$(<$request>::KEY),*]);
+
+        /// What a request of a client, or its answer, says; nothing where its bytes are none.
+        #[cfg(feature = "http")]
+        pub fn decoded(key: i16, version: i16, is_answer: bool, body: &[u8]) -> Option<serde_json::Value> {
+            use rustka_wire::Reader;
+            let mut reader = Reader::new(body);
+            $(if key == <$request>::KEY {
+                return match is_answer {
+                    false => <$request>::decode(&mut reader, version).ok().map(|said| said.to_json(version)),
+                    true => <$request as rustka_wire::Request>::Response::decode(&mut reader, version)
+                        .ok()
+                        .map(|said| said.to_json(version)),
+                };
+            })*
+            None
+        }
     };
 }
 
@@ -126,11 +144,16 @@ fn find(key: i16) -> Option<&'static Api> {
     APIS.get(usize::from(at))
 }
 
-/// Serves a request, unless a fault was armed for it.
+/// Serves a request, unless a fault was armed for it, and records it while somebody watches.
 pub fn dispatch(request: Request<'_>) -> Outcome {
-    match request.node.faults.any_armed() && !request.peer().is_own {
+    let asked = Asked::of(&request);
+    let outcome = match request.node.faults.any_armed() && !request.peer().is_own {
         true => faulty::dispatch(request),
         false => serve(request),
+    };
+    match asked {
+        Some(asked) => asked.answered(outcome),
+        None => outcome,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::random;
 use crate::base::rate::{PerSecond, Rate};
+use crate::base::request_log::RequestLog;
 use crate::base::start::StartError;
 use crate::base::timeline::Timeline;
 use crate::base::work::Work;
@@ -221,6 +222,7 @@ impl Broker {
             next_peer: AtomicU64::new(0),
             quiet: Notify::new(),
             health: Health::default(),
+            requests: RequestLog::default(),
             timeline: Timeline::default(),
             hooks: options.hooks.clone(),
             faults: Arc::default(),

@@ -20,6 +20,7 @@ use crate::base::hooks::{Event, Hooks};
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
 use crate::base::rate::PerSecond;
+use crate::base::request_log::RequestLog;
 use crate::base::timeline::Timeline;
 use crate::base::work::Work;
 pub use compactor::Compactor;
@@ -117,6 +118,8 @@ pub struct Node {
     pub quiet: Notify,
     /// Which tasks keep failing.
     pub health: Health,
+    /// Requests, recorded while somebody watches.
+    pub requests: RequestLog,
     /// What happened in groups of late.
     pub timeline: Timeline,
     /// Who has a say or a look.
@@ -170,6 +173,8 @@ impl Node {
     pub fn closes(&self, address: SocketAddr, reason: &str) {
         let now_ms = self.clock.monotonic_ms();
         self.metrics.connection_closed(address, reason, now_ms);
+        self.requests
+            .closed(address, reason, self.clock.now().wall_ms);
         self.hooks.saw(|| Event::Refused(address, reason));
     }
 

@@ -2,86 +2,12 @@
 #![cfg(feature = "http")]
 
 mod common;
+mod page;
 
 use common::World;
-use rustka::net::transport::MemoryStream;
+use page::{Page, filled};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// A browser on this machine.
-struct Page<'a>(&'a World);
-
-struct Answered {
-    status: u16,
-    headers: String,
-    body: String,
-}
-
-impl Answered {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
-    }
-}
-
-impl Page<'_> {
-    async fn get(&self, path: &str) -> Answered {
-        self.ask("GET", path, "", None).await
-    }
-
-    async fn send(&self, method: &str, path: &str, body: Value) -> Answered {
-        self.ask(method, path, "", Some(body.to_string())).await
-    }
-
-    /// One request over a connection of its own, with more headers.
-    async fn ask(&self, method: &str, path: &str, more: &str, body: Option<String>) -> Answered {
-        let mut stream: MemoryStream = self.0.broker.connect_http();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{more}");
-        if !more.contains("host:") {
-            head.push_str("host: localhost\r\n");
-        }
-        if let Some(body) = &body {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
-            if !more.contains("content-type") {
-                head.push_str("content-type: application/json\r\n");
-            }
-        }
-        head.push_str("\r\n");
-        let request = head + body.as_deref().unwrap_or_default();
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("it reads");
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.expect("it answers");
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (headers, body) = text.split_once("\r\n\r\n").expect("a head");
-        let status = headers.split(' ').nth(1).expect("a status");
-        Answered {
-            status: status.parse().expect("a number"),
-            headers: headers.to_ascii_lowercase(),
-            body: unchunked(headers, body),
-        }
-    }
-}
-
-fn unchunked(headers: &str, body: &str) -> String {
-    if !headers
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked")
-    {
-        return body.to_owned();
-    }
-    let (mut out, mut rest) = (String::new(), body);
-    while let Some((length, after)) = rest.split_once("\r\n") {
-        let length = usize::from_str_radix(length, 16).expect("a length");
-        if length == 0 {
-            break;
-        }
-        out.push_str(&after[..length]);
-        rest = &after[length + 2..];
-    }
-    out
-}
 
 #[tokio::test]
 async fn a_topic_is_made_written_read_emptied_and_deleted() {
@@ -203,21 +129,6 @@ async fn configs_tell_where_they_come_from_and_go_back_to_it() {
         (wrong.status, wrong.json()["code"].as_str()),
         (422, Some("INVALID_CONFIG"))
     );
-}
-
-async fn filled(page: &Page<'_>, topic: &str, partitions: i32, records: i32) {
-    let made = json!({ "name": topic, "partitions": partitions });
-    assert_eq!(page.send("POST", "/api/v1/topics", made).await.status, 201);
-    let path = format!("/api/v1/topics/{topic}/records");
-    for n in 0..records {
-        let record = json!({
-            "partition": n % partitions,
-            "key": format!("k{n}"),
-            "value": format!("{{\"n\":{n}}}"),
-            "timestamp": 1_000 + n,
-        });
-        assert_eq!(page.send("POST", &path, record).await.status, 201);
-    }
 }
 
 fn keys(answer: &Value) -> Vec<String> {

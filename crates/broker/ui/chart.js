@@ -20,6 +20,8 @@ export function Chart({ title, times, series, format, base = 1000, stepMs = 1000
     return () => watch.disconnect();
   }, []);
   const end = times.length ? times[times.length - 1] : Date.now();
+  // A broker that began a moment ago fills the chart with what there is.
+  windowMs = Math.min(windowMs, Math.max(120000, times.length ? end - times[0] : 0));
   const begin = end - windowMs;
   useEffect(() => {
     const el = canvas.current, ratio = devicePixelRatio || 1, w = el.clientWidth, h = el.clientHeight;

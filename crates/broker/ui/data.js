@@ -80,7 +80,7 @@ export function line(data, kind) {
 }
 
 const TOKENS = /("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
-function Json({ text }) {
+export function Json({ text }) {
   const out = [];
   let from = 0, n = 0;
   for (const found of text.matchAll(TOKENS)) {

@@ -81,6 +81,7 @@ impl Caller {
     pub fn begin(&mut self, header: &Header, client_id: &[u8], received_ms: i64) {
         if *self.client_id.as_bytes() != *client_id {
             self.client_id = std::str::from_utf8(client_id).unwrap_or("").into();
+            self.identity.peer.is_called(&self.client_id);
         }
         (self.api, self.version) = (header.api, header.version);
         self.received_ms = received_ms;

@@ -13,6 +13,7 @@ pub mod loggers;
 pub mod metrics;
 pub mod random;
 pub mod rate;
+pub mod request_log;
 pub mod start;
 pub mod timeline;
 pub mod work;

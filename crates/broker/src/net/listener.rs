@@ -308,6 +308,8 @@ pub fn serve<T: Transport>(
 fn turned_away(node: &Arc<Node>, address: SocketAddr, reason: String) {
     let now_ms = node.clock.monotonic_ms();
     node.metrics.connection_closed(address, &reason, now_ms);
+    node.requests
+        .closed(address, &reason, node.clock.now().wall_ms);
     if node.hooks.has_observers() {
         let node = node.clone();
         tokio::spawn(async move { node.hooks.saw(|| Event::Refused(address, &reason)) });

@@ -20,19 +20,21 @@ pub struct Identity {
 impl Identity {
     /// Somebody who has logged in.
     pub fn logged_in(peer: Arc<Peer>, listener: Arc<Listener>, principal: &str) -> Identity {
-        Identity {
-            peer,
-            listener,
-            principal: principal.into(),
-        }
+        Identity::of(peer, listener, principal)
     }
 
     /// Somebody who need not say who they are.
     pub fn anonymous(peer: Arc<Peer>, listener: Arc<Listener>) -> Identity {
+        Identity::of(peer, listener, ANONYMOUS)
+    }
+
+    fn of(peer: Arc<Peer>, listener: Arc<Listener>, principal: &str) -> Identity {
+        let principal = principal.into();
+        peer.enters(&listener, &principal);
         Identity {
             peer,
             listener,
-            principal: ANONYMOUS.into(),
+            principal,
         }
     }
 }

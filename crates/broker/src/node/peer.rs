@@ -1,12 +1,15 @@
 //! What is known of a connection's far end by those who watch over connections.
 
 use crate::base::hooks::Software;
+use crate::node::Listener;
 use rustka_core::sync::lock;
 use rustka_core::validate::HeaderTrust;
 use rustka_storage::buffer::BlockRef;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{
+    AtomicBool, AtomicI16, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 
 /// A frame may take this long whatever its size.
@@ -32,6 +35,16 @@ pub struct Peer {
     pub since_ms: i64,
     /// Whether it is known who is there.
     pub(crate) inside: AtomicBool,
+    /// Where it came in and who that was.
+    entry: OnceLock<(Arc<Listener>, Arc<str>)>,
+    /// The client's name for itself, as in its last request.
+    client_id: Mutex<Arc<str>>,
+    /// Requests so far. Only the connection itself counts.
+    requests: AtomicU64,
+    /// The largest of them, in bytes.
+    largest_bytes: AtomicUsize,
+    /// API of the last one.
+    last_api: AtomicI16,
     /// The client's software, once it has said it.
     software: Mutex<Option<Arc<Software>>>,
     /// When the last bytes came or went, in monotonic milliseconds.
@@ -90,6 +103,11 @@ impl Peer {
             is_own: false,
             since_ms: now_ms,
             inside: AtomicBool::new(false),
+            entry: OnceLock::new(),
+            client_id: Mutex::new("".into()),
+            requests: AtomicU64::new(0),
+            largest_bytes: AtomicUsize::new(0),
+            last_api: AtomicI16::new(-1),
             software: Mutex::default(),
             active_ms: AtomicI64::new(now_ms),
             busy: AtomicBool::new(false),
@@ -117,6 +135,57 @@ impl Peer {
     /// The client has said what it is.
     pub fn introduce(&self, software: Software) {
         *lock(&self.software) = Some(Arc::new(software));
+    }
+
+    /// It is known who is there. Only the first time counts: a login that is repeated changes nothing.
+    pub fn enters(&self, listener: &Arc<Listener>, principal: &Arc<str>) {
+        self.entry
+            .get_or_init(|| (listener.clone(), principal.clone()));
+    }
+
+    /// The listener's name and who came in there, once that is known.
+    pub fn entry(&self) -> Option<(&str, &str)> {
+        let (listener, principal) = self.entry.get()?;
+        Some((&listener.name, principal))
+    }
+
+    /// The client's name for itself.
+    pub fn client_id(&self) -> Arc<str> {
+        lock(&self.client_id).clone()
+    }
+
+    /// The client calls itself otherwise from now on.
+    pub fn is_called(&self, client_id: &Arc<str>) {
+        *lock(&self.client_id) = client_id.clone();
+    }
+
+    /// Takes note of a request. Only the connection itself does, so that no two add at a time.
+    pub fn asks(&self, api: i16, bytes: usize) {
+        self.requests.store(self.requests() + 1, Relaxed);
+        self.last_api.store(api, Relaxed);
+        if bytes > self.largest_bytes() {
+            self.largest_bytes.store(bytes, Relaxed);
+        }
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// The largest request so far.
+    pub fn largest_bytes(&self) -> usize {
+        self.largest_bytes.load(Relaxed)
+    }
+
+    /// API key of the last request, -1 before the first.
+    pub fn last_api(&self) -> i16 {
+        self.last_api.load(Relaxed)
+    }
+
+    /// Whether a request waits for something before its answer.
+    pub fn is_waiting(&self) -> bool {
+        self.parked.load(Relaxed)
     }
 
     /// Whether a request waits for its answer, or a frame or an answer for its rest.

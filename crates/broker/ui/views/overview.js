@@ -30,7 +30,7 @@ export function Overview() {
     <div class="charts">
       ${chart('Records', rate, 1000, ['in', 'recordsIn', 1])}
       ${chart('Bytes', flow, 1024, ['in', 'bytesIn', 1], ['out', 'bytesOut', 2])}
-      ${chart('Requests', rate, 1000, ['', 'requests', 4])}
+      ${chart('Requests', rate, 1000, ['asked', 'requests', 4])}
       ${chart('Connections', count, 1000, ['open', 'connections', 3])}
       ${chart('Memory', bytes, 1024, ['in use', 'memory', 2])}
       ${chart('Dropped at the memory limit', rate, 1000, ['chunks', 'chunksEvicted', 1])}

@@ -168,6 +168,8 @@ impl Inside {
         let client_id = frame.bytes().get(header.client_id.clone());
         let client_id = client_id.unwrap_or_default();
         self.caller.begin(&header, client_id, received_ms);
+        let bytes = frame.bytes().len();
+        self.caller.peer().asks(header.api, bytes);
         let is_introduction = header.api == ApiVersionsRequest::KEY;
         let outcome = apis::dispatch(Request {
             node: &parts.node,
