@@ -1,6 +1,7 @@
 //! What is served: one row per API. ApiVersions, dispatch, documentation and tests read this table.
 
 pub mod faulty;
+mod timed;
 mod watched;
 
 use crate::api::parts::Parts;
@@ -20,6 +21,7 @@ use crate::node::Peer;
 use rustka_core::error::ErrorCode;
 use rustka_wire::api::{self, ApiKey};
 use rustka_wire::api_versions_response::ApiVersionsResponse;
+use timed::Timed;
 use watched::Asked;
 
 macro_rules! apis {
@@ -146,10 +148,14 @@ fn find(key: i16) -> Option<&'static Api> {
 
 /// Serves a request, unless a fault was armed for it, and records it while somebody watches.
 pub fn dispatch(request: Request<'_>) -> Outcome {
-    let asked = Asked::of(&request);
+    let (asked, timed) = (Asked::of(&request), Timed::of(&request));
     let outcome = match request.node.faults.any_armed() && !request.peer().is_own {
         true => faulty::dispatch(request),
         false => serve(request),
+    };
+    let outcome = match timed {
+        Some(timed) => timed.answered(outcome),
+        None => outcome,
     };
     match asked {
         Some(asked) => asked.answered(outcome),

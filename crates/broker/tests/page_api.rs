@@ -494,3 +494,102 @@ fn what_was_made_elsewhere_is_as_its_makers_ship_it() {
         );
     }
 }
+
+/// The file is written by hand, and what programs are made from.
+#[tokio::test]
+async fn the_description_of_the_api_says_what_is_served() {
+    let world = World::start();
+    let told = Page(&world).get("/api/v1/openapi.json").await.json();
+    let mut described = Vec::new();
+    for (path, methods) in told["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            assert!(operation["summary"].is_string() && operation["responses"].is_object());
+            let parameters = operation["parameters"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let of = |place: &str| {
+                let found = parameters.iter().filter(|one| one["in"] == place);
+                let names = found.map(|one| one["name"].as_str().expect("a name").to_owned());
+                names.collect::<Vec<_>>()
+            };
+            let in_path: Vec<String> = path
+                .split(['{', '}'])
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect();
+            assert_eq!(of("path"), in_path, "{path}");
+            described.push((path.clone(), method.to_uppercase(), of("query")));
+        }
+    }
+    let served = rustka::http::ROUTES.iter().map(|route| {
+        let query = route.query.iter().map(|name| (*name).to_owned());
+        (
+            route.path.to_owned(),
+            route.method.to_string(),
+            query.collect::<Vec<_>>(),
+        )
+    });
+    let mut served: Vec<_> = served.collect();
+    described.sort();
+    served.sort();
+    assert_eq!(described, served);
+}
+
+#[tokio::test]
+async fn metrics_go_by_the_names_that_dashboards_for_kafka_ask_for() {
+    let world = World::start();
+    let page = Page(&world);
+    filled(&page, "t", 2, 9).await;
+    let told = page.get("/metrics").await.body;
+    for line in [
+        "kafka_brokers 1",
+        "kafka_topic_partitions{topic=\"t\"} 2",
+        "kafka_topic_partition_current_offset{partition=\"0\",topic=\"t\"} 5",
+        "kafka_topic_partition_oldest_offset{partition=\"1\",topic=\"t\"} 0",
+        "rustka_records_in_total 9",
+    ] {
+        assert!(told.lines().any(|one| one == line), "{line}\n{told}");
+    }
+    assert!(!told.contains("kafka_log_log_size"));
+    let told = page.get("/metrics?names=jmx,redpanda").await.body;
+    for line in [
+        "kafka_server_replicamanager_partitioncount 2",
+        "kafka_log_log_logendoffset{partition=\"1\",topic=\"t\"} 4",
+        "redpanda_kafka_max_offset{redpanda_partition=\"0\",redpanda_topic=\"t\"} 5",
+    ] {
+        assert!(told.lines().any(|one| one == line), "{line}\n{told}");
+    }
+    assert_eq!(page.get("/metrics?names=other").await.status, 400);
+    // Each family's name comes once, as Prometheus demands.
+    let told = page
+        .get("/metrics?names=native,exporter,jmx,redpanda")
+        .await
+        .body;
+    let families: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let once: std::collections::BTreeSet<&str> = families.iter().copied().collect();
+    assert_eq!(families.len(), once.len());
+}
+
+#[tokio::test]
+async fn the_dashboard_for_grafana_asks_for_what_is_told() {
+    let world = World::start();
+    let page = Page(&world);
+    filled(&page, "t", 1, 1).await;
+    let told = page.get("/metrics").await.body;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/grafana.json");
+    let file = std::fs::read_to_string(file).unwrap();
+    let words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with("rustka_") || word.starts_with("kafka_"));
+    let mut count = 0;
+    for name in names {
+        let family = format!("# TYPE {} ", name.trim_end_matches("_bucket"));
+        assert!(told.contains(&family), "{name}");
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
+}

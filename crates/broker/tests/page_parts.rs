@@ -72,6 +72,9 @@ async fn a_group_shows_what_is_left_and_goes_where_it_is_sent() {
         shown["partitions"][0]["committed"], "4",
         "a preview moves nothing"
     );
+    let metrics = page.get("/metrics?names=exporter").await.body;
+    let lag = "kafka_consumergroup_lag{consumergroup=\"g\",partition=\"0\",topic=\"t\"} 6";
+    assert!(metrics.contains(lag), "{metrics}");
     page.send("POST", path, json!({ "to": "-1", "execute": true }))
         .await;
     let shown = page.get("/api/v1/groups/g").await.json();

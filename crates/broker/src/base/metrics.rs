@@ -2,12 +2,20 @@
 
 use crate::base::rate::LogLimit;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Log lines about closed connections within [`LOG_WINDOW_MS`]; more are only counted.
 const LOG_WINDOW_LINES: u64 = 10;
 /// Length of that window.
 const LOG_WINDOW_MS: i64 = 1_000;
+/// Upper ends of the buckets that latencies are counted in, in microseconds; one more bucket has no end.
+pub const LATENCY_BUCKETS_US: [u64; 14] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
+    10_000_000,
+];
+/// One request in so many of each connection is timed.
+pub const TIMED_OF: u64 = 8;
 /// API keys counted one by one.
 const APIS_MAX: usize = 128;
 
@@ -19,6 +27,7 @@ macro_rules! counters {
             /// Connections open now.
             pub connections_open: AtomicI64,
             requests: Vec<AtomicU64>,
+            latencies: Vec<OnceLock<Box<Latency>>>,
             closed_lines: LogLimit,
         }
 
@@ -28,6 +37,7 @@ macro_rules! counters {
                     $($field: AtomicU64::new(0),)*
                     connections_open: AtomicI64::new(0),
                     requests: (0..APIS_MAX).map(|_| AtomicU64::new(0)).collect(),
+                    latencies: (0..APIS_MAX).map(|_| OnceLock::new()).collect(),
                     closed_lines: LogLimit::new(LOG_WINDOW_LINES, LOG_WINDOW_MS),
                 }
             }
@@ -67,7 +77,37 @@ counters! {
     connections_refused, "rustka_connections_refused_total", "Connections closed for what they sent.";
 }
 
+/// How long requests of one API took.
+#[derive(Default)]
+struct Latency {
+    counts: [AtomicU64; LATENCY_BUCKETS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
 impl Metrics {
+    /// Takes note of how long a request of this API took.
+    pub fn took(&self, api: i16, us: u64) {
+        let latency = usize::try_from(api)
+            .ok()
+            .and_then(|api| self.latencies.get(api));
+        if let Some(latency) = latency {
+            let latency = latency.get_or_init(Box::default);
+            let bucket = LATENCY_BUCKETS_US.partition_point(|end| *end < us);
+            latency.counts[bucket].fetch_add(1, Relaxed);
+            latency.sum_us.fetch_add(us, Relaxed);
+        }
+    }
+
+    /// How many requests of each API that was timed fell into each bucket, and how long all of them took.
+    pub fn latencies(&self) -> impl Iterator<Item = (i16, Vec<u64>, u64)> {
+        let timed = (0i16..).zip(&self.latencies);
+        timed.filter_map(|(api, latency)| {
+            let latency = latency.get()?;
+            let counts = latency.counts.iter().map(|count| count.load(Relaxed));
+            Some((api, counts.collect(), latency.sum_us.load(Relaxed)))
+        })
+    }
+
     /// Counts one request of this API.
     pub fn request(&self, api: i16) {
         if let Some(counter) = usize::try_from(api)

@@ -14,7 +14,10 @@ const NAME_MAX: usize = 256;
 
 /// The moments of all groups, the oldest first.
 #[derive(Default)]
-pub struct Timeline(Mutex<VecDeque<Moment>>);
+pub struct Timeline {
+    moments: Mutex<VecDeque<Moment>>,
+    causes: Mutex<BTreeMap<&'static str, u64>>,
+}
 
 /// Something that happened in a group.
 #[derive(Clone, Debug)]
@@ -89,7 +92,10 @@ impl Timeline {
                 member,
                 cause,
             } => (group, What::Gone(short(member), *cause)),
-            Event::Rebalance { group, cause } => (group, What::Rebalance(*cause)),
+            Event::Rebalance { group, cause } => {
+                *lock(&self.causes).entry(words(*cause)).or_default() += 1;
+                (group, What::Rebalance(*cause))
+            }
             Event::State {
                 group,
                 state,
@@ -97,7 +103,7 @@ impl Timeline {
             } => (group, What::State(state.name(), *generation)),
             Event::Refused { .. } | Event::RolledBack { .. } => return,
         };
-        let mut moments = lock(&self.0);
+        let mut moments = lock(&self.moments);
         if moments.len() == MOMENTS_MAX {
             moments.pop_front();
         }
@@ -112,7 +118,7 @@ impl Timeline {
     /// The rebalances of a group that are remembered, the oldest first.
     pub fn rebalances(&self, group: &str) -> Vec<Rebalance> {
         let group = short(group);
-        let moments = lock(&self.0);
+        let moments = lock(&self.moments);
         let mut story = Story::default();
         for moment in moments.iter().filter(|moment| moment.group == group) {
             story.goes_on(moment);
@@ -120,15 +126,9 @@ impl Timeline {
         story.rebalances
     }
 
-    /// How many rebalances of each cause began, as far as they are remembered.
+    /// How many rebalances of each cause began in the broker's life.
     pub fn causes(&self) -> BTreeMap<&'static str, u64> {
-        let mut causes = BTreeMap::new();
-        for moment in lock(&self.0).iter() {
-            if let What::Rebalance(cause) = &moment.what {
-                *causes.entry(words(*cause)).or_default() += 1;
-            }
-        }
-        causes
+        lock(&self.causes).clone()
     }
 }
 

@@ -1,15 +1,75 @@
-//! Counters and gauges as text for Prometheus.
+//! Counters and gauges as text for Prometheus: Rustka's own, and what there is under the names that dashboards made for
+//! Kafka ask for. Nothing is kept for the latter: they are read from what is there when somebody scrapes.
 
-use crate::base::metrics::Metrics;
+mod exporter;
+mod others;
+mod series;
+
+use crate::api::parts::Parts;
+use crate::base::metrics::{LATENCY_BUCKETS_US, Metrics};
+use crate::http::problem::Problem;
 use crate::node::Node;
 use rustka_wire::api::ApiKey;
+use series::Series;
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Everything in Prometheus' text format.
-pub fn render(node: &Node) -> String {
-    let (metrics, memory) = (&node.metrics, &node.memory);
+/// Which names are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// Rustka's own.
+    Native,
+    /// Those of kafka_exporter.
+    Exporter,
+    /// Those of Prometheus' JMX exporter with the rules that most use for Kafka.
+    Jmx,
+    /// Those of Redpanda.
+    Redpanda,
+}
+
+const NAMES: [(&str, Names); 4] = [
+    ("native", Names::Native),
+    ("exporter", Names::Exporter),
+    ("jmx", Names::Jmx),
+    ("redpanda", Names::Redpanda),
+];
+
+/// Everything in Prometheus' text format, under the names that the query asks for: `names=native,exporter` unless it says
+/// otherwise.
+pub async fn render(parts: &Arc<Parts>, query: &str) -> Result<String, Problem> {
+    let query = super::input::Query::parse(query, &["names"])?;
+    let asked = query.text("names").unwrap_or("native,exporter");
+    let asked = asked.split(',').map(|asked| {
+        let known = NAMES.iter().find(|(name, _)| *name == asked);
+        known.map(|(_, names)| *names).ok_or_else(|| {
+            let known = NAMES.map(|(name, _)| name).join(", ");
+            Problem::bad(format!("names has {asked:?}: expected some of {known}"))
+        })
+    });
+    let asked = asked.collect::<Result<Vec<Names>, Problem>>()?;
+    let node = &parts.node;
     let mut text = String::new();
+    if asked.contains(&Names::Native) {
+        native(node, &mut text);
+    }
+    let mut series = Series::over(text);
+    if asked.iter().any(|names| *names != Names::Native) {
+        let seen = exporter::Seen::look(parts).await;
+        for names in asked {
+            match names {
+                Names::Native => {}
+                Names::Exporter => exporter::tell(node, &seen, &mut series),
+                Names::Jmx => others::jmx(node, &seen, &mut series),
+                Names::Redpanda => others::redpanda(node, &seen, &mut series),
+            }
+        }
+    }
+    Ok(series.finish())
+}
+
+fn native(node: &Node, text: &mut String) {
+    let (metrics, memory) = (&node.metrics, &node.memory);
     // What is counted where it happens and not among the others.
     let elsewhere = [
         (
@@ -24,7 +84,7 @@ pub fn render(node: &Node) -> String {
         ),
     ];
     for (name, help, value) in metrics.counters().chain(elsewhere) {
-        one(&mut text, name, "counter", help, value);
+        one(text, name, "counter", help, value);
     }
     let gauges = [
         (
@@ -44,10 +104,19 @@ pub fn render(node: &Node) -> String {
         ),
     ];
     for (name, help, value) in gauges {
-        one(&mut text, name, "gauge", help, value);
+        one(text, name, "gauge", help, value);
     }
-    requests(&mut text, metrics);
-    text
+    let uptime_s = node.uptime_ms() as f64 / 1_000.0;
+    let help = "Seconds since the broker began.";
+    one(text, "rustka_uptime_seconds", "gauge", help, uptime_s);
+    let _infallible = write!(
+        text,
+        "# HELP rustka_build_info The version that runs.\n# TYPE rustka_build_info gauge\nrustka_build_info{{version=\"{}\"}} 1\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    requests(text, metrics);
+    latencies(text, metrics);
+    rebalances(text, node);
 }
 
 fn one(text: &mut String, name: &str, kind: &str, help: &str, value: impl Display) {
@@ -63,5 +132,43 @@ fn requests(text: &mut String, metrics: &Metrics) {
     for (key, count) in metrics.all_requests() {
         let name = ApiKey::find(key).map_or("unknown", |api| api.name);
         let _infallible = writeln!(text, "rustka_requests_total{{api=\"{name}\"}} {count}");
+    }
+}
+
+/// One request in eight of each connection is timed, which is enough for quantiles and costs the others nothing.
+fn latencies(text: &mut String, metrics: &Metrics) {
+    let name = "rustka_request_duration_seconds";
+    let _infallible = write!(
+        text,
+        "# HELP {name} Time from a request to its answer, waits included, of one request in eight.\n# TYPE {name} histogram\n"
+    );
+    for (key, counts, sum_us) in metrics.latencies() {
+        let api = ApiKey::find(key).map_or("unknown", |api| api.name);
+        let mut total = 0;
+        for (at, count) in counts.iter().enumerate() {
+            total += count;
+            let _infallible = match LATENCY_BUCKETS_US.get(at) {
+                Some(us) => {
+                    let seconds = *us as f64 / 1e6;
+                    writeln!(
+                        text,
+                        "{name}_bucket{{api=\"{api}\",le=\"{seconds}\"}} {total}"
+                    )
+                }
+                None => writeln!(text, "{name}_bucket{{api=\"{api}\",le=\"+Inf\"}} {total}"),
+            };
+        }
+        let seconds = sum_us as f64 / 1e6;
+        let _infallible = writeln!(text, "{name}_sum{{api=\"{api}\"}} {seconds}");
+        let _infallible = writeln!(text, "{name}_count{{api=\"{api}\"}} {total}");
+    }
+}
+
+fn rebalances(text: &mut String, node: &Node) {
+    let name = "rustka_rebalances_total";
+    let help = "Rebalances of groups by what caused them.";
+    let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n");
+    for (cause, count) in node.timeline.causes() {
+        let _infallible = writeln!(text, "{name}{{cause=\"{cause}\"}} {count}");
     }
 }

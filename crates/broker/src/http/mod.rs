@@ -22,7 +22,7 @@ mod ui;
 use crate::api::parts::Parts;
 use crate::base::rate::LogLimit;
 use crate::node::{Node, State, reached};
-use answer::{Answer, text};
+use answer::{Answer, text, with};
 use ask::Asked;
 use guard::Guard;
 pub use guard::PageOptions;
@@ -46,10 +46,13 @@ pub const REQUEST_MS: i64 = 15_000;
 /// The largest header of a request.
 pub const HEADER_BYTES_MAX: usize = 16 << 10;
 pub use history::{TASK as HISTORY_TASK, run as keep_history};
+pub use routes::ROUTES;
 pub use ui::paths as page_files;
 
 /// What the supervisor calls the task that accepts.
 pub const TASK: &str = "the HTTP port";
+/// The type of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Pause after a failed accept.
 const ACCEPT_PAUSE_MS: i64 = 100;
 
@@ -181,7 +184,13 @@ async fn answer(request: Request<Incoming>, address: SocketAddr, http: Arc<Http>
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" => ready(node),
         "/metrics" => match http.guard.tells_metrics(&request, node) {
-            true => text(StatusCode::OK, metrics::render(node)),
+            true => {
+                let query = request.uri().query().unwrap_or("");
+                match metrics::render(&http.parts, query).await {
+                    Ok(told) => with(StatusCode::OK, METRICS_TYPE, told),
+                    Err(problem) => problem.answer(),
+                }
+            }
             false => text(
                 StatusCode::UNAUTHORIZED,
                 "metrics need the token here: send it as 'authorization: Bearer TOKEN', or start with --metrics-open\n".into(),

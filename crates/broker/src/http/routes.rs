@@ -1,7 +1,7 @@
 //! The one table of the API's routes: dispatch, `openapi.json` and tests read it.
 
 use super::Http;
-use super::answer::{Answer, set};
+use super::answer::{Answer, set, with};
 use super::api::*;
 use super::ask::{Ask, Asked, body};
 use super::input::{Query, decode};
@@ -45,6 +45,8 @@ routes! {
     DELETE "/api/v1/session" open true => session::end;
     GET "/api/v1/overview" => overview::show;
     GET "/api/v1/history" ["range"] => overview::history;
+    GET "/api/v1/events" => overview::events;
+    GET "/api/v1/openapi.json" open true => openapi;
     GET "/api/v1/topics" ["search", "sort", "order", "from", "limit", "internal"] => topics::list;
     POST "/api/v1/topics" => changes::create;
     GET "/api/v1/topics/{topic}" ["from", "limit"] => topics::show;
@@ -86,6 +88,12 @@ routes! {
     POST "/api/v1/topics/{topic}/records" => writing::produce;
     GET "/api/v1/topics/{topic}/records" ["partition", "start", "limit", "filter", "cursor"] => records::browse;
     GET "/api/v1/topics/{topic}/records/{partition}/{offset}" ["part"] => records::one;
+}
+
+/// The description of all of it for programs.
+async fn openapi(_: Ask) -> Result<Answer, Problem> {
+    let told = include_str!("openapi.json");
+    Ok(with(StatusCode::OK, "application/json", told))
 }
 
 /// What becomes of a request for a path below /api/.

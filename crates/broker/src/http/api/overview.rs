@@ -1,11 +1,13 @@
 //! The broker at a glance.
 
 use crate::base::hooks::{Operation, Resource};
-use crate::http::answer::{Answer, json};
+use crate::http::answer::{Answer, json, with};
 use crate::http::ask::Ask;
+use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::http::readings::Reading;
-use crate::node::Node;
+use crate::node::{Node, State, reached};
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,6 +20,37 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
     shown["groups"] = ask.parts().groups.counts().0.into();
     shown["mayCreateTopics"] = access.may(Operation::Create, Resource::Cluster).into();
     Ok(json(&shown))
+}
+
+/// Between two events.
+const EVENT_MS: i64 = 1_000;
+
+/// The same once a second, until whoever asked goes or the broker does.
+pub async fn events(ask: Ask) -> Result<Answer, Problem> {
+    let (body, pieces) = Body::stream();
+    let http = ask.http.clone();
+    tokio::spawn(async move {
+        let node = &http.parts.node;
+        let mut stopping = node.state.subscribe();
+        loop {
+            let reading = http.readings.topics(node);
+            let told = state(node, &reading);
+            if !pieces
+                .send(format!("event: overview\ndata: {told}\n\n"))
+                .await
+            {
+                return;
+            }
+            let next_ms = node.clock.monotonic_ms() + EVENT_MS;
+            tokio::select! {
+                biased;
+                () = pieces.closed() => return,
+                () = reached(&mut stopping, |state| state >= State::Stopping) => return,
+                () = node.clock.sleep_until(next_ms) => {}
+            }
+        }
+    });
+    Ok(with(StatusCode::OK, "text/event-stream", body))
 }
 
 /// How that went: 15 minutes by the second, or 6 hours in steps of ten seconds.
