@@ -55,6 +55,7 @@ use rustka_wire::{
     alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
     alter_user_scram_credentials_request::AlterUserScramCredentialsRequest,
     api_versions_request::ApiVersionsRequest, create_acls_request::CreateAclsRequest,
+    create_delegation_token_request::CreateDelegationTokenRequest,
     create_partitions_request::CreatePartitionsRequest, create_topics_request::CreateTopicsRequest,
     delete_acls_request::DeleteAclsRequest, delete_groups_request::DeleteGroupsRequest,
     delete_records_request::DeleteRecordsRequest, delete_topics_request::DeleteTopicsRequest,
@@ -62,13 +63,15 @@ use rustka_wire::{
     describe_client_quotas_request::DescribeClientQuotasRequest,
     describe_cluster_request::DescribeClusterRequest,
     describe_configs_request::DescribeConfigsRequest,
+    describe_delegation_token_request::DescribeDelegationTokenRequest,
     describe_groups_request::DescribeGroupsRequest,
     describe_log_dirs_request::DescribeLogDirsRequest,
     describe_producers_request::DescribeProducersRequest,
     describe_quorum_request::DescribeQuorumRequest,
     describe_topic_partitions_request::DescribeTopicPartitionsRequest,
     describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest,
-    elect_leaders_request::ElectLeadersRequest, fetch_request::FetchRequest,
+    elect_leaders_request::ElectLeadersRequest,
+    expire_delegation_token_request::ExpireDelegationTokenRequest, fetch_request::FetchRequest,
     find_coordinator_request::FindCoordinatorRequest,
     get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest,
     heartbeat_request::HeartbeatRequest,
@@ -82,6 +85,7 @@ use rustka_wire::{
     offset_delete_request::OffsetDeleteRequest, offset_fetch_request::OffsetFetchRequest,
     offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
     push_telemetry_request::PushTelemetryRequest,
+    renew_delegation_token_request::RenewDelegationTokenRequest,
     sasl_authenticate_request::SaslAuthenticateRequest,
     sasl_handshake_request::SaslHandshakeRequest, sync_group_request::SyncGroupRequest,
     unregister_broker_request::UnregisterBrokerRequest,
@@ -119,6 +123,10 @@ apis! {
     DescribeLogDirsRequest<'_>, 1 to 5 => describe_log_dirs::handle;
     SaslAuthenticateRequest<'_>, 0 to 2 => sasl::authenticate;
     CreatePartitionsRequest<'_>, 0 to 3 => create_partitions::handle;
+    CreateDelegationTokenRequest<'_>, 1 to 3 => tokens::create;
+    RenewDelegationTokenRequest<'_>, 1 to 2 => tokens::renew;
+    ExpireDelegationTokenRequest<'_>, 1 to 2 => tokens::expire;
+    DescribeDelegationTokenRequest<'_>, 1 to 3 => tokens::describe;
     DeleteGroupsRequest<'_>, 0 to 3 => delete_groups::handle;
     ElectLeadersRequest<'_>, 0 to 2 => elect_leaders::handle;
     IncrementalAlterConfigsRequest<'_>, 0 to 1 => alter_configs::incremental;

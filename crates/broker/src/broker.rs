@@ -24,7 +24,7 @@ use crate::net::listener;
 use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
-use crate::node::{Compactor, Listener, Node, Quotas, Security, State};
+use crate::node::{Compactor, Listener, Node, Quotas, Security, State, Tokens};
 use crate::options::Options;
 use crate::upkeep::{compaction, housekeeping, supervise};
 use rustka_core::config::BrokerConfig;
@@ -211,6 +211,7 @@ impl Broker {
             directory_id: random::uuid(),
             listeners,
             security,
+            tokens: Tokens::new(&config),
             quotas: Quotas::new(meter_options(&config)),
             request_bytes_max: usize::try_from(config.settings().request_bytes_max)
                 .unwrap_or(100 << 20),
@@ -255,8 +256,7 @@ impl Broker {
         let node = &parts.node;
         let for_housekeeping = parts.clone();
         supervise::keep(node, housekeeping::TASK, move || {
-            let Parts { node, groups, .. } = &*for_housekeeping;
-            housekeeping::run(node.clone(), groups.clone())
+            housekeeping::run(for_housekeeping.clone())
         });
         let for_compaction = node.clone();
         supervise::keep(node, compaction::TASK, move || {

@@ -8,6 +8,7 @@ mod peer;
 pub mod peers;
 mod quotas;
 mod security;
+mod tokens;
 pub mod topics;
 
 use crate::base::budget::Budget;
@@ -40,6 +41,7 @@ pub use security::Security;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+pub use tokens::Tokens;
 use tokio::sync::{Notify, watch};
 use topics::Topics;
 
@@ -98,6 +100,8 @@ pub struct Node {
     pub listeners: Vec<Arc<Listener>>,
     /// Who may log in, and who may do what.
     pub security: Security,
+    /// With what else somebody logs in.
+    pub tokens: Tokens,
     /// How much of it.
     pub quotas: Quotas,
     /// Largest request accepted.

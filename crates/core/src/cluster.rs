@@ -31,6 +31,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::machine::{self, Entry, Held, Machine, Ticket, Undo, Unsettled};
 use crate::security::facts::{Fact, Facts};
 use crate::security::quota::mutation::Allowance;
+use crate::security::tokens::Token;
 use crate::sync::Rank;
 use crate::time::Now;
 use crate::topic_ids::TopicIds;
@@ -374,6 +375,20 @@ impl Cluster {
                 wishes,
                 validate_only,
             } => Reply::AlterQuotas(self.alter_quotas(&wishes, validate_only, out)),
+            Command::CreateToken(asked) => Reply::CreateToken(self.create_token(asked, out)),
+            Command::ProlongToken {
+                id,
+                wish,
+                principal,
+                lives,
+                now_ms,
+            } => {
+                let prolonged = |token: &Token| token.after(wish, &principal, lives, now_ms);
+                Reply::ProlongToken(self.prolong_token(&id, now_ms, prolonged, out))
+            }
+            Command::ForgetTokens { now_ms } => {
+                Reply::ForgetTokens(Ok(self.forget_tokens(now_ms, out)))
+            }
             Command::Limited(command, allowance) => {
                 self.allowance = Some(allowance);
                 let reply = self.decide(*command, out);
@@ -501,6 +516,9 @@ impl Machine for Cluster {
                 Reply::CreateAcls(results)
             }
             Reply::DeleteAcls(_) => Reply::DeleteAcls(Err(refusal())),
+            Reply::CreateToken(_) => Reply::CreateToken(Err(ErrorCode::KafkaStorageError)),
+            Reply::ProlongToken(_) => Reply::ProlongToken(Err(ErrorCode::KafkaStorageError)),
+            Reply::ForgetTokens(_) => Reply::ForgetTokens(Err(ErrorCode::KafkaStorageError)),
             Reply::AlterQuotas(mut outcomes) => {
                 for (_, outcome) in &mut outcomes {
                     *outcome = Err(refusal());

@@ -10,4 +10,5 @@ pub mod plain;
 pub mod quota;
 pub mod sasl;
 pub mod scram;
+pub mod tokens;
 pub mod users;

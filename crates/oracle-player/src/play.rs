@@ -358,6 +358,15 @@ impl Run<'_, '_> {
     }
 
     /// A request with its variables, times and batches put in.
+    /// Puts captured text in the place of every `${name}`.
+    fn fill_words(&self, text: &str) -> String {
+        let mut filled = text.to_owned();
+        for (name, value) in self.captured.iter().filter(|_| text.contains("${")) {
+            filled = filled.replace(&format!("${{{name}}}"), value.as_str().unwrap_or(""));
+        }
+        filled
+    }
+
     fn fill(&self, value: &Value) -> Result<Value, Error> {
         Ok(match value {
             Value::String(text) if text.starts_with('$') && !text.starts_with("$T") => self
@@ -372,7 +381,7 @@ impl Run<'_, '_> {
                     .get("T")
                     .and_then(Value::as_str)
                     .unwrap_or("");
-                json!(text.replace("$T", base))
+                json!(self.fill_words(&text.replace("$T", base)))
             }
             Value::Array(items) => Value::Array(
                 items

@@ -107,6 +107,11 @@ impl Caller {
         &self.identity.principal
     }
 
+    /// Whether it has logged in with a delegation token.
+    pub fn is_by_token(&self) -> bool {
+        self.identity.by_token
+    }
+
     /// The name in it, such as `alice`: who quotas are about.
     pub fn user(&self) -> &str {
         let principal = self.principal();

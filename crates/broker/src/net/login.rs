@@ -8,7 +8,7 @@ use crate::apis;
 use crate::base::random;
 use crate::node::{Listener, LoginRules, Node, Peer};
 use rustka_core::error::ErrorCode;
-use rustka_core::security::sasl::{Exchange, Failure, Mechanism, Secrets, Step};
+use rustka_core::security::sasl::{Entrant, Exchange, Failure, Mechanism, Secrets, Step};
 use rustka_core::security::scram::{Credential, Strength};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::codec::Reader;
@@ -57,6 +57,8 @@ pub struct Entered {
     pub mechanism: Mechanism,
     /// For how long, 0 for ever.
     pub session_ms: i64,
+    /// Whether with a delegation token.
+    pub by_token: bool,
 }
 
 /// The secrets of one listener.
@@ -72,6 +74,11 @@ impl Secrets for Known<'_> {
 
     fn scram(&self, strength: Strength, user: &str) -> Option<Credential> {
         self.node.security.credential(strength, user)
+    }
+
+    fn token(&self, strength: Strength, id: &str) -> Option<(Credential, Entrant)> {
+        let now_ms = self.node.clock.now().wall_ms;
+        self.node.tokens.login(strength, id, now_ms)
     }
 }
 
@@ -203,8 +210,8 @@ impl Login {
         let outcome = exchange.step(message, &Known { node, rules });
         let outcome = outcome.and_then(|step| match step {
             Step::Continue(bytes) => Ok((bytes, None)),
-            Step::Done(bytes, user) => self
-                .entered(rules, mechanism, &user)
+            Step::Done(bytes, entrant) => self
+                .entered(node, rules, mechanism, entrant)
                 .map(|who| (bytes, Some(who))),
         });
         let answer = |bytes: &[u8], session_ms: i64, failure: Option<&Failure>| match header {
@@ -238,11 +245,12 @@ impl Login {
 
     fn entered(
         &self,
+        node: &Node,
         rules: &LoginRules,
         mechanism: Mechanism,
-        user: &str,
+        entrant: Entrant,
     ) -> Result<Entered, Failure> {
-        let principal = format!("User:{user}");
+        let principal = entrant.principal;
         if let Some(again) = &self.again
             && again.principal != principal
         {
@@ -252,10 +260,20 @@ impl Login {
                 "Cannot change principals during re-authentication from {before}: {now}"
             )));
         }
+        // A login holds no longer than the secret that was shown, also where it need not be repeated.
+        let now_ms = node.clock.now().wall_ms;
+        let left_ms = entrant
+            .expires_ms
+            .map(|ms| ms.saturating_sub(now_ms).max(1));
+        let session_ms = match (rules.session_ms_max, left_ms) {
+            (..=0, left_ms) => left_ms.unwrap_or(0),
+            (most_ms, left_ms) => left_ms.map_or(most_ms, |left_ms| left_ms.min(most_ms)),
+        };
         Ok(Entered {
             principal,
             mechanism,
-            session_ms: rules.session_ms_max,
+            session_ms,
+            by_token: entrant.by_token,
         })
     }
 }

@@ -35,5 +35,5 @@ fn identity(node: &Node, principal: &str, address: SocketAddr) -> Identity {
     let peer = Peer::own(id, address, node.clock.monotonic_ms());
     let port = node.listeners.first().map_or(0, |first| first.port);
     let listener = Listener::new(LISTENER, Protocol::Plaintext, node.id, port, None);
-    Identity::logged_in(peer, Arc::new(listener), principal)
+    Identity::logged_in(peer, Arc::new(listener), principal, false)
 }

@@ -15,12 +15,22 @@ pub struct Identity {
     pub listener: Arc<Listener>,
     /// Such as `User:alice`.
     pub principal: Arc<str>,
+    /// Whether it was a delegation token that said so.
+    pub by_token: bool,
 }
 
 impl Identity {
     /// Somebody who has logged in.
-    pub fn logged_in(peer: Arc<Peer>, listener: Arc<Listener>, principal: &str) -> Identity {
-        Identity::of(peer, listener, principal)
+    pub fn logged_in(
+        peer: Arc<Peer>,
+        listener: Arc<Listener>,
+        principal: &str,
+        by_token: bool,
+    ) -> Identity {
+        Identity {
+            by_token,
+            ..Identity::of(peer, listener, principal)
+        }
     }
 
     /// Somebody who need not say who they are.
@@ -35,6 +45,7 @@ impl Identity {
             peer,
             listener,
             principal,
+            by_token: false,
         }
     }
 }

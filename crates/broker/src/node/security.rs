@@ -31,8 +31,8 @@ impl Security {
         match fact {
             Fact::User(change) => write_at(Rank::Leaf, &self.users).apply(change),
             Fact::Acl { id, acl } => write_at(Rank::Leaf, &self.acls).set(*id, acl.clone()),
-            // Kept beside it, with what was used.
-            Fact::Quota(_) => {}
+            // Kept beside it, with what was used and what is made of them.
+            Fact::Quota(_) | Fact::Token { .. } => {}
         }
     }
 

@@ -1,9 +1,10 @@
 //! What has to be done now and then: retention, idle and slow connections, silent producers.
 
+use crate::api::parts::Parts;
 use crate::base::heap::{self, Crowd};
 use crate::base::hooks::Event;
-use crate::coordinators::groups::Groups;
 use crate::node::{Node, Overdue, State, reached};
+use rustka_core::cluster::command::Command;
 use rustka_core::time::{Now, WALL_DISTRUST_MS};
 use rustka_storage::RetentionRules;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ const GIVE_BACK_BYTES_MIN: usize = 1 << 20;
 const RETENTION_DELAY_MS: i64 = 30_000;
 
 /// Works until the broker stops.
-pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
+pub async fn run(parts: Arc<Parts>) {
+    let Parts { node, groups, .. } = &*parts;
     let mut state = node.state.subscribe();
     let idle_max_ms = node.config.fixed().connections_idle_ms_max;
     let retention_ms = node.config.fixed().log_retention_check_interval_ms;
@@ -36,6 +38,8 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
     let mut next_retention_ms = started_ms.saturating_add(RETENTION_DELAY_MS);
     let expiry_ms = i64::from(node.config.fixed().producer_id_expiration_check_interval_ms);
     let mut next_expiry_ms = started_ms.saturating_add(expiry_ms);
+    let tokens_ms = node.config.fixed().token_check_interval_ms;
+    let mut next_tokens_ms = started_ms.saturating_add(tokens_ms);
     let mut clock_was_believed = true;
     let mut crowd = Crowd::default();
     let mut next_idle_ms = started_ms.saturating_add(IDLE_MS);
@@ -43,20 +47,24 @@ pub async fn run(node: Arc<Node>, groups: Arc<Groups>) {
     loop {
         let now = node.clock.now();
         warn_of_a_jump(now, &mut clock_was_believed);
-        rebuild(&node).await;
+        rebuild(node).await;
         if now.monotonic_ms >= next_retention_ms {
-            retain(&node);
+            retain(node);
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
         if now.monotonic_ms >= next_expiry_ms {
-            expire_producers(&node);
+            expire_producers(node);
             next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
+        }
+        if now.monotonic_ms >= next_tokens_ms {
+            forget_tokens(&parts, now.wall_ms);
+            next_tokens_ms = now.monotonic_ms.saturating_add(tokens_ms);
         }
         if now.monotonic_ms >= next_checkpoint_ms {
             node.checkpoint();
             next_checkpoint_ms = now.monotonic_ms.saturating_add(CHECKPOINT_MS);
         }
-        close_overdue(&node, now.monotonic_ms, idle_max_ms);
+        close_overdue(node, now.monotonic_ms, idle_max_ms);
         let connections = node.metrics.connections_open.load(Relaxed);
         let connections = usize::try_from(connections).unwrap_or(0);
         let mut much_is_free = crowd.has_gone(connections + groups.pending_ids());
@@ -146,5 +154,13 @@ fn close_overdue(node: &Node, now_ms: i64, idle_max_ms: i64) {
             }
         }
         peer.close();
+    }
+}
+
+/// Delegation tokens that have expired are of no use to anybody.
+fn forget_tokens(parts: &Parts, now_ms: i64) {
+    if parts.node.tokens.any_has_expired(now_ms) {
+        // What cannot be written down now is forgotten next time.
+        drop(parts.cluster.call(Command::ForgetTokens { now_ms }));
     }
 }

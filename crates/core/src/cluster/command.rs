@@ -17,6 +17,7 @@ use crate::security::facts::{Fact, Facts};
 use crate::security::filter::AclFilter;
 use crate::security::quota::alter::{QuotaOutcome, QuotaWish};
 use crate::security::quota::mutation::Allowance;
+use crate::security::tokens::{CreateToken, Prolonging, Token, TokenLives};
 use crate::security::users::Wish;
 
 /// A topic as the cluster knows it.
@@ -60,6 +61,26 @@ pub enum Command {
         /// Whether to say what would happen, and leave it at that.
         validate_only: bool,
     },
+    /// CreateDelegationToken.
+    CreateToken(CreateToken),
+    /// RenewDelegationToken and ExpireDelegationToken.
+    ProlongToken {
+        /// Which token.
+        id: Box<str>,
+        /// What is to become of it.
+        wish: Prolonging,
+        /// Who wants that.
+        principal: Box<str>,
+        /// The rules.
+        lives: TokenLives,
+        /// The wall clock's time.
+        now_ms: i64,
+    },
+    /// Tokens that have expired are forgotten.
+    ForgetTokens {
+        /// The wall clock's time.
+        now_ms: i64,
+    },
     /// The same command, by somebody who may create and delete only so many partitions.
     Limited(Box<Command>, Arc<Allowance>),
     /// A block of producer ids.
@@ -98,6 +119,12 @@ pub enum Reply {
     DeleteAcls(Result<Vec<Vec<Arc<Acl>>>, Refusal>),
     /// To AlterQuotas: every entity once, in the order in which they come.
     AlterQuotas(Vec<QuotaOutcome>),
+    /// To CreateToken.
+    CreateToken(Result<Arc<Token>, ErrorCode>),
+    /// To ProlongToken: when it ends now.
+    ProlongToken(Result<i64, ErrorCode>),
+    /// To ForgetTokens: how many there were.
+    ForgetTokens(Result<usize, ErrorCode>),
     /// To AllocateProducerIds: the first id of a block of `PRODUCER_IDS_PER_BLOCK`.
     AllocateProducerIds(Result<i64, ErrorCode>),
     /// To Elect.

@@ -193,7 +193,7 @@ impl Cluster {
     }
 
     /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, quotas, producer ids, ACLs,
-    /// users.
+    /// users, tokens.
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Record> {
         let features = self.features.iter().map(|(name, level)| Record::Feature {
             name: Cow::Owned(name.to_string()),

@@ -1,4 +1,5 @@
-//! AlterUserScramCredentials, CreateAcls, DeleteAcls, AlterClientQuotas: who may log in, do what, and how much of it.
+//! AlterUserScramCredentials, CreateAcls, DeleteAcls, AlterClientQuotas and delegation tokens: who may log in, do
+//! what, and how much of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::security::facts::Fact;
 use crate::security::filter::AclFilter;
 use crate::security::quota::QuotaEntity;
 use crate::security::quota::alter::{self, QuotaOutcome, QuotaWish};
+use crate::security::tokens::{CreateToken, TOKENS_MAX, Token};
 use crate::security::users::Wish;
 
 /// Users there may be.
@@ -134,6 +136,61 @@ impl Cluster {
             self.write(records.collect(), out);
         }
         outcomes
+    }
+
+    /// Makes a token.
+    pub(super) fn create_token(
+        &mut self,
+        asked: CreateToken,
+        out: &mut Effects,
+    ) -> Result<Arc<Token>, ErrorCode> {
+        let tokens = &self.facts.tokens;
+        if tokens.count() >= TOKENS_MAX {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        if tokens.get(&asked.id).is_some() {
+            return Err(ErrorCode::UnknownServerError);
+        }
+        let token = Arc::new(Token::new(asked));
+        let record = Record::Security(Fact::Token {
+            id: token.id.clone(),
+            token: Some(Arc::clone(&token)),
+        });
+        self.write(vec![record], out);
+        Ok(token)
+    }
+
+    /// Has a token end later or sooner, and tells when.
+    pub(super) fn prolong_token(
+        &mut self,
+        id: &str,
+        now_ms: i64,
+        prolonged: impl FnOnce(&Token) -> Result<Option<Token>, ErrorCode>,
+        out: &mut Effects,
+    ) -> Result<i64, ErrorCode> {
+        let token = self.facts.tokens.get(id);
+        let token = token.ok_or(ErrorCode::DelegationTokenNotFound)?;
+        let token = prolonged(token)?.map(Arc::new);
+        let expires_ms = token.as_ref().map_or(now_ms, |token| token.expires_ms);
+        let id = id.into();
+        self.write(vec![Record::Security(Fact::Token { id, token })], out);
+        Ok(expires_ms)
+    }
+
+    /// Forgets tokens that have expired, and tells how many.
+    pub(super) fn forget_tokens(&mut self, now_ms: i64, out: &mut Effects) -> usize {
+        let tokens = self.facts.tokens.all();
+        let expired = tokens.filter(|token| token.has_expired(now_ms));
+        let records = expired.map(|token| {
+            Record::Security(Fact::Token {
+                id: token.id.clone(),
+                token: None,
+            })
+        });
+        let records: Vec<Record> = records.collect();
+        let count = records.len();
+        self.write(records, out);
+        count
     }
 
     /// Pays for partitions that are created or deleted, where whoever asks may not do so without end (KIP-599).

@@ -289,6 +289,12 @@ settings! {
     group_pending_ids_max: i32 = "rustka.groups.pending.ids.max";
     /// Pending member ids of one address.
     group_pending_ids_per_address_max: i32 = "rustka.groups.pending.ids.per.address.max";
+    /// How long a delegation token lives until it has to be renewed.
+    token_renewal_ms: i64 = "delegation.token.expiry.time.ms";
+    /// How long it lives in all.
+    token_lifetime_ms_max: i64 = "delegation.token.max.lifetime.ms";
+    /// How often expired ones are looked for.
+    token_check_interval_ms: i64 = "delegation.token.expiry.check.interval.ms";
     /// Samples in which quotas count what was used.
     quota_window_count: i32 = "quota.window.num";
     /// How long each is.

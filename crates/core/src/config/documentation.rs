@@ -246,6 +246,22 @@ const BROKER: &[(&str, &str)] = &[
         "The largest metadata of a committed offset.",
     ),
     (
+        "delegation.token.secret.key",
+        "What the secrets of delegation tokens are made with; without it there are none.",
+    ),
+    (
+        "delegation.token.expiry.time.ms",
+        "How long a delegation token lives until it has to be renewed.",
+    ),
+    (
+        "delegation.token.max.lifetime.ms",
+        "How long a delegation token lives in all.",
+    ),
+    (
+        "delegation.token.expiry.check.interval.ms",
+        "How often expired delegation tokens are looked for.",
+    ),
+    (
         "quota.window.num",
         "In how many samples quotas of clients count what was used.",
     ),

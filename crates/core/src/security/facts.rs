@@ -4,6 +4,7 @@
 use super::acl::{Acl, AclBook};
 use super::quota::Quotas;
 use super::quota::alter::QuotaChange;
+use super::tokens::{Token, Tokens};
 use super::users::{self, ScramUsers};
 use rustka_wire::Uuid;
 use std::sync::Arc;
@@ -22,6 +23,13 @@ pub enum Fact {
     },
     /// How much of something an entity may use.
     Quota(QuotaChange),
+    /// The delegation token with this id.
+    Token {
+        /// Its id.
+        id: Box<str>,
+        /// What it is; without it there is none.
+        token: Option<Arc<Token>>,
+    },
 }
 
 impl Fact {
@@ -35,6 +43,7 @@ impl Fact {
             (Fact::Quota(one), Fact::Quota(other)) => {
                 (&one.entity, one.key) == (&other.entity, other.key)
             }
+            (Fact::Token { id: one, .. }, Fact::Token { id: other, .. }) => one == other,
             _ => false,
         }
     }
@@ -49,6 +58,8 @@ pub struct Facts {
     pub acls: AclBook,
     /// How much clients may use.
     pub quotas: Quotas,
+    /// With what else somebody logs in.
+    pub tokens: Tokens,
 }
 
 impl Facts {
@@ -58,6 +69,7 @@ impl Facts {
             Fact::User(change) => self.users.apply(change),
             Fact::Acl { id, acl } => self.acls.set(*id, acl.clone()),
             Fact::Quota(change) => self.quotas.set(&change.entity, change.key, change.value),
+            Fact::Token { id, token } => self.tokens.set(id, token.clone()),
         }
     }
 
@@ -79,6 +91,10 @@ impl Facts {
                 value: self.quotas.get(&change.entity, change.key),
                 ..change.clone()
             }),
+            Fact::Token { id, .. } => Fact::Token {
+                id: id.clone(),
+                token: self.tokens.get(id).cloned(),
+            },
         }
     }
 
@@ -95,7 +111,7 @@ impl Facts {
         })
     }
 
-    /// Everything else, in the order of Kafka's snapshots: ACLs, users.
+    /// Everything else, in the order of Kafka's snapshots: ACLs, users, tokens.
     pub fn all(&self) -> impl Iterator<Item = Fact> {
         let acls = self.acls.with_ids().map(|(acl, id)| Fact::Acl {
             id: *id,
@@ -110,6 +126,10 @@ impl Facts {
                 })
             })
         });
-        acls.chain(users)
+        let tokens = self.tokens.all().map(|token| Fact::Token {
+            id: token.id.clone(),
+            token: Some(Arc::clone(token)),
+        });
+        acls.chain(users).chain(tokens)
     }
 }

@@ -77,6 +77,7 @@ fn failed(why: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::security::sasl::Entrant;
     use crate::security::scram::{Credential, Strength};
 
     struct Alice;
@@ -87,6 +88,10 @@ mod tests {
         }
 
         fn scram(&self, _: Strength, _: &str) -> Option<Credential> {
+            None
+        }
+
+        fn token(&self, _: Strength, _: &str) -> Option<(Credential, Entrant)> {
             None
         }
     }

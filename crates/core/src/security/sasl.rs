@@ -44,6 +44,31 @@ pub trait Secrets {
 
     /// What is kept of a user's password for SCRAM.
     fn scram(&self, strength: scram::Strength, user: &str) -> Option<scram::Credential>;
+
+    /// What is kept of a delegation token's secret, and who logs in with it.
+    fn token(&self, strength: scram::Strength, id: &str) -> Option<(scram::Credential, Entrant)>;
+}
+
+/// Somebody who comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entrant {
+    /// Such as `User:alice`.
+    pub principal: String,
+    /// When the secret ends that was shown, in milliseconds since the Unix epoch, if it does.
+    pub expires_ms: Option<i64>,
+    /// Whether it was a delegation token: with one nobody gets another.
+    pub by_token: bool,
+}
+
+impl Entrant {
+    /// A user, for as long as it likes.
+    pub fn user(name: &str) -> Entrant {
+        Entrant {
+            principal: format!("User:{name}"),
+            expires_ms: None,
+            by_token: false,
+        }
+    }
 }
 
 /// Why a login fails, in the words that the client is told.
@@ -79,8 +104,8 @@ impl fmt::Display for Failure {
 pub enum Step {
     /// This is the answer, and more is to come.
     Continue(Vec<u8>),
-    /// This is the answer, and that user is in.
-    Done(Vec<u8>, String),
+    /// This is the answer, and somebody is in.
+    Done(Vec<u8>, Entrant),
 }
 
 /// A login under way.
@@ -108,7 +133,8 @@ impl Exchange {
     pub fn step(&mut self, message: &[u8], secrets: &dyn Secrets) -> Result<Step, Failure> {
         match &mut self.scram {
             Some(scram) => scram.step(message, secrets),
-            None => plain::login(message, secrets).map(|user| Step::Done(Vec::new(), user)),
+            None => plain::login(message, secrets)
+                .map(|user| Step::Done(Vec::new(), Entrant::user(&user))),
         }
     }
 }

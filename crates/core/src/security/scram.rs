@@ -1,6 +1,6 @@
 //! SCRAM (RFC 5802, 7677), the server's half: what is kept of a password, and the two messages of a login.
 
-use super::sasl::{Failure, Mechanism, Secrets, Step};
+use super::sasl::{Entrant, Failure, Mechanism, Secrets, Step};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -147,8 +147,7 @@ pub struct ScramExchange {
 
 /// What the first message has settled.
 struct Begun {
-    user: String,
-    identity: String,
+    entrant: Entrant,
     credential: Credential,
     nonce: String,
     /// `client-first-message-bare,server-first-message`.
@@ -181,8 +180,13 @@ impl ScramExchange {
     fn first(&mut self, message: &str, secrets: &dyn Secrets) -> Result<Step, Failure> {
         let first = First::parse(message).ok_or_else(|| self.failure())?;
         // As in Kafka a user who is not there is turned away here, not at the proof.
-        let credential = secrets.scram(self.strength, &first.user);
-        let credential = credential.ok_or_else(|| self.failure())?;
+        let known = match first.by_token {
+            true => secrets.token(self.strength, &first.user),
+            false => secrets
+                .scram(self.strength, &first.user)
+                .map(|credential| (credential, Entrant::user(&first.user))),
+        };
+        let (credential, entrant) = known.ok_or_else(|| self.failure())?;
         if !first.identity.is_empty() && first.identity != first.user {
             return Err(Failure::other_identity());
         }
@@ -191,8 +195,7 @@ impl ScramExchange {
         let answer = format!("r={nonce},s={salt},i={}", credential.iterations);
         self.begun = Some(Begun {
             messages: format!("{},{answer}", first.bare),
-            user: first.user,
-            identity: first.identity,
+            entrant,
             credential,
             nonce,
         });
@@ -216,12 +219,11 @@ impl ScramExchange {
         if last.nonce != begun.nonce || !is_proven {
             return Err(self.failure());
         }
-        debug_assert!(begun.identity.is_empty() || begun.identity == begun.user);
         let own = self
             .strength
             .hmac(&begun.credential.server_key, messages.as_bytes());
         let answer = format!("v={}", STANDARD.encode(own));
-        Ok(Step::Done(answer.into_bytes(), begun.user))
+        Ok(Step::Done(answer.into_bytes(), begun.entrant))
     }
 }
 
@@ -230,6 +232,8 @@ struct First {
     identity: String,
     user: String,
     nonce: String,
+    /// `tokenauth=true` (KIP-48): the name is the id of a delegation token.
+    by_token: bool,
     bare: String,
 }
 
@@ -248,8 +252,12 @@ impl First {
         let user = decode_name(parts.next()?.strip_prefix("n=")?)?;
         let nonce = parts.next()?.strip_prefix("r=")?;
         let is_printable = nonce.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+        let mut by_token = false;
         let extensions_are_well_formed = parts.all(|part| {
             let (name, value) = part.split_once('=').unwrap_or_default();
+            if name == "tokenauth" {
+                by_token = value.eq_ignore_ascii_case("true");
+            }
             !name.is_empty()
                 && name.bytes().all(|byte| byte.is_ascii_alphabetic())
                 && !value.is_empty()
@@ -258,6 +266,7 @@ impl First {
             identity,
             user,
             nonce: nonce.to_owned(),
+            by_token,
             bare: bare.to_owned(),
         })
     }
@@ -337,6 +346,14 @@ mod tests {
         fn scram(&self, _: Strength, user: &str) -> Option<Credential> {
             (user == self.0).then(|| self.1.clone())
         }
+
+        fn token(&self, _: Strength, id: &str) -> Option<(Credential, Entrant)> {
+            let entrant = Entrant {
+                by_token: true,
+                ..Entrant::user("owner")
+            };
+            (id == "token").then(|| (self.1.clone(), entrant))
+        }
     }
 
     fn text(step: Result<Step, Failure>) -> String {
@@ -371,7 +388,7 @@ mod tests {
             panic!("{answer:?}");
         };
         assert_eq!(bytes, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
-        assert_eq!(user, "user");
+        assert_eq!(user, Entrant::user("user"));
     }
 
     fn login(first: &str, password: &str) -> Result<Step, Failure> {
@@ -390,11 +407,27 @@ mod tests {
         for first in [
             "n,,n=a=2Cb=3Dc,r=ours",
             "n,a=a=2Cb=3Dc,n=a=2Cb=3Dc,r=ours",
-            "n,,n=a=2Cb=3Dc,r=ours,tokenauth=true",
+            "n,,n=a=2Cb=3Dc,r=ours,x=y",
+            "n,,n=a=2Cb=3Dc,r=ours,tokenauth=no",
         ] {
             let step = login(first, "secret").expect(first);
-            assert!(matches!(step, Step::Done(_, user) if user == "a,b=c"));
+            assert!(matches!(step, Step::Done(_, user) if user == Entrant::user("a,b=c")));
         }
+    }
+
+    #[test]
+    fn with_a_token_its_owner_comes_in_and_only_if_it_is_said_to_be_one() {
+        let step = login("n,,n=token,r=ours,tokenauth=True", "secret").expect("comes in");
+        let Step::Done(_, entrant) = step else {
+            panic!("{step:?}")
+        };
+        assert_eq!(
+            (&*entrant.principal, entrant.by_token),
+            ("User:owner", true)
+        );
+        assert!(login("n,,n=token,r=ours", "secret").is_err());
+        assert!(login("n,,n=token,r=ours,tokenauth=true", "wrong").is_err());
+        assert!(login("n,,n=a=2Cb=3Dc,r=ours,tokenauth=true", "secret").is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustka_wire::codec::{Reader, Writer};
 use rustka_wire::create_acls_request::CreateAclsRequest;
 use rustka_wire::create_acls_response::{AclCreationResult, CreateAclsResponse};
+use rustka_wire::create_delegation_token_request::CreateDelegationTokenRequest;
+use rustka_wire::create_delegation_token_response::CreateDelegationTokenResponse;
 use rustka_wire::delete_acls_request::DeleteAclsRequest;
 use rustka_wire::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
 use rustka_wire::describe_acls_request::DescribeAclsRequest;
@@ -24,12 +26,16 @@ use rustka_wire::describe_cluster_request::DescribeClusterRequest;
 use rustka_wire::describe_cluster_response::DescribeClusterResponse;
 use rustka_wire::describe_configs_request::DescribeConfigsRequest;
 use rustka_wire::describe_configs_response::{DescribeConfigsResponse, DescribeConfigsResult};
+use rustka_wire::describe_delegation_token_request::DescribeDelegationTokenRequest;
+use rustka_wire::describe_delegation_token_response::DescribeDelegationTokenResponse;
 use rustka_wire::describe_quorum_request::DescribeQuorumRequest;
 use rustka_wire::describe_quorum_response::{DescribeQuorumResponse, PartitionData, TopicData};
 use rustka_wire::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
 use rustka_wire::describe_user_scram_credentials_response::{
     DescribeUserScramCredentialsResponse, DescribeUserScramCredentialsResult,
 };
+use rustka_wire::expire_delegation_token_request::ExpireDelegationTokenRequest;
+use rustka_wire::expire_delegation_token_response::ExpireDelegationTokenResponse;
 use rustka_wire::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
 use rustka_wire::get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse;
 use rustka_wire::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
@@ -38,6 +44,8 @@ use rustka_wire::list_config_resources_request::ListConfigResourcesRequest;
 use rustka_wire::list_config_resources_response::ListConfigResourcesResponse;
 use rustka_wire::push_telemetry_request::PushTelemetryRequest;
 use rustka_wire::push_telemetry_response::PushTelemetryResponse;
+use rustka_wire::renew_delegation_token_request::RenewDelegationTokenRequest;
+use rustka_wire::renew_delegation_token_response::RenewDelegationTokenResponse;
 use rustka_wire::sasl_authenticate_request::SaslAuthenticateRequest;
 use rustka_wire::sasl_authenticate_response::SaslAuthenticateResponse;
 use rustka_wire::sasl_handshake_request::SaslHandshakeRequest;
@@ -210,6 +218,26 @@ refusals! {
         }
     }, |names| ();
 
+
+    CreateDelegationTokenRequest<'_>, |asked, code, version| CreateDelegationTokenResponse {
+        error_code: code,
+        ..Default::default()
+    }, |names| ();
+
+    RenewDelegationTokenRequest<'_>, |asked, code, version| RenewDelegationTokenResponse {
+        error_code: code,
+        ..Default::default()
+    }, |names| ();
+
+    ExpireDelegationTokenRequest<'_>, |asked, code, version| ExpireDelegationTokenResponse {
+        error_code: code,
+        ..Default::default()
+    }, |names| ();
+
+    DescribeDelegationTokenRequest<'_>, |asked, code, version| DescribeDelegationTokenResponse {
+        error_code: code,
+        ..Default::default()
+    }, |names| ();
 
     DescribeAclsRequest<'_>, |asked, code, version| DescribeAclsResponse {
         error_code: code,

@@ -1,5 +1,5 @@
 //! What has changed in the cluster, shown where requests look: the node's topics, configs, features,
-//! users, rights and quotas.
+//! users, rights, tokens and quotas.
 
 use super::{Cluster, FollowUp};
 use crate::base::config::NamedResource;
@@ -48,9 +48,13 @@ impl Cluster {
             }
             Change::Feature { name, level } => self.node.features.set(name, level),
             Change::Security(Fact::Quota(change)) => self.node.quotas.show(&change),
+            Change::Security(Fact::Token { id, token }) => {
+                self.node.tokens.show(&id, token.as_ref());
+            }
             Change::Security(fact) => self.node.security.show(&fact),
             Change::SecurityWhole(facts) => {
                 self.node.quotas.show_all(&facts);
+                self.node.tokens.show_all(&facts);
                 self.node.security.show_all(&facts);
             }
             Change::Lost => {

@@ -4,3 +4,4 @@ pub mod acls;
 pub mod quotas;
 pub mod sasl;
 pub mod scram_users;
+pub mod tokens;

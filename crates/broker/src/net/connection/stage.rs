@@ -104,7 +104,7 @@ impl Stage {
 
     fn inside(peer: Arc<Peer>, listener: Arc<Listener>, who: &Entered, now_ms: i64) -> Stage {
         peer.inside.store(true, Relaxed);
-        let identity = Identity::logged_in(peer, listener, &who.principal);
+        let identity = Identity::logged_in(peer, listener, &who.principal, who.by_token);
         let session = (who.session_ms > 0).then(|| Session {
             mechanism: who.mechanism,
             ends_ms: now_ms.saturating_add(who.session_ms),

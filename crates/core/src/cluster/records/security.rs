@@ -1,10 +1,12 @@
-//! Facts about security as records: a credential, an ACL, a quota, and their ends.
+//! Facts about security as records: a credential, an ACL, a quota, a token, and their ends.
 
 use std::borrow::Cow;
 
 use rustka_wire::access_control_entry_record::AccessControlEntryRecord;
 use rustka_wire::client_quota_record::{ClientQuotaRecord, EntityData};
+use rustka_wire::delegation_token_record::DelegationTokenRecord;
 use rustka_wire::remove_access_control_entry_record::RemoveAccessControlEntryRecord;
+use rustka_wire::remove_delegation_token_record::RemoveDelegationTokenRecord;
 use rustka_wire::remove_user_scram_credential_record::RemoveUserScramCredentialRecord;
 use rustka_wire::user_scram_credential_record::UserScramCredentialRecord;
 use rustka_wire::{DecodeError, Reader, Uuid, Writer};
@@ -15,6 +17,7 @@ use crate::security::facts::Fact;
 use crate::security::quota::alter::QuotaChange;
 use crate::security::quota::{Name, Part, QuotaEntity, QuotaKey};
 use crate::security::scram::{Credential, Strength};
+use crate::security::tokens::Token;
 use crate::security::users;
 
 pub(super) fn encode(w: &mut Writer, fact: &Fact) {
@@ -22,7 +25,28 @@ pub(super) fn encode(w: &mut Writer, fact: &Fact) {
         Fact::User(change) => encode_user(w, change),
         Fact::Acl { id, acl } => encode_acl(w, *id, acl.as_deref()),
         Fact::Quota(change) => encode_quota(w, change),
+        Fact::Token { id, token } => encode_token(w, id, token.as_deref()),
     }
+}
+
+fn encode_token(w: &mut Writer, id: &str, token: Option<&Token>) {
+    let Some(token) = token else {
+        frame(w, RemoveDelegationTokenRecord::KEY, 0);
+        let token_id = Cow::Borrowed(id);
+        return RemoveDelegationTokenRecord { token_id }.encode(w, 0);
+    };
+    frame(w, DelegationTokenRecord::KEY, 0);
+    let renewers = token.renewers.iter();
+    let record = DelegationTokenRecord {
+        owner: Cow::Borrowed(&token.owner),
+        requester: Cow::Borrowed(&token.requester),
+        renewers: renewers.map(|renewer| Cow::Borrowed(&**renewer)).collect(),
+        issue_timestamp: token.issued_ms,
+        max_timestamp: token.ends_ms,
+        expiration_timestamp: token.expires_ms,
+        token_id: Cow::Borrowed(id),
+    };
+    record.encode(w, 0);
 }
 
 fn encode_quota(w: &mut Writer, change: &QuotaChange) {
@@ -118,6 +142,30 @@ pub(super) fn decode(
         RemoveAccessControlEntryRecord::KEY => Some(Fact::Acl {
             id: RemoveAccessControlEntryRecord::decode(r, version)?.id,
             acl: None,
+        }),
+        DelegationTokenRecord::KEY => {
+            let record = DelegationTokenRecord::decode(r, version)?;
+            let id: Box<str> = record.token_id.into();
+            let renewers = record.renewers.into_iter();
+            let token = Token {
+                id: id.clone(),
+                owner: record.owner.into(),
+                requester: record.requester.into(),
+                renewers: renewers.map(Box::from).collect(),
+                issued_ms: record.issue_timestamp,
+                expires_ms: record.expiration_timestamp,
+                ends_ms: record.max_timestamp,
+            };
+            Some(Fact::Token {
+                id,
+                token: Some(token.into()),
+            })
+        }
+        RemoveDelegationTokenRecord::KEY => Some(Fact::Token {
+            id: RemoveDelegationTokenRecord::decode(r, version)?
+                .token_id
+                .into(),
+            token: None,
         }),
         ClientQuotaRecord::KEY => quota(ClientQuotaRecord::decode(r, version)?),
         _ => None,

@@ -14,6 +14,7 @@ use crate::security::facts::{Fact, Facts};
 use crate::security::filter::AclFilter;
 use crate::security::quota::alter::QuotaWish;
 use crate::security::scram::Strength;
+use crate::security::tokens::{CreateToken, Prolonging, TokenLives};
 use crate::security::users::{Upsertion, Wish};
 
 /// What Kafka 4.4.0 wrote while its tools changed users, ACLs, quotas and delegation tokens.
@@ -65,6 +66,36 @@ impl World {
         outcomes.remove(0).1.map_err(|refusal| refusal.code)
     }
 
+    fn token(&mut self, id: &str) -> Result<(), ErrorCode> {
+        let asked = CreateToken {
+            id: id.into(),
+            owner: "User:alice".into(),
+            requester: "User:alice".into(),
+            renewers: Vec::new(),
+            lifetime_ms: 0,
+            lives: LIVES,
+            now_ms: NOW.wall_ms,
+        };
+        match self.ask(Command::CreateToken(asked)) {
+            Reply::CreateToken(made) => made.map(drop),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn prolong(&mut self, id: &str, wish: Prolonging) -> Result<i64, ErrorCode> {
+        let command = Command::ProlongToken {
+            id: id.into(),
+            wish,
+            principal: "User:alice".into(),
+            lives: LIVES,
+            now_ms: NOW.wall_ms + 1,
+        };
+        match self.ask(command) {
+            Reply::ProlongToken(expires_ms) => expires_ms.map(|ms| ms - NOW.wall_ms),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn delete_acls(&mut self, filters: &[AclFilter]) -> Result<Vec<Vec<Arc<Acl>>>, ErrorCode> {
         match self.ask(Command::DeleteAcls(filters.to_vec())) {
             Reply::DeleteAcls(matching) => matching.map_err(|refusal| refusal.code),
@@ -72,6 +103,11 @@ impl World {
         }
     }
 }
+
+const LIVES: TokenLives = TokenLives {
+    renewal_ms: 100,
+    whole_ms: 700,
+};
 
 /// Alice may read the topic.
 fn acl(name: &str) -> Result<Acl, Refusal> {
@@ -101,7 +137,7 @@ fn all_named(name: Option<&str>) -> AclFilter {
 
 #[test]
 fn kafkas_records_of_users_and_rights_are_written_with_its_own_bytes() {
-    assert_eq!(compare_bytes(LOG), 22);
+    assert_eq!(compare_bytes(LOG), 26);
 }
 
 #[test]
@@ -162,6 +198,23 @@ fn a_log_of_kafkas_quotas_is_read() {
 }
 
 #[test]
+fn a_log_of_kafkas_tokens_is_read() {
+    let w = World::new().replayed(records_of(LOG));
+    let tokens: Vec<_> = w.cluster.facts().tokens.all().collect();
+    let [token] = tokens[..] else {
+        panic!("one that was renewed, and one that is gone: {tokens:?}")
+    };
+    assert_eq!(
+        (&*token.owner, &*token.requester),
+        ("User:alice", "User:alice")
+    );
+    assert_eq!(token.renewers, ["User:bob".into()]);
+    assert_eq!(token.ends_ms - token.issued_ms, 604_800_000);
+    let renewed_ms = token.expires_ms - token.issued_ms - 100_000;
+    assert!((0..60_000).contains(&renewed_ms), "{renewed_ms}");
+}
+
+#[test]
 fn users_and_acls_come_and_go_by_their_records() {
     let mut w = World::new();
     assert_eq!(w.kinds(|w| w.user("a", Some(4096)).unwrap()), ["User"]);
@@ -174,6 +227,19 @@ fn users_and_acls_come_and_go_by_their_records() {
     assert_eq!(w.kinds(|w| w.quota("a", Some(1.0)).unwrap()), ["Quota"]);
     assert_eq!(w.kinds(|w| w.quota("a", Some(1.0)).unwrap()), [""; 0]);
     assert_eq!(w.kinds(|w| w.quota("a", None).unwrap()), ["Quota null"]);
+    assert_eq!(w.kinds(|w| w.token("k").unwrap()), ["Token"]);
+    let renewed = w.kinds(|w| assert_eq!(w.prolong("k", Prolonging::Renew(-1)), Ok(101)));
+    assert_eq!(renewed, ["Token"]);
+    let ended = w.kinds(|w| assert_eq!(w.prolong("k", Prolonging::Expire(-1)), Ok(1)));
+    assert_eq!(ended, ["RemoveToken"]);
+    let none = Err(ErrorCode::DelegationTokenNotFound);
+    assert_eq!(w.prolong("k", Prolonging::Expire(-1)), none);
+    w.token("k").unwrap();
+    w.prolong("k", Prolonging::Expire(1)).unwrap();
+    w.token("l").unwrap();
+    let now_ms = NOW.wall_ms + 3;
+    let forgotten = w.kinds(|w| drop(w.ask(Command::ForgetTokens { now_ms })));
+    assert_eq!(forgotten, ["RemoveToken"], "the one that has expired");
     let twice = w.kinds(|w| assert_eq!(w.create_acls(&["t", "u", "t"]), [Ok(()); 3]));
     assert_eq!(twice, ["Acl", "Acl"], "the same one once");
     let mixed = w.kinds(|w| {
@@ -206,6 +272,7 @@ fn what_could_not_be_written_changes_nobodys_rights() {
     assert_eq!(w.create_acls(&["u"]), [Err(storage)]);
     assert_eq!(w.delete_acls(&[all_named(None)]), Err(storage));
     assert_eq!(w.quota("a", Some(1.0)), Err(storage));
+    assert_eq!(w.token("k"), Err(storage));
     assert_eq!(w.state(), before);
     let lost = &w.told[told..];
     assert!(lost.iter().all(|change| matches!(change, Change::Lost)));
@@ -237,17 +304,21 @@ fn in_words(facts: &Facts) -> Vec<Record> {
 #[test]
 fn replay_snapshot_and_whoever_was_told_agree() {
     let mut w = World::new();
-    for round in 0..60 {
+    for round in 0..120 {
         w.failing = round % 7 == 6;
         let name = ["a", "b", "c", "d", "e"][round * 3 % 5];
         // Whether a step is carried out is left to what was before it.
-        let _outcome = match round % 6 {
+        let _outcome = match round % 8 {
             0 => w.user(name, Some(4096 + round as i32)),
             1 => w.create_acls(&[name, "x"])[0],
             2 if round % 3 == 0 => w.delete_acls(&[all_named(Some(name))]).map(drop),
             2 => w.create_acls(&[name, "y", name])[0],
             3 => w.user(name, None),
             4 => w.quota(name, Some(1.0 + round as f64)),
+            5 => w.token(name),
+            6 => w
+                .prolong(name, Prolonging::Expire(round as i64 % 3 - 1))
+                .map(drop),
             _ => w.quota(name, None),
         };
     }

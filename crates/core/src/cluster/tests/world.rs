@@ -306,6 +306,8 @@ fn kind(record: &Record) -> &'static str {
             Some(_) => "Quota",
             None => "Quota null",
         },
+        Record::Security(Fact::Token { token: Some(_), .. }) => "Token",
+        Record::Security(Fact::Token { token: None, .. }) => "RemoveToken",
     }
 }
 
