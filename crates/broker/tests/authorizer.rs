@@ -14,18 +14,20 @@ use std::path::Path;
 const DENIED: &str = "deny:* * *";
 /// May do everything.
 const ALLOWED: &str = "deny:";
-/// Kafka asks nothing for these: ApiVersions and what clients tell of themselves.
+/// Kafka asks nothing for these: ApiVersions, what clients tell of themselves, and what a token's own people do with it.
 const UNCHECKED: &[&str] = &[
     "ApiVersions",
+    "ExpireDelegationToken",
     "GetTelemetrySubscriptions",
     "PushTelemetry",
+    "RenewDelegationToken",
     "SaslAuthenticate",
     "SaslHandshake",
 ];
 /// These leave out what the client may not know, without an error.
-const SILENT: &[&str] = &["DescribeCluster", "ListGroups"];
-/// The error codes of what is denied: topic, group, cluster, transactional id.
-const CODES: [i64; 4] = [29, 30, 31, 53];
+const SILENT: &[&str] = &["DescribeCluster", "DescribeDelegationToken", "ListGroups"];
+/// The error codes of what is denied: topic, group, cluster, transactional id, token.
+const CODES: [i64; 5] = [29, 30, 31, 53, 65];
 
 /// What the scenarios show of one API.
 #[derive(Default)]

@@ -154,7 +154,8 @@ impl Run<'_, '_> {
             if !has_error(&outcome, &retried) || attempt >= TRIES_MAX {
                 let mut outcome = self.finish(step, outcome)?;
                 if step["asked"] == true {
-                    let asked: BTreeSet<String> = (self.target.asked)().into_iter().collect();
+                    let asked = (self.target.asked)().into_iter();
+                    let asked: BTreeSet<String> = asked.map(|what| self.named(what)).collect();
                     let outcome = outcome.as_object_mut().ok_or("only answers tell that")?;
                     outcome.insert("asked".into(), json!(asked));
                 }
@@ -358,6 +359,15 @@ impl Run<'_, '_> {
     }
 
     /// A request with its variables, times and batches put in.
+    /// A question that ends in a captured id, with the name of that instead.
+    fn named(&self, question: String) -> String {
+        let named = self.captured.iter().find_map(|(name, known)| {
+            let known = known.as_str().filter(|known| known.len() >= 20)?;
+            Some(format!("{}${name}", question.strip_suffix(known)?))
+        });
+        named.unwrap_or(question)
+    }
+
     /// Puts captured text in the place of every `${name}`.
     fn fill_words(&self, text: &str) -> String {
         let mut filled = text.to_owned();
