@@ -27,7 +27,7 @@ use watched::Asked;
 macro_rules! apis {
     ($($request:ty, $min:literal to $max:literal => $handler:path;)*) => {
         /// Every API that is served, by key.
-        pub static APIS: &[Api] = &[$(Api { key: <$request>::KEY, min: $min, max: $max, handler: $handler },)*];
+        pub static APIS: &[Api] = &[$(Api { key: <$request>::KEY, min: $min, max: $max, handler: |request| $handler(request).into() },)*];
         static PLACES: [u8; 128] = api::places(&[$(<$request>::KEY),*]);
 
         /// What a request of a client, or its answer, says; nothing where its bytes are none.

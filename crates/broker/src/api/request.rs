@@ -6,8 +6,8 @@ use crate::api::quota::Bill;
 use crate::api::reply::Reply;
 use crate::node::{Node, Peer};
 use rustka_storage::buffer::{BufMut, Slice};
-use rustka_wire::api;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
+use rustka_wire::{Decode, api};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -56,6 +56,15 @@ pub enum Outcome {
 impl From<DecodeError> for Outcome {
     fn from(error: DecodeError) -> Self {
         Outcome::Close(format!("malformed request: {error}"))
+    }
+}
+
+/// What a handler decided, or why it could not read the request, which ends the connection.
+pub type Handled = Result<Outcome, DecodeError>;
+
+impl From<Handled> for Outcome {
+    fn from(handled: Handled) -> Self {
+        handled.unwrap_or_else(Outcome::from)
     }
 }
 
@@ -121,6 +130,11 @@ impl Request<'_> {
             .bytes()
             .get(self.header.body..)
             .unwrap_or_default()
+    }
+
+    /// What is asked, read in the version it was asked in.
+    pub fn decode<'s, T: Decode<'s>>(&'s self) -> Result<T, DecodeError> {
+        T::decode(&mut Reader::new(self.body()), self.header.version)
     }
 
     /// The connection it came over.

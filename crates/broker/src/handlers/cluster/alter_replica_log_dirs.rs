@@ -2,25 +2,20 @@
 //! v2 flexible
 
 use super::describe_log_dirs::LOG_DIR;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
 use rustka_wire::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
 use rustka_wire::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
-use rustka_wire::codec::Reader;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Accepts what lies where it is wanted.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match AlterReplicaLogDirsRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: AlterReplicaLogDirsRequest<'_> = request.decode()?;
     let denied = request.check(Operation::Alter, Resource::Cluster).err();
     // Of a partition that comes more than once the last directory counts, as in Kafka.
     let mut results: BTreeMap<&str, BTreeMap<i32, ErrorCode>> = BTreeMap::new();
@@ -58,5 +53,5 @@ pub fn handle(request: Request<'_>) -> Outcome {
         results: results.collect(),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }

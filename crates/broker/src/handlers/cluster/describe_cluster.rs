@@ -2,10 +2,9 @@
 //! v1 endpoint type (KIP-919) · v2 fenced brokers (KIP-1073)
 
 use crate::api::access::OPERATIONS_UNASKED;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::handlers::topics::metadata::cluster_operations;
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::describe_cluster_request::DescribeClusterRequest;
 use rustka_wire::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
 use std::borrow::Cow;
@@ -15,12 +14,9 @@ const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
 /// Answers with the one broker there is.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DescribeClusterRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeClusterRequest = request.decode()?;
     let node = request.node;
     let endpoint = request.endpoint(node.id);
     let (host, port) = endpoint.unwrap_or_default();
@@ -62,5 +58,5 @@ pub fn handle(request: Request<'_>) -> Outcome {
             ..Default::default()
         },
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }

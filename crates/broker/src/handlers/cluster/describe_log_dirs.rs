@@ -1,9 +1,8 @@
 //! DescribeLogDirs (key 35): where partitions lie and how large they are.
 //! v2 flexible · v3 error of the whole answer · v4 size of the volume (KIP-827) · v5 cordoned directories (KIP-1066)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
-use rustka_wire::codec::Reader;
 use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use rustka_wire::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -15,19 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const LOG_DIR: &str = "/memory";
 
 /// Tells of all partitions, or of those that were asked for and exist.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DescribeLogDirsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeLogDirsRequest<'_> = request.decode()?;
     if let Err(code) = request.check(Operation::Describe, Resource::Cluster) {
         let response = DescribeLogDirsResponse {
             error_code: code.code(),
             throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         };
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let node = request.node;
     let mut wanted: Option<BTreeMap<&str, BTreeSet<i32>>> = None;
@@ -78,5 +74,5 @@ pub fn handle(request: Request<'_>) -> Outcome {
         throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }

@@ -2,12 +2,12 @@
 //! v1 when replicas fetched and caught up (KIP-836) · v2 error messages, directories, addresses (KIP-853)
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::cluster::features::KRAFT_VERSION;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::CLUSTER_METADATA;
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::describe_quorum_request::DescribeQuorumRequest;
 use rustka_wire::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
@@ -18,19 +18,16 @@ use std::borrow::Cow;
 const EPOCH: i32 = 1;
 
 /// Describes partition 0 of the metadata log, asked for alone.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DescribeQuorumRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeQuorumRequest<'_> = request.decode()?;
     if let Err(code) = request.check(Operation::Describe, Resource::Cluster) {
         let response = DescribeQuorumResponse {
             error_code: code.code(),
             error_message: denied(code).message,
             ..Default::default()
         };
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let is_metadata = match asked.topics.as_slice() {
         [topic] => {
@@ -73,7 +70,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         nodes: is_metadata.then(node).into_iter().collect(),
         ..Default::default()
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn metadata(request: &Request<'_>) -> PartitionData<'static> {

@@ -2,10 +2,9 @@
 //! v1 kind of election (KIP-460) · v2 flexible
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_wire::codec::Reader;
 use rustka_wire::elect_leaders_request::ElectLeadersRequest;
 use rustka_wire::elect_leaders_response::{
     ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
@@ -18,12 +17,9 @@ const DENIED: ErrorCode = ErrorCode::ClusterAuthorizationFailed;
 const ELECTION_TYPES: [i8; 2] = [0, 1];
 
 /// Answers per partition; asked for all, names the topics and nothing to do in them.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match ElectLeadersRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: ElectLeadersRequest<'_> = request.decode()?;
     let refused = refused(&request, asked.election_type);
     let refusal = |topic: &str, partition: i32| {
         if let Some(refused) = &refused {
@@ -79,7 +75,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         replica_election_results: results,
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 /// Why no election of this type is held for this client, whatever the partition.

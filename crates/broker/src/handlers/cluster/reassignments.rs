@@ -3,7 +3,7 @@
 //! AlterPartitionReassignments v1 whether the replication factor may change (KIP-860)
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -13,19 +13,14 @@ use rustka_wire::alter_partition_reassignments_request::{
 use rustka_wire::alter_partition_reassignments_response::{
     AlterPartitionReassignmentsResponse, ReassignablePartitionResponse, ReassignableTopicResponse,
 };
-use rustka_wire::codec::Reader;
 use rustka_wire::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use rustka_wire::list_partition_reassignments_response::ListPartitionReassignmentsResponse;
 use std::borrow::Cow;
 
 /// Assigns partitions to this node, where they are already.
-pub fn alter(request: Request<'_>) -> Outcome {
+pub fn alter(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match AlterPartitionReassignmentsRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: AlterPartitionReassignmentsRequest<'_> = request.decode()?;
     let node = request.node;
     let may = request.check(Operation::Alter, Resource::Cluster);
     let may = may.map_err(denied);
@@ -69,7 +64,7 @@ pub fn alter(request: Request<'_>) -> Outcome {
         responses,
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn reassign(node: &Node, topic: &str, asked: &ReassignablePartition) -> Result<(), Refusal> {
@@ -100,12 +95,9 @@ fn reassign(node: &Node, topic: &str, asked: &ReassignablePartition) -> Result<(
 }
 
 /// Lists what is moving: nothing.
-pub fn list(request: Request<'_>) -> Outcome {
+pub fn list(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    if let Err(error) = ListPartitionReassignmentsRequest::decode(&mut reader, version) {
-        return error.into();
-    }
+    request.decode::<ListPartitionReassignmentsRequest<'_>>()?;
     let may = request.check(Operation::Describe, Resource::Cluster);
     let (error_code, error_message) = match may.map_err(denied) {
         Ok(()) => (0, None),
@@ -117,5 +109,5 @@ pub fn list(request: Request<'_>) -> Outcome {
         throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }

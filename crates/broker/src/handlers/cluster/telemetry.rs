@@ -1,14 +1,14 @@
 //! GetTelemetrySubscriptions (key 71) and PushTelemetry (key 72): metrics that clients push (KIP-714). Offered while
 //! somebody has subscribed to any; what arrives is checked and counted.
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::Software;
 use crate::base::random;
 use crate::node::Peer;
 use rustka_core::compression::{Codec, decompress};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::telemetry::Push;
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
 use rustka_wire::get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse;
 use rustka_wire::push_telemetry_request::PushTelemetryRequest;
@@ -20,13 +20,9 @@ use std::sync::atomic::Ordering::Relaxed;
 const CODECS: [Codec; 4] = [Codec::Zstd, Codec::Lz4, Codec::Gzip, Codec::Snappy];
 
 /// Tells a client which metrics to push how often.
-pub fn get(request: Request<'_>) -> Outcome {
+pub fn get(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match GetTelemetrySubscriptionsRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: GetTelemetrySubscriptionsRequest = request.decode()?;
     let node = request.node;
     let id = match asked.client_instance_id.is_zero() {
         true => random::uuid(),
@@ -63,16 +59,13 @@ pub fn get(request: Request<'_>) -> Outcome {
             ..Default::default()
         },
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 /// Takes a client's metrics.
-pub fn push(request: Request<'_>) -> Outcome {
+pub fn push(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match PushTelemetryRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: PushTelemetryRequest<'_> = request.decode()?;
     let response = PushTelemetryResponse {
         error_code: match take(&request, &asked) {
             Ok(()) => 0,
@@ -80,7 +73,7 @@ pub fn push(request: Request<'_>) -> Outcome {
         },
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), Refusal> {

@@ -1,28 +1,24 @@
 //! UnregisterBroker (key 64): taking a broker that is gone out of the cluster (KIP-500). The one that answers is here.
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::unregister_broker_request::UnregisterBrokerRequest;
 use rustka_wire::unregister_broker_response::UnregisterBrokerResponse;
 use std::borrow::Cow;
 
 /// Refuses: other brokers are not registered, and this one is in use.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match UnregisterBrokerRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: UnregisterBrokerRequest = request.decode()?;
     if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
         let response = UnregisterBrokerResponse {
             error_code: code.code(),
             error_message: denied(code).message,
             throttle_time_ms: request.throttle_time_ms(),
         };
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let id = asked.broker_id;
     let (code, message) = match id == request.node.id {
@@ -40,5 +36,5 @@ pub fn handle(request: Request<'_>) -> Outcome {
         error_message: Some(Cow::Owned(message)),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }

@@ -2,23 +2,19 @@
 //! v1 upgrade types and validation only (KIP-778) · v2 no result per feature
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::cluster::command::{Command, Direction, Reply, UpdateFeature};
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
 use rustka_wire::update_features_response::{UpdatableFeatureResult, UpdateFeaturesResponse};
 use std::borrow::Cow;
 
 /// Makes all updates, or refuses them for the first one that cannot be made.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match UpdateFeaturesRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: UpdateFeaturesRequest<'_> = request.decode()?;
     if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
         let response = UpdateFeaturesResponse {
             error_code: code.code(),
@@ -26,7 +22,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         };
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let updates = asked.feature_updates.iter().map(|update| UpdateFeature {
         name: update.feature.to_string(),

@@ -2,7 +2,7 @@
 //! (E37, E38). An error of one resource does not concern the others.
 //! AlterConfigs v2 flexible; IncrementalAlterConfigs v1 flexible
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::config::NamedResource;
 use crate::base::hooks::Operation;
 use crate::handlers::answer;
@@ -13,7 +13,7 @@ use rustka_core::config::{AlterOperation, Alteration, DynamicLayer};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::alter_configs_request::AlterConfigsRequest;
 use rustka_wire::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::Writer;
 use rustka_wire::incremental_alter_configs_request::{
     AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -22,12 +22,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Replaces what is set for each resource.
-pub fn replace(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match AlterConfigsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn replace(request: Request<'_>) -> Handled {
+    let asked: AlterConfigsRequest<'_> = request.decode()?;
     let changes = asked.resources.iter().map(|resource| {
         let configs = resource.configs.iter();
         let pairs = configs.map(|config| {
@@ -59,13 +55,8 @@ pub fn replace(request: Request<'_>) -> Outcome {
 }
 
 /// Sets, deletes, appends and subtracts.
-pub fn incremental(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match IncrementalAlterConfigsRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn incremental(request: Request<'_>) -> Handled {
+    let asked: IncrementalAlterConfigsRequest<'_> = request.decode()?;
     let changes = asked.resources.iter().map(|resource| {
         let alteration = |config| alteration(resource.resource_type, config);
         let changes: Result<Vec<_>, _> = resource.configs.iter().map(alteration).collect();
@@ -212,7 +203,7 @@ impl AlterPlan {
         self,
         request: &Request<'_>,
         encode: impl FnOnce(Vec<ResourceAnswer>, i32, &mut Writer, i16) + Send + 'static,
-    ) -> Outcome {
+    ) -> Handled {
         let respond = request.respond();
         let AlterPlan {
             mut answers,
@@ -221,7 +212,7 @@ impl AlterPlan {
         } = self;
         if changes.is_empty() {
             let (throttle_time_ms, version) = (respond.throttle_time_ms(), respond.version());
-            return request.reply(|w| encode(answers, throttle_time_ms, w, version));
+            return Ok(request.reply(|w| encode(answers, throttle_time_ms, w, version)));
         }
         let answer = request.parts.cluster.call(Command::AlterConfigs(changes));
         answer::respond(respond.clone(), answer, move |reply, w, version| {

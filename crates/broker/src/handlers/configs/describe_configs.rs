@@ -1,7 +1,7 @@
 //! DescribeConfigs (key 32): configs with where their values come from (E39, E39a).
 //! v1 synonyms · v3 types and documentation · v4 flexible
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::config::NamedResource;
 use crate::base::hooks::Operation;
 use crate::handlers::configs::resource::{Resource, check, kind};
@@ -11,7 +11,6 @@ use rustka_core::config::{
 };
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::validate_topic_name;
-use rustka_wire::codec::Reader;
 use rustka_wire::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use rustka_wire::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
@@ -20,12 +19,9 @@ use rustka_wire::describe_configs_response::{
 use std::borrow::Cow;
 
 /// Answers per resource.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DescribeConfigsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeConfigsRequest<'_> = request.decode()?;
     let is_known =
         |resource: &DescribeConfigsResource<'_>| kind::ALL.contains(&resource.resource_type);
     let all_known = asked.resources.iter().all(is_known);
@@ -64,7 +60,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         results: results.collect(),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn describe(

@@ -1,12 +1,11 @@
 //! ListConfigResources (key 74): what has configs (E40).
 //! v0 subscriptions to client metrics alone · v1 topics, brokers, their loggers and groups too
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::config::NamedResource;
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::configs::resource::kind;
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::list_config_resources_request::ListConfigResourcesRequest;
 use rustka_wire::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
 use std::borrow::Cow;
@@ -21,13 +20,9 @@ const KINDS: [i8; 5] = [
 ];
 
 /// Lists the resources of the types that were asked for; of none means of all.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match ListConfigResourcesRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: ListConfigResourcesRequest = request.decode()?;
     let wanted: &[i8] = match (version, asked.resource_types.as_slice()) {
         (0, _) => &[kind::CLIENT_METRICS],
         (_, []) => &KINDS,
@@ -39,7 +34,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             throttle_time_ms: request.throttle_time_ms(),
             ..Default::default()
         };
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let response = match wanted.iter().all(|kind| KINDS.contains(kind)) {
         true => ListConfigResourcesResponse {
@@ -57,7 +52,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             ..Default::default()
         },
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn resources(request: &Request<'_>, kind: i8) -> Vec<ConfigResource<'static>> {

@@ -6,7 +6,7 @@ use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{self, FetchContext, RequestedPartition, SessionRequest, TopicKey};
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::fetch_request::FetchRequest;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ const ANONYMOUS: u64 = 0;
 /// Reads a request and begins its session's next round.
 pub fn plan(request: &Request<'_>) -> Result<(FetchPlan, FetchContext<SessionPartition>), Outcome> {
     let version = request.header.version;
-    let asked = FetchRequest::decode(&mut Reader::new(request.body()), version)?;
+    let asked: FetchRequest<'_> = request.decode()?;
     let node = request.node;
     let now_ms = node.clock.monotonic_ms();
     let uses_ids = version >= 13;

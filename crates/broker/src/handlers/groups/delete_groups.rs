@@ -1,26 +1,21 @@
 //! DeleteGroups (key 42): forgets groups without members, and all they committed (E110).
 //! v1 throttle time · v2 flexible · v3 error messages
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::Reply;
-use rustka_wire::codec::Reader;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Deletes each group once, however often it is named.
-pub fn handle(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match DeleteGroupsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn handle(request: Request<'_>) -> Handled {
+    let asked: DeleteGroupsRequest<'_> = request.decode()?;
     let mut seen = BTreeSet::new();
     let ids = asked.groups_names.iter().map(|id| &**id);
     let ids: Vec<Box<str>> = ids.filter(|id| seen.insert(*id)).map(Box::from).collect();

@@ -1,14 +1,13 @@
 //! DescribeGroups (key 15): state and members of groups (E112).
 //! v1 throttle time · v3 authorized operations · v4 group_instance_id · v5 flexible · v6 GROUP_ID_NOT_FOUND (KIP-1043)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
 use rustka_core::group::effects::{Described, DescribedMember, Reply};
-use rustka_wire::codec::Reader;
 use rustka_wire::describe_groups_request::DescribeGroupsRequest;
 use rustka_wire::describe_groups_response::{
     DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
@@ -19,12 +18,8 @@ use std::borrow::Cow;
 const NOT_FOUND_FROM: i16 = 6;
 
 /// Describes each group. An absent one is "Dead".
-pub fn handle(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match DescribeGroupsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn handle(request: Request<'_>) -> Handled {
+    let asked: DescribeGroupsRequest<'_> = request.decode()?;
     let (respond, access) = (request.respond(), request.access());
     let answers = asked.groups.iter().map(|id| {
         if let Err(code) = request.check(Operation::Describe, Resource::Group(id)) {

@@ -2,11 +2,10 @@
 //! v1 key types, message · v3 flexible · v4 batches (KIP-699) · v6 share groups (KIP-932)
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups;
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_wire::codec::Reader;
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
 use rustka_wire::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use std::borrow::Cow;
@@ -19,12 +18,9 @@ const SHARE_FROM: i16 = 6;
 
 /// Answers with this node. Asking for a group creates `__consumer_offsets`, as in Kafka, which says then that nobody is
 /// there yet.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match FindCoordinatorRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: FindCoordinatorRequest<'_> = request.decode()?;
     let node = request.node;
     let is_there = groups::is_there(node);
     let (host, port) = request.endpoint(node.id).unwrap_or_default();
@@ -78,7 +74,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             ..Default::default()
         }
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 /// Whether this node coordinates what the key stands for. `is_there` is whether groups had a coordinator before.

@@ -2,29 +2,25 @@
 //! v1 rebalance timeout · v2 throttle time · v4 MEMBER_ID_REQUIRED (KIP-394) · v5 group_instance_id (KIP-345)
 //! v6 flexible · v7 protocol type and null names · v8 reason (KIP-800) · v9 skip_assignment (KIP-814)
 
-use crate::api::request::{Outcome, Request, Respond};
+use crate::api::request::{Handled, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Join, Protocol};
 use rustka_core::group::effects::{JoinRefused, Joined, Reply};
-use rustka_wire::codec::Reader;
 use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
 use std::borrow::Cow;
 
 /// Waits until the group's rebalance is complete.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match JoinGroupRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: JoinGroupRequest<'_> = request.decode()?;
     let respond = request.respond();
     if let Err(code) = request.check(Operation::Read, Resource::Group(&asked.group_id)) {
         let response = refused(code, "", respond);
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let rebalance_timeout_ms = if version == 0 {
         asked.session_timeout_ms

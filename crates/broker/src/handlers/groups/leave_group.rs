@@ -1,25 +1,21 @@
 //! LeaveGroup (key 13): says goodbye, or lets an administrator say it for others (E102).
 //! v1 throttle time · v3 many members, instance ids (KIP-345) · v4 flexible · v5 reason (KIP-800)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Leave, Leaver};
 use rustka_core::group::effects::{Left, Reply};
-use rustka_wire::codec::Reader;
 use rustka_wire::leave_group_request::LeaveGroupRequest;
 use rustka_wire::leave_group_response::{LeaveGroupResponse, MemberResponse};
 use std::borrow::Cow;
 
 /// Removes the members. Up to v2 there is exactly one, and its error is the answer's.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match LeaveGroupRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: LeaveGroupRequest<'_> = request.decode()?;
     let respond = request.respond();
     let members = if version < 3 {
         vec![Leaver {

@@ -1,23 +1,18 @@
 //! ListGroups (key 16): the groups of this broker (E113).
 //! v1 throttle time · v3 flexible · v4 states (KIP-518) · v5 types (KIP-848)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::group::command::{Command, ListGroups};
 use rustka_core::group::effects::{Listed, Reply};
-use rustka_wire::codec::Reader;
 use rustka_wire::list_groups_request::ListGroupsRequest;
 use rustka_wire::list_groups_response::{ListGroupsResponse, ListedGroup};
 use std::borrow::Cow;
 
 /// Lists what passes the filters.
-pub fn handle(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match ListGroupsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn handle(request: Request<'_>) -> Handled {
+    let asked: ListGroupsRequest<'_> = request.decode()?;
     let respond = request.respond();
     // Whoever may know the cluster knows its groups.
     let knows_all = request.may(Operation::Describe, Resource::Cluster);

@@ -3,7 +3,7 @@
 //! v9 GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids
 
 use super::topic_results::Results;
-use crate::api::request::{Outcome, Request, Respond};
+use crate::api::request::{Handled, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
@@ -11,7 +11,7 @@ use crate::node::topics::TopicRef;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, CommitPartition, CommitTopic, OffsetCommit};
 use rustka_core::group::effects::{Reply, TopicResults};
-use rustka_wire::codec::{Reader, Uuid, Writer};
+use rustka_wire::codec::{Uuid, Writer};
 use rustka_wire::offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestTopic};
 use rustka_wire::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -22,16 +22,13 @@ use std::borrow::Cow;
 const IDS_FROM: i16 = 10;
 
 /// Commits what exists. What does not is answered first, as in Kafka.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match OffsetCommitRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: OffsetCommitRequest<'_> = request.decode()?;
     let respond = request.respond();
     if let Err(code) = request.check(Operation::Read, Resource::Group(&asked.group_id)) {
         let all = asked.topics.iter().map(|topic| refused(topic, code));
-        return request.reply(|w| encode(w, respond, &all.collect::<Vec<_>>()));
+        return Ok(request.reply(|w| encode(w, respond, &all.collect::<Vec<_>>())));
     }
     let mut unknown = Results::default();
     let mut topics = Vec::with_capacity(asked.topics.len());
@@ -82,7 +79,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }
     }
     if topics.is_empty() {
-        return request.reply(|w| encode(w, respond, &unknown.topics));
+        return Ok(request.reply(|w| encode(w, respond, &unknown.topics)));
     }
     let commit = OffsetCommit {
         group: (&*asked.group_id).into(),
@@ -99,7 +96,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         .call(&asked.group_id, Command::OffsetCommit(commit))
     {
         Answer::Now(Reply::OffsetCommit(results)) => {
-            request.reply(|w| encode(w, respond, &unknown.and(results)))
+            Ok(request.reply(|w| encode(w, respond, &unknown.and(results))))
         }
         answer => {
             // Only who has to wait keeps a copy of what was asked.

@@ -1,13 +1,13 @@
 //! OffsetDelete (key 47): forgets committed offsets that no member uses (KIP-496, E111).
 
 use super::topic_results::Results;
-use crate::api::request::{Outcome, Request, Respond};
+use crate::api::request::{Handled, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, OffsetDelete, TopicPartitions};
 use rustka_core::group::effects::{Reply, TopicResults};
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::Writer;
 use rustka_wire::offset_delete_request::OffsetDeleteRequest;
 use rustka_wire::offset_delete_response::{
     OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -15,15 +15,11 @@ use rustka_wire::offset_delete_response::{
 use std::borrow::Cow;
 
 /// Deletes offsets of partitions that exist. Those that do not are answered first, as in Kafka.
-pub fn handle(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match OffsetDeleteRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn handle(request: Request<'_>) -> Handled {
+    let asked: OffsetDeleteRequest<'_> = request.decode()?;
     let respond = request.respond();
     if let Err(code) = request.check(Operation::Delete, Resource::Group(&asked.group_id)) {
-        return request.reply(|w| encode(w, respond, Err(code)));
+        return Ok(request.reply(|w| encode(w, respond, Err(code))));
     }
     let mut unknown = Results::default();
     let mut topics: Vec<TopicPartitions> = Vec::new();

@@ -3,14 +3,14 @@
 //! v8 many groups (KIP-709) · v9 member ids (KIP-848) · v10 topic ids
 
 use crate::api::access::Access;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, NO_TOPIC_ID, OffsetFetch, TopicPartitions};
 use rustka_core::group::effects::{FetchedPartition, FetchedTopic, Reply};
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -29,12 +29,12 @@ const IDS_FROM: i16 = 10;
 const GROUP_ERRORS_FROM: i16 = 2;
 
 /// Answers for one group, or from v8 on for many.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    match OffsetFetchRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) if version < GROUPS_FROM => one(&request, &asked),
-        Ok(asked) => many(&request, &asked),
-        Err(error) => error.into(),
+    let asked: OffsetFetchRequest<'_> = request.decode()?;
+    match version < GROUPS_FROM {
+        true => one(&request, &asked),
+        false => many(&request, &asked),
     }
 }
 
@@ -101,7 +101,7 @@ fn allowed(
     allowed
 }
 
-fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
+fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Handled {
     let named = |topic: &OffsetFetchRequestTopic<'_>| TopicPartitions {
         topic: (&*topic.name).into(),
         topic_id: NO_TOPIC_ID,
@@ -142,7 +142,7 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
     })
 }
 
-fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Outcome {
+fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Handled {
     let version = request.header.version;
     let mut answers = Vec::with_capacity(asked.groups.len());
     let mut parts = Vec::with_capacity(asked.groups.len());

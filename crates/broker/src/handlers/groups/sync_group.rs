@@ -1,25 +1,21 @@
 //! SyncGroup (key 14): the leader hands in the assignment, everybody gets its share (E98, E99).
 //! v1 throttle time · v3 group_instance_id (KIP-345) · v4 flexible · v5 protocol type and name (KIP-559)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Sync};
 use rustka_core::group::effects::Reply;
-use rustka_wire::codec::Reader;
 use rustka_wire::sync_group_request::SyncGroupRequest;
 use rustka_wire::sync_group_response::SyncGroupResponse;
 use std::borrow::Cow;
 
 /// Waits until the leader's assignment is there.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match SyncGroupRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: SyncGroupRequest<'_> = request.decode()?;
     let respond = request.respond();
     let names_protocol = asked.protocol_type.is_some() && asked.protocol_name.is_some();
     let answer = if version >= 5 && !names_protocol {

@@ -2,12 +2,11 @@
 //! v2 isolation level · v4 leader epochs · v6 flexible · v7 max timestamp · v8 local log start · v9 tiered · v11 pending upload
 
 use super::search::{self, Effort, Stopped};
-use crate::api::request::{Outcome, Request, Respond};
+use crate::api::request::{Handled, Outcome, Request, Respond};
 use crate::api::twins::fold_twins;
 use crate::base::hooks::{Operation, Resource};
 use crate::node::Node;
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_wire::codec::Reader;
 use rustka_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use rustka_wire::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -27,12 +26,9 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Answers at once where little has to be looked into, else from the work pool.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match ListOffsetsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: ListOffsetsRequest<'_> = request.decode()?;
     let denied: Vec<bool> = asked
         .topics
         .iter()
@@ -41,10 +37,10 @@ pub fn handle(request: Request<'_>) -> Outcome {
     let (node, respond) = (request.node.clone(), request.respond());
     let mut effort = Effort::at_most(INLINE_BYTES_MAX);
     if let Some(response) = answer(&node, &asked, &denied, &respond, &mut effort) {
-        return request.reply(|w| response.encode(w, version));
+        return Ok(request.reply(|w| response.encode(w, version)));
     }
     let asked = asked.into_owned();
-    Outcome::Park(Box::pin(async move {
+    Ok(Outcome::Park(Box::pin(async move {
         let work = node.work.clone();
         let done = work.run(move || {
             let response = answer(&node, &asked, &denied, &respond, &mut Effort::unlimited());
@@ -54,7 +50,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             Some(reply) => Outcome::Reply(reply),
             None => Outcome::Close("a search by time failed unexpectedly".to_owned()),
         }
-    }))
+    })))
 }
 
 /// The answer, unless finding it takes more effort than allowed.

@@ -1,11 +1,10 @@
 //! OffsetForLeaderEpoch (key 23): where a leader epoch ended (E49b).
 //! v2 current leader epoch · v3 replica id · v4 flexible
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_wire::codec::Reader;
 use rustka_wire::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
 };
@@ -15,13 +14,9 @@ use rustka_wire::offset_for_leader_epoch_response::{
 use std::borrow::Cow;
 
 /// Answers from each partition's leader epochs.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match OffsetForLeaderEpochRequest::decode(&mut Reader::new(request.body()), version)
-    {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: OffsetForLeaderEpochRequest<'_> = request.decode()?;
     let is_broker = request.may(Operation::ClusterAction, Resource::Cluster);
     let topics = asked.topics.iter().map(|topic| {
         let name = &*topic.topic;
@@ -38,7 +33,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         topics: topics.collect(),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn end_offset(

@@ -13,7 +13,7 @@ use rustka_core::validate::{
     BatchRules, Inflate, Invalid, Validated, needs_inflate, needs_rebuild,
 };
 use rustka_storage::Partition;
-use rustka_wire::codec::{Reader, Records, Uuid};
+use rustka_wire::codec::{Records, Uuid};
 use rustka_wire::produce_request::ProduceRequest;
 use std::ops::Range;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ impl ProducePlan {
 
 fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
     let frame = request.frame.bytes();
-    let asked = ProduceRequest::decode(&mut Reader::new(request.body()), request.header.version)?;
+    let asked: ProduceRequest<'_> = request.decode()?;
     let place = |records: &Records<'_>| {
         let bytes = records.as_bytes();
         let from = bytes.as_ptr() as usize - frame.as_ptr() as usize;

@@ -2,7 +2,7 @@
 //! v1 pattern types (KIP-290) · v2 flexible · v3 users as resources (KIP-373)
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
 use crate::handlers::answer;
@@ -10,7 +10,7 @@ use rustka_core::cluster::command::{Command, CreateAcl, Reply};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::security::acl::{Acl, Pattern, RawAcl, ResourceType};
 use rustka_core::security::filter::AclFilter;
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::Writer;
 use rustka_wire::create_acls_request::{AclCreation, CreateAclsRequest};
 use rustka_wire::create_acls_response::{AclCreationResult, CreateAclsResponse};
 use rustka_wire::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
@@ -47,12 +47,9 @@ fn check(request: &Request<'_>, operation: Operation) -> Result<(), Refusal> {
 }
 
 /// Tells the ACLs that a filter means, those of one resource together.
-pub fn describe(request: Request<'_>) -> Outcome {
+pub fn describe(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DescribeAclsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeAclsRequest<'_> = request.decode()?;
     let filter = AclFilter {
         kind: asked.resource_type_filter,
         pattern: asked.pattern_type_filter,
@@ -63,7 +60,7 @@ pub fn describe(request: Request<'_>) -> Outcome {
         permission: asked.permission_type,
     };
     if filter.is_unknown() {
-        return Outcome::Close(UNKNOWN.to_owned());
+        return Ok(Outcome::Close(UNKNOWN.to_owned()));
     }
     let mut response = DescribeAclsResponse::default();
     match check(&request, Operation::Describe) {
@@ -77,7 +74,7 @@ pub fn describe(request: Request<'_>) -> Outcome {
         }
     }
     response.throttle_time_ms = request.throttle_time_ms();
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn resources<'a>(
@@ -106,15 +103,12 @@ fn resources<'a>(
 }
 
 /// Adds ACLs, each for itself. One that is there already stays as it is.
-pub fn create(request: Request<'_>) -> Outcome {
+pub fn create(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match CreateAclsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: CreateAclsRequest<'_> = request.decode()?;
     let raw: Vec<RawAcl<'_>> = asked.creations.iter().map(raw).collect();
     if raw.iter().any(RawAcl::is_unknown) {
-        return Outcome::Close(UNKNOWN.to_owned());
+        return Ok(Outcome::Close(UNKNOWN.to_owned()));
     }
     let count = raw.len();
     let respond = request.respond();
@@ -127,7 +121,7 @@ pub fn create(request: Request<'_>) -> Outcome {
     };
     if let Err(refusal) = check(&request, Operation::Alter) {
         let results = vec![Err(refusal); count];
-        return request.reply(|w| encode(results, w, version));
+        return Ok(request.reply(|w| encode(results, w, version)));
     }
     let creations = raw.iter().zip(random::uuids(count));
     let creations = creations.map(|(raw, id)| CreateAcl {
@@ -169,15 +163,12 @@ fn raw<'a>(creation: &'a AclCreation<'_>) -> RawAcl<'a> {
 }
 
 /// Takes ACLs away and tells which, for each filter by what was there before the request.
-pub fn delete(request: Request<'_>) -> Outcome {
+pub fn delete(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DeleteAclsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DeleteAclsRequest<'_> = request.decode()?;
     let filters: Vec<AclFilter> = asked.filters.iter().map(filter).collect();
     if filters.iter().any(AclFilter::is_unknown) {
-        return Outcome::Close(UNKNOWN.to_owned());
+        return Ok(Outcome::Close(UNKNOWN.to_owned()));
     }
     let count = filters.len();
     let respond = request.respond();
@@ -193,7 +184,7 @@ pub fn delete(request: Request<'_>) -> Outcome {
         response.encode(w, version);
     };
     if let Err(refusal) = check(&request, Operation::Alter) {
-        return request.reply(|w| encode(Err(refusal), w, version));
+        return Ok(request.reply(|w| encode(Err(refusal), w, version)));
     }
     let answer = request.parts.cluster.call(Command::DeleteAcls(filters));
     answer::respond(request.respond(), answer, move |reply, w, version| {

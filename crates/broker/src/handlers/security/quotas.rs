@@ -2,7 +2,7 @@
 //! v1 flexible
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::cluster::command::{Command, Reply};
@@ -12,7 +12,7 @@ use rustka_core::security::quota::filter::{QuotaFilter, RawComponent};
 use rustka_core::security::quota::{Name, Part, QuotaEntity, QuotaKey};
 use rustka_wire::alter_client_quotas_request::{self, AlterClientQuotasRequest};
 use rustka_wire::alter_client_quotas_response::{self, AlterClientQuotasResponse};
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::Writer;
 use rustka_wire::describe_client_quotas_request::DescribeClientQuotasRequest;
 use rustka_wire::describe_client_quotas_response::{
     DescribeClientQuotasResponse, EntityData, EntryData, ValueData,
@@ -21,13 +21,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Tells the quotas of the entities that a filter means.
-pub fn describe(request: Request<'_>) -> Outcome {
+pub fn describe(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match DescribeClientQuotasRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeClientQuotasRequest<'_> = request.decode()?;
     let components = asked.components.iter().map(|component| RawComponent {
         part: &component.entity_type,
         match_type: component.match_type,
@@ -54,7 +50,7 @@ pub fn describe(request: Request<'_>) -> Outcome {
         }
     }
     response.throttle_time_ms = request.throttle_time_ms();
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn entry(of: &QuotaEntity, values: &BTreeMap<QuotaKey, f64>) -> EntryData<'static> {
@@ -73,12 +69,9 @@ fn entry(of: &QuotaEntity, values: &BTreeMap<QuotaKey, f64>) -> EntryData<'stati
 }
 
 /// Sets quotas and takes them away, each entity whole or not at all.
-pub fn alter(request: Request<'_>) -> Outcome {
+pub fn alter(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match AlterClientQuotasRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: AlterClientQuotasRequest<'_> = request.decode()?;
     let wishes: Vec<QuotaWish> = asked.entries.iter().map(wish).collect();
     let entities: Vec<RawEntity> = wishes.iter().map(|wish| wish.entity.clone()).collect();
     let refused = |refusal: &Refusal, entities: Vec<RawEntity>| -> Vec<QuotaOutcome> {
@@ -95,7 +88,7 @@ pub fn alter(request: Request<'_>) -> Outcome {
     };
     if let Err(code) = request.check(Operation::AlterConfigs, Resource::Cluster) {
         let outcomes = refused(&denied(code), entities);
-        return request.reply(|w| encode(outcomes, w, version));
+        return Ok(request.reply(|w| encode(outcomes, w, version)));
     }
     let answer = request.parts.cluster.call(Command::AlterQuotas {
         wishes,

@@ -1,7 +1,7 @@
 //! DescribeUserScramCredentials (key 50) and AlterUserScramCredentials (key 51): who logs in by SCRAM (KIP-554).
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::cluster::command::{Command, Reply, UserOutcome};
@@ -11,7 +11,7 @@ use rustka_wire::alter_user_scram_credentials_request::AlterUserScramCredentials
 use rustka_wire::alter_user_scram_credentials_response::{
     AlterUserScramCredentialsResponse, AlterUserScramCredentialsResult,
 };
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::Writer;
 use rustka_wire::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
 use rustka_wire::describe_user_scram_credentials_response::{
     CredentialInfo, DescribeUserScramCredentialsResponse, DescribeUserScramCredentialsResult,
@@ -20,13 +20,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Tells how often the passwords of users were hashed, and nothing else of them.
-pub fn describe(request: Request<'_>) -> Outcome {
+pub fn describe(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match DescribeUserScramCredentialsRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeUserScramCredentialsRequest<'_> = request.decode()?;
     let mut response = DescribeUserScramCredentialsResponse::default();
     match request.check(Operation::Describe, Resource::Cluster) {
         Ok(()) => {
@@ -43,7 +39,7 @@ pub fn describe(request: Request<'_>) -> Outcome {
         }
     }
     response.throttle_time_ms = request.throttle_time_ms();
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn refused(code: ErrorCode) -> DescribeUserScramCredentialsResult<'static> {
@@ -110,13 +106,9 @@ fn describe_one(users: &ScramUsers, name: &str) -> DescribeUserScramCredentialsR
 }
 
 /// Keeps and forgets credentials, each user for itself.
-pub fn alter(request: Request<'_>) -> Outcome {
+pub fn alter(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match AlterUserScramCredentialsRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: AlterUserScramCredentialsRequest<'_> = request.decode()?;
     let deletions = asked.deletions.iter().map(|deletion| Wish {
         user: (*deletion.name).into(),
         mechanism: deletion.mechanism,
@@ -155,7 +147,7 @@ pub fn alter(request: Request<'_>) -> Outcome {
     };
     if let Err(code) = request.check(Operation::Alter, Resource::Cluster) {
         let outcomes = refused(denied(code));
-        return request.reply(|w| encode(outcomes, w, version));
+        return Ok(request.reply(|w| encode(outcomes, w, version)));
     }
     let answer = request.parts.cluster.call(Command::AlterUsers(wishes));
     answer::respond(request.respond(), answer, move |reply, w, version| {

@@ -2,7 +2,7 @@
 //! DescribeDelegationToken (key 41): secrets with which somebody logs in as their owner (KIP-48).
 //! v2 flexible · v3 tokens for somebody else (KIP-373)
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
 use crate::handlers::answer;
@@ -12,7 +12,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::security::tokens::{
     CreateToken, NAMES_BYTES_MAX, Prolonging, RENEWERS_MAX, Token,
 };
-use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::codec::Writer;
 use rustka_wire::create_delegation_token_request::{
     CreatableRenewers, CreateDelegationTokenRequest,
 };
@@ -52,13 +52,9 @@ fn split(principal: &str) -> (&str, &str) {
 }
 
 /// Makes a token for whoever asks, or for somebody else whose tokens they may create.
-pub fn create(request: Request<'_>) -> Outcome {
+pub fn create(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match CreateDelegationTokenRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: CreateDelegationTokenRequest<'_> = request.decode()?;
     let requester: Box<str> = request.caller.principal().into();
     let owner: Box<str> = match asked.owner_principal_name.as_deref() {
         None | Some("") => requester.clone(),
@@ -100,11 +96,11 @@ pub fn create(request: Request<'_>) -> Outcome {
         response.encode(w, version);
     };
     if let Err(code) = check_creation(&request, &asked.renewers, &owner) {
-        return request.reply(|w| encode(Err((code, NO_TIME)), w, version));
+        return Ok(request.reply(|w| encode(Err((code, NO_TIME)), w, version)));
     }
     if request.node.tokens.key.is_none() {
         let code = ErrorCode::DelegationTokenAuthDisabled;
-        return request.reply(|w| encode(Err((code, 0)), w, version));
+        return Ok(request.reply(|w| encode(Err((code, 0)), w, version)));
     }
     let renewers = asked.renewers.iter();
     let renewers = renewers.map(|of| format!("{}:{}", of.principal_type, of.principal_name));
@@ -151,13 +147,8 @@ fn check_creation(
 }
 
 /// Has a token live on.
-pub fn renew(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match RenewDelegationTokenRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn renew(request: Request<'_>) -> Handled {
+    let asked: RenewDelegationTokenRequest<'_> = request.decode()?;
     let wish = Prolonging::Renew(asked.renew_period_ms);
     prolong(
         &request,
@@ -176,13 +167,8 @@ pub fn renew(request: Request<'_>) -> Outcome {
 }
 
 /// Has a token end.
-pub fn expire(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match ExpireDelegationTokenRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn expire(request: Request<'_>) -> Handled {
+    let asked: ExpireDelegationTokenRequest<'_> = request.decode()?;
     let wish = Prolonging::Expire(asked.expiry_time_period_ms);
     prolong(
         &request,
@@ -206,7 +192,7 @@ fn prolong(
     secret: &[u8],
     wish: Prolonging,
     encode: impl FnOnce((ErrorCode, i64), i32, &mut Writer, i16) + Send + 'static,
-) -> Outcome {
+) -> Handled {
     let tokens = &request.node.tokens;
     let found = match check_login(request) {
         Err(code) => Err((code, NO_TIME)),
@@ -221,7 +207,7 @@ fn prolong(
         Err(refused) => {
             let throttle_time_ms = request.throttle_time_ms();
             let version = request.header.version;
-            return request.reply(|w| encode(refused, throttle_time_ms, w, version));
+            return Ok(request.reply(|w| encode(refused, throttle_time_ms, w, version)));
         }
     };
     let answer = request.parts.cluster.call(Command::ProlongToken {
@@ -242,13 +228,9 @@ fn prolong(
 }
 
 /// Tells of tokens with their secrets: whoever has to do with one sees it, and who may see those of others.
-pub fn describe(request: Request<'_>) -> Outcome {
+pub fn describe(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let mut reader = Reader::new(request.body());
-    let asked = match DescribeDelegationTokenRequest::decode(&mut reader, version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeDelegationTokenRequest<'_> = request.decode()?;
     let owners = asked.owners.map(|owners| {
         let owners = owners.iter();
         let owners = owners.map(|of| format!("{}:{}", of.principal_type, of.principal_name));
@@ -275,7 +257,7 @@ pub fn describe(request: Request<'_>) -> Outcome {
         Err(code) => response.error_code = code.code(),
     }
     response.throttle_time_ms = request.throttle_time_ms();
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn may_see(request: &Request<'_>, token: &Token) -> bool {

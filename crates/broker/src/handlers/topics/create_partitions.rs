@@ -2,12 +2,11 @@
 //! v2 flexible
 
 use super::create_topics::once;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::cluster::command::{self, AddPartitions, Command, Reply};
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::create_partitions_request::CreatePartitionsRequest;
 use rustka_wire::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
@@ -16,12 +15,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Extends and answers when the partitions are there.
-pub fn handle(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match CreatePartitionsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn handle(request: Request<'_>) -> Handled {
+    let asked: CreatePartitionsRequest<'_> = request.decode()?;
     let names = once(asked.topics.iter().map(|topic| &*topic.name));
     let denied: BTreeSet<&str> = names
         .filter(|name| !request.may(Operation::Alter, Resource::Topic(name)))

@@ -1,7 +1,7 @@
 //! CreateTopics (key 19): topics with their partitions and configs (E29 to E33).
 //! v4 broker defaults by -1 · v5 flexible, effective configs in the answer · v7 topic ids
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
 use crate::handlers::answer;
@@ -12,7 +12,7 @@ use rustka_core::cluster::command::{
 use rustka_core::config::ConfigEntry;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::CLUSTER_METADATA;
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
@@ -21,12 +21,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Creates what can be created and answers when it is there.
-pub fn handle(request: Request<'_>) -> Outcome {
-    let version = request.header.version;
-    let asked = match CreateTopicsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+pub fn handle(request: Request<'_>) -> Handled {
+    let asked: CreateTopicsRequest<'_> = request.decode()?;
     let rights = Rights::of(&request, &asked);
     let (denied, allowed): (Vec<_>, Vec<_>) = asked
         .topics

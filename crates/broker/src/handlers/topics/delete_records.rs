@@ -1,24 +1,20 @@
 //! DeleteRecords (key 21): moves a partition's first offset (E43).
 //! v2 flexible
 
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::api::twins::fold_twins;
 use crate::base::fault::Point;
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_wire::codec::Reader;
 use rustka_wire::delete_records_request::DeleteRecordsRequest;
 use rustka_wire::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 
 /// Deletes and answers at once with the new low watermark.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DeleteRecordsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DeleteRecordsRequest<'_> = request.decode()?;
     let topics = asked.topics.into_iter();
     let topics = fold_twins(
         topics.map(|topic| (topic.name, topic.partitions)).collect(),
@@ -52,7 +48,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         topics: topics.collect(),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result<i64, Refusal> {

@@ -2,24 +2,21 @@
 //! v4 flexible · v5 error messages · v6 topic ids
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
 use rustka_core::cluster::command::{Command, DeleteTopic, Reply};
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::delete_topics_request::DeleteTopicsRequest;
 use rustka_wire::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Deletes and answers when the topics are gone.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DeleteTopicsRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DeleteTopicsRequest<'_> = request.decode()?;
     let by_name = asked.topic_names.iter().map(|name| DeleteTopic {
         name: Some(name.to_string()),
         id: Uuid::ZERO,

@@ -2,11 +2,10 @@
 
 use super::placed::Placed;
 use crate::api::access::OPERATIONS_UNASKED;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::catalog::{PageCursor, PagedTopic, describe_page};
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
 use rustka_wire::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
@@ -18,13 +17,9 @@ use std::sync::Arc;
 
 /// Answers with one page and where the next begins. A cursor that fits nothing is an error of every topic named, as the
 /// API has no field for one of the request.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked =
-        match DescribeTopicPartitionsRequest::decode(&mut Reader::new(request.body()), version) {
-            Ok(asked) => asked,
-            Err(error) => return error.into(),
-        };
+    let asked: DescribeTopicPartitionsRequest<'_> = request.decode()?;
     let node = request.node;
     let names: Vec<&str> = asked.topics.iter().map(|topic| &*topic.name).collect();
     let cursor = asked.cursor.as_ref().map(|cursor| PageCursor {
@@ -58,7 +53,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 throttle_time_ms: request.throttle_time_ms(),
                 ..Default::default()
             };
-            return request.reply(|w| response.encode(w, version));
+            return Ok(request.reply(|w| response.encode(w, version)));
         }
     };
     let node = node.id;
@@ -101,7 +96,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         }),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 /// The topics from `from` on that the client may not know of.

@@ -5,14 +5,14 @@
 use super::metadata_all;
 use super::placed::Placed;
 use crate::api::access::OPERATIONS_UNASKED;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::node::topics::TopicRef;
 use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::validate_topic_name;
 use rustka_storage::Partition;
-use rustka_wire::codec::{Reader, Uuid};
+use rustka_wire::codec::Uuid;
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -22,12 +22,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Answers from the catalog; a topic that is named, unknown and may be created is created first.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match MetadataRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: MetadataRequest<'_> = request.decode()?;
     let node = request.node;
     let wanted = Wanted {
         operations: asked.include_topic_authorized_operations,
@@ -55,7 +52,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
             .collect(),
         Some(named) => {
             if let Some(code) = misnamed(named, version) {
-                return refused(&request, named, code);
+                return Ok(refused(&request, named, code));
             }
             // Each is answered once (E21); where ids are given, names beside them are not looked at (E26).
             let by_id = named.iter().any(|topic| !topic.topic_id.is_zero());
@@ -93,7 +90,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         },
         ..Default::default()
     };
-    request.reply(|w| match is_direct {
+    Ok(request.reply(|w| match is_direct {
         false => response.encode(w, version),
         true => {
             let catalog = node.topics.read();
@@ -106,7 +103,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
                 wanted.operations_on(&request, ""),
             );
         }
-    })
+    }))
 }
 
 /// Why the topics of a request make no sense: ids or no name before version 12, neither a name nor an id (E26).

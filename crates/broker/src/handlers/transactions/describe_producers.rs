@@ -1,10 +1,9 @@
 //! DescribeProducers (key 61): who has written to a partition idempotently.
 
 use crate::api::access::denied;
-use crate::api::request::{Outcome, Request};
+use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::describe_producers_request::DescribeProducersRequest;
 use rustka_wire::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
@@ -12,12 +11,9 @@ use rustka_wire::describe_producers_response::{
 use std::borrow::Cow;
 
 /// Answers from each partition's producer entries.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match DescribeProducersRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: DescribeProducersRequest<'_> = request.decode()?;
     let topics = asked.topics.iter().map(|topic| TopicResponse {
         name: Cow::Borrowed(&topic.name),
         partitions: topic
@@ -30,7 +26,7 @@ pub fn handle(request: Request<'_>) -> Outcome {
         topics: topics.collect(),
         throttle_time_ms: request.throttle_time_ms(),
     };
-    request.reply(|w| response.encode(w, version))
+    Ok(request.reply(|w| response.encode(w, version)))
 }
 
 fn describe(

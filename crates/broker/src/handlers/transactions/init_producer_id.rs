@@ -1,22 +1,18 @@
 //! InitProducerId (key 22): an id for an idempotent producer.
 //! v2 flexible · v3 producer id and epoch, to keep an id (KIP-360) · v5 transactions part 2 (KIP-890)
 
-use crate::api::request::{Outcome, Request, Respond};
+use crate::api::request::{Handled, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::cluster::ProducerId;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
-use rustka_wire::codec::Reader;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
 use rustka_wire::init_producer_id_response::InitProducerIdResponse;
 
 /// Gives out an id. Transactions are not served yet: asking for one with a transactional id is refused.
-pub fn handle(request: Request<'_>) -> Outcome {
+pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
-    let asked = match InitProducerIdRequest::decode(&mut Reader::new(request.body()), version) {
-        Ok(asked) => asked,
-        Err(error) => return error.into(),
-    };
+    let asked: InitProducerIdRequest<'_> = request.decode()?;
     let error = match asked.transactional_id.as_deref() {
         id if !is_allowed(&request, id) => match id {
             Some(_) => ErrorCode::TransactionalIdAuthorizationFailed,
@@ -32,11 +28,13 @@ pub fn handle(request: Request<'_>) -> Outcome {
     };
     let respond = request.respond();
     if error != ErrorCode::None {
-        return request.reply(|w| response(Err(error), &respond).encode(w, version));
+        return Ok(request.reply(|w| response(Err(error), &respond).encode(w, version)));
     }
     let cluster = request.parts.cluster.clone();
     match cluster.producer_id() {
-        ProducerId::Here(id) => request.reply(|w| response(Ok(id), &respond).encode(w, version)),
+        ProducerId::Here(id) => {
+            Ok(request.reply(|w| response(Ok(id), &respond).encode(w, version)))
+        }
         ProducerId::Asked(answer) => {
             answer::respond(respond.clone(), answer, move |reply, w, version| {
                 response(cluster.producer_id_of(reply), &respond).encode(w, version);
