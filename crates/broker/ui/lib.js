@@ -140,7 +140,8 @@ export const App = createContext({});
 export const useApp = () => useContext(App);
 
 export const Empty = ({ title, children }) => html`<div class="empty"><b>${title}</b>${children}</div>`;
-export const Failed = ({ error }) => error ? html`<div class="note bad" role="alert">${plain(error.message)}</div>` : null;
+// That the broker does not answer is said once, on top of the page.
+export const Failed = ({ error, always }) => error && (always || error.status !== 0) ? html`<div class="note bad" role="alert">${plain(error.message)}</div>` : null;
 export const Tag = ({ kind = '', children }) => html`<span class=${'tag ' + kind}>${children}</span>`;
 export const Seg = ({ value, options, onChange, label }) => html`<div class="seg" role="group" aria-label=${label}>
   ${options.map(([key, text]) => html`<button type="button" aria-pressed=${key === value} onClick=${() => onChange(key)}>${text}</button>`)}</div>`;
@@ -169,6 +170,8 @@ export function Search({ value, onInput, placeholder, id = 'search', wide }) {
   const [text, set] = useState(value || '');
   const timer = useRef();
   useEffect(() => set(value || ''), [value]);
+  // Whoever has gone on to another page meanwhile is not brought back.
+  useEffect(() => () => clearTimeout(timer.current), []);
   const tell = text => { set(text); clearTimeout(timer.current); timer.current = setTimeout(() => onInput(text), 180); };
   return html`<input id=${id} type="search" class=${wide ? 'grow' : ''} value=${text} placeholder=${placeholder} aria-label=${placeholder} autocomplete="off" spellcheck=${false}
     onInput=${event => tell(event.target.value)} />`;
@@ -186,7 +189,7 @@ export function Dialog({ title, onClose, onDone, submit, kind = 'primary', wide,
     try { await onDone(); onClose(); } catch (problem) { setError(problem); setBusy(false); }
   };
   return html`<dialog ref=${box} class=${wide ? 'wide' : ''} onCancel=${event => { event.preventDefault(); onClose(); }} onClick=${event => { if (event.target === box.current) onClose(); }}>
-    <form onSubmit=${done}><h2>${title}</h2>${children}<${Failed} error=${error} />
+    <form onSubmit=${done}><h2>${title}</h2>${children}<${Failed} error=${error} always />
     <footer><button type="button" onClick=${onClose}>${submit ? 'Cancel' : 'Close'}</button>
     ${submit && html`<button class=${'primary ' + kind} disabled=${busy || disabled}>${busy ? '…' : submit}</button>`}</footer></form></dialog>`;
 }

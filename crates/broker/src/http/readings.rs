@@ -18,6 +18,8 @@ pub struct Readings(Mutex<Option<Arc<Reading>>>);
 /// All topics at one moment.
 pub struct Reading {
     at_us: u64,
+    /// The catalog's version at that moment.
+    version: u64,
     /// By name.
     pub topics: BTreeMap<Arc<str>, TopicReading>,
 }
@@ -50,6 +52,8 @@ impl Readings {
         let before = lock(&self.0).clone();
         if let Some(before) = &before
             && now_us.saturating_sub(before.at_us) < FRESH_US
+            // A topic that has just been made or deleted is shown so.
+            && before.version == node.topics.read().version()
         {
             return before.clone();
         }
@@ -61,6 +65,7 @@ impl Readings {
 
 impl Reading {
     fn take(node: &Node, at_us: u64, before: Option<&Reading>) -> Reading {
+        let version = node.topics.read().version();
         let mut topics = BTreeMap::new();
         for topic in node.topics.all() {
             let mut reading = TopicReading {
@@ -90,6 +95,10 @@ impl Reading {
             });
             topics.insert(topic.name.clone(), reading);
         }
-        Reading { at_us, topics }
+        Reading {
+            at_us,
+            version,
+            topics,
+        }
     }
 }

@@ -47,9 +47,9 @@ function Acls() {
 function AddAcl({ onClose, onDone }) {
   const [fields, set] = useState({ principal: 'User:', permission: 'allow', operation: 'read', type: 'topic', name: '', pattern: 'literal', host: '*' });
   const input = (name, more) => html`<input name=${name} required value=${fields[name]} onInput=${event => set({ ...fields, [name]: event.target.value })} ...${more} />`;
-  const select = (name, all) => html`<select name=${name} value=${fields[name]} onChange=${event => set({ ...fields, [name]: event.target.value })}>${all.map(one => html`<option>${one}</option>`)}</select>`;
+  const select = (name, all) => html`<select name=${name} value=${fields[name]} onChange=${event => set({ ...fields, [name]: event.target.value })}>${all.map(one => html`<option value=${one} key=${one}>${one}</option>`)}</select>`;
   const send = async () => { const body = { ...fields }; if (body.type === 'cluster') { delete body.name; body.pattern = 'literal'; } await api('/acls', { method: 'POST', body }); onDone(); };
   return html`<${Dialog} wide title="Add ACL" submit="Add" onClose=${onClose} onDone=${send}>
     <div class="cols"><${Field} label="Who" hint="User:* is everybody">${input('principal', { autofocus: true })}<//><${Field} label="From" hint="an address, or *">${input('host')}<//><${Field} label="Permission">${select('permission', ['allow', 'deny'])}<//><${Field} label="Operation">${select('operation', OPERATIONS)}<//></div>
-    <div class="cols"><${Field} label="On">${select('type', TYPES)}<//>${fields.type !== 'cluster' && [html`<${Field} label="Name" hint="* is every name">${input('name')}<//>`, html`<${Field} label="Pattern">${select('pattern', ['literal', 'prefixed'])}<//>`]}</div><//>`;
+    <div class="cols"><${Field} label="On">${select('type', TYPES)}<//>${fields.type !== 'cluster' && [html`<${Field} key="name" label="Name" hint="* is every name">${input('name')}<//>`, html`<${Field} label="Pattern" key="pattern">${select('pattern', ['literal', 'prefixed'])}<//>`]}</div><//>`;
 }

@@ -59,7 +59,7 @@ function NewTopic({ onClose }) {
   return html`<${Dialog} title="New topic" submit="Create" onClose=${onClose} onDone=${create}>
     <${Field} label="Name" hint="letters, digits, dots, underscores and dashes">${input('name', { required: true, autofocus: true, autocomplete: 'off' })}<//>
     <div class="cols"><${Field} label="Partitions" hint="the broker’s default if empty">${input('partitions', { type: 'number', min: 1 })}<//>
-    <${Field} label="Cleanup"><select value=${fields.policy} onChange=${event => set({ ...fields, policy: event.target.value })}><option value="">default</option><option>delete</option><option>compact</option><option>compact,delete</option></select><//>
+    <${Field} label="Cleanup"><select value=${fields.policy} onChange=${event => set({ ...fields, policy: event.target.value })}><option value="">default</option><option value="delete">delete</option><option value="compact">compact</option><option value="compact,delete">compact,delete</option></select><//>
     <${Field} label="Keep for"><select value=${fields.retention} onChange=${event => set({ ...fields, retention: event.target.value })}><option value="">default</option><option value="3600000">1 hour</option><option value="86400000">1 day</option><option value="604800000">7 days</option><option value="-1">forever</option></select><//></div>
     <${Field} label="More configs" hint="one in a line: max.message.bytes=2000000"><textarea rows="2" value=${fields.more} onInput=${event => set({ ...fields, more: event.target.value })}></textarea><//><//>`;
 }
