@@ -21,6 +21,10 @@ use crate::coordinators::groups::{self, Groups};
 use crate::http::{self, Http};
 use crate::net::addresses::Address;
 use crate::net::listener;
+use crate::net::login_rules::ListenerConfigs;
+use crate::net::tls::reload::{self, Watched};
+use crate::net::tls::rules::{self as tls_rules, Loaded};
+use crate::net::tls::self_signed::SelfSigned;
 use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
@@ -63,6 +67,7 @@ pub struct Broker {
     host: String,
     bootstrap: u16,
     http: Option<SocketAddr>,
+    authority: Option<String>,
     handle: Handle,
     runtime: Option<Runtime>,
 }
@@ -103,7 +108,13 @@ impl Broker {
             .and_then(|listener| listener.local_addr().ok());
         #[cfg(feature = "http")]
         let page_options = options.pages.clone();
-        let parts = Arc::new(Self::parts_of(options, &addresses, &bound)?);
+        let own = options.listener_configs.clone();
+        let made = match options.self_signed {
+            true => Some(SelfSigned::new(&names_of(&addresses))?),
+            false => None,
+        };
+        let parts = Self::parts_of(options, &addresses, &bound, made.as_ref())?;
+        let parts = Arc::new(parts);
         let node = &parts.node;
         let bootstrap = bound[0].port;
         for (bound, of) in bound.into_iter().zip(&node.listeners) {
@@ -132,6 +143,7 @@ impl Broker {
             });
         }
         Self::keep_up(&parts);
+        Self::watch_certificates(&parts, &addresses, &own);
         node.state.send_replace(State::Serving);
         Ok(Broker {
             host: reachable(&addresses[0].host),
@@ -140,6 +152,7 @@ impl Broker {
             pages,
             bootstrap,
             http: http_address,
+            authority: made.map(|made| made.authority().to_owned()),
             handle: handle.clone(),
             runtime,
         })
@@ -149,6 +162,7 @@ impl Broker {
         options: Options,
         addresses: &[Address],
         bound: &[Bound],
+        made: Option<&SelfSigned>,
     ) -> Result<Parts, StartError> {
         let listening = |told: bool| {
             let each = addresses.iter().zip(bound).map(|(address, bound)| {
@@ -168,6 +182,11 @@ impl Broker {
             let advertised = address.advertised.clone();
             let mut listener = Listener::new(name, protocol, id, bound.port, advertised);
             listener.login = options.login_rules(address, &config)?;
+            let loaded = options.tls(address, &config, made)?;
+            for note in loaded.iter().flat_map(|loaded| &loaded.notes) {
+                tracing::warn!(target: "rustka::listener", "listener {name}: {note}");
+            }
+            listener.tls = loaded.map(Loaded::tls);
             Ok(Arc::new(listener))
         });
         let listeners: Vec<_> = listeners.collect::<Result<_, StartError>>()?;
@@ -251,6 +270,30 @@ impl Broker {
         })
     }
 
+    /// Has new certificates take the place of the old ones.
+    fn watch_certificates(parts: &Arc<Parts>, addresses: &[Address], own: &ListenerConfigs) {
+        let config = parts.node.config.broker();
+        let all = addresses.iter().zip(&parts.node.listeners);
+        let in_files =
+            all.filter(|(address, _)| !tls_rules::files(address, &config, own).is_empty());
+        let watched = in_files.filter(|(_, listener)| listener.tls.is_some());
+        let watched: Vec<_> = watched
+            .map(|(address, listener)| Watched {
+                listener: listener.clone(),
+                address: address.clone(),
+                own: own.clone(),
+                config: config.clone(),
+            })
+            .collect();
+        if watched.is_empty() {
+            return;
+        }
+        let (node, watched) = (parts.node.clone(), Arc::new(watched));
+        supervise::keep(&parts.node, reload::TASK, move || {
+            reload::run(node.clone(), watched.clone())
+        });
+    }
+
     /// Starts what the broker does without being asked.
     fn keep_up(parts: &Arc<Parts>) {
         let node = &parts.node;
@@ -278,6 +321,11 @@ impl Broker {
     /// Where health and metrics are served, if they are.
     pub fn http(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// The certificate that clients have to trust, in PEM, where it was made at the start.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// This broker's id.
@@ -424,6 +472,16 @@ fn close_all(node: &Node) {
     for peer in node.peers.all() {
         peer.close();
     }
+}
+
+/// The names by which clients come, for a certificate.
+fn names_of(addresses: &[Address]) -> Vec<String> {
+    let told = addresses
+        .iter()
+        .filter_map(|address| address.advertised.as_ref());
+    let mut names: Vec<String> = told.map(|(host, _)| host.to_string()).collect();
+    names.extend(addresses.iter().map(|address| reachable(&address.host)));
+    names
 }
 
 /// A listener's sockets and the port they share.

@@ -9,6 +9,7 @@ pub mod peers;
 mod quotas;
 mod security;
 mod tokens;
+mod tls;
 pub mod topics;
 
 use crate::base::budget::Budget;
@@ -42,6 +43,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 pub use tokens::Tokens;
+pub use tls::Tls;
 use tokio::sync::{Notify, watch};
 use topics::Topics;
 

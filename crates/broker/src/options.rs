@@ -9,7 +9,9 @@ use crate::broker::Broker;
 use crate::http::PageOptions;
 use crate::net::addresses::{Address, addresses};
 use crate::net::login_rules::{self, ListenerConfigs};
-use crate::node::LoginRules;
+use crate::net::tls::rules::{self as tls_rules, Loaded};
+use crate::net::tls::self_signed::SelfSigned;
+use crate::node::{LoginRules, Protocol};
 use rustka_core::config::BrokerConfig;
 use rustka_core::security::authorizer::AuthorizerOptions;
 use rustka_core::topic_ids;
@@ -41,6 +43,7 @@ pub struct Options {
     pub(crate) listener_configs: ListenerConfigs,
     authorizer_configs: BTreeMap<String, String>,
     pub(crate) users: Vec<(String, String)>,
+    pub(crate) self_signed: bool,
     pub(crate) clock: Clock,
     pub(crate) cluster_id: Option<String>,
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
@@ -63,6 +66,7 @@ impl Default for Options {
             listener_configs: ListenerConfigs::new(),
             authorizer_configs: BTreeMap::new(),
             users: Vec::new(),
+            self_signed: false,
             clock: Clock::system(),
             cluster_id: None,
             log_control: None,
@@ -152,6 +156,13 @@ impl Options {
         self
     }
 
+    /// Certificates are made at the start where none are configured, and the listener that is there by default speaks
+    /// TLS. What clients have to trust is told by [`Broker::authority`]; it is another one in the next life.
+    pub fn tls_self_signed(mut self, self_signed: bool) -> Self {
+        self.self_signed = self_signed;
+        self
+    }
+
     /// Where time comes from.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -212,6 +223,9 @@ impl Options {
         }
         for address in self.addresses()? {
             self.login_rules(&address, &config)?;
+            if !self.is_made(&address, &config) {
+                self.tls(&address, &config, None)?;
+            }
         }
         self.authorizer_options(&config).map(|_| ())
     }
@@ -222,18 +236,31 @@ impl Options {
         address: &Address,
         config: &BrokerConfig,
     ) -> Result<Option<LoginRules>, StartError> {
-        if address.protocol.has_tls() {
-            return Err(StartError(format!(
-                "listener {} uses {}, but TLS is not served yet: expected PLAINTEXT or SASL_PLAINTEXT",
-                address.name,
-                address.protocol.name()
-            )));
-        }
         let rules = address
             .protocol
             .has_login()
             .then(|| login_rules::of(address, config, &self.listener_configs, &self.users));
         rules.transpose()
+    }
+
+    /// What is spoken around the requests at a listener, where that is TLS. Without a certificate there has to be one that
+    /// was made for this start.
+    pub(crate) fn tls(
+        &self,
+        address: &Address,
+        config: &BrokerConfig,
+        made: Option<&SelfSigned>,
+    ) -> Result<Option<Loaded>, StartError> {
+        let now_ms = self.clock.now().wall_ms;
+        let own = &self.listener_configs;
+        let load = || tls_rules::load(address, config, own, made, now_ms);
+        address.protocol.has_tls().then(load).transpose()
+    }
+
+    /// Whether a certificate has to be made for this listener.
+    fn is_made(&self, address: &Address, config: &BrokerConfig) -> bool {
+        let own = &self.listener_configs;
+        self.self_signed && !tls_rules::has_certificate(address, config, own)
     }
 
     /// What ACLs leave open, where there is an authorizer: whatever its name, it is the one that is built in.
@@ -263,9 +290,14 @@ impl Options {
 
     /// Where to listen and what to tell clients.
     pub(crate) fn addresses(&self) -> Result<Vec<Address>, StartError> {
-        let has_users = !self.users.is_empty();
+        let protocol = match (self.users.is_empty(), self.self_signed) {
+            (true, false) => Protocol::Plaintext,
+            (true, true) => Protocol::Ssl,
+            (false, false) => Protocol::SaslPlaintext,
+            (false, true) => Protocol::SaslSsl,
+        };
         let config = self.broker_config()?;
-        addresses(&config, self.host.as_deref(), self.port, has_users)
+        addresses(&config, self.host.as_deref(), self.port, protocol)
     }
 
     /// The configs as they were given.
@@ -275,7 +307,6 @@ impl Options {
 
     /// Starts the broker, in the runtime at hand or else in one of its own.
     pub fn start(self) -> Result<Broker, StartError> {
-        self.check()?;
         Broker::start(self)
     }
 

@@ -34,12 +34,12 @@ struct Named<'a> {
 }
 
 /// The listeners for clients, in the order in which they are named. Host and port given for themselves stand before
-/// those of the first one. `has_users` says that clients have to log in where nothing else is said.
+/// those of the first one. `protocol` is spoken where nothing else is said.
 pub fn addresses(
     config: &BrokerConfig,
     host: Option<&str>,
     port: Option<u16>,
-    has_users: bool,
+    protocol_default: Protocol,
 ) -> Result<Vec<Address>, StartError> {
     let roles = config.set_value("process.roles").unwrap_or("broker");
     if !roles.split(',').any(|role| role.trim() == "broker") {
@@ -95,7 +95,7 @@ pub fn addresses(
         ));
     }
     if served.is_empty() {
-        served.push(default_address(has_users));
+        served.push(default_address(protocol_default));
     }
     for address in &mut served {
         let told = told.iter().find(|told| *told.name == *address.name);
@@ -109,11 +109,7 @@ pub fn addresses(
     Ok(served)
 }
 
-fn default_address(has_users: bool) -> Address {
-    let protocol = match has_users {
-        true => Protocol::SaslPlaintext,
-        false => Protocol::Plaintext,
-    };
+fn default_address(protocol: Protocol) -> Address {
     Address {
         name: protocol.name().into(),
         protocol,
@@ -208,7 +204,7 @@ mod tests {
 
     fn of(pairs: &[(&str, &str)]) -> Result<Vec<Address>, String> {
         let config = BrokerConfig::new(pairs.iter().copied(), false).unwrap();
-        addresses(&config, None, None, false).map_err(|error| error.to_string())
+        addresses(&config, None, None, Protocol::Plaintext).map_err(|error| error.to_string())
     }
 
     fn told(address: &Address) -> Option<(&str, u16)> {
@@ -222,7 +218,7 @@ mod tests {
         assert_eq!((&*address.host, address.port), ("127.0.0.1", 9092));
         assert_eq!((&*address.name, &address.advertised), ("PLAINTEXT", &None));
         let config = BrokerConfig::new([], false).unwrap();
-        let guarded = &addresses(&config, None, None, true).unwrap()[0];
+        let guarded = &addresses(&config, None, None, Protocol::SaslPlaintext).unwrap()[0];
         assert_eq!(guarded.protocol, Protocol::SaslPlaintext);
     }
 
@@ -273,9 +269,11 @@ mod tests {
     fn host_and_port_given_for_themselves_stand_before_listeners() {
         let pairs = [("listeners", "PLAINTEXT://[::1]:9094")];
         let config = BrokerConfig::new(pairs, false).unwrap();
-        let address = addresses(&config, None, Some(0), false).unwrap().remove(0);
+        let address = addresses(&config, None, Some(0), Protocol::Plaintext)
+            .unwrap()
+            .remove(0);
         assert_eq!((&*address.host, address.port), ("::1", 0));
-        let address = addresses(&config, Some("127.0.0.1"), None, false)
+        let address = addresses(&config, Some("127.0.0.1"), None, Protocol::Plaintext)
             .unwrap()
             .remove(0);
         assert_eq!((&*address.host, address.port), ("127.0.0.1", 9094));

@@ -276,11 +276,17 @@ impl<T: Transport> Future for Connection<T> {
         let this = &mut *self;
         loop {
             if this.peer.closed.load(Relaxed) {
+                this.transport.part(cx);
                 return Poll::Ready(());
             }
             match this.poll_step(cx) {
                 Poll::Ready(Ok(true)) => {}
-                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Ready(ended) => {
+                    if ended.is_ok() {
+                        this.transport.part(cx);
+                    }
+                    return Poll::Ready(());
+                }
                 Poll::Pending => {
                     this.note_state();
                     if !this.watched {

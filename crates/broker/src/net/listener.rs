@@ -7,16 +7,20 @@ use crate::base::hooks::Event;
 use crate::base::join::join;
 use crate::base::start::StartError;
 use crate::net::connection::Connection;
+use crate::net::tls;
 use crate::net::transport::Transport;
-use crate::node::{Listener, Node, Peer, State, reached};
+use crate::node::{Identity, Listener, Node, Peer, State, reached};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 
 /// Connections the kernel may hold ready before they are accepted.
 const BACKLOG: i32 = 4096;
@@ -296,12 +300,51 @@ pub fn serve<T: Transport>(
         return turned_away(node, address, refused.to_string());
     }
     let mut guard = Registered::new(node.clone(), peer.clone());
+    if of.tls.is_some() {
+        let (of, parts) = (of.clone(), parts.clone());
+        tokio::spawn(async move {
+            guard.tell();
+            if let Some(connection) = encrypted(stream, peer, of, parts).await {
+                connection.held(held).await;
+            }
+            drop(guard);
+        });
+        return;
+    }
     let connection = Connection::new(stream, parts.clone(), peer, of.clone()).held(held);
     tokio::spawn(async move {
         guard.tell();
         connection.await;
         drop(guard);
     });
+}
+
+/// Shakes hands at a listener with TLS. Where nobody logs in, a certificate says who is there.
+async fn encrypted<T: Transport>(
+    stream: T,
+    peer: Arc<Peer>,
+    of: Arc<Listener>,
+    parts: Arc<Parts>,
+) -> Option<Connection<TlsStream<T>>> {
+    let tls = of.tls.as_ref()?;
+    let mut stream = tls::shake(stream, tls, &peer, &parts.node).await?;
+    let principal = match of.login {
+        Some(_) => Ok(None),
+        None => tls::principal(&stream, tls),
+    };
+    match principal {
+        Ok(Some(principal)) => {
+            peer.inside.store(true, Relaxed);
+            let identity = Identity::logged_in(peer, of, &principal);
+            Some(Connection::known(stream, parts, identity))
+        }
+        Ok(None) => Some(Connection::new(stream, parts, peer, of)),
+        Err(reason) => {
+            poll_fn(|cx| Poll::Ready(stream.part(cx))).await;
+            parts.node.closes(peer.address, &reason);
+            None
+        }
+    }
 }
 
 /// Counts a connection that is not let in. Observers hear of it in a task of its own: accepting waits for nobody.

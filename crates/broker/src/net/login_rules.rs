@@ -51,16 +51,31 @@ pub fn check(key: &str, value: &str) -> Result<(), String> {
 }
 
 /// The configs as one listener has them.
-struct View<'a> {
+pub struct View<'a> {
     config: &'a BrokerConfig,
     own: &'a ListenerConfigs,
     prefix: String,
 }
 
 impl<'a> View<'a> {
-    fn value(&self, key: &str) -> Option<&'a str> {
+    /// Those of the listener at this address.
+    pub fn of(address: &Address, config: &'a BrokerConfig, own: &'a ListenerConfigs) -> View<'a> {
+        View {
+            config,
+            own,
+            prefix: format!("{PREFIX}{}.", address.name.to_lowercase()),
+        }
+    }
+
+    /// What was set for this listener alone.
+    pub fn own_value(&self, key: &str) -> Option<&'a str> {
         let own = self.own.get(&format!("{}{key}", self.prefix));
-        own.map(String::as_str).or_else(|| self.config.value(key))
+        own.map(String::as_str)
+    }
+
+    /// What holds for this listener.
+    pub fn value(&self, key: &str) -> Option<&'a str> {
+        self.own_value(key).or_else(|| self.config.value(key))
     }
 
     fn number(&self, key: &str) -> i64 {
@@ -84,11 +99,7 @@ pub fn of(
     own: &ListenerConfigs,
     users: &[(String, String)],
 ) -> Result<LoginRules, StartError> {
-    let view = View {
-        config,
-        own,
-        prefix: format!("{PREFIX}{}.", address.name.to_lowercase()),
-    };
+    let view = View::of(address, config, own);
     let mechanisms = mechanisms(&view, !users.is_empty())?;
     let mut passwords = Passwords::default();
     for (user, password) in users {
@@ -119,7 +130,7 @@ pub fn of(
 
 fn mechanisms(view: &View<'_>, has_users: bool) -> Result<Vec<Mechanism>, StartError> {
     let key = "sasl.enabled.mechanisms";
-    let is_set = view.config.is_set(key) || view.own.contains_key(&format!("{}{key}", view.prefix));
+    let is_set = view.config.is_set(key) || view.own_value(key).is_some();
     if has_users && !is_set {
         return Ok(Mechanism::ALL.to_vec());
     }

@@ -7,4 +7,5 @@ pub mod login;
 pub mod login_rules;
 pub mod out;
 pub mod own;
+pub mod tls;
 pub mod transport;

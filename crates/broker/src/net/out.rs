@@ -41,12 +41,14 @@ pub struct Out {
     unsent: usize,
     /// Whether any were since [`Out::take_moved`].
     moved: bool,
+    /// Whether the transport may still keep some for itself.
+    unflushed: bool,
 }
 
 impl Out {
     /// Whether everything has been handed to the kernel.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && !self.unflushed
     }
 
     /// Bytes not yet handed to the kernel.
@@ -111,12 +113,17 @@ impl Out {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            self.unflushed = true;
             let n = ready!(self.poll_write(cx, to))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             written += n;
             self.consume(n);
+        }
+        if self.unflushed {
+            ready!(Pin::new(to).poll_flush(cx))?;
+            self.unflushed = false;
         }
         // An idle connection holds next to no memory for answers.
         self.pieces.shrink_to(PIECES_KEPT);

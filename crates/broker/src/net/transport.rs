@@ -1,6 +1,7 @@
 //! What a connection needs of its socket, so that tests can do without one.
 
 mod memory;
+mod tls;
 
 pub use memory::{MemoryStream, pair};
 
@@ -13,6 +14,9 @@ use tokio::net::TcpStream;
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Ready once the far end has gone away; bytes waiting to be read do not count.
     fn poll_hangup(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Takes leave, where that takes words; whoever does not listen goes without them.
+    fn part(&mut self, _cx: &mut Context<'_>) {}
 }
 
 impl Transport for TcpStream {

@@ -1,6 +1,6 @@
 //! A place where clients come in: how they log in there, and what they are told about this node.
 
-use crate::node::Peer;
+use crate::node::{Peer, Tls};
 use rustka_core::security::plain::Passwords;
 use rustka_core::security::sasl::Mechanism;
 use rustka_core::sync::{Rank, read_at, write_at};
@@ -86,6 +86,8 @@ pub struct Listener {
     pub port: u16,
     /// How clients log in, where they have to.
     pub login: Option<LoginRules>,
+    /// Its certificate, where what is sent is encrypted.
+    pub tls: Option<Tls>,
     advertised: RwLock<Option<HostPort>>,
 }
 
@@ -104,6 +106,7 @@ impl Listener {
             node_id,
             port,
             login: None,
+            tls: None,
             advertised: RwLock::new(advertised),
         }
     }

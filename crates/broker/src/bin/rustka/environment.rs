@@ -158,6 +158,11 @@ impl Outside {
                 let add = |options: Options, (name, password)| options.user(name, password);
                 users.into_iter().fold(options, add)
             }),
+            "rustka.tls.self.signed" => match value.trim() {
+                "true" => Ok(options.tls_self_signed(true)),
+                "false" => Ok(options.tls_self_signed(false)),
+                _ => Err(wrong("true or false")),
+            },
             "rustka.strict" => match value.trim() {
                 "true" => Ok(options.strict(true)),
                 "false" => Ok(options.strict(false)),

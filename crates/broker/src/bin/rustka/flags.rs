@@ -22,6 +22,7 @@ Usage: rustka [FLAGS] [FILE]
   --strict             Kafka's own defaults and checks wherever Rustka's differ
   --user NAME:PASSWORD  somebody who may log in; may be given many times, and closes the door to all others
   --user-file FILE     the same from a file, NAME:PASSWORD in each line
+  --tls-self-signed    TLS with certificates made for this start; prints the one that clients have to trust
   -c KEY=VALUE         any Kafka broker config; may be given many times; also --override
   --version            print the version
   --help               print this
@@ -43,6 +44,7 @@ const FLAGS: &[&str] = &[
     "--strict",
     "--user",
     "--user-file",
+    "--tls-self-signed",
     "--config",
     "-c",
     "--override",
@@ -71,6 +73,7 @@ pub struct Flags {
     metrics_open: bool,
     memory_limit: Option<u64>,
     strict: bool,
+    tls_self_signed: bool,
     users: Vec<(String, String)>,
     configs: Vec<(String, String)>,
 }
@@ -98,6 +101,9 @@ impl Flags {
         }
         if let Some(bytes) = self.memory_limit {
             options = options.memory_limit(bytes);
+        }
+        if self.tls_self_signed {
+            options = options.tls_self_signed(true);
         }
         if self.strict {
             options = options.strict(true);
@@ -152,6 +158,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
                 }
                 flags.memory_limit = Some(size);
             }
+            "--tls-self-signed" => flags.tls_self_signed = true,
             "--strict" => flags.strict = true,
             "--user" => {
                 let pair = value("a name and a password as NAME:PASSWORD")?;

@@ -87,7 +87,7 @@ async fn run(options: rustka::Options) -> Result<(), String> {
         return Err("cannot listen for signals".to_owned());
     };
     let broker = options.start().map_err(|error| error.to_string())?;
-    let line = format!(
+    let mut line = format!(
         "{{\"ready\":true,\"bootstrap\":\"{}\",\"http\":\"{}\",\"node_id\":{},\"version\":\"{}\"}}\n",
         broker.bootstrap(),
         broker
@@ -96,6 +96,9 @@ async fn run(options: rustka::Options) -> Result<(), String> {
         broker.node_id(),
         env!("CARGO_PKG_VERSION"),
     );
+    if let Some(authority) = broker.authority() {
+        line.push_str(authority);
+    }
     let mut stdout = std::io::stdout().lock();
     // Whoever started us may have closed its end; a broker serves all the same.
     if let Err(error) = stdout
