@@ -343,6 +343,50 @@ const BROKER: &[(&str, &str)] = &[
         "The largest request; a larger one closes the connection.",
     ),
     (
+        "ssl.cipher.suites",
+        "The cipher suites of TLS; the log names those that are not here.",
+    ),
+    (
+        "ssl.client.auth",
+        "Whether clients show a certificate: none, requested or required. With a login only as a listener's own config.",
+    ),
+    (
+        "ssl.enabled.protocols",
+        "The versions of TLS: TLSv1.2, TLSv1.3.",
+    ),
+    (
+        "ssl.keystore.certificate.chain",
+        "The certificate and those that lead to its authority, in PEM.",
+    ),
+    (
+        "ssl.keystore.key",
+        "The key of the certificate, in PEM and not encrypted.",
+    ),
+    (
+        "ssl.keystore.location",
+        "A file with the key and the certificate, PEM or PKCS12 whatever its type is said to be. It is read again when it changes.",
+    ),
+    (
+        "ssl.keystore.password",
+        "The password of a PKCS12 keystore.",
+    ),
+    (
+        "ssl.principal.mapping.rules",
+        "How the name in a client's certificate becomes a user's.",
+    ),
+    (
+        "ssl.truststore.certificates",
+        "Who may sign clients' certificates, in PEM.",
+    ),
+    (
+        "ssl.truststore.location",
+        "A file with those who may sign clients' certificates, PEM or PKCS12. It is read again when it changes.",
+    ),
+    (
+        "ssl.truststore.password",
+        "The password of a PKCS12 truststore.",
+    ),
+    (
         "telemetry.max.bytes",
         "The largest push of metrics by a client, before and after inflating.",
     ),
