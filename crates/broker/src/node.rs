@@ -8,8 +8,8 @@ mod peer;
 pub mod peers;
 mod quotas;
 mod security;
-mod tokens;
 mod tls;
+mod tokens;
 pub mod topics;
 
 use crate::base::budget::Budget;
@@ -42,8 +42,8 @@ pub use security::Security;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-pub use tokens::Tokens;
 pub use tls::Tls;
+pub use tokens::Tokens;
 use tokio::sync::{Notify, watch};
 use topics::Topics;
 

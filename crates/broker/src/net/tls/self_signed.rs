@@ -3,7 +3,10 @@
 
 use super::store::Own;
 use crate::base::start::StartError;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 /// An authority's word for a certificate of ours.
@@ -36,6 +39,8 @@ impl SelfSigned {
 fn make(hosts: &[String]) -> Result<SelfSigned, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Without these the strict checks of newer clients refuse it (RFC 5280).
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let name = &mut authority.distinguished_name;
     name.push(DnType::CommonName, "Rustka self-signed authority");
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
@@ -46,6 +51,9 @@ fn make(hosts: &[String]) -> Result<SelfSigned, rcgen::Error> {
     names.dedup();
     let mut own = CertificateParams::new(names)?;
     own.distinguished_name.push(DnType::CommonName, "rustka");
+    own.use_authority_key_identifier_extension = true;
+    own.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    own.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let certificate = own.signed_by(&key, &authority)?;
     Ok(SelfSigned {
