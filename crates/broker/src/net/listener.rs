@@ -335,7 +335,7 @@ async fn encrypted<T: Transport>(
     match principal {
         Ok(Some(principal)) => {
             peer.inside.store(true, Relaxed);
-            let identity = Identity::logged_in(peer, of, &principal);
+            let identity = Identity::logged_in(peer, of, &principal, false);
             Some(Connection::known(stream, parts, identity))
         }
         Ok(None) => Some(Connection::new(stream, parts, peer, of)),
