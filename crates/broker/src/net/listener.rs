@@ -340,7 +340,11 @@ async fn encrypted<T: Transport>(
         }
         Ok(None) => Some(Connection::new(stream, parts, peer, of)),
         Err(reason) => {
-            poll_fn(|cx| Poll::Ready(stream.part(cx))).await;
+            poll_fn(|cx| {
+                stream.part(cx);
+                Poll::Ready(())
+            })
+            .await;
             parts.node.closes(peer.address, &reason);
             None
         }
