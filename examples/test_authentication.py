@@ -3,11 +3,16 @@
     rustka --user-file users.txt -c authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer -c super.users=User:admin
 
 Whoever connects has to log in, by PLAIN or SCRAM; only `admin` may do everything, others what ACLs allow.
+
+    rustka --user-file users.txt --tls-self-signed
+
+The same within TLS: the broker prints the certificate that clients have to trust.
 """
 
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import uuid
 
@@ -175,3 +180,94 @@ def test_users_are_added_while_the_broker_runs(guarded, admin):
     assert described.scram_credential_infos[0].iterations == 4096
     client = AdminClient(confluent(guarded, name, "carol-secret", "SCRAM-SHA-512"))
     assert client.list_topics(timeout=30).brokers
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory):
+    """The address of a broker with TLS and logins, and the file with what clients have to trust."""
+    binary = os.environ.get("RUSTKA_BIN")
+    if not binary:
+        pytest.skip("needs a broker of its own: set RUSTKA_BIN")
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "users.txt").write_text(USERS)
+    command = [binary, "--port", "0", "--http-port", "0", "--user-file", str(folder / "users.txt"), "--tls-self-signed"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    bootstrap = json.loads(process.stdout.readline())["bootstrap"]
+    lines = iter(process.stdout.readline, "")
+    trusted = []
+    for line in lines:
+        trusted.append(line)
+        if "END CERTIFICATE" in line:
+            break
+    (folder / "ca.pem").write_text("".join(trusted))
+    yield bootstrap, str(folder / "ca.pem")
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def confluent_tls(encrypted, *user):
+    bootstrap, trusted = encrypted
+    return confluent(bootstrap, *user) | {"security.protocol": "SASL_SSL", "ssl.ca.location": trusted}
+
+
+def python_tls(encrypted, *user):
+    bootstrap, trusted = encrypted
+    return python(bootstrap, *user) | {
+        "security_protocol": "SASL_SSL",
+        "ssl_context": ssl.create_default_context(cafile=trusted),
+    }
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_confluent_kafka_logs_in_within_tls(encrypted, mechanism):
+    settings = confluent_tls(encrypted, "alice", "alice-secret", mechanism)
+    name = f"tls-{uuid.uuid4().hex[:8]}"
+    producer = Producer(settings)
+    producer.produce(name, b"hello" * 100_000)
+    assert producer.flush(30) == 0
+    consumer = Consumer(settings | {"group.id": name, "auto.offset.reset": "earliest"})
+    consumer.subscribe([name])
+    assert read_confluent(consumer, 1)[0].value() == b"hello" * 100_000
+    consumer.close()
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_kafka_python_logs_in_within_tls(encrypted, mechanism):
+    settings = python_tls(encrypted, "alice", "alice-secret", mechanism)
+    name = f"tls-{uuid.uuid4().hex[:8]}"
+    producer = kafka.KafkaProducer(**settings)
+    producer.send(name, b"hello").get(timeout=30)
+    producer.close()
+    consumer = kafka.KafkaConsumer(name, auto_offset_reset="earliest", **settings)
+    assert read_kafka_python(consumer, 1)[0].value == b"hello"
+    consumer.close()
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_aiokafka_logs_in_within_tls(encrypted, mechanism):
+    async def write():
+        producer = aiokafka.AIOKafkaProducer(**python_tls(encrypted, "alice", "alice-secret", mechanism))
+        await producer.start()
+        try:
+            await producer.send_and_wait(f"tls-{uuid.uuid4().hex[:8]}", b"hello")
+        finally:
+            await producer.stop()
+
+    asyncio.run(asyncio.wait_for(write(), timeout=60))
+
+
+def test_a_wrong_password_is_told_within_tls_too(encrypted):
+    said = []
+    settings = confluent_tls(encrypted, "alice", "wrong") | {"error_cb": lambda error: said.append(str(error))}
+    client = AdminClient(settings)
+    until("the refusal", lambda _: any("_AUTHENTICATION" in line for line in said), lambda: client.poll(0.5))
+    assert any("Invalid username or password" in line for line in said)
+
+
+def test_who_does_not_trust_the_broker_is_told_so(encrypted):
+    said = []
+    settings = confluent_tls(encrypted, "alice", "alice-secret") | {"error_cb": lambda error: said.append(str(error))}
+    del settings["ssl.ca.location"]
+    client = AdminClient(settings)
+    until("the refusal", lambda _: any("_SSL" in line for line in said), lambda: client.poll(0.5))
+    assert any("certificate verify failed" in line for line in said), said
