@@ -11,6 +11,10 @@ use rustka_wire::describe_cluster_request::DescribeClusterRequest;
 use rustka_wire::describe_cluster_response::DescribeClusterResponse;
 use rustka_wire::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
 use rustka_wire::describe_user_scram_credentials_response::DescribeUserScramCredentialsResponse;
+use rustka_wire::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use rustka_wire::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use rustka_wire::metadata_request::MetadataRequest;
 use rustka_wire::metadata_response::MetadataResponse;
 use rustka_wire::sasl_authenticate_request::SaslAuthenticateRequest;
@@ -20,6 +24,7 @@ use rustka_wire::sasl_handshake_response::SaslHandshakeResponse;
 use std::sync::{Arc, Mutex};
 
 const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+const INVALID_REQUEST: i16 = 42;
 const SASL_AUTHENTICATION_FAILED: i16 = 58;
 /// `sasl.server.max.receive.size` by default.
 const LOGIN_BYTES_MAX: usize = 524_288;
@@ -267,4 +272,61 @@ async fn each_listener_tells_its_own_address() {
     let address = told_address(&mut guarded).await;
     assert_eq!(address, ("c.example".to_owned(), 39_094));
     assert!(at(3).is_closed().await, "there is no fourth one");
+}
+
+/// Sets or takes back what the broker tells its clients, as somebody who learns a mapped port late does; the code.
+async fn advertise(client: &mut Client, value: Option<&'static str>) -> i16 {
+    let change = AlterableConfig {
+        name: "advertised.listeners".into(),
+        config_operation: if value.is_some() { 0 } else { 1 },
+        value: value.map(Into::into),
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 4,
+            resource_name: "1".into(),
+            configs: vec![change],
+        }],
+        validate_only: false,
+    };
+    let answer = client.ask(IncrementalAlterConfigsRequest::KEY, 1, &request);
+    let answer = answer.await;
+    let body: IncrementalAlterConfigsResponse<'_> = answer.body();
+    body.responses[0].error_code
+}
+
+#[tokio::test]
+async fn what_clients_are_told_may_change_while_the_broker_runs() {
+    let two = |options: Options| {
+        let options = options.config("listeners", "A://:9092,B://:9093");
+        options.config("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT")
+    };
+    let world = World::with(two);
+    let loopback = ([127, 0, 0, 1], 50_000).into();
+    let mut a = Client::over(world.broker.connect_at(0, loopback));
+    let mut b = Client::over(world.broker.connect_at(1, loopback));
+    assert_eq!(advertise(&mut a, Some("A://box:32768")).await, 0);
+    assert_eq!(told_address(&mut a).await, ("box".to_owned(), 32_768));
+    assert_eq!(told_address(&mut b).await, ("localhost".to_owned(), 9_093));
+    for wrong in [
+        "",
+        "box:1",
+        "C://box:1",
+        "A://:1",
+        "A://0.0.0.0:1",
+        "A://x:1,A://y:2",
+    ] {
+        assert_eq!(
+            advertise(&mut a, Some(wrong)).await,
+            INVALID_REQUEST,
+            "{wrong}"
+        );
+    }
+    assert_eq!(told_address(&mut a).await, ("box".to_owned(), 32_768));
+    assert_eq!(advertise(&mut a, None).await, 0);
+    assert_eq!(told_address(&mut a).await, ("localhost".to_owned(), 9_092));
+    let strict = World::with(|options| two(options).strict(true));
+    let mut client = Client::over(strict.broker.connect_at(0, loopback));
+    let code = advertise(&mut client, Some("A://box:32768")).await;
+    assert_eq!(code, INVALID_REQUEST);
 }

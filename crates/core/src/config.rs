@@ -25,7 +25,7 @@ pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
 pub use client_metrics::{ClientMatch, describe_client_metrics};
 pub use describe::{ConfigEntry, ConfigSource, Synonym, describe_broker, describe_topic};
 pub use documentation::{documentation, is_honoured};
-pub use dynamic::is_dynamic;
+pub use dynamic::{is_dynamic, listener_address};
 pub use group::{describe_group, group_value};
 pub use overrides::Overrides;
 pub use suggest::nearest_name;

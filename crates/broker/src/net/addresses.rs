@@ -3,7 +3,7 @@
 
 use crate::base::start::StartError;
 use crate::node::{HostPort, Protocol};
-use rustka_core::config::BrokerConfig;
+use rustka_core::config::{BrokerConfig, listener_address};
 
 /// Kafka's port.
 pub const PORT_DEFAULT: u16 = 9092;
@@ -119,14 +119,6 @@ fn default_address(protocol: Protocol) -> Address {
     }
 }
 
-/// What each listener's clients are told, by the value of `advertised.listeners`.
-pub fn advertised(value: &str) -> Result<Vec<(Box<str>, HostPort)>, StartError> {
-    let told = told_of(Some(value))?.into_iter();
-    Ok(told
-        .map(|told| (told.name.into(), (told.host.into(), told.port)))
-        .collect())
-}
-
 fn told_of(value: Option<&str>) -> Result<Vec<Named<'_>>, StartError> {
     let told = parse_all("advertised.listeners", value)?;
     match told
@@ -163,7 +155,8 @@ fn protocol(config: &BrokerConfig, name: &str) -> Result<Protocol, StartError> {
 fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Named<'a>>, StartError> {
     let items = list.unwrap_or("").split(',').map(str::trim);
     let listeners = items.filter(|item| !item.is_empty()).map(|item| {
-        parse(item).ok_or_else(|| {
+        let named = listener_address(item).map(|(name, host, port)| Named { name, host, port });
+        named.ok_or_else(|| {
             StartError(format!(
                 "Invalid value '{}' for config '{key}': expected a list of NAME://HOST:PORT, such as PLAINTEXT://127.0.0.1:9092",
                 item.escape_debug()
@@ -183,19 +176,6 @@ fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Named<'a>>, Sta
         }
     }
     Ok(listeners)
-}
-
-/// `NAME://HOST:PORT`; the host may be empty, or an IPv6 address in brackets.
-fn parse(text: &str) -> Option<Named<'_>> {
-    let (name, address) = text.split_once("://")?;
-    let (host, port) = address.rsplit_once(':')?;
-    let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']')?,
-        None if host.contains(':') => return None,
-        None => host,
-    };
-    let port = port.parse().ok()?;
-    (!name.is_empty()).then_some(Named { name, host, port })
 }
 
 #[cfg(test)]

@@ -88,6 +88,9 @@ pub struct Listener {
     pub login: Option<LoginRules>,
     /// Its certificate, where what is sent is encrypted.
     pub tls: Option<Tls>,
+    /// What clients are told, as it was set at the start.
+    advertised_first: Option<HostPort>,
+    /// What has taken its place.
     advertised: RwLock<Option<HostPort>>,
 }
 
@@ -107,11 +110,12 @@ impl Listener {
             port,
             login: None,
             tls: None,
-            advertised: RwLock::new(advertised),
+            advertised_first: advertised,
+            advertised: RwLock::default(),
         }
     }
 
-    /// Changes what clients are told from now on.
+    /// Changes what clients are told from now on, or has them told again what was set at the start.
     pub fn advertise(&self, advertised: Option<HostPort>) {
         *write_at(Rank::Leaf, &self.advertised) = advertised;
     }
@@ -119,7 +123,8 @@ impl Listener {
     /// What clients are told, where it was set. A port of 0 stands for the one that was bound.
     pub fn advertised(&self) -> Option<HostPort> {
         let own = read_at(Rank::Leaf, &self.advertised);
-        own.clone().map(|(host, port)| match port {
+        let told = own.clone().or_else(|| self.advertised_first.clone());
+        told.map(|(host, port)| match port {
             0 => (host, self.port),
             port => (host, port),
         })

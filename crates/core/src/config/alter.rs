@@ -1,7 +1,7 @@
 //! Changing configs: AlterConfigs and IncrementalAlterConfigs on plain maps.
 
 use super::client_metrics::validate_client_metrics;
-use super::dynamic::{check_change, check_place, is_dynamic};
+use super::dynamic::{check_change, check_place, is_alterable};
 use super::group::validate_group;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, find_key};
@@ -65,13 +65,13 @@ pub fn alter_overrides(
         let value = change.value.as_deref().unwrap_or("");
         // What cannot be set is not set, so it is already as asked for.
         let is_gone = || match find_key(scope, &change.name) {
-            Some(key) => scope == Scope::Broker && !is_dynamic(key.name),
+            Some(key) => scope == Scope::Broker && !is_alterable(broker, key.name),
             None => true,
         };
         if change.operation == AlterOperation::Delete && is_gone() {
             continue;
         }
-        let key = alterable_key(scope, &change.name)?;
+        let key = alterable_key(scope, broker, &change.name)?;
         match change.operation {
             AlterOperation::Set => set(&mut next, key, value)?,
             AlterOperation::Delete => next.remove(key.name),
@@ -106,7 +106,7 @@ pub fn replace_overrides<'a>(
     let mut next = Overrides::default();
     for (name, value) in pairs {
         let value = value.unwrap_or("");
-        let key = alterable_key(scope, name)?;
+        let key = alterable_key(scope, broker, name)?;
         set(&mut next, key, value)?;
     }
     validate(scope, broker, &next)?;
@@ -224,7 +224,11 @@ fn refuse_duplicates<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Ref
     }
 }
 
-fn alterable_key(scope: Scope, name: &str) -> Result<&'static ConfigKey, Refusal> {
+fn alterable_key(
+    scope: Scope,
+    broker: &BrokerConfig,
+    name: &str,
+) -> Result<&'static ConfigKey, Refusal> {
     let key = find_key(scope, name).ok_or_else(|| {
         let refusal = unknown_key(scope, name);
         match scope {
@@ -235,7 +239,7 @@ fn alterable_key(scope: Scope, name: &str) -> Result<&'static ConfigKey, Refusal
             _ => refusal,
         }
     })?;
-    if scope == Scope::Broker && !is_dynamic(key.name) {
+    if scope == Scope::Broker && !is_alterable(broker, key.name) {
         return Err(Refusal::new(
             ErrorCode::InvalidRequest,
             format!("Config '{name}' can only be set when the broker starts."),

@@ -23,12 +23,16 @@ const THREADS: [&str; 10] = [
 ];
 
 /// What one broker has for itself, besides all that begins with `sasl.` or `ssl.`.
-const OF_ONE_BROKER: [&str; 4] = [
+const OF_ONE_BROKER: [&str; 5] = [
+    ADVERTISED,
     "cordoned.log.dirs",
     "listener.security.protocol.map",
     "listeners",
     "principal.builder.class",
 ];
+
+/// What clients are told. Kafka lets it be set at the start only; who learns a mapped port late has no other way.
+const ADVERTISED: &str = "advertised.listeners";
 
 /// Classes that a broker without a class path has.
 const CLASSES: [&str; 2] = [
@@ -41,6 +45,11 @@ const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 /// Whether a broker key may change while the broker runs.
 pub fn is_dynamic(name: &str) -> bool {
     is_behind_a_topic_key(name) || DYNAMIC.binary_search(&name).is_ok()
+}
+
+/// Whether this broker lets it change, which is more than Kafka does.
+pub fn is_alterable(broker: &BrokerConfig, name: &str) -> bool {
+    is_dynamic(name) || name == ADVERTISED && !broker.is_strict()
 }
 
 /// Broker keys that Kafka lets change at run time, besides those behind topic keys.
@@ -283,6 +292,11 @@ fn check_fixed(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), Refusa
     if changed(map) && !maps_all_listeners(after) {
         return refuse(after, map, "NAME:PROTOCOL for each listener");
     }
+    if changed(ADVERTISED) && !advertises_listeners(after) {
+        let expected =
+            "NAME://HOST:PORT, each name one of listeners and each host one that clients can reach";
+        return refuse(after, ADVERTISED, expected);
+    }
     if changed("listeners") {
         return refuse(
             after,
@@ -291,6 +305,41 @@ fn check_fixed(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), Refusa
         );
     }
     Ok(())
+}
+
+/// Whether addresses are told of listeners that there are, and of each once.
+fn advertises_listeners(config: &BrokerConfig) -> bool {
+    let listeners = split_list(config.value("listeners").unwrap_or(""));
+    let is_there = |name: &str| {
+        let mut names = listeners.iter().filter_map(|one| one.split_once("://"));
+        names.any(|(known, _)| known == name)
+    };
+    let mut told = Vec::new();
+    for item in split_list(config.value(ADVERTISED).unwrap_or("")) {
+        match listener_address(item) {
+            Some((name, host, _)) if is_there(name) && !told.contains(&name) => {
+                if matches!(host, "" | "0.0.0.0" | "::") {
+                    return false;
+                }
+                told.push(name);
+            }
+            _ => return false,
+        }
+    }
+    !told.is_empty()
+}
+
+/// Name, host and port of `NAME://HOST:PORT`; the host may be empty, or an IPv6 address in brackets.
+pub fn listener_address(text: &str) -> Option<(&str, &str, u16)> {
+    let (name, address) = text.split_once("://")?;
+    let (host, port) = address.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let port = port.parse().ok()?;
+    (!name.is_empty()).then_some((name, host, port))
 }
 
 /// Whether the map of protocols is one and leaves no listener out.

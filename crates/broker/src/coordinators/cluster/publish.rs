@@ -7,6 +7,7 @@ use rustka_core::catalog::{PartitionSeed, Topic};
 use rustka_core::cluster::command::{Change, ClusterTopic};
 use rustka_core::cluster::place::Place;
 use rustka_core::cluster::resource::ResourceKind;
+use rustka_core::config::{BrokerConfig, DynamicLayer, listener_address};
 use rustka_core::security::facts::Fact;
 use rustka_core::sync::lock;
 use rustka_storage::Partition;
@@ -26,6 +27,7 @@ impl Cluster {
             Change::Broker { config, topics } => {
                 // A topic has either the old values or the new ones.
                 let mut catalog = self.node.topics.write();
+                self.advertise(&config);
                 self.node.config.set_broker(config);
                 for topic in topics {
                     if let Some(known) = catalog.by_id(topic.id) {
@@ -60,6 +62,20 @@ impl Cluster {
             Change::Lost => {
                 self.failed("a change of topics or configs could not be written and was not made");
             }
+        }
+    }
+
+    /// Has every listener tell the address that was set while the broker runs, if there is one.
+    fn advertise(&self, config: &BrokerConfig) {
+        let values = config.dynamic_values(DynamicLayer::Broker);
+        let told = values.get("advertised.listeners").unwrap_or("");
+        let told = || {
+            told.split(',')
+                .filter_map(|item| listener_address(item.trim()))
+        };
+        for listener in &self.node.listeners {
+            let mut own = told().filter(|(name, _, _)| *name == &*listener.name);
+            listener.advertise(own.next().map(|(_, host, port)| (host.into(), port)));
         }
     }
 
