@@ -397,6 +397,14 @@ def test_users_and_acls_are_added_and_removed(open_page):
     button(page, "Remove").click()
     confirm(page, "Remove")
     expect(page.get_by_text("No ACLs")).to_be_visible()
+    page.get_by_role("link", name="Quotas", exact=True).click()
+    button(page, "Set quota").click()
+    page.fill("dialog input[name=name]", "shop")
+    page.fill("dialog input[name=value]", "2048")
+    confirm(page, "Set")
+    expect(page.locator("tbody tr")).to_contain_text("2.0 KiB/s")
+    button(page, "Remove").click()
+    expect(page.get_by_text("No quotas")).to_be_visible()
     guarded.stop()
 
 

@@ -112,3 +112,23 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
     assert_eq!(notes.len(), 1, "{log}");
     assert!(notes[0].contains("KAFKA_MAX_REQUEST_SIZE"), "{log}");
 }
+
+#[test]
+fn lines_of_the_log_are_json_when_that_is_asked_for() {
+    let mut command = rustka();
+    command.args(["--port", "0", "--http-port", "0"]);
+    let mut broker = command
+        .env("RUSTKA_LOG_FORMAT", "json")
+        .spawn()
+        .expect("rustka");
+    let mut line = String::new();
+    let stderr = broker.stderr.take().expect("piped");
+    BufReader::new(stderr)
+        .read_line(&mut line)
+        .expect("a line of the log");
+    broker.kill().expect("it runs");
+    broker.wait().expect("it ends");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["level"], "INFO");
+    assert!(line["message"].is_string() && line["target"].is_string());
+}

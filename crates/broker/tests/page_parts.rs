@@ -309,6 +309,24 @@ async fn users_and_acls_are_added_and_removed() {
 }
 
 #[tokio::test]
+async fn quotas_are_set_and_taken_away() {
+    let world = World::start();
+    let page = Page(&world);
+    let entity = json!([{ "type": "client-id", "name": "shop" }]);
+    let set = json!({ "entity": entity, "quotas": { "producer_byte_rate": 1000 } });
+    let answer = page.send("POST", "/api/v1/quotas", set).await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let listed = page.get("/api/v1/quotas").await.json();
+    let row = json!({ "entity": entity, "quotas": { "producer_byte_rate": 1000.0 } });
+    assert_eq!(listed["quotas"], json!([row]));
+    let wrong = json!({ "entity": entity, "quotas": { "speed": 1 } });
+    assert_eq!(page.send("POST", "/api/v1/quotas", wrong).await.status, 422);
+    let gone = json!({ "entity": entity, "quotas": { "producer_byte_rate": null } });
+    assert_eq!(page.send("POST", "/api/v1/quotas", gone).await.status, 204);
+    assert_eq!(page.get("/api/v1/quotas").await.json()["quotas"], json!([]));
+}
+
+#[tokio::test]
 async fn without_an_authorizer_there_are_no_acls_and_that_is_said() {
     let world = World::start();
     let answer = Page(&world).get("/api/v1/acls").await.json();

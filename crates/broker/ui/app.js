@@ -16,7 +16,7 @@ const PAGES = [
   ['groups', 'Groups', 'M5.5 7a2 2 0 1 0 0-4 2 2 0 0 0 0 4m-4 6c0-2.5 1.8-4 4-4s4 1.5 4 4m0-6a2 2 0 1 0 0-4m1.5 6c2 .2 3.5 1.7 3.5 4', 'r'],
   ['clients', 'Clients', 'M2 4h12v7H2zM6 14h4M8 11v3', 'c'],
   ['requests', 'Request log', 'M3 3h10M3 6.5h6M3 10h10M3 13.5h6', 'l'],
-  ['security', 'Users and ACLs', 'M8 2l5 2v4c0 3-2 5-5 6-3-1-5-3-5-6V4z', 'u'],
+  ['security', 'Users, ACLs', 'M8 2l5 2v4c0 3-2 5-5 6-3-1-5-3-5-6V4z', 'u'],
   ['configs', 'Configuration', 'M3 5h10M3 11h10M6 3v4M10 9v4', 'n'],
   ['cleanup', 'Cleanup', 'M3 5h10M6 5V3h4v2M4.5 5l.5 8h6l.5-8', 'x'],
 ];

@@ -76,6 +76,8 @@ routes! {
     GET "/api/v1/acls" => security::acls;
     POST "/api/v1/acls" => security::add_acl;
     POST "/api/v1/acls/delete" => security::delete_acl;
+    GET "/api/v1/quotas" => quotas::list;
+    POST "/api/v1/quotas" => quotas::alter;
     GET "/api/v1/cleanup" => cleanup::preview;
     POST "/api/v1/cleanup/empty-topics" => cleanup::remove_empty;
     POST "/api/v1/cleanup/all-messages" => cleanup::clear_all;

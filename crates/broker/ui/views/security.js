@@ -1,10 +1,10 @@
-import { html, usePoll, useState, useApp, api, Empty, Failed, Tag, Text, Dialog, Field, count, at, go, link, plain } from '../lib.js';
+import { html, usePoll, useState, useApp, api, bytes, Empty, Failed, Tag, Text, Dialog, Field, count, at, go, link, plain } from '../lib.js';
 
 export function Security({ place }) {
   const tab = place.path[1] || 'users';
-  return html`<div><div class="head"><h1>Users and ACLs</h1></div>
-    <div class="tabs">${[['users', 'Users'], ['acls', 'ACLs']].map(([key, name]) => html`<a href=${link(['security', key])} aria-current=${key === tab ? 'page' : undefined}>${name}</a>`)}</div>
-    ${tab === 'acls' ? html`<${Acls} />` : html`<${Users} />`}</div>`;
+  return html`<div><div class="head"><h1>Users, ACLs and quotas</h1></div>
+    <div class="tabs">${[['users', 'Users'], ['acls', 'ACLs'], ['quotas', 'Quotas']].map(([key, name]) => html`<a href=${link(['security', key])} aria-current=${key === tab ? 'page' : undefined}>${name}</a>`)}</div>
+    ${tab === 'quotas' ? html`<${Quotas} />` : tab === 'acls' ? html`<${Acls} />` : html`<${Users} />`}</div>`;
 }
 
 function Users() {
@@ -52,4 +52,29 @@ function AddAcl({ onClose, onDone }) {
   return html`<${Dialog} wide title="Add ACL" submit="Add" onClose=${onClose} onDone=${send}>
     <div class="cols"><${Field} label="Who" hint="User:* is everybody">${input('principal', { autofocus: true })}<//><${Field} label="From" hint="an address, or *">${input('host')}<//><${Field} label="Permission">${select('permission', ['allow', 'deny'])}<//><${Field} label="Operation">${select('operation', OPERATIONS)}<//></div>
     <div class="cols"><${Field} label="On">${select('type', TYPES)}<//>${fields.type !== 'cluster' && [html`<${Field} key="name" label="Name" hint="* is every name">${input('name')}<//>`, html`<${Field} label="Pattern" key="pattern">${select('pattern', ['literal', 'prefixed'])}<//>`]}</div><//>`;
+}
+
+const KEYS = { producer_byte_rate: 'bytes written a second', consumer_byte_rate: 'bytes read a second', request_percentage: '% of a thread', controller_mutation_rate: 'partitions changed a second', connection_creation_rate: 'connections a second' };
+const ENTITIES = { user: 'user', 'client-id': 'client', ip: 'address' };
+const entityName = entity => entity.map(one => `${ENTITIES[one.type] ?? one.type} ${one.name === null ? '(all others)' : plain(one.name)}`).join(', ');
+const amount = (key, value) => key.endsWith('byte_rate') ? bytes(value) + '/s' : `${count(value)} ${KEYS[key] ?? ''}`;
+function Quotas() {
+  const { mayChange, say } = useApp();
+  const { data, error, reload } = usePoll('/quotas', 3000);
+  const [ask, setAsk] = useState(false);
+  const remove = async (one, key) => { try { await api('/quotas', { method: 'POST', body: { entity: one.entity, quotas: { [key]: null } } }); say('The quota is gone'); reload(); } catch (problem) { say(problem.message, 'bad'); } };
+  return html`<div class="stack"><div class="row"><span class="dim grow">Who is over a quota is answered at once and then not read for a while.</span><button class="primary" disabled=${!mayChange} onClick=${() => setAsk(true)}>Set quota</button></div><${Failed} error=${error} />
+    ${data && (data.quotas.length === 0 ? html`<div class="panel"><${Empty} title="No quotas">Nobody is slowed down.<//></div>` : html`<div class="panel scroll"><table><thead><tr><th>Whose</th><th>Quota</th><th></th></tr></thead><tbody>${data.quotas.flatMap(one => Object.entries(one.quotas).map(([key, value]) => html`<tr key=${JSON.stringify(one.entity) + key}><td class="name">${entityName(one.entity)}</td><td>${amount(key, value)} <span class="faint mono">${key}</span></td><td class="right"><button class="plain" disabled=${!mayChange} onClick=${() => remove(one, key)}>Remove</button></td></tr>`))}</tbody></table></div>`)}
+    ${ask && html`<${SetQuota} onClose=${() => setAsk(false)} onDone=${() => { say('The quota holds'); reload(); }} />`}</div>`;
+}
+
+function SetQuota({ onClose, onDone }) {
+  const [fields, set] = useState({ type: 'client-id', name: '', key: 'producer_byte_rate', value: '' });
+  const change = name => event => set({ ...fields, [name]: event.target.value });
+  const send = async () => { await api('/quotas', { method: 'POST', body: { entity: [{ type: fields.type, name: fields.name || null }], quotas: { [fields.key]: Number(fields.value) } } }); onDone(); };
+  return html`<${Dialog} wide title="Set quota" submit="Set" onClose=${onClose} onDone=${send}><div class="cols">
+    <${Field} label="Whose"><select name="type" value=${fields.type} onChange=${change('type')}>${Object.entries(ENTITIES).map(([key, name]) => html`<option value=${key} key=${key}>${name}</option>`)}</select><//>
+    <${Field} label="Name" hint="empty: all that have no quota of their own"><input name="name" value=${fields.name} autofocus onInput=${change('name')} /><//>
+    <${Field} label="Quota"><select name="key" value=${fields.key} onChange=${change('key')}>${Object.entries(KEYS).map(([key, name]) => html`<option value=${key} key=${key}>${name}</option>`)}</select><//>
+    <${Field} label="Limit"><input name="value" type="number" min="0" step="any" required value=${fields.value} onInput=${change('value')} /><//></div><//>`;
 }

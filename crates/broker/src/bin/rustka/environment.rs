@@ -10,6 +10,8 @@ use rustka::options::parse_size;
 use rustka_core::config::{Scope, check_value, find_key, keys, nearest_name};
 use std::collections::BTreeMap;
 
+/// Variables that are no configs and are read elsewhere.
+const ELSEWHERE: [&str; 2] = ["RUSTKA_CONFIG", crate::log_filter::FORMAT];
 /// A properties file is read up to this size.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// So many names are told of what has no meaning here.
@@ -77,7 +79,7 @@ impl Outside {
                 weaker.push((variable, key_of(rest), value));
             } else if let Some(rest) = variable.strip_prefix("KAFKA_") {
                 plain.push((variable, key_of(rest), value));
-            } else if variable.starts_with("RUSTKA_") && variable != "RUSTKA_CONFIG" {
+            } else if variable.starts_with("RUSTKA_") && !ELSEWHERE.contains(&variable.as_str()) {
                 own.push((variable, key_of(variable), value));
             }
         }

@@ -15,6 +15,9 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// Whether lines are text for people or JSON for programs.
+pub const FORMAT: &str = "RUSTKA_LOG_FORMAT";
+
 /// The levels in force and the filter that they make.
 struct Filter {
     levels: Mutex<Targets>,
@@ -34,14 +37,25 @@ pub fn install(level: LevelFilter, queue: &LogQueue) -> Arc<dyn LogControl> {
         Some(Err(_)) | None => Targets::new().with_default(level),
     };
     let (filter, handle) = reload::Layer::new(targets.clone());
-    let format = tracing_subscriber::fmt::layer()
+    let format = std::env::var(FORMAT).unwrap_or_default();
+    let is_json = format == "json";
+    let text = tracing_subscriber::fmt::layer()
         .with_writer(queue.clone())
         // Colours are for people; files and CI get plain text.
         .with_ansi(std::io::stderr().is_terminal());
+    let json = tracing_subscriber::fmt::layer()
+        .with_writer(queue.clone())
+        .json()
+        .flatten_event(true);
     tracing_subscriber::registry()
         .with(filter)
-        .with(format)
+        .with((!is_json).then_some(text))
+        .with(is_json.then_some(json))
         .init();
+    if !matches!(format.as_str(), "" | "text" | "json") {
+        let format = format.escape_debug();
+        tracing::warn!("{FORMAT} is '{format}': expected text or json");
+    }
     if let Some(Err(error)) = parsed {
         tracing::warn!("RUST_LOG is not of the form LEVEL or MODULE=LEVEL,…: {error}");
     }

@@ -7,6 +7,7 @@ pub mod configs;
 pub mod groups;
 pub mod groups_lag;
 pub mod overview;
+pub mod quotas;
 pub mod records;
 pub mod requests;
 pub mod retention;
