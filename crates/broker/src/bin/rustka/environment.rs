@@ -19,6 +19,9 @@ const NAMES_TOLD_MAX: usize = 20;
 /// The variables that name the cluster, strongest first.
 const CLUSTER_ID: [&str; 3] = ["CLUSTER_ID", "KAFKA_CLUSTER_ID", "KAFKA_KRAFT_CLUSTER_ID"];
 
+/// Where Kafka's images have keystores and the files with their passwords.
+const SECRETS: &str = "/etc/kafka/secrets";
+
 /// What came from outside.
 pub struct Outside {
     /// The options so far.
@@ -84,7 +87,10 @@ impl Outside {
             }
         }
         for (variable, key, value) in weaker.into_iter().chain(plain).chain(own) {
-            let known = self.set(&key, value);
+            let known = match secret(&key, value, SECRETS) {
+                Some(found) => found.and_then(|(key, value)| self.set(key, &value)),
+                None => self.set(&key, value),
+            };
             match known.map_err(|why| format!("{variable}: {why}"))? {
                 true => {}
                 false => unknown.push((variable.clone(), key)),
@@ -200,6 +206,31 @@ impl Outside {
     }
 }
 
+/// What Kafka's images make of a variable that names a file among the secrets: a keystore's place, or a password, which
+/// is what the file holds. None for other keys.
+fn secret(key: &str, file: &str, folder: &str) -> Option<Result<(&'static str, String), String>> {
+    let (key, is_password) = match key {
+        "ssl.keystore.filename" => ("ssl.keystore.location", false),
+        "ssl.truststore.filename" => ("ssl.truststore.location", false),
+        "ssl.keystore.credentials" => ("ssl.keystore.password", true),
+        "ssl.truststore.credentials" => ("ssl.truststore.password", true),
+        "ssl.key.credentials" => ("ssl.key.password", true),
+        _ => return None,
+    };
+    let path = format!("{folder}/{}", file.trim());
+    Some(match (is_password, std::fs::metadata(&path)) {
+        (false, Ok(_)) => Ok((key, path)),
+        (true, Ok(size)) if size.len() > FILE_BYTES_MAX => {
+            Err(format!("{path} is larger than {FILE_BYTES_MAX} bytes"))
+        }
+        (true, Ok(_)) => match std::fs::read_to_string(&path) {
+            Ok(password) => Ok((key, password.trim_end().to_owned())),
+            Err(error) => Err(format!("cannot read {path}: {error}")),
+        },
+        (_, Err(error)) => Err(format!("cannot read {path}: {error}")),
+    })
+}
+
 /// The key that the rest of a variable's name stands for.
 fn key_of(rest: &str) -> String {
     let lower = rest.to_ascii_lowercase();
@@ -231,6 +262,33 @@ mod tests {
     fn variables_are_named_as_in_kafkas_images() {
         assert_eq!(key_of("LOG_RETENTION_HOURS"), "log.retention.hours");
         assert_eq!(key_of("A__B___C_D"), "a_b-c.d");
+    }
+
+    #[test]
+    fn keystores_and_their_passwords_are_found_among_the_secrets() {
+        let folder = std::env::temp_dir().join(format!("rustka-secrets-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("creds"), "changeit\n").unwrap();
+        let place = folder.to_str().unwrap();
+        let found = |key| secret(key, "creds", place).map(Result::unwrap);
+        let path = format!("{place}/creds");
+        assert_eq!(
+            found("ssl.keystore.filename"),
+            Some(("ssl.keystore.location", path))
+        );
+        let password = "changeit".to_owned();
+        assert_eq!(
+            found("ssl.keystore.credentials"),
+            Some(("ssl.keystore.password", password))
+        );
+        assert_eq!(found("ssl.keystore.location"), None);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let missing = [("KAFKA_SSL_KEYSTORE_FILENAME", "no-such-store.p12")];
+        let error = from(&missing, None).err().unwrap();
+        assert!(
+            error.starts_with("KAFKA_SSL_KEYSTORE_FILENAME: cannot read /etc/kafka/secrets/"),
+            "{error}"
+        );
     }
 
     #[test]
