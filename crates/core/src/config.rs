@@ -9,6 +9,7 @@ mod describe;
 mod documentation;
 mod dynamic;
 mod group;
+mod listener;
 mod overrides;
 #[cfg(test)]
 mod recorded;

@@ -162,7 +162,7 @@ fn record_changes(
     next: &Overrides,
     records: &mut Vec<Record>,
 ) {
-    let mut changed: BTreeMap<&'static str, Option<Box<str>>> = BTreeMap::new();
+    let mut changed: BTreeMap<&str, Option<Box<str>>> = BTreeMap::new();
     for (name, value) in next.iter() {
         if before.get(name) != Some(value) {
             changed.insert(name, Some(value.into()));
@@ -177,7 +177,7 @@ fn record_changes(
         && matches!(resource.kind, ResourceKind::Topic | ResourceKind::Broker);
     records.extend(changed.into_iter().map(|(name, value)| Record::Config {
         resource: resource.clone(),
-        name: Cow::Borrowed(name),
+        name: Cow::Owned(name.to_owned()),
         value,
     }));
     if clears {

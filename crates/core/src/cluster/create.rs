@@ -269,7 +269,7 @@ pub(super) fn config_records(
 ) -> impl Iterator<Item = Record> {
     values.iter().map(move |(name, value)| Record::Config {
         resource: resource.clone(),
-        name: Cow::Borrowed(name),
+        name: Cow::Owned(name.to_owned()),
         value: Some(value.into()),
     })
 }

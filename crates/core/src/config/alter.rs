@@ -3,6 +3,7 @@
 use super::client_metrics::validate_client_metrics;
 use super::dynamic::{check_change, check_place, is_alterable};
 use super::group::validate_group;
+use super::listener::is_of_listener;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, find_key};
 use super::topic::{effective_value, validate_topic};
@@ -63,6 +64,10 @@ pub fn alter_overrides(
     let mut next = current.clone();
     for change in changes {
         let value = change.value.as_deref().unwrap_or("");
+        if scope == Scope::Broker && is_of_listener(&change.name) {
+            alter_listener(&mut next, change, value)?;
+            continue;
+        }
         // What cannot be set is not set, so it is already as asked for.
         let is_gone = || match find_key(scope, &change.name) {
             Some(key) => scope == Scope::Broker && !is_alterable(broker, key.name),
@@ -73,7 +78,7 @@ pub fn alter_overrides(
         }
         let key = alterable_key(scope, broker, &change.name)?;
         match change.operation {
-            AlterOperation::Set => set(&mut next, key, value)?,
+            AlterOperation::Set => set(&mut next, scope, key.name, value)?,
             AlterOperation::Delete => next.remove(key.name),
             AlterOperation::Append | AlterOperation::Subtract => {
                 // Kafka does not know that two keys of client metrics are lists.
@@ -87,7 +92,7 @@ pub fn alter_overrides(
                     ));
                 }
                 let items = list_after(scope, broker, &next, key, change.operation, value);
-                set(&mut next, key, &items)?;
+                set(&mut next, scope, key.name, &items)?;
             }
         }
     }
@@ -106,8 +111,12 @@ pub fn replace_overrides<'a>(
     let mut next = Overrides::default();
     for (name, value) in pairs {
         let value = value.unwrap_or("");
+        if scope == Scope::Broker && is_of_listener(name) {
+            set(&mut next, scope, name, value)?;
+            continue;
+        }
         let key = alterable_key(scope, broker, name)?;
-        set(&mut next, key, value)?;
+        set(&mut next, scope, key.name, value)?;
     }
     validate(scope, broker, &next)?;
     Ok(next)
@@ -147,12 +156,30 @@ fn check_broker(
     Ok(after.dynamic_values(layer).clone())
 }
 
+/// Changes a config of one listener. Kafka's controller does not know that any of them is a list.
+fn alter_listener(next: &mut Overrides, change: &Alteration, value: &str) -> Result<(), Refusal> {
+    match change.operation {
+        AlterOperation::Set => set(next, Scope::Broker, &change.name, value),
+        AlterOperation::Delete => {
+            next.remove(&change.name);
+            Ok(())
+        }
+        AlterOperation::Append | AlterOperation::Subtract => Err(Refusal::new(
+            ErrorCode::InvalidConfig,
+            format!(
+                "Config '{}' of one listener can be set or deleted, not appended to or subtracted from.",
+                shorten(&change.name)
+            ),
+        )),
+    }
+}
+
 /// Sets a value. Kafka answers INVALID_REQUEST to values that a broker refuses and to intervals of client metrics that
 /// are out of range, INVALID_CONFIG to all others.
-fn set(next: &mut Overrides, key: &ConfigKey, value: &str) -> Result<(), Refusal> {
-    next.set(key.scope, key.name, value).map_err(|refusal| {
+fn set(next: &mut Overrides, scope: Scope, name: &str, value: &str) -> Result<(), Refusal> {
+    next.set(scope, name, value).map_err(|refusal| {
         let is_number = || value.trim().parse::<i32>().is_ok();
-        let code = match key.scope {
+        let code = match scope {
             Scope::Broker => ErrorCode::InvalidRequest,
             Scope::ClientMetrics if is_number() => ErrorCode::InvalidRequest,
             _ => refusal.code,

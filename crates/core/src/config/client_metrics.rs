@@ -128,7 +128,7 @@ mod tests {
         let entries = describe_client_metrics(&set);
         let told: Vec<_> = entries
             .iter()
-            .map(|e| (e.name, e.value.as_deref().unwrap(), e.source.code()))
+            .map(|e| (&*e.name, e.value.as_deref().unwrap(), e.source.code()))
             .collect();
         assert_eq!(
             told,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::broker::{BrokerConfig, Resolved};
 use super::documentation::documentation;
 use super::dynamic::is_dynamic;
+use super::listener;
 use super::overrides::Overrides;
 use super::table::{ConfigKey, ConfigType, Scope, keys};
 use super::topic;
@@ -43,7 +44,7 @@ impl ConfigSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synonym {
     /// The key it was set under.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The value; none where it is sensitive.
     pub value: Option<Cow<'static, str>>,
     /// The layer.
@@ -54,7 +55,7 @@ pub struct Synonym {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigEntry {
     /// The key.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The value that holds; none where it is null or sensitive.
     pub value: Option<Cow<'static, str>>,
     /// Whether it can only be set at start-up.
@@ -65,8 +66,8 @@ pub struct ConfigEntry {
     pub sensitive: bool,
     /// All values in order of precedence.
     pub synonyms: Vec<Synonym>,
-    /// The type of the value.
-    pub config_type: ConfigType,
+    /// The type of the value, where Kafka knows one.
+    pub config_type: Option<ConfigType>,
     /// What the config does here.
     pub documentation: &'static str,
 }
@@ -80,13 +81,13 @@ impl ConfigEntry {
     /// A logger and its level.
     pub fn of_logger(name: &'static str, level: &'static str) -> ConfigEntry {
         ConfigEntry {
-            name,
+            name: Cow::Borrowed(name),
             value: Some(Cow::Borrowed(level)),
             read_only: false,
             source: ConfigSource::BrokerLogger,
             sensitive: false,
             synonyms: Vec::new(),
-            config_type: ConfigType::String,
+            config_type: None,
             documentation: "How much this part of the broker logs.",
         }
     }
@@ -110,19 +111,19 @@ impl ConfigEntry {
         };
         let synonyms = resolved.synonyms.into_iter();
         ConfigEntry {
-            name: key.name,
+            name: Cow::Borrowed(key.name),
             value,
             read_only,
             source: resolved.source,
             sensitive,
             synonyms: synonyms
                 .map(|(name, value, source)| Synonym {
-                    name,
+                    name: Cow::Borrowed(name),
                     value: owned(value),
                     source,
                 })
                 .collect(),
-            config_type: key.kind,
+            config_type: Some(key.kind),
             documentation: documentation(key),
         }
     }
@@ -159,6 +160,7 @@ pub fn describe_broker(broker: &BrokerConfig, cluster_default: bool) -> Vec<Conf
         }
         entries.push(ConfigEntry::new(key, resolved, !is_dynamic(key.name)));
     }
+    entries.extend(listener::describe(broker, cluster_default));
     entries
 }
 
@@ -185,7 +187,7 @@ mod tests {
             (bytes.value.as_deref(), bytes.source.code()),
             (Some("50000000"), 4)
         );
-        assert_eq!(bytes.config_type.code(), 3);
+        assert_eq!(bytes.config_type.unwrap().code(), 3);
         let retention = entry(&entries, "retention.ms");
         assert!(retention.is_default() && retention.synonyms.is_empty());
         assert!(
@@ -209,7 +211,10 @@ mod tests {
     fn the_cluster_default_tells_only_what_was_set_for_all() {
         let broker = BrokerConfig::new([("num.partitions", "3")], false).unwrap();
         let defaults = describe_broker(&broker, true);
-        let told: Vec<_> = defaults.iter().map(|e| (e.name, e.source.code())).collect();
+        let told: Vec<_> = defaults
+            .iter()
+            .map(|e| (&*e.name, e.source.code()))
+            .collect();
         assert_eq!(told, [("min.insync.replicas", 3)]);
         let entries = describe_broker(&broker, false);
         assert_eq!(entry(&entries, "num.partitions").source.code(), 4);

@@ -1,6 +1,7 @@
 //! Configs of a broker that may change while it runs: for whom each of them can be set, and which values go with what
 //! holds now. Kafka's brokers check the same before they take a change (KIP-226).
 
+use super::listener;
 use super::overrides::Overrides;
 use super::table::{Scope, find_key};
 use super::topic::{effective_value, is_behind_a_topic_key};
@@ -41,6 +42,11 @@ const CLASSES: [&str; 2] = [
 ];
 
 const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// Whether this broker has a class of this name.
+pub(super) fn is_class(name: &str) -> bool {
+    CLASSES.contains(&name)
+}
 
 /// Whether a broker key may change while the broker runs.
 pub fn is_dynamic(name: &str) -> bool {
@@ -148,7 +154,7 @@ pub fn check_place(layer: DynamicLayer, values: &Overrides) -> Result<(), Refusa
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
         }
     }
-    Ok(())
+    listener::check_place(layer, values)
 }
 
 /// Refuses what would hold after a change, for itself or beside what held before it.
@@ -156,6 +162,7 @@ pub fn check_change(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), R
     for name in THREADS {
         check_threads(name, before, after)?;
     }
+    listener::check_change(before, after)?;
     check_values(after)?;
     check_fixed(before, after)
 }
@@ -272,7 +279,7 @@ fn check_fixed(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), Refusa
         "principal.builder.class",
         "ssl.engine.factory.class",
     ] {
-        let known = |class: &str| CLASSES.contains(&class);
+        let known = is_class;
         let given = after.value(name).filter(|_| changed(name));
         let is_list = name == "metric.reporters";
         let fits = match (given, is_list) {

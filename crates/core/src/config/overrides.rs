@@ -1,16 +1,18 @@
 //! A layer of set values: names from the table, values checked.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::listener;
 use super::table::{Scope, find_key};
 use super::unknown_key;
 use super::value::check_value;
 use crate::error::{ErrorCode, Refusal};
 
-/// Values that somebody set, by name; every name is known and every value valid.
+/// Values that somebody set, by name; every name is known, or one listener's, and every value valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overrides {
-    values: BTreeMap<&'static str, Box<str>>,
+    values: BTreeMap<Cow<'static, str>, Box<str>>,
 }
 
 impl Overrides {
@@ -35,9 +37,14 @@ impl Overrides {
 
     /// Checks and sets one value.
     pub fn set(&mut self, scope: Scope, name: &str, value: &str) -> Result<(), Refusal> {
+        if scope == Scope::Broker && listener::is_of_listener(name) {
+            let value = listener::check(name, value)?;
+            self.values.insert(Cow::Owned(name.to_owned()), value);
+            return Ok(());
+        }
         let key = find_key(scope, name).ok_or_else(|| unknown_key(scope, name))?;
         let value = check_value(key, value)?;
-        self.values.insert(key.name, value);
+        self.values.insert(Cow::Borrowed(key.name), value);
         Ok(())
     }
 
@@ -62,8 +69,8 @@ impl Overrides {
     }
 
     /// All values, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.values.iter().map(|(name, value)| (*name, &**value))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (&**name, &**value))
     }
 }
 

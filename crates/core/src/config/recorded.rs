@@ -29,7 +29,7 @@ fn line(resource: &str, entry: &ConfigEntry) -> String {
     if resource == "CREATED" {
         return line;
     }
-    let _ = write!(line, "\t{}\t", entry.config_type.name());
+    let _ = write!(line, "\t{}\t", entry.config_type.unwrap().name());
     for synonym in &entry.synonyms {
         let value = synonym.value.as_deref().unwrap_or("null");
         let _ = write!(line, "{}:{}={value};", source(synonym.source), synonym.name);

@@ -341,7 +341,7 @@ impl TopicConfig {
             let mut entries = describe_topic(broker, &self.overrides);
             for entry in &mut entries {
                 if entry.source == ConfigSource::Default {
-                    let mut names = synonyms_of(entry.name).iter();
+                    let mut names = synonyms_of(&entry.name).iter();
                     let set = names.find_map(|(name, _)| broker.source_of_set_value(name));
                     entry.source = set.unwrap_or(ConfigSource::Default);
                 }

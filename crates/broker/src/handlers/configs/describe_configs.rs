@@ -6,7 +6,7 @@ use crate::base::config::NamedResource;
 use crate::base::hooks::Operation;
 use crate::handlers::configs::resource::{Resource, check, kind};
 use rustka_core::config::{
-    ConfigEntry, ConfigSource, DynamicLayer, describe_broker, describe_client_metrics,
+    ConfigEntry, ConfigSource, ConfigType, DynamicLayer, describe_broker, describe_client_metrics,
     describe_group,
 };
 use rustka_core::error::{ErrorCode, Refusal};
@@ -37,7 +37,7 @@ pub fn handle(request: Request<'_>) -> Handled {
         let (error_code, error_message, configs) = match described {
             Ok(entries) => {
                 let wanted = |entry: &ConfigEntry| match &resource.configuration_keys {
-                    Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == entry.name),
+                    Some(keys) if !keys.is_empty() => keys.contains(&entry.name),
                     _ => true,
                 };
                 let rows = entries
@@ -113,16 +113,16 @@ fn row(
         .synonyms
         .into_iter()
         .map(|synonym| DescribeConfigsSynonym {
-            name: Cow::Borrowed(synonym.name),
+            name: synonym.name,
             value: synonym.value,
             source: synonym.source.code(),
         });
-    // Kafka knows neither type nor documentation of a logger.
+    // Kafka knows no documentation of a logger.
     let is_logger = entry.source == ConfigSource::BrokerLogger;
     let documentation = asked.include_documentation;
     let documentation = documentation.then_some(Cow::Borrowed(entry.documentation));
     DescribeConfigsResourceResult {
-        name: Cow::Borrowed(entry.name),
+        name: entry.name,
         value: entry.value,
         read_only: entry.read_only,
         config_source: entry.source.code(),
@@ -132,10 +132,7 @@ fn row(
         } else {
             Vec::new()
         },
-        config_type: match is_logger {
-            true => 0,
-            false => entry.config_type.code(),
-        },
+        config_type: entry.config_type.map_or(0, ConfigType::code),
         documentation: match is_logger {
             true => Some(Cow::Borrowed("")),
             false => documentation,

@@ -202,7 +202,7 @@ fn accepted(
 
 fn config(entry: &ConfigEntry) -> CreatableTopicConfigs<'static> {
     CreatableTopicConfigs {
-        name: Cow::Borrowed(entry.name),
+        name: entry.name.clone(),
         value: entry.value.clone(),
         read_only: entry.read_only,
         config_source: entry.source.code(),
