@@ -1,5 +1,6 @@
-//! The `rustka` command: a broker until it is told to stop.
+//! The `rustka` command: a broker until it is told to stop, or a command that asks one.
 
+mod cli;
 mod environment;
 mod flags;
 mod log_filter;
@@ -21,6 +22,9 @@ use tracing::level_filters::LevelFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if cli::is_command(std::env::args_os().nth(1).as_ref()) {
+        return cli::run(std::env::args_os());
+    }
     let asked = flags::parse(std::env::args_os().skip(1)).and_then(|parsed| match parsed {
         Parsed::Run(flags) => {
             let environment = std::env::vars_os().filter_map(|(name, value)| {

@@ -1,0 +1,154 @@
+//! The commands that ask a broker, of ours or any other: `rustka topic list`, `rustka consume orders`.
+
+mod config;
+mod connect;
+mod consume;
+mod failure;
+mod group;
+mod health;
+mod output;
+mod produce;
+mod topic;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use connect::ConnectArguments;
+use failure::Failure;
+use output::{Format, Output};
+
+/// The words that stand first where a command is meant. Everything else is for the broker itself.
+const COMMANDS: &[&str] = &[
+    "topic",
+    "group",
+    "config",
+    "produce",
+    "consume",
+    "health",
+    "completions",
+    "version",
+    "help",
+];
+
+/// Whether these arguments name a command, rather than how a broker is to run.
+pub fn is_command(first: Option<&OsString>) -> bool {
+    first.is_some_and(|word| COMMANDS.iter().any(|command| word == *command))
+}
+
+/// A Kafka broker, and the commands to ask one. Without a command it serves: see `rustka --help`.
+#[derive(Parser)]
+#[command(
+    name = "rustka",
+    disable_version_flag = true,
+    subcommand_required = true
+)]
+struct Arguments {
+    #[command(flatten)]
+    connect: ConnectArguments,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Topics: list, describe, create, grow, empty, delete.
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Groups: list, describe, reset offsets, delete.
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// Configs of topics, brokers and groups: describe, set, unset.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Write records: each line of the input is one.
+    Produce(produce::ProduceArguments),
+    /// Read records.
+    Consume(consume::ConsumeArguments),
+    /// Whether a broker answers; for health checks.
+    Health,
+    /// What a shell needs in order to complete these commands.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The version of this program.
+    Version,
+}
+
+/// Does what the arguments ask for. 0: done; 1: the broker refused, or only a part could be done; 2: a mistake in the
+/// arguments; 69: no broker can be reached.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where nobody reads what is said, there is nobody to tell of that either.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(perform(arguments));
+            // A thread that waits for input that never comes is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::Refused(format!("cannot start: {error}"))),
+    };
+    match outcome {
+        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("rustka: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn perform(arguments: Arguments) -> Result<(), Failure> {
+    let mut output = Output::new(arguments.format);
+    match arguments.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "rustka", &mut script);
+            return output.bytes(&script);
+        }
+        Command::Version => return output.line(env!("CARGO_PKG_VERSION")),
+        _ => {}
+    }
+    let client = arguments.connect.client().await?;
+    match arguments.command {
+        Command::Topic(command) => topic::run(&client, command, &mut output).await,
+        Command::Group(command) => group::run(&client, command, &mut output).await,
+        Command::Config(command) => config::run(&client, command, &mut output).await,
+        Command::Produce(arguments) => produce::run(&client, arguments, &mut output).await,
+        Command::Consume(arguments) => consume::run(&client, arguments, &mut output).await,
+        Command::Health => health::run(&client, &mut output).await,
+        Command::Completions { .. } | Command::Version => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_known_by_its_first_word() {
+        Arguments::command().debug_assert();
+        let known: Vec<String> = Arguments::command()
+            .get_subcommands()
+            .map(|command| command.get_name().to_owned())
+            .chain(["help".to_owned()])
+            .collect();
+        assert_eq!(known, COMMANDS);
+        assert!(!is_command(Some(&"server.properties".into())));
+        assert!(!is_command(None));
+    }
+}
