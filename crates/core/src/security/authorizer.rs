@@ -62,10 +62,80 @@ pub struct Acls {
 
 #[derive(Clone, Debug, Default)]
 struct ByName {
-    literal: BTreeMap<Box<str>, Rules>,
-    prefixed: BTreeMap<Box<str>, Rules>,
+    literal: Patterns,
+    prefixed: Patterns,
+    /// Those for every name.
+    wildcard: Rules,
     /// How many prefixes there are of each length, so that a name is looked up a few times only.
     prefix_lengths: BTreeMap<usize, usize>,
+}
+
+/// Rules by the text of their patterns. Found by a hash of it, since names have long beginnings in common; only those
+/// who may change ACLs could make up texts that share one.
+#[derive(Clone, Debug, Default)]
+struct Patterns(BTreeMap<u64, Vec<(Box<str>, Rules)>>);
+
+/// FNV-1a, byte by byte, so that the hashes of all prefixes are found on the way.
+#[derive(Clone, Copy)]
+struct Hash(u64);
+
+impl Hash {
+    const EMPTY: Hash = Hash(0xcbf2_9ce4_8422_2325);
+
+    fn with(self, bytes: &[u8]) -> Hash {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Hash(bytes.iter().fold(self.0, step))
+    }
+}
+
+impl Patterns {
+    fn get(&self, hash: Hash, text: &[u8]) -> Option<&Rules> {
+        let same = self.0.get(&hash.0)?;
+        let own = same.iter().find(|(known, _)| known.as_bytes() == text);
+        own.map(|(_, rules)| rules)
+    }
+
+    /// The rules of a text, made if need be, and whether they were.
+    fn entry(&mut self, text: &str) -> (&mut Rules, bool) {
+        let same = self.0.entry(Hash::EMPTY.with(text.as_bytes()).0);
+        let same = same.or_default();
+        let known = same.iter().position(|(known, _)| **known == *text);
+        let place = known.unwrap_or_else(|| {
+            same.push((text.into(), Rules::default()));
+            same.len() - 1
+        });
+        (&mut same[place].1, known.is_none())
+    }
+
+    /// Takes a rule away; whether it was the last of its text.
+    fn remove(&mut self, acl: &Acl) -> bool {
+        let hash = Hash::EMPTY.with(acl.name.as_bytes()).0;
+        let Some(same) = self.0.get_mut(&hash) else {
+            return false;
+        };
+        let Some(place) = same.iter().position(|(known, _)| *known == acl.name) else {
+            return false;
+        };
+        same[place].1.remove(acl);
+        let is_last = same[place].1.0.is_empty();
+        if is_last {
+            same.swap_remove(place);
+        }
+        if same.is_empty() {
+            self.0.remove(&hash);
+        }
+        is_last
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &Rules)> {
+        let all = self.0.values().flatten();
+        all.map(|(text, rules)| (&**text, rules))
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The rules for one pattern, by principal.
@@ -134,12 +204,14 @@ impl Acls {
         let rule = Rule::of(acl);
         let names = self.kinds.entry(acl.kind).or_default();
         let rules = match acl.pattern {
-            Pattern::Literal => names.literal.entry(acl.name.clone()).or_default(),
+            Pattern::Literal if *acl.name == *WILDCARD => &mut names.wildcard,
+            Pattern::Literal => names.literal.entry(&acl.name).0,
             Pattern::Prefixed => {
-                if !names.prefixed.contains_key(&acl.name) {
+                let (rules, is_new) = names.prefixed.entry(&acl.name);
+                if is_new {
                     *names.prefix_lengths.entry(acl.name.len()).or_default() += 1;
                 }
-                names.prefixed.entry(acl.name.clone()).or_default()
+                rules
             }
         };
         rules.0.entry(acl.principal.clone()).or_default().push(rule);
@@ -149,18 +221,15 @@ impl Acls {
         let Some(names) = self.kinds.get_mut(&acl.kind) else {
             return;
         };
-        let patterns = match acl.pattern {
-            Pattern::Literal => &mut names.literal,
-            Pattern::Prefixed => &mut names.prefixed,
-        };
-        let Some(rules) = patterns.get_mut(&acl.name) else {
-            return;
-        };
-        rules.remove(acl);
-        if rules.0.is_empty() {
-            patterns.remove(&acl.name);
-            if acl.pattern == Pattern::Prefixed {
-                names.forget_prefix_of(acl.name.len());
+        match acl.pattern {
+            Pattern::Literal if *acl.name == *WILDCARD => names.wildcard.remove(acl),
+            Pattern::Literal => {
+                names.literal.remove(acl);
+            }
+            Pattern::Prefixed => {
+                if names.prefixed.remove(acl) {
+                    names.forget_prefix_of(acl.name.len());
+                }
             }
         }
     }
@@ -212,11 +281,10 @@ impl Acls {
             return false;
         };
         let says = |rules: &Rules, permission| rules.says(subject, operation, permission);
-        let everything = names.literal.get(WILDCARD);
-        if everything.is_some_and(|rules| says(rules, Permission::Deny)) {
+        if says(&names.wildcard, Permission::Deny) {
             return false;
         }
-        if everything.is_some_and(|rules| says(rules, Permission::Allow)) {
+        if says(&names.wildcard, Permission::Allow) {
             return true;
         }
         // A longer prefix or the very name denied does not take everything; a shorter prefix denied does.
@@ -239,14 +307,22 @@ impl Acls {
 impl ByName {
     /// The rules of every prefix of a name, itself included.
     fn prefixes_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Rules> {
+        let name = name.as_bytes();
         let lengths = self.prefix_lengths.range(..=name.len());
-        lengths.filter_map(|(length, _)| self.prefixed.get(name.get(..*length)?))
+        let mut hashed = (0, Hash::EMPTY);
+        lengths.filter_map(move |(length, _)| {
+            let hash = hashed.1.with(&name[hashed.0..*length]);
+            hashed = (*length, hash);
+            self.prefixed.get(hash, &name[..*length])
+        })
     }
 
     /// The rules of every pattern that fits a name.
     fn fitting<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Rules> {
-        let own = self.literal.get(name);
-        let all = self.literal.get(WILDCARD).filter(|_| name != WILDCARD);
+        let own = self
+            .literal
+            .get(Hash::EMPTY.with(name.as_bytes()), name.as_bytes());
+        let all = Some(&self.wildcard).filter(|rules| !rules.0.is_empty());
         own.into_iter().chain(all).chain(self.prefixes_of(name))
     }
 
