@@ -35,7 +35,7 @@ fn what_makes_no_sense_ends_the_start_with_a_sentence() {
         "rustka: KAFKA_LOG_RETENTION_HOURS: Invalid value 'three' for config 'log.retention.hours': expected an integer of 32 bits."
     );
     let cases: [Case<'_>; 6] = [
-        (&[("KAFKA_LISTENERS", "SSL://:9093")], &[], "TLS"),
+        (&[("KAFKA_LISTENERS", "SSL://:9093")], &[], "certificate"),
         (
             &[("KAFKA_PROCESS_ROLES", "controller")],
             &[],
