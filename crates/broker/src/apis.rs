@@ -49,6 +49,8 @@ macro_rules! apis {
 }
 
 use rustka_wire::{
+    add_offsets_to_txn_request::AddOffsetsToTxnRequest,
+    add_partitions_to_txn_request::AddPartitionsToTxnRequest,
     alter_client_quotas_request::AlterClientQuotasRequest,
     alter_configs_request::AlterConfigsRequest,
     alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
@@ -69,8 +71,9 @@ use rustka_wire::{
     describe_producers_request::DescribeProducersRequest,
     describe_quorum_request::DescribeQuorumRequest,
     describe_topic_partitions_request::DescribeTopicPartitionsRequest,
+    describe_transactions_request::DescribeTransactionsRequest,
     describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest,
-    elect_leaders_request::ElectLeadersRequest,
+    elect_leaders_request::ElectLeadersRequest, end_txn_request::EndTxnRequest,
     expire_delegation_token_request::ExpireDelegationTokenRequest, fetch_request::FetchRequest,
     find_coordinator_request::FindCoordinatorRequest,
     get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest,
@@ -81,15 +84,18 @@ use rustka_wire::{
     list_config_resources_request::ListConfigResourcesRequest,
     list_groups_request::ListGroupsRequest, list_offsets_request::ListOffsetsRequest,
     list_partition_reassignments_request::ListPartitionReassignmentsRequest,
-    metadata_request::MetadataRequest, offset_commit_request::OffsetCommitRequest,
-    offset_delete_request::OffsetDeleteRequest, offset_fetch_request::OffsetFetchRequest,
+    list_transactions_request::ListTransactionsRequest, metadata_request::MetadataRequest,
+    offset_commit_request::OffsetCommitRequest, offset_delete_request::OffsetDeleteRequest,
+    offset_fetch_request::OffsetFetchRequest,
     offset_for_leader_epoch_request::OffsetForLeaderEpochRequest, produce_request::ProduceRequest,
     push_telemetry_request::PushTelemetryRequest,
     renew_delegation_token_request::RenewDelegationTokenRequest,
     sasl_authenticate_request::SaslAuthenticateRequest,
     sasl_handshake_request::SaslHandshakeRequest, sync_group_request::SyncGroupRequest,
+    txn_offset_commit_request::TxnOffsetCommitRequest,
     unregister_broker_request::UnregisterBrokerRequest,
     update_features_request::UpdateFeaturesRequest,
+    write_txn_markers_request::WriteTxnMarkersRequest,
 };
 
 apis! {
@@ -114,6 +120,11 @@ apis! {
     DeleteRecordsRequest<'_>, 0 to 2 => delete_records::handle;
     InitProducerIdRequest<'_>, 0 to 5 => init_producer_id::handle;
     OffsetForLeaderEpochRequest<'_>, 2 to 4 => offset_for_leader_epoch::handle;
+    AddPartitionsToTxnRequest<'_>, 0 to 5 => add_partitions_to_txn::handle;
+    AddOffsetsToTxnRequest<'_>, 0 to 4 => add_offsets_to_txn::handle;
+    EndTxnRequest<'_>, 0 to 5 => end_txn::handle;
+    WriteTxnMarkersRequest<'_>, 1 to 2 => write_txn_markers::handle;
+    TxnOffsetCommitRequest<'_>, 0 to 6 => txn_offset_commit::handle;
     DescribeAclsRequest<'_>, 1 to 3 => acls::describe;
     CreateAclsRequest<'_>, 1 to 3 => acls::create;
     DeleteAclsRequest<'_>, 1 to 3 => acls::delete;
@@ -142,6 +153,8 @@ apis! {
     DescribeClusterRequest, 0 to 2 => describe_cluster::handle;
     DescribeProducersRequest<'_>, 0 to 0 => describe_producers::handle;
     UnregisterBrokerRequest, 0 to 0 => unregister_broker::handle;
+    DescribeTransactionsRequest<'_>, 0 to 0 => describe_transactions::handle;
+    ListTransactionsRequest<'_>, 0 to 2 => list_transactions::handle;
     GetTelemetrySubscriptionsRequest, 0 to 0 => telemetry::get;
     PushTelemetryRequest<'_>, 0 to 0 => telemetry::push;
     ListConfigResourcesRequest, 0 to 1 => list_config_resources::handle;

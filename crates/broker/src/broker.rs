@@ -17,6 +17,7 @@ use crate::base::timeline::Timeline;
 use crate::base::work::Work;
 use crate::coordinators::cluster::{self, Cluster};
 use crate::coordinators::groups::{self, Groups};
+use crate::coordinators::transactions::{self, Transactions};
 #[cfg(feature = "http")]
 use crate::http::{self, Http};
 use crate::net::addresses::Address;
@@ -252,15 +253,20 @@ impl Broker {
         let cluster = Cluster::new(node.clone());
         cluster.let_in(&options.users)?;
         let groups = Arc::new(Groups::new(node.clone(), cluster.clone()));
-        let mourner = Arc::downgrade(&groups);
+        let transactions = Transactions::new(node.clone(), cluster.clone(), groups.clone());
+        let mourner = (Arc::downgrade(&groups), Arc::downgrade(&transactions));
         cluster.when_gone(move |topic| {
-            if let Some(groups) = mourner.upgrade() {
+            if let Some(groups) = mourner.0.upgrade() {
                 groups.topic_deleted(topic);
+            }
+            if let Some(transactions) = mourner.1.upgrade() {
+                transactions.topic_deleted(topic);
             }
         });
         Ok(Parts {
             cluster,
             groups,
+            transactions,
             node,
             sessions,
             telemetry: Mutex::default(),
@@ -308,6 +314,10 @@ impl Broker {
         let for_cluster = parts.cluster.clone();
         supervise::keep(node, cluster::TASK, move || {
             cluster::run(for_cluster.clone())
+        });
+        let for_transactions = parts.transactions.clone();
+        supervise::keep(node, transactions::TASK, move || {
+            transactions::run(for_transactions.clone())
         });
         let for_groups = parts.groups.clone();
         supervise::keep(node, groups::TASK, move || groups::run(for_groups.clone()));

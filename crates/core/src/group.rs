@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::error::ErrorCode;
 use crate::machine::{Machine, Ticket};
+use crate::producers::Marker;
 use crate::sync::Rank;
 use crate::time::Now;
 
@@ -30,7 +31,7 @@ use classic::{Group, check_join, limited};
 use command::{Command, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetCommit};
 use desk::Desk;
 use effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
-use offsets::HoldsOffsets;
+use offsets::{HoldsOffsets, Within};
 pub use options::GroupOptions;
 use records::Record;
 use timers::{Timer, Timers};
@@ -61,6 +62,8 @@ pub struct GroupShard {
     number: u32,
     position: u64,
     unsettled: BTreeMap<u64, Name>,
+    /// Transactions that are over once their markers are durable, by position.
+    ending: BTreeMap<u64, (i64, bool)>,
     /// When offsets are next looked through; only while there are groups.
     offsets_due_ms: Option<i64>,
 }
@@ -82,6 +85,7 @@ impl GroupShard {
             addresses,
             position: 0,
             unsettled: BTreeMap::new(),
+            ending: BTreeMap::new(),
             offsets_due_ms: None,
         }
     }
@@ -239,13 +243,24 @@ impl GroupShard {
         d.reply(ticket, &group.id, Reply::Leave(Ok(left)));
     }
 
-    fn commit(&mut self, now: Now, ticket: Ticket, commit: OffsetCommit, out: &mut Effects) {
+    fn commit(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        commit: OffsetCommit,
+        within: Option<Within>,
+        out: &mut Effects,
+    ) {
+        let reply = match within {
+            Some(_) => Reply::TransactionCommit,
+            None => Reply::OffsetCommit,
+        };
         let (mut d, groups) = desk(self, now, out);
         let id = commit.group.clone();
         let fits = |name: &Name| name.len() <= NAME_BYTES_MAX;
         if !fits(&id) || !commit.topics.iter().all(|topic| fits(&topic.topic)) {
             let results = offsets::refuse_all(&commit.topics, ErrorCode::InvalidGroupId);
-            return d.reply_at_once(ticket, Reply::OffsetCommit(results));
+            return d.reply_at_once(ticket, reply(results));
         }
         if existing(groups, &id).is_none() && commit.generation >= 0 {
             let code = if commit.group_id_not_found {
@@ -254,7 +269,7 @@ impl GroupShard {
                 ErrorCode::IllegalGeneration
             };
             let results = offsets::refuse_all(&commit.topics, code);
-            return d.reply(ticket, &id, Reply::OffsetCommit(results));
+            return d.reply(ticket, &id, reply(results));
         }
         let is_full = groups.len() >= d.options.groups_max && !groups.contains_key(&id);
         if is_full && !make_room_for_group(&mut d, groups) {
@@ -266,15 +281,38 @@ impl GroupShard {
                 limit: GROUPS_LIMIT,
             });
             let results = offsets::refuse_all(&commit.topics, code);
-            return d.reply(ticket, &id, Reply::OffsetCommit(results));
+            return d.reply(ticket, &id, reply(results));
         }
         let group = groups
             .entry(id.clone())
             .or_insert_with(|| Group::new(id.clone(), now.wall_ms));
-        let results = group.commit(&mut d, commit);
-        d.reply(ticket, &group.id, Reply::OffsetCommit(results));
+        let results = group.commit(&mut d, commit, within);
+        d.reply(ticket, &group.id, reply(results));
         self.drop_if_gone(&id);
         self.arm_offsets(now);
+    }
+
+    /// Writes the marker; what it ends counts once it is durable.
+    fn end_transaction(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        producer: (i64, i16),
+        marker: Marker,
+        out: &mut Effects,
+    ) {
+        let (mut d, _) = desk(self, now, out);
+        let nobody = Name::default();
+        let position = d.append(&nobody, vec![Record::End { producer, marker }]);
+        d.reply(ticket, &nobody, Reply::Ended(Ok(())));
+        self.ending.insert(position, (producer.0, marker.commit));
+    }
+
+    fn ended(&mut self, producer_id: i64, commit: bool) {
+        for group in self.groups.values_mut() {
+            group.durable.end(producer_id, commit);
+        }
+        self.drop_gone();
     }
 
     fn list(&self, filter: &ListGroups) -> Vec<Listed> {
@@ -347,7 +385,12 @@ impl Machine for GroupShard {
     type Owner = Name;
 
     fn apply(&mut self, record: Record) {
-        let id = record.group().clone();
+        let Some(id) = record.group().cloned() else {
+            if let Record::End { producer, marker } = record {
+                self.ended(producer.0, marker.commit);
+            }
+            return;
+        };
         let group = self
             .groups
             .entry(id.clone())
@@ -388,14 +431,25 @@ impl Machine for GroupShard {
                 self.heartbeat(now, ticket, &beat.group, member, out);
             }
             Command::Leave(leave) => self.leave(now, ticket, leave, out),
-            Command::OffsetCommit(commit) => self.commit(now, ticket, commit, out),
+            Command::OffsetCommit(commit) => self.commit(now, ticket, commit, None, out),
+            Command::TransactionCommit(commit) => {
+                let within = Within {
+                    producer: commit.producer,
+                    since: commit.since,
+                };
+                self.commit(now, ticket, commit.commit, Some(within), out);
+            }
+            Command::EndTransaction { producer, marker } => {
+                self.end_transaction(now, ticket, producer, marker, out);
+            }
             Command::OffsetFetch(fetch) => {
                 let (mut d, groups) = desk(self, now, out);
+                let id = fetch.group.clone();
                 let fetched = match existing(groups, &fetch.group) {
-                    Some(group) => group.fetch(fetch.topics),
+                    Some(group) => group.fetch(fetch),
                     None => offsets::fetch_nothing(fetch.topics),
                 };
-                d.reply(ticket, &fetch.group, Reply::OffsetFetch(Ok(fetched)));
+                d.reply(ticket, &id, Reply::OffsetFetch(Ok(fetched)));
             }
             Command::OffsetDelete(delete) => {
                 let (mut d, groups) = desk(self, now, out);
@@ -485,6 +539,13 @@ impl Machine for GroupShard {
         result: Result<(), ErrorCode>,
         out: &mut Effects,
     ) {
+        if let Some((producer_id, commit)) = self.ending.remove(&position) {
+            self.unsettled.remove(&position);
+            if result.is_ok() {
+                self.ended(producer_id, commit);
+            }
+            return;
+        }
         let Some(id) = self.unsettled.remove(&position) else {
             return;
         };
@@ -529,7 +590,20 @@ impl Machine for GroupShard {
                         value: Some(value.clone()),
                     })
                 });
-            metadata.chain(offsets)
+            let pending = group.durable.pending.iter();
+            let pending = pending.flat_map(|(producer_id, places)| {
+                // What another commit has overtaken is of no use to anybody.
+                let places = places.iter().filter(|(_, pending)| !pending.is_outdated);
+                places.map(|((topic, partition), pending)| Record::Pending {
+                    producer: (*producer_id, pending.epoch),
+                    since: None,
+                    group: id.clone(),
+                    topic: topic.clone(),
+                    partition: *partition,
+                    value: pending.value.clone(),
+                })
+            });
+            metadata.chain(offsets).chain(pending)
         })
     }
 

@@ -19,4 +19,5 @@ pub mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod topic_ids;
+pub mod transaction;
 pub mod validate;

@@ -8,10 +8,10 @@ use crate::batch::BatchHeader;
 use crate::epochs::{EpochEnd, Epochs};
 use crate::error::{ErrorCode, Refusal};
 use crate::log::compaction::History;
-use crate::producers::{AbortedTransaction, Attempt, Check, Marker, ProducerInfo, Producers};
+use crate::producers::{AbortedTransaction, Attempt, Check, ProducerInfo, Producers};
 use crate::time::Now;
 
-pub use crate::producers::{Duplicate, Origin};
+pub use crate::producers::{Duplicate, Marker, Origin, Verification};
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +184,33 @@ impl PartitionState {
             (Some(attempt), Some(producers)) => producers.needs_verification(&attempt),
             (Some(attempt), None) => attempt.transactional,
             (None, _) => false,
+        }
+    }
+
+    /// The same, and from now on a marker of that producer makes the confirmation worthless. What is returned has to be
+    /// given back.
+    pub fn await_verification(&mut self, header: &BatchHeader) -> Option<Verification> {
+        self.needs_verification(header)
+            .then(|| self.producers_mut().await_verification(header.producer_id))
+    }
+
+    /// The same for what a coordinator is about to write within a producer's transaction.
+    pub fn await_verification_of(&mut self, producer_id: i64) -> Verification {
+        self.producers_mut().await_verification(producer_id)
+    }
+
+    /// Whether such a marker could be appended.
+    pub fn check_marker(&self, producer: (i64, i16), marker: &Marker) -> Result<(), Refusal> {
+        match &self.producers {
+            Some(producers) => producers.check_marker(producer.0, producer.1, marker),
+            None => Ok(()),
+        }
+    }
+
+    /// Whoever has asked has done with the answer.
+    pub fn end_verification(&mut self, verification: Verification) {
+        if let Some(producers) = &mut self.producers {
+            producers.end_verification(verification);
         }
     }
 

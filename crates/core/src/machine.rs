@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use rustka_wire::DecodeError;
 
 use crate::error::ErrorCode;
+use crate::producers::{Marker, Verification};
 use crate::sync::Rank;
 use crate::time::Now;
 
@@ -87,6 +88,46 @@ pub trait JournalRecord: Sized + Clone + Debug {
 
     /// Reads it again; `None` for a kind that this journal's machine does not keep.
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Self>, DecodeError>;
+
+    /// In what kind of batch it stands.
+    fn standing(&self) -> Standing {
+        Standing::Plain
+    }
+
+    /// The record as one of a producer's transaction; `None` where this journal has no such records.
+    fn within(self, _producer_id: i64, _epoch: i16) -> Option<Self> {
+        None
+    }
+
+    /// The record that a marker is; `None` where this journal has none.
+    fn marker(_producer_id: i64, _epoch: i16, _marker: Marker) -> Option<Self> {
+        None
+    }
+}
+
+/// In what kind of batch a record stands. Those of one entry stand in one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// One of the coordinator's own.
+    Plain,
+    /// One of a producer's transaction.
+    Open {
+        /// The producer.
+        producer_id: i64,
+        /// Its epoch.
+        epoch: i16,
+        /// Since when nothing may have ended the transaction.
+        since: Option<Verification>,
+    },
+    /// It is the marker that ends such a transaction.
+    Marker {
+        /// The producer.
+        producer_id: i64,
+        /// The marker's epoch.
+        epoch: i16,
+        /// What it says.
+        marker: Marker,
+    },
 }
 
 /// A record's bytes.

@@ -91,9 +91,37 @@ pub enum Origin {
     Verified {
         /// The client uses transaction version 2 (KIP-890).
         epoch_bumps: bool,
+        /// Since when nothing may have ended the transaction, see [`Producers::await_verification`].
+        since: Option<Verification>,
     },
     /// A coordinator's own write: no sequences.
     Coordinator,
+    /// Offsets that a coordinator writes within a client's transaction: no sequences, either.
+    Offsets {
+        /// Since when nothing may have ended the transaction.
+        since: Option<Verification>,
+    },
+}
+
+impl Origin {
+    fn has_sequences(self) -> bool {
+        !matches!(self, Origin::Coordinator | Origin::Offsets { .. })
+    }
+}
+
+/// The moment in which a coordinator was asked to confirm a transaction. A marker that comes before the batch makes the
+/// confirmation worthless: the batch would begin a transaction that nobody ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verification {
+    producer_id: i64,
+    ticket: u64,
+}
+
+/// Those who wait for the confirmation of one producer's transaction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Verifying {
+    ticket: u64,
+    waiting: u32,
 }
 
 /// A batch as its producer sees it.
@@ -215,14 +243,50 @@ pub struct Producers {
     open: BTreeMap<i64, i64>,
     /// In order of their markers.
     aborted: Vec<AbortedTransaction>,
+    /// Producers whose transactions are being confirmed.
+    verifying: BTreeMap<i64, Verifying>,
+    /// The last ticket of `verifying`.
+    last_ticket: u64,
 }
 
 impl Producers {
+    /// A coordinator is about to be asked about this producer's transaction. To be given back in any case.
+    pub fn await_verification(&mut self, producer_id: i64) -> Verification {
+        let verifying = self.verifying.entry(producer_id).or_default();
+        if verifying.waiting == 0 {
+            self.last_ticket += 1;
+            verifying.ticket = self.last_ticket;
+        }
+        verifying.waiting = verifying.waiting.saturating_add(1);
+        Verification {
+            producer_id,
+            ticket: verifying.ticket,
+        }
+    }
+
+    /// Whoever has asked has done with the answer.
+    pub fn end_verification(&mut self, verification: Verification) {
+        let id = verification.producer_id;
+        if let Some(verifying) = self.verifying.get_mut(&id)
+            && verifying.ticket == verification.ticket
+        {
+            verifying.waiting = verifying.waiting.saturating_sub(1);
+            if verifying.waiting == 0 {
+                self.verifying.remove(&id);
+            }
+        }
+    }
+
+    fn still_verifies(&self, verification: Verification) -> bool {
+        let verifying = self.verifying.get(&verification.producer_id);
+        verifying.is_some_and(|verifying| verifying.ticket == verification.ticket)
+    }
+
     /// Decides about an attempt, changing nothing. In Kafka's order: repeat, epoch, transaction, sequence.
     pub fn check(&self, attempt: &Attempt, origin: Origin) -> Result<Check, Refusal> {
         let known = self.by_id.get(&attempt.producer_id);
         if let Some(producer) = known {
-            if origin != Origin::Coordinator
+            if origin.has_sequences()
                 && let Some(original) = find_duplicate(producer, attempt)
             {
                 return Ok(Check::Duplicate(original));
@@ -232,13 +296,20 @@ impl Producers {
             }
         }
         let open = known.is_some_and(|producer| producer.txn_first_offset.is_some());
-        if attempt.transactional && origin == Origin::Client && !self.has_open(attempt) {
+        let may_begin = match origin {
+            Origin::Client => false,
+            Origin::Verified { since, .. } | Origin::Offsets { since } => {
+                since.is_none_or(|since| self.still_verifies(since))
+            }
+            Origin::Coordinator => true,
+        };
+        if attempt.transactional && !may_begin && !self.has_open(attempt) {
             return Err(Refusal::new(
                 ErrorCode::InvalidTxnState,
                 "the transaction is not open on this partition",
             ));
         }
-        if origin != Origin::Coordinator {
+        if origin.has_sequences() {
             check_sequence(known.map(|known| &**known), attempt, origin)?;
         }
         if open && !attempt.transactional {
@@ -318,6 +389,8 @@ impl Producers {
         if !self.by_id.contains_key(&producer_id) {
             self.make_room();
         }
+        // What was confirmed before is over by now.
+        self.verifying.remove(&producer_id);
         let producer = self
             .by_id
             .entry(producer_id)
@@ -401,7 +474,7 @@ impl Producers {
 
     /// Whether nothing at all is remembered.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty() && self.aborted.is_empty()
+        self.by_id.is_empty() && self.aborted.is_empty() && self.last_ticket == 0
     }
 
     /// The producers, by id.
@@ -472,7 +545,14 @@ fn check_sequence(
     };
     let Some(producer) = known else {
         // KIP-890: a client that bumps its epoch with each transaction always begins at 0.
-        if matches!(origin, Origin::Verified { epoch_bumps: true }) && sequence != 0 {
+        if matches!(
+            origin,
+            Origin::Verified {
+                epoch_bumps: true,
+                ..
+            }
+        ) && sequence != 0
+        {
             return out_of_order(0);
         }
         return Ok(());

@@ -32,6 +32,8 @@ pub enum Rank {
     Configs,
     /// One fetch session.
     FetchSession,
+    /// The machine of one shard of transactional ids.
+    Transactions,
     /// The machine of one shard of groups.
     Groups,
     /// Clients that push metrics.

@@ -5,6 +5,7 @@ use crate::base::budget::Budget;
 use crate::base::rate::Rate;
 use crate::coordinators::cluster::Cluster;
 use crate::coordinators::groups::Groups;
+use crate::coordinators::transactions::Transactions;
 use crate::node::Node;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::FetchSessions;
@@ -21,6 +22,8 @@ pub struct Parts {
     pub cluster: Arc<Cluster>,
     /// Consumer groups.
     pub groups: Arc<Groups>,
+    /// Transactional ids.
+    pub transactions: Arc<Transactions>,
     /// Incremental fetch sessions (KIP-227).
     pub sessions: FetchSessions<SessionPartition>,
     /// Clients that push metrics.

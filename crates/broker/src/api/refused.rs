@@ -37,6 +37,7 @@ macro_rules! refusals {
 mod cluster;
 mod groups;
 mod topics;
+mod transactions;
 
 use crate::api::reply::Reply;
 use crate::api::request::Respond;
@@ -109,7 +110,12 @@ fn alone(code: i16, is_alone: bool) -> i16 {
 }
 
 fn find(key: i16) -> Option<&'static Row> {
-    let rows = [topics::ROWS, groups::ROWS, cluster::ROWS];
+    let rows = [
+        topics::ROWS,
+        groups::ROWS,
+        transactions::ROWS,
+        cluster::ROWS,
+    ];
     rows.into_iter().flatten().find(|row| row.key == key)
 }
 

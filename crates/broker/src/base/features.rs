@@ -2,14 +2,16 @@
 //! tells this; UpdateFeatures changes it through the cluster.
 
 pub use rustka_core::cluster::FeatureLevels;
-use rustka_core::cluster::features::{ELIGIBLE_LEADER_REPLICAS, KRAFT_VERSION, METADATA_VERSION};
+use rustka_core::cluster::features::{
+    ELIGIBLE_LEADER_REPLICAS, KRAFT_VERSION, METADATA_VERSION, TRANSACTION_VERSION,
+};
 use rustka_core::sync::{Rank, read_at, write_at};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
-/// Every feature, by name. What a level stands for is built before it is told: transactions, groups, share groups and
-/// streams of KIP-890, KIP-848, KIP-932 and KIP-1071 are not yet.
+/// Every feature, by name. What a level stands for is built before it is told: groups, share groups and
+/// streams of KIP-848, KIP-932 and KIP-1071 are not yet.
 pub static FEATURES: &[FeatureLevels] = &[
     FeatureLevels {
         name: ELIGIBLE_LEADER_REPLICAS,
@@ -32,6 +34,14 @@ pub static FEATURES: &[FeatureLevels] = &[
         max: 33,
         first: 33,
         falls: false,
+    },
+    // Epochs that rise with each transaction (KIP-890).
+    FeatureLevels {
+        name: TRANSACTION_VERSION,
+        min: 0,
+        max: 2,
+        first: 2,
+        falls: true,
     },
 ];
 

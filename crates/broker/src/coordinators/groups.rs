@@ -80,6 +80,21 @@ impl Groups {
         shards[at].call(self, at, command)
     }
 
+    /// Hands a command to the shard of this partition of `__consumer_offsets`.
+    pub fn call_at(self: &Arc<Self>, at: usize, command: Command) -> Answer {
+        let shard = self.of("").0.get(at);
+        shard.map_or(Answer::Never, |shard| shard.call(self, at, command))
+    }
+
+    /// The partition of `__consumer_offsets` with what a group remembers, and its number; none while there is no such
+    /// topic.
+    pub fn place_of(&self, group: &str) -> Option<(i32, Arc<Partition>)> {
+        let topic = self.offsets_topic()?;
+        let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        let at = i32::try_from(partition_for(group, count)).ok()?;
+        Some((at, topic.partition(at)?.clone()))
+    }
+
     /// A heartbeat copies nothing.
     pub fn heartbeat(self: &Arc<Self>, group: &str, member: (&str, Option<&str>, i32)) -> Answer {
         if !is_there(&self.node) {

@@ -2,10 +2,12 @@
 
 use crate::base::fault::{Faults, Point};
 use crate::base::rate::LogLimit;
-use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord, Records, record_bytes};
+use rustka_core::batch::{
+    BatchBuilder, BatchHeader, NewRecord, Records, read_marker, record_bytes,
+};
 use rustka_core::error::ErrorCode;
-use rustka_core::log::Origin;
-use rustka_core::machine::JournalRecord;
+use rustka_core::log::{Marker, Origin};
+use rustka_core::machine::{JournalRecord, Standing};
 use rustka_core::time::Now;
 use rustka_storage::partition::Fate;
 use rustka_storage::{Appended, Durability, Engine, Incoming, Partition};
@@ -24,6 +26,8 @@ const COMPACT_FACTOR: u64 = 4;
 const COMPACT_FACTOR_FULL: u64 = 2;
 /// A batch of a compacted journal is closed at this size.
 const LIVE_BATCH_BYTES: usize = 64 << 10;
+/// What a marker takes in the log.
+const MARKER_BYTES: usize = 78;
 /// After a line in the log about one journal there is none for this long.
 const LINES_QUIET_MS: i64 = 60_000;
 /// Over the memory limit journals may still grow by this part of it.
@@ -102,7 +106,12 @@ impl PartitionJournal {
         }
     }
 
-    fn write(&mut self, batch: BatchBuilder, now: Now) -> Result<Appended, ErrorCode> {
+    fn write(
+        &mut self,
+        batch: BatchBuilder,
+        standing: Standing,
+        now: Now,
+    ) -> Result<Appended, ErrorCode> {
         let room = self.engine.make_room();
         self.memory_is_full = room.is_err();
         if let Err(refusal) = room {
@@ -112,20 +121,50 @@ impl PartitionJournal {
                 return Err(refusal.code);
             }
         }
-        let mut bytes = batch.build().map_err(|_| ErrorCode::MessageTooLarge)?;
-        let header = BatchHeader::parse(&bytes).map_err(|_| ErrorCode::UnknownServerError)?;
         self.faults.refusal(Point::Admit, self.topic)?;
-        let incoming = Incoming::Copied(&mut bytes);
-        let appended = self
-            .partition
-            .append(incoming, &header, Origin::Coordinator, now)
-            .map_err(|refusal| refusal.code)?;
+        let (appended, bytes) = self.put(batch, standing, now)?;
         if let Err(code) = self.faults.refusal(Point::Append, self.topic) {
             self.partition.lose_writes(appended.base_offset);
             return Err(code);
         }
-        self.bytes += header.total_bytes() as u64;
+        self.bytes += bytes as u64;
         Ok(appended)
+    }
+
+    /// Appends the batch in the form in which its records stand; its size, too.
+    fn put(
+        &self,
+        batch: BatchBuilder,
+        standing: Standing,
+        now: Now,
+    ) -> Result<(Appended, usize), ErrorCode> {
+        let (batch, origin) = match standing {
+            Standing::Plain => (batch, Origin::Coordinator),
+            Standing::Open {
+                producer_id,
+                epoch,
+                since,
+            } => {
+                let batch = batch.producer(producer_id, epoch, 0).transactional();
+                (batch, Origin::Offsets { since })
+            }
+            Standing::Marker {
+                producer_id,
+                epoch,
+                marker,
+            } => {
+                let producer = (producer_id, epoch);
+                let appended = self.partition.append_marker(producer, &marker, now);
+                let appended = appended.map_err(|refusal| refusal.code)?;
+                return Ok((appended, MARKER_BYTES));
+            }
+        };
+        let mut bytes = batch.build().map_err(|_| ErrorCode::MessageTooLarge)?;
+        let header = BatchHeader::parse(&bytes).map_err(|_| ErrorCode::UnknownServerError)?;
+        let incoming = Incoming::Copied(&mut bytes);
+        let appended = self.partition.append(incoming, &header, origin, now);
+        let appended = appended.map_err(|refusal| refusal.code)?;
+        Ok((appended, header.total_bytes()))
     }
 }
 
@@ -135,7 +174,9 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
         for record in records {
             push(&mut batch, record, now);
         }
-        self.write(batch, now).map(|appended| appended.durability)
+        let standing = records.first().map_or(Standing::Plain, R::standing);
+        self.write(batch, standing, now)
+            .map(|appended| appended.durability)
     }
 
     fn replay(&mut self, now: Now, apply: &mut dyn FnMut(R)) -> Result<(), ErrorCode> {
@@ -194,14 +235,18 @@ impl PartitionJournal {
         let mut first_offset = self.partition.offsets().log_end;
         let mut at = first_offset;
         let mut batch = BatchBuilder::new();
+        let mut live = live.peekable();
         loop {
             let record = live.next();
             let is_last = record.is_none();
+            let standing = record.as_ref().map_or(Standing::Plain, R::standing);
             if let Some(record) = record {
                 push(&mut batch, &record, now);
             }
-            if batch.bytes() >= LIVE_BATCH_BYTES || is_last && !batch.is_empty() {
-                let written = self.write(std::mem::take(&mut batch), now)?;
+            let changes = live.peek().is_some_and(|next| next.standing() != standing);
+            let is_due = batch.bytes() >= LIVE_BATCH_BYTES || changes || live.peek().is_none();
+            if is_due && !batch.is_empty() {
+                let written = self.write(std::mem::take(&mut batch), standing, now)?;
                 first_offset = first_offset.min(written.base_offset);
                 if let Durability::At(later) = written.durability {
                     at = later;
@@ -261,11 +306,26 @@ struct Unreadable;
 fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result<(), Unreadable> {
     let header = BatchHeader::parse(batch).map_err(|_| Unreadable)?;
     let bytes = record_bytes(batch, &header, LIVE_BATCH_BYTES).map_err(|_| Unreadable)?;
+    let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+    if let Some(marker) = read_marker(batch, &header).map_err(|_| Unreadable)? {
+        let marker = Marker {
+            commit: marker.commit,
+            coordinator_epoch: marker.coordinator_epoch,
+            epoch_bumped: false,
+        };
+        R::marker(producer_id, epoch, marker)
+            .into_iter()
+            .for_each(apply);
+        return Ok(());
+    }
     for record in Records::new(&bytes, header.record_count) {
         let record = record.map_err(|_| Unreadable)?;
-        if let Some(record) = R::decode(record.key, record.value).map_err(|_| Unreadable)? {
-            apply(record);
-        }
+        let record = R::decode(record.key, record.value).map_err(|_| Unreadable)?;
+        let record = match header.is_transactional() {
+            true => record.and_then(|record| record.within(producer_id, epoch)),
+            false => record,
+        };
+        record.into_iter().for_each(&mut *apply);
     }
     Ok(())
 }

@@ -6,5 +6,6 @@ pub mod groups;
 mod journal;
 mod rebuild;
 mod shard;
+pub mod transactions;
 
 pub use answer::Answer;

@@ -4,8 +4,10 @@
 mod answer;
 mod append;
 mod plan;
+mod verify;
 
 use crate::api::request::{Frame, Outcome, Request, Respond};
+use crate::coordinators::transactions::Answer;
 use crate::node::Node;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
@@ -25,7 +27,21 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
         Err(outcome) => return outcome,
     };
     let respond = request.respond();
-    if plan.takes_long(&request) {
+    let takes_long = plan.takes_long(&request);
+    let asked = verify::ask(&request, &mut plan);
+    let waiting = match asked {
+        None => None,
+        Some(Answer::Later(waiting)) => Some(waiting),
+        Some(Answer::Now(reply)) => {
+            verify::note(&mut plan, Some(reply), respond.version());
+            None
+        }
+        Some(Answer::Never) => {
+            verify::note(&mut plan, None, respond.version());
+            None
+        }
+    };
+    if takes_long || waiting.is_some() {
         let node = request.node.clone();
         let mut frame = match request.frame {
             Frame::Owned(buffer) => buffer,
@@ -36,6 +52,12 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
             }
         };
         return Outcome::Park(Box::pin(async move {
+            if let Some(waiting) = waiting {
+                verify::note(&mut plan, waiting.await, respond.version());
+            }
+            if !takes_long {
+                return run(&node, plan, Bytes::Owned(&mut frame), respond);
+            }
             let work = node.work.clone();
             let done = work.run(move || run(&node, plan, Bytes::Owned(&mut frame), respond));
             done.await.unwrap_or_else(|| {

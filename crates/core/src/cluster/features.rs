@@ -15,6 +15,9 @@ pub const KRAFT_VERSION: &str = "kraft.version";
 /// What records of the metadata log may say.
 pub const METADATA_VERSION: &str = "metadata.version";
 
+/// How producers end transactions (KIP-890).
+pub const TRANSACTION_VERSION: &str = "transaction.version";
+
 /// One feature and the levels of it that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeatureLevels {

@@ -351,6 +351,10 @@ settings! {
     transaction_timeout_max_ms: i32 = "transaction.max.timeout.ms";
     /// Where the ids of topics come from.
     topic_ids: Option<Box<str>> = "rustka.topic.ids";
+    /// How often expired transactional ids are looked for.
+    transactional_id_check_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms";
+    /// How often transactions that took too long are looked for, where that is done in rounds.
+    transaction_timeout_check_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
     /// How long an unused transactional id lives.
     transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms";
     /// Whether compressed batches are always inflated to check their records.

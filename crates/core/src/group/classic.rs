@@ -86,8 +86,9 @@ impl Group {
     /// Whether little would be missed if the group went: there is no member and no offset, at most ids that nobody has
     /// used yet.
     pub(super) fn is_of_no_use(&self) -> bool {
-        let is_empty = self.state == State::Empty && self.durable.offsets.is_empty();
-        is_empty && self.exists() && self.durable.is_settled()
+        let durable = &self.durable;
+        let is_empty = self.state == State::Empty && durable.offsets.is_empty();
+        is_empty && durable.pending.is_empty() && self.exists() && self.durable.is_settled()
     }
 
     /// Since when it is in its state, in wall time.

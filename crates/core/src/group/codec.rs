@@ -12,7 +12,8 @@ use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 
 use super::command::NO_TOPIC_ID;
 use super::records::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
-use crate::machine::{EncodedRecord, JournalRecord};
+use crate::machine::{EncodedRecord, JournalRecord, Standing};
+use crate::producers::Marker;
 
 /// The newest version without compact strings: what older tools read too.
 const GROUP_VALUE_VERSION: i16 = 3;
@@ -48,6 +49,24 @@ impl JournalRecord for Record {
                 wire.encode(&mut key, 0);
                 value.as_ref().map(encode_offset)
             }
+            Record::Pending {
+                group,
+                topic,
+                partition,
+                value,
+                ..
+            } => {
+                key.i16(OffsetCommitKey::KEY);
+                let wire = OffsetCommitKey {
+                    group: Cow::Borrowed(group),
+                    topic: Cow::Borrowed(topic),
+                    partition: *partition,
+                };
+                wire.encode(&mut key, 0);
+                Some(encode_offset(value))
+            }
+            // Its batch says it all.
+            Record::End { .. } => None,
         };
         EncodedRecord {
             key: Some(key.buf),
@@ -60,6 +79,48 @@ impl JournalRecord for Record {
             Some(key) => Record::decode(key, value),
             None => Ok(None),
         }
+    }
+
+    fn standing(&self) -> Standing {
+        match self {
+            Record::Group { .. } | Record::Offset { .. } => Standing::Plain,
+            Record::Pending {
+                producer, since, ..
+            } => Standing::Open {
+                producer_id: producer.0,
+                epoch: producer.1,
+                since: *since,
+            },
+            Record::End { producer, marker } => Standing::Marker {
+                producer_id: producer.0,
+                epoch: producer.1,
+                marker: *marker,
+            },
+        }
+    }
+
+    fn within(self, producer_id: i64, epoch: i16) -> Option<Record> {
+        match self {
+            Record::Offset {
+                group,
+                topic,
+                partition,
+                value: Some(value),
+            } => Some(Record::Pending {
+                producer: (producer_id, epoch),
+                since: None,
+                group,
+                topic,
+                partition,
+                value,
+            }),
+            _ => None,
+        }
+    }
+
+    fn marker(producer_id: i64, epoch: i16, marker: Marker) -> Option<Record> {
+        let producer = (producer_id, epoch);
+        Some(Record::End { producer, marker })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::producers::{Marker, Verification};
+
 /// A name that is shared rather than copied: group, member, topic, protocol.
 pub type Name = Arc<str>;
 
@@ -30,6 +32,15 @@ pub enum Command {
     Leave(Leave),
     /// OffsetCommit of partitions that exist.
     OffsetCommit(OffsetCommit),
+    /// TxnOffsetCommit of partitions that exist, confirmed by the coordinator of its transaction.
+    TransactionCommit(TransactionCommit),
+    /// A transaction is over, for all groups of this shard.
+    EndTransaction {
+        /// Producer id, and the marker's epoch.
+        producer: (i64, i16),
+        /// What the marker says.
+        marker: Marker,
+    },
     /// OffsetFetch of one group.
     OffsetFetch(OffsetFetch),
     /// OffsetDelete of partitions that exist.
@@ -162,6 +173,17 @@ pub struct OffsetCommit {
     pub topics: Vec<CommitTopic>,
 }
 
+/// A TxnOffsetCommit request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionCommit {
+    /// Producer id and epoch.
+    pub producer: (i64, i16),
+    /// When its transaction was confirmed.
+    pub since: Option<Verification>,
+    /// What is committed with it.
+    pub commit: OffsetCommit,
+}
+
 /// One topic of an OffsetCommit request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitTopic {
@@ -193,6 +215,8 @@ pub struct OffsetFetch {
     pub group: Name,
     /// `None`: every committed offset.
     pub topics: Option<Vec<TopicPartitions>>,
+    /// v7+: an offset that an open transaction may yet replace is refused (KIP-447).
+    pub require_stable: bool,
 }
 
 /// Partitions of one topic.

@@ -10,11 +10,24 @@ use crate::machine::{Undo, Unsettled};
 /// Committed offsets by topic and partition.
 pub(super) type Offsets = BTreeMap<Name, BTreeMap<i32, CommittedOffset>>;
 
+/// Offsets of open transactions, by producer id, topic and partition.
+pub(super) type Pending = BTreeMap<i64, BTreeMap<(Name, i32), PendingOffset>>;
+
+/// An offset that is committed if its transaction is.
+#[derive(Clone, Debug)]
+pub(super) struct PendingOffset {
+    pub(super) epoch: i16,
+    pub(super) value: CommittedOffset,
+    /// Another one was committed after it, which stays in any case.
+    pub(super) is_outdated: bool,
+}
+
 /// A group as the journal has it.
 #[derive(Debug, Default)]
 pub(super) struct Durable {
     pub(super) metadata: Option<Arc<GroupMetadata>>,
     pub(super) offsets: Offsets,
+    pub(super) pending: Pending,
     unsettled: Unsettled<Replaced, Assigned>,
 }
 
@@ -30,6 +43,8 @@ pub(super) struct Assigned {
 pub(super) enum Replaced {
     Metadata(Option<Arc<GroupMetadata>>),
     Offset(Name, i32, Option<CommittedOffset>),
+    Pending(i64, (Name, i32), Option<PendingOffset>),
+    Nothing,
 }
 
 impl Undo for Replaced {
@@ -40,6 +55,9 @@ impl Undo for Replaced {
                 Replaced::Offset(topic, partition, _),
                 Replaced::Offset(other_topic, other_partition, _),
             ) => partition == other_partition && topic == other_topic,
+            (Replaced::Pending(id, place, _), Replaced::Pending(other, other_place, _)) => {
+                id == other && place == other_place
+            }
             _ => false,
         }
     }
@@ -48,7 +66,7 @@ impl Undo for Replaced {
 impl Durable {
     /// Whether anything of the group is on record.
     pub(super) fn exists(&self) -> bool {
-        self.metadata.is_some() || !self.offsets.is_empty()
+        self.metadata.is_some() || !self.offsets.is_empty() || !self.pending.is_empty()
     }
 
     /// Whether every entry is settled.
@@ -68,10 +86,73 @@ impl Durable {
                 value,
                 ..
             } => {
+                let place = (topic, partition);
+                for pending in self.pending.values_mut() {
+                    if let Some(pending) = pending.get_mut(&place) {
+                        pending.is_outdated = true;
+                    }
+                }
+                let (topic, partition) = place;
                 let old = self.put_offset(&topic, partition, value);
                 Replaced::Offset(topic, partition, old)
             }
+            Record::Pending {
+                producer: (producer_id, epoch),
+                topic,
+                partition,
+                value,
+                ..
+            } => {
+                let pending = PendingOffset {
+                    epoch,
+                    value,
+                    is_outdated: false,
+                };
+                let place = (topic, partition);
+                let old = self.put_pending(producer_id, place.clone(), Some(pending));
+                Replaced::Pending(producer_id, place, old)
+            }
+            // It is about all groups, and `end` is told of it.
+            Record::End { .. } => Replaced::Nothing,
         }
+    }
+
+    /// The producer's transaction is over: what it committed counts, or never did.
+    pub(super) fn end(&mut self, producer_id: i64, commit: bool) {
+        let pending = self.pending.remove(&producer_id).unwrap_or_default();
+        if !commit {
+            return;
+        }
+        for ((topic, partition), pending) in pending {
+            if !pending.is_outdated {
+                self.put_offset(&topic, partition, Some(pending.value));
+            }
+        }
+    }
+
+    /// Whether an open transaction may yet commit an offset here.
+    pub(super) fn is_unstable(&self, place: &(Name, i32)) -> bool {
+        self.pending
+            .values()
+            .any(|pending| pending.contains_key(place))
+    }
+
+    fn put_pending(
+        &mut self,
+        producer_id: i64,
+        place: (Name, i32),
+        value: Option<PendingOffset>,
+    ) -> Option<PendingOffset> {
+        if let Some(value) = value {
+            let pending = self.pending.entry(producer_id).or_default();
+            return pending.insert(place, value);
+        }
+        let pending = self.pending.get_mut(&producer_id)?;
+        let old = pending.remove(&place);
+        if pending.is_empty() {
+            self.pending.remove(&producer_id);
+        }
+        old
     }
 
     fn put_offset(
@@ -121,6 +202,10 @@ impl Durable {
             Replaced::Offset(topic, partition, value) => {
                 self.put_offset(&topic, partition, value);
             }
+            Replaced::Pending(producer_id, place, value) => {
+                self.put_pending(producer_id, place, value);
+            }
+            Replaced::Nothing => {}
         }
     }
 

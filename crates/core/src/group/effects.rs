@@ -29,6 +29,10 @@ pub enum Reply {
     Leave(Result<Vec<Left>, ErrorCode>),
     /// To OffsetCommit: one result per partition, in the order asked.
     OffsetCommit(Vec<TopicResults>),
+    /// To TransactionCommit: one result per partition, in the order asked.
+    TransactionCommit(Vec<TopicResults>),
+    /// To EndTransaction.
+    Ended(Result<(), ErrorCode>),
     /// To OffsetFetch.
     OffsetFetch(Result<Vec<FetchedTopic>, ErrorCode>),
     /// To OffsetDelete: one result per partition, or an error for all.
@@ -57,14 +61,9 @@ impl Reply {
             Reply::Sync(_) => Reply::Sync(Err(code)),
             Reply::Heartbeat(_) => Reply::Heartbeat(code),
             Reply::Leave(_) => Reply::Leave(Err(code)),
-            Reply::OffsetCommit(mut topics) => {
-                for topic in &mut topics {
-                    for result in &mut topic.partitions {
-                        result.1 = code;
-                    }
-                }
-                Reply::OffsetCommit(topics)
-            }
+            Reply::OffsetCommit(topics) => Reply::OffsetCommit(all_failed(topics, code)),
+            Reply::TransactionCommit(topics) => Reply::TransactionCommit(all_failed(topics, code)),
+            Reply::Ended(_) => Reply::Ended(Err(code)),
             Reply::OffsetFetch(_) => Reply::OffsetFetch(Err(code)),
             Reply::OffsetDelete(_) => Reply::OffsetDelete(Err(code)),
             Reply::DescribeGroup(_) => Reply::DescribeGroup(Err(code)),
@@ -72,6 +71,12 @@ impl Reply {
             whole @ (Reply::ListGroups(_) | Reply::TopicDeleted) => whole,
         }
     }
+}
+
+fn all_failed(mut topics: Vec<TopicResults>, code: ErrorCode) -> Vec<TopicResults> {
+    let results = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    results.for_each(|(_, result)| *result = code);
+    topics
 }
 
 /// A member is in the group's new generation.
@@ -168,6 +173,8 @@ pub struct FetchedPartition {
     pub leader_epoch: i32,
     /// The note committed with it.
     pub metadata: Box<str>,
+    /// Why it is not told.
+    pub code: ErrorCode,
 }
 
 /// A group as DescribeGroups shows it.

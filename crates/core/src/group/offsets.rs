@@ -1,10 +1,11 @@
 //! Committed offsets of one group of any kind: who may commit, what is kept, and for how long.
 
 use crate::error::ErrorCode;
+use crate::producers::Verification;
 
 use super::command::{
-    CommitPartition, CommitTopic, NAME_BYTES_MAX, NO_TOPIC_ID, Name, OffsetCommit, TopicId,
-    TopicPartitions,
+    CommitPartition, CommitTopic, NAME_BYTES_MAX, NO_TOPIC_ID, Name, OffsetCommit, OffsetFetch,
+    TopicId, TopicPartitions,
 };
 use super::desk::Desk;
 use super::durable::Durable;
@@ -19,6 +20,8 @@ pub(super) trait HoldsOffsets {
     fn write(&mut self, d: &mut Desk, records: Vec<Record>);
     /// Whether this client may commit now.
     fn check_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode>;
+    /// The same within a transaction, whose client need not say that it is a member.
+    fn check_transaction_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode>;
     /// A member that may commit has done so, which shows that it lives.
     fn has_committed(&mut self, d: &mut Desk, member_id: &str);
     /// Whether an administrator may delete offsets now.
@@ -34,8 +37,17 @@ pub(super) trait HoldsOffsets {
     /// Deletes the group and all it remembers.
     fn delete(&mut self, d: &mut Desk);
 
-    fn commit(&mut self, d: &mut Desk, commit: OffsetCommit) -> Vec<TopicResults> {
-        if let Err(code) = self.check_commit(&commit) {
+    fn commit(
+        &mut self,
+        d: &mut Desk,
+        commit: OffsetCommit,
+        within: Option<Within>,
+    ) -> Vec<TopicResults> {
+        let checked = match within {
+            Some(_) => self.check_transaction_commit(&commit),
+            None => self.check_commit(&commit),
+        };
+        if let Err(code) = checked {
             return refuse_all(&commit.topics, code);
         }
         self.has_committed(d, &commit.member_id);
@@ -68,7 +80,17 @@ pub(super) trait HoldsOffsets {
                     expire_timestamp_ms,
                     topic_id: topic.topic_id,
                 };
-                records.push(self.offset_record(&topic.topic, partition, Some(value)));
+                records.push(match within {
+                    None => self.offset_record(&topic.topic, partition, Some(value)),
+                    Some(Within { producer, since }) => Record::Pending {
+                        producer,
+                        since,
+                        group: self.id().clone(),
+                        topic: topic.topic.clone(),
+                        partition,
+                        value,
+                    },
+                });
             }
             results.push(TopicResults {
                 topic: topic.topic,
@@ -96,16 +118,20 @@ pub(super) trait HoldsOffsets {
         }
     }
 
-    fn fetch(&self, topics: Option<Vec<TopicPartitions>>) -> Vec<FetchedTopic> {
-        let Some(topics) = topics else {
-            return self.fetch_all();
+    fn fetch(&self, fetch: OffsetFetch) -> Vec<FetchedTopic> {
+        let require_stable = fetch.require_stable;
+        let Some(topics) = fetch.topics else {
+            return self.fetch_all(require_stable);
         };
         let fetch_one = |topic: TopicPartitions| {
             let (name, topic_id) = (&topic.topic, topic.topic_id);
             let partitions = topic
                 .partitions
                 .iter()
-                .map(|at| fetched(*at, self.durable().offset(name, topic_id, *at)))
+                .map(|at| match require_stable && self.is_unstable(name, *at) {
+                    true => unstable(*at),
+                    false => fetched(*at, self.durable().offset(name, topic_id, *at)),
+                })
                 .collect();
             FetchedTopic {
                 topic_id,
@@ -116,7 +142,12 @@ pub(super) trait HoldsOffsets {
         topics.into_iter().map(fetch_one).collect()
     }
 
-    fn fetch_all(&self) -> Vec<FetchedTopic> {
+    fn is_unstable(&self, topic: &Name, partition: i32) -> bool {
+        let durable = self.durable();
+        !durable.pending.is_empty() && durable.is_unstable(&(topic.clone(), partition))
+    }
+
+    fn fetch_all(&self, require_stable: bool) -> Vec<FetchedTopic> {
         let topics = self.durable().offsets.iter().map(|(topic, partitions)| {
             let topic_id = partitions.values().map(|offset| offset.topic_id);
             FetchedTopic {
@@ -124,7 +155,12 @@ pub(super) trait HoldsOffsets {
                 topic_id: topic_id.max().unwrap_or(NO_TOPIC_ID),
                 partitions: partitions
                     .iter()
-                    .map(|(partition, offset)| fetched(*partition, Some(offset)))
+                    .map(|(partition, offset)| {
+                        match require_stable && self.is_unstable(topic, *partition) {
+                            true => unstable(*partition),
+                            false => fetched(*partition, Some(offset)),
+                        }
+                    })
                     .collect(),
             }
         });
@@ -206,7 +242,7 @@ pub(super) trait HoldsOffsets {
             now_ms.saturating_sub(since_ms) >= retention_ms
         });
         let committed: usize = self.durable().offsets.values().map(|p| p.len()).sum();
-        let nothing_left = records.len() == committed;
+        let nothing_left = records.len() == committed && self.durable().pending.is_empty();
         if nothing_left && self.is_unused() {
             self.delete(d);
         } else if !records.is_empty() {
@@ -225,6 +261,13 @@ pub(super) trait HoldsOffsets {
         }
         records
     }
+}
+
+/// The transaction within which offsets are committed.
+#[derive(Clone, Copy)]
+pub(super) struct Within {
+    pub(super) producer: (i64, i16),
+    pub(super) since: Option<Verification>,
 }
 
 /// From when an offset's retention counts.
@@ -266,6 +309,14 @@ pub(super) fn fetch_nothing(topics: Option<Vec<TopicPartitions>>) -> Vec<Fetched
         .collect()
 }
 
+/// What a transaction is about to replace.
+fn unstable(partition: i32) -> FetchedPartition {
+    FetchedPartition {
+        code: ErrorCode::UnstableOffsetCommit,
+        ..fetched(partition, None)
+    }
+}
+
 fn fetched(partition: i32, offset: Option<&CommittedOffset>) -> FetchedPartition {
     match offset {
         Some(known) => FetchedPartition {
@@ -273,12 +324,14 @@ fn fetched(partition: i32, offset: Option<&CommittedOffset>) -> FetchedPartition
             offset: known.offset,
             leader_epoch: known.leader_epoch,
             metadata: known.metadata.clone(),
+            code: ErrorCode::None,
         },
         None => FetchedPartition {
             partition,
             offset: -1,
             leader_epoch: -1,
             metadata: "".into(),
+            code: ErrorCode::None,
         },
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::command::{Bytes, Name, TopicId};
+use crate::producers::{Marker, Verification};
 
 /// One record of the journal; `None` is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +26,38 @@ pub enum Record {
         /// `None`: forgotten.
         value: Option<CommittedOffset>,
     },
+    /// An offset that is committed if a transaction is.
+    Pending {
+        /// Producer id and epoch.
+        producer: (i64, i16),
+        /// Since when nothing may have ended the transaction; only before it is written.
+        since: Option<Verification>,
+        /// The group.
+        group: Name,
+        /// The topic.
+        topic: Name,
+        /// The partition.
+        partition: i32,
+        /// What is committed.
+        value: CommittedOffset,
+    },
+    /// The marker that ends a transaction in all groups of the journal.
+    End {
+        /// Producer id and epoch.
+        producer: (i64, i16),
+        /// What it says.
+        marker: Marker,
+    },
 }
 
 impl Record {
-    /// The group the record belongs to.
-    pub fn group(&self) -> &Name {
+    /// The group the record belongs to, if it is one alone.
+    pub fn group(&self) -> Option<&Name> {
         match self {
-            Record::Group { group, .. } | Record::Offset { group, .. } => group,
+            Record::Group { group, .. }
+            | Record::Offset { group, .. }
+            | Record::Pending { group, .. } => Some(group),
+            Record::End { .. } => None,
         }
     }
 }

@@ -115,7 +115,10 @@ mod tests {
             let header = BatchHeader::parse(batch).unwrap();
             set_base_offset(batch, state.next_offset);
             crate::batch::set_leader_epoch(batch, 3);
-            let origin = Origin::Verified { epoch_bumps: false };
+            let origin = Origin::Verified {
+                epoch_bumps: false,
+                since: None,
+            };
             admit(&mut state, &header, origin, NOW).unwrap();
         }
         let mut marker = end_transaction_marker(8, 1, 5, false, 60).unwrap();

@@ -108,7 +108,10 @@ fn an_open_transaction_holds_the_last_stable_offset_until_its_marker() {
     let batch = header(BatchBuilder::new().producer(1, 0, 0).transactional(), 2);
     assert!(log.needs_verification(&batch));
     assert_eq!(appended(&mut log, &batch), Err(ErrorCode::InvalidTxnState));
-    let verified = Origin::Verified { epoch_bumps: false };
+    let verified = Origin::Verified {
+        epoch_bumps: false,
+        since: None,
+    };
     admit(&mut log, &batch, verified, NOW).unwrap();
     assert_eq!(appended(&mut log, &plain(1)), Ok(6));
     assert_eq!(log.last_stable_offset(), 4);
@@ -162,7 +165,10 @@ fn the_last_stable_offset_does_not_fall_below_the_log_start() {
     admit(
         &mut log,
         &batch,
-        Origin::Verified { epoch_bumps: false },
+        Origin::Verified {
+            epoch_bumps: false,
+            since: None,
+        },
         NOW,
     )
     .unwrap();
@@ -300,7 +306,10 @@ fn random_histories_agree_with_a_naive_log() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
         let mut log = PartitionState::new(0);
         let mut naive = Naive::default();
-        let verified = Origin::Verified { epoch_bumps: false };
+        let verified = Origin::Verified {
+            epoch_bumps: false,
+            since: None,
+        };
         for step in 0..200 {
             let id = i64::try_from(random.below(3)).unwrap();
             let epoch = i16::try_from(random.below(2 + step / 60)).unwrap();

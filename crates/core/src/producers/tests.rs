@@ -39,7 +39,10 @@ fn write_from(
     Ok(check)
 }
 
-const VERIFIED: Origin = Origin::Verified { epoch_bumps: false };
+const VERIFIED: Origin = Origin::Verified {
+    epoch_bumps: false,
+    since: None,
+};
 const GAP: Result<Check, ErrorCode> = Err(ErrorCode::OutOfOrderSequenceNumber);
 const FENCED: Result<Check, ErrorCode> = Err(ErrorCode::InvalidProducerEpoch);
 
@@ -106,7 +109,10 @@ fn a_new_epoch_begins_at_zero_and_the_old_one_is_over() {
 #[test]
 fn an_unknown_producer_may_begin_anywhere_unless_it_bumps_epochs() {
     let mut p = Producers::default();
-    let bumps = Origin::Verified { epoch_bumps: true };
+    let bumps = Origin::Verified {
+        epoch_bumps: true,
+        since: None,
+    };
     assert_eq!(write_from(&mut p, &attempt(3, 9, 1), 0, bumps), GAP);
     assert_eq!(write(&mut p, &attempt(3, 9, 1), 0), Ok(Check::New));
 }

@@ -2,9 +2,9 @@
 
 use super::{Inner, Partition, Safety};
 use crate::engine::{Batch, Incoming, WriteFailed};
-use rustka_core::batch::BatchHeader;
+use rustka_core::batch::{BatchHeader, end_transaction_marker};
 use rustka_core::error::{ErrorCode, Refusal};
-use rustka_core::log::{Admitted, Duplicate, Origin, admit};
+use rustka_core::log::{Admitted, Duplicate, Marker, Origin, PartitionState, admit, admit_marker};
 use rustka_core::time::Now;
 
 /// When a write is as safe as somebody wants it.
@@ -39,10 +39,46 @@ impl Partition {
     /// Appends one validated batch: decides on it, assigns its offset and epoch, and keeps it.
     pub fn append(
         &self,
-        mut incoming: Incoming<'_>,
+        incoming: Incoming<'_>,
         header: &BatchHeader,
         origin: Origin,
         now: Now,
+    ) -> Result<Appended, Refusal> {
+        self.append_if(incoming, header, now, |state, header| {
+            admit(state, header, origin, now)
+        })
+    }
+
+    /// Appends the marker that ends a producer's transaction here (E130). Readers of committed data are woken.
+    pub fn append_marker(
+        &self,
+        producer: (i64, i16),
+        marker: &Marker,
+        now: Now,
+    ) -> Result<Appended, Refusal> {
+        let (producer_id, epoch) = producer;
+        let (commit, coordinator_epoch) = (marker.commit, marker.coordinator_epoch);
+        let mut bytes =
+            end_transaction_marker(producer_id, epoch, coordinator_epoch, commit, now.wall_ms)?;
+        let header = BatchHeader::parse(&bytes)?;
+        let stable = self.offsets().last_stable;
+        let incoming = Incoming::Copied(&mut bytes);
+        let appended = self.append_if(incoming, &header, now, |state, header| {
+            admit_marker(state, header, marker, now)
+        })?;
+        // With the end of a transaction more becomes readable than the marker's own bytes.
+        if self.offsets().last_stable > stable {
+            self.wake_readers();
+        }
+        Ok(appended)
+    }
+
+    fn append_if(
+        &self,
+        mut incoming: Incoming<'_>,
+        header: &BatchHeader,
+        now: Now,
+        admit: impl FnOnce(&mut PartitionState, &BatchHeader) -> Result<Admitted, Refusal>,
     ) -> Result<Appended, Refusal> {
         let length = header.total_bytes();
         let mut header = *header;
@@ -60,15 +96,14 @@ impl Partition {
                 drop(inner);
                 return Err(self.not_written(log_end));
             }
-            let (base_offset, last_offset, leader_epoch) =
-                match admit(&mut inner.state, &header, origin, now)? {
-                    Admitted::Append {
-                        base_offset,
-                        last_offset,
-                        leader_epoch,
-                    } => (base_offset, last_offset, leader_epoch),
-                    Admitted::Duplicate(original) => return Ok(inner.duplicate(&original)),
-                };
+            let (base_offset, last_offset, leader_epoch) = match admit(&mut inner.state, &header)? {
+                Admitted::Append {
+                    base_offset,
+                    last_offset,
+                    leader_epoch,
+                } => (base_offset, last_offset, leader_epoch),
+                Admitted::Duplicate(original) => return Ok(inner.duplicate(&original)),
+            };
             incoming.place(base_offset, leader_epoch);
             let next_offset = last_offset.saturating_add(1);
             let batch = Batch {
@@ -110,6 +145,11 @@ impl Partition {
         drop(garbage);
         fulfilled.tell();
         Ok(appended)
+    }
+
+    fn wake_readers(&self) {
+        let woken = self.lock().waiters.all();
+        woken.iter().for_each(|waiter| waiter.fire());
     }
 
     fn not_written(&self, offset: i64) -> Refusal {

@@ -148,6 +148,7 @@ impl World {
         self.call(Command::OffsetFetch(OffsetFetch {
             group: group.into(),
             topics: None,
+            require_stable: false,
         }))
     }
 }
@@ -445,6 +446,7 @@ async fn a_coordinator_that_restarts_in_the_middle_of_a_rebalance_forgets_nothin
     let fetch = OffsetFetch {
         group: "g".into(),
         topics: None,
+        require_stable: false,
     };
     machine.handle(now, ticket, Command::OffsetFetch(fetch), &mut out);
     let fetched = out.replies.pop().expect("an answer").reply;

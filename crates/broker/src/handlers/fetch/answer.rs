@@ -11,8 +11,8 @@ use rustka_core::fetch::{FetchContext, TopicKey};
 use rustka_storage::buffer::Slice;
 use rustka_wire::codec::{Records, Writer};
 use rustka_wire::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -159,7 +159,13 @@ fn partition_data(
         last_stable_offset: fetched.offsets.last_stable,
         log_start_offset: fetched.offsets.log_start,
         aborted_transactions: match error {
-            ErrorCode::None => committed_only.then(Vec::new),
+            ErrorCode::None => committed_only.then(|| {
+                let aborted = fetched.aborted.iter().map(|txn| AbortedTransaction {
+                    producer_id: txn.producer_id,
+                    first_offset: txn.first_offset,
+                });
+                aborted.collect()
+            }),
             // What is not read at all keeps the field's default, an empty list (E76).
             _ => fetched.refused.then(Vec::new),
         },

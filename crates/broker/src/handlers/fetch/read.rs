@@ -3,10 +3,12 @@
 use super::{FetchPlan, size};
 use crate::api::parts::SessionPartition;
 use crate::node::Node;
+use rustka_core::batch::batches;
 use rustka_core::catalog::Catalog;
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, TopicKey};
+use rustka_core::producers::AbortedTransaction;
 use rustka_storage::buffer::Slice;
 use rustka_storage::engine::{Found, Load, ReadFailed};
 use rustka_storage::{Offsets, Partition};
@@ -34,6 +36,8 @@ pub struct Fetched {
     pub bytes: usize,
     /// What counts towards the client's minimum: `bytes`, or the limit that kept more from being read.
     counted: usize,
+    /// Aborted transactions whose records may be among them.
+    pub aborted: Vec<AbortedTransaction>,
     /// Whole batches.
     pub slices: Vec<Slice>,
     /// Where they are not at hand: what brings them.
@@ -205,6 +209,7 @@ fn read_one(
         leader: None,
         bytes: 0,
         counted: 0,
+        aborted: Vec::new(),
         slices: Vec::new(),
         load: None,
     };
@@ -253,6 +258,9 @@ fn read_one(
                 Found::Here(slices) => fetched.slices = slices,
                 Found::Cold(load) => fetched.load = Some(load),
             }
+            if plan.committed_only && fetched.bytes > 0 {
+                fetched.aborted = aborted(&partition, &fetched, requested.fetch_offset);
+            }
             // Kafka reads up to the limit whether or not a batch ends there, so that a limit never makes a client wait.
             if (1..plan.min_bytes.min(max_bytes)).contains(&fetched.bytes) {
                 let (offset, committed) = (requested.fetch_offset, plan.committed_only);
@@ -270,6 +278,25 @@ fn read_one(
         }
     }
     fetched
+}
+
+/// Aborted transactions that what was read from there on can meet.
+fn aborted(partition: &Partition, fetched: &Fetched, from: i64) -> Vec<AbortedTransaction> {
+    let stable = fetched.offsets.last_stable;
+    let aborted = partition.with_state(|state| state.aborted_between(from, stable));
+    let mut aborted = aborted.unwrap_or_default();
+    if !aborted.is_empty() && fetched.load.is_none() {
+        let upper = fetched.slices.last().map_or(from, end_of);
+        aborted.retain(|txn| txn.first_offset < upper);
+    }
+    aborted
+}
+
+/// Where the last batch ends.
+fn end_of(slice: &Slice) -> i64 {
+    let last = batches(slice).map_while(Result::ok).last();
+    let last = last.and_then(|(header, _)| header.last_offset());
+    last.map_or(i64::MAX, |last| last.saturating_add(1))
 }
 
 fn length(slices: &[Slice]) -> usize {

@@ -4,7 +4,7 @@
 use crate::api::access::denied;
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::groups;
+use crate::coordinators::{groups, transactions};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
 use rustka_wire::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -89,7 +89,14 @@ fn find(request: &Request<'_>, key_type: i8, key: &str, is_there: bool) -> Resul
             let refusal = Refusal::new(ErrorCode::CoordinatorNotAvailable, not_yet);
             (is_there && is_here).then_some(()).ok_or(refusal)
         }
-        TRANSACTION => check(Operation::Describe, Resource::TransactionalId(key)),
+        TRANSACTION => {
+            check(Operation::Describe, Resource::TransactionalId(key))?;
+            let is_there = transactions::is_there(request.node);
+            let is_here = request.parts.transactions.state_topic().is_some();
+            let not_yet = "The coordinator is being made; ask again.";
+            let refusal = Refusal::new(ErrorCode::CoordinatorNotAvailable, not_yet);
+            (is_there && is_here).then_some(()).ok_or(refusal)
+        }
         SHARE => {
             if request.header.version >= SHARE_FROM {
                 check(Operation::ClusterAction, Resource::Cluster)?;

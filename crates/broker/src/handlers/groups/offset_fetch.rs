@@ -58,6 +58,7 @@ impl Part {
         group: &str,
         topics: Option<Vec<TopicPartitions>>,
         mut refused: Vec<RefusedGroup>,
+        require_stable: bool,
     ) -> (Part, Answer) {
         let wants_all = topics.is_none();
         let answer = match request.check(Operation::Describe, Resource::Group(group)) {
@@ -67,6 +68,7 @@ impl Part {
                 let command = Command::OffsetFetch(OffsetFetch {
                     group: group_name,
                     topics,
+                    require_stable,
                 });
                 request.parts.groups.call(group, command)
             }
@@ -113,7 +115,13 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Handled {
         ..GROUP_ERRORS_FROM => topics.clone().unwrap_or_default(),
         _ => Vec::new(),
     };
-    let (part, answer) = Part::ask(request, &asked.group_id, topics, Vec::new());
+    let (part, answer) = Part::ask(
+        request,
+        &asked.group_id,
+        topics,
+        Vec::new(),
+        asked.require_stable,
+    );
     let (respond, access) = (request.respond(), request.access());
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let code = code_of(reply.as_ref());
@@ -162,7 +170,13 @@ fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Handled {
                 (Some(known), unknown)
             }
         };
-        let (part, answer) = Part::ask(request, &group.group_id, topics, unknown);
+        let (part, answer) = Part::ask(
+            request,
+            &group.group_id,
+            topics,
+            unknown,
+            asked.require_stable,
+        );
         answers.push(answer);
         parts.push(part);
     }
@@ -255,7 +269,7 @@ fn partition(fetched: &FetchedPartition) -> OffsetFetchResponsePartition<'_> {
         committed_offset: fetched.offset,
         committed_leader_epoch: fetched.leader_epoch,
         metadata: Some(Cow::Borrowed(&*fetched.metadata)),
-        error_code: 0,
+        error_code: fetched.code.code(),
     }
 }
 
@@ -266,7 +280,7 @@ fn of_group(topic: &FetchedTopic, topic_id: Uuid) -> OffsetFetchResponseTopics<'
         committed_offset: fetched.offset,
         committed_leader_epoch: fetched.leader_epoch,
         metadata: Some(Cow::Borrowed(&*fetched.metadata)),
-        error_code: 0,
+        error_code: fetched.code.code(),
     });
     OffsetFetchResponseTopics {
         name: Cow::Borrowed(&*topic.topic),

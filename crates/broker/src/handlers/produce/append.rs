@@ -127,7 +127,14 @@ pub fn append_copied(
 ) -> Result<Accepted, RefusedBatch> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
     let (target, valid) = checked(node, plan, topic, index, records, version)?;
-    append(node, plan, &target, Incoming::Copied(records), valid)
+    let origin = topic.origin(index, version).map_err(Refusal::from)?;
+    append(
+        node,
+        plan,
+        &target,
+        (Incoming::Copied(records), origin),
+        valid,
+    )
 }
 
 /// Appends a batch that stays where it is.
@@ -140,7 +147,8 @@ pub fn append_kept(
     version: i16,
 ) -> Result<Accepted, RefusedBatch> {
     let (target, valid) = checked(node, plan, topic, index, &mut batch, version)?;
-    append(node, plan, &target, Incoming::Kept(batch), valid)
+    let origin = topic.origin(index, version).map_err(Refusal::from)?;
+    append(node, plan, &target, (Incoming::Kept(batch), origin), valid)
 }
 
 /// Where a batch becomes as safe as these acks ask, if it is not yet.
@@ -160,7 +168,7 @@ fn append(
     node: &Arc<Node>,
     plan: &ProducePlan,
     (topic, partition): &Target,
-    sent: Incoming<'_>,
+    (sent, origin): (Incoming<'_>, Origin),
     mut valid: Validated,
 ) -> Result<Accepted, RefusedBatch> {
     let topic = &topic.name;
@@ -173,7 +181,7 @@ fn append(
     };
     let header = &valid.header;
     let appended = partition
-        .append(incoming, header, Origin::Client, node.clock.now())
+        .append(incoming, header, origin, node.clock.now())
         .map_err(|refusal| RefusedBatch::late(refusal.into(), partition))?;
     if let Err(code) = faults.refusal(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);

@@ -1,5 +1,6 @@
 //! What a Produce asks for, found out before any of it is done.
 
+use super::verify::Verifying;
 use crate::api::access::Caller;
 use crate::api::request::{Outcome, Request};
 use crate::api::twins::fold_twins;
@@ -9,6 +10,7 @@ use crate::node::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::config::TopicConfig;
 use rustka_core::error::ErrorCode;
+use rustka_core::log::Origin;
 use rustka_core::validate::{
     BatchRules, Inflate, Invalid, Validated, needs_inflate, needs_rebuild,
 };
@@ -54,6 +56,8 @@ pub struct TopicPlan {
     pub denied: bool,
     /// Each partition with the place of its batch.
     pub partitions: Vec<(i32, Option<Range<usize>>)>,
+    /// Batches whose transactions have to be confirmed.
+    pub verifying: Vec<Verifying>,
     /// The topic, where it was looked up already.
     found: Option<TopicRef>,
 }
@@ -79,6 +83,11 @@ impl ProducePlan {
     pub fn whole_request_error(&self, frame: &[u8]) -> Option<ErrorCode> {
         let forbidden = self.transactional_id.is_none() && self.has_transactional_batch(frame);
         forbidden.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+    }
+
+    /// Under which transactional id it writes, if it may.
+    pub fn transactional_id(&self) -> Option<&str> {
+        self.transactional_id.as_deref()
     }
 
     /// Whether there is such a thing as these acks (E50).
@@ -139,6 +148,7 @@ fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
         id: topic.topic_id,
         denied: false,
         found: None,
+        verifying: Vec::new(),
         partitions: topic
             .partition_data
             .iter()
@@ -194,6 +204,12 @@ fn is_denied(request: &Request<'_>, name: &str, id: Uuid) -> bool {
 }
 
 impl TopicPlan {
+    /// With what right the batch for this partition is appended.
+    pub fn origin(&self, index: i32, version: i16) -> Result<Origin, ErrorCode> {
+        let verifying = self.verifying.iter().find(|it| it.index == index);
+        verifying.map_or(Ok(Origin::Client), |it| it.origin(version))
+    }
+
     /// With each partition once: of batches for the same one only the last counts, as in Kafka.
     fn distinct(mut self) -> TopicPlan {
         self.partitions = fold_twins(

@@ -1,15 +1,22 @@
-//! InitProducerId (key 22): an id for an idempotent producer.
-//! v2 flexible · v3 producer id and epoch, to keep an id (KIP-360) · v5 transactions part 2 (KIP-890)
+//! InitProducerId (key 22): an id for an idempotent or a transactional producer (E122–E125).
+//! v2 flexible · v3 producer id and epoch, to keep an id (KIP-360) · v4 PRODUCER_FENCED · v5 transactions part 2 (KIP-890)
 
-use crate::api::request::{Handled, Request, Respond};
+use super::fenced;
+use crate::api::request::{Handled, Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::cluster::ProducerId;
+use crate::coordinators::cluster::{Cluster, ProducerId};
+use crate::coordinators::transactions::{Answer, Transactions};
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
+use rustka_core::transaction::command::{Command, Init, Producer, Reply};
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
 use rustka_wire::init_producer_id_response::InitProducerIdResponse;
+use std::sync::Arc;
 
-/// Gives out an id. Transactions are not served yet: asking for one with a transactional id is refused.
+/// PRODUCER_FENCED is known from this version on.
+const FENCED_FROM: i16 = 4;
+
+/// Gives out an id, under a transactional id one that fences all before it.
 pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
     let asked: InitProducerIdRequest<'_> = request.decode()?;
@@ -19,39 +26,108 @@ pub fn handle(request: Request<'_>) -> Handled {
             None => ErrorCode::ClusterAuthorizationFailed,
         },
         Some("") => ErrorCode::InvalidRequest,
-        Some(_) => ErrorCode::UnsupportedVersion,
         // Only both or neither name an existing producer.
-        None if (asked.producer_id == -1) != (asked.producer_epoch == -1) => {
-            ErrorCode::InvalidRequest
-        }
-        None => ErrorCode::None,
+        _ if (asked.producer_id == -1) != (asked.producer_epoch == -1) => ErrorCode::InvalidRequest,
+        _ => ErrorCode::None,
     };
     let respond = request.respond();
     if error != ErrorCode::None {
         return Ok(request.reply(|w| response(Err(error), &respond).encode(w, version)));
     }
     let cluster = request.parts.cluster.clone();
-    match cluster.producer_id() {
-        ProducerId::Here(id) => {
-            Ok(request.reply(|w| response(Ok(id), &respond).encode(w, version)))
-        }
-        ProducerId::Asked(answer) => {
-            answer::respond(respond.clone(), answer, move |reply, w, version| {
-                response(cluster.producer_id_of(reply), &respond).encode(w, version);
-            })
-        }
-    }
+    let Some(id) = asked.transactional_id.as_deref() else {
+        return match cluster.producer_id() {
+            ProducerId::Here(id) => {
+                let producer = Producer { id, epoch: 0 };
+                Ok(request.reply(|w| response(Ok(producer), &respond).encode(w, version)))
+            }
+            ProducerId::Asked(answer) => {
+                answer::respond(respond.clone(), answer, move |reply, w, version| {
+                    let id = cluster.producer_id_of(reply);
+                    let producer = id.map(|id| Producer { id, epoch: 0 });
+                    response(producer, &respond).encode(w, version);
+                })
+            }
+        };
+    };
+    let init = Init {
+        id: id.into(),
+        timeout_ms: asked.transaction_timeout_ms,
+        expected: (asked.producer_id != -1).then_some(Producer {
+            id: asked.producer_id,
+            epoch: asked.producer_epoch,
+        }),
+        new_id: None,
+    };
+    let transactions = request.parts.transactions.clone();
+    let again = move |new_id| {
+        Command::Init(Init {
+            new_id,
+            ..init.clone()
+        })
+    };
+    with_id(
+        transactions,
+        cluster,
+        id.into(),
+        again,
+        respond,
+        |result, respond, w, version| {
+            let result = result.map_err(|code| fenced(code, version >= FENCED_FROM));
+            response(result, respond).encode(w, version);
+        },
+    )
 }
 
-fn response(id: Result<i64, ErrorCode>, respond: &Respond) -> InitProducerIdResponse {
-    let (error, producer_id, producer_epoch) = match id {
-        Ok(id) => (ErrorCode::None, id, 0),
-        Err(code) => (code, -1, -1),
+/// Hands a command to a transactional id's shard, and once more with a new producer id if it needs one.
+pub fn with_id(
+    transactions: Arc<Transactions>,
+    cluster: Arc<Cluster>,
+    id: Box<str>,
+    command: impl Fn(Option<i64>) -> Command + Send + 'static,
+    respond: Respond,
+    encode: impl FnOnce(Result<Producer, ErrorCode>, &Respond, &mut rustka_wire::codec::Writer, i16)
+    + Send
+    + 'static,
+) -> Handled {
+    let producer = |reply: Option<Reply>| match reply {
+        Some(Reply::Producer(result)) => result,
+        _ => Err(ErrorCode::NotCoordinator),
+    };
+    let answer = match transactions.call(&id, command(None)) {
+        Answer::Now(Reply::NeedsId) => match cluster.producer_id() {
+            ProducerId::Here(new_id) => transactions.call(&id, command(Some(new_id))),
+            ProducerId::Asked(asked) => {
+                return Ok(Outcome::Park(Box::pin(async move {
+                    let result = match cluster.producer_id_of(asked.get().await) {
+                        Ok(new_id) => {
+                            let answer = transactions.call(&id, command(Some(new_id)));
+                            producer(answer.get().await)
+                        }
+                        Err(code) => Err(code),
+                    };
+                    let version = respond.version();
+                    Outcome::Reply(respond.encode(&[], |w| encode(result, &respond, w, version)))
+                })));
+            }
+        },
+        answer => answer,
+    };
+    answer::respond(respond.clone(), answer, move |reply, w, version| {
+        encode(producer(reply), &respond, w, version);
+    })
+}
+
+fn response(result: Result<Producer, ErrorCode>, respond: &Respond) -> InitProducerIdResponse {
+    let nobody = Producer { id: -1, epoch: -1 };
+    let (error, producer) = match result {
+        Ok(producer) => (ErrorCode::None, producer),
+        Err(code) => (code, nobody),
     };
     InitProducerIdResponse {
         error_code: error.code(),
-        producer_id,
-        producer_epoch,
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
         throttle_time_ms: respond.throttle_time_ms(),
         ..Default::default()
     }

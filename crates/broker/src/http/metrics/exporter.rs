@@ -66,6 +66,7 @@ async fn groups(parts: &Arc<Parts>, topics: &[(Arc<str>, Vec<Glance>)]) -> Vec<S
             let fetch = Command::OffsetFetch(OffsetFetch {
                 group: id.clone(),
                 topics: None,
+                require_stable: false,
             });
             let mut offsets = Vec::new();
             if let Some(Reply::OffsetFetch(Ok(fetched))) = parts.groups.call(&id, fetch).get().await

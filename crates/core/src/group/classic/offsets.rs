@@ -42,6 +42,20 @@ impl HoldsOffsets for Group {
         Ok(())
     }
 
+    fn check_transaction_commit(&self, commit: &OffsetCommit) -> Result<(), ErrorCode> {
+        // Older clients do not say who they are.
+        let anonymous =
+            commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none();
+        if anonymous || commit.generation < 0 && self.state == State::Empty {
+            return Ok(());
+        }
+        self.check_member(&commit.member_id, commit.instance_id.as_deref())?;
+        match commit.generation == self.generation {
+            true => Ok(()),
+            false => Err(ErrorCode::IllegalGeneration),
+        }
+    }
+
     fn has_committed(&mut self, d: &mut Desk, member_id: &str) {
         if matches!(self.state, State::Stable | State::PreparingRebalance) {
             // A consumer that is busy processing still commits.
@@ -81,7 +95,7 @@ impl HoldsOffsets for Group {
     }
 
     fn is_unused(&self) -> bool {
-        self.state == State::Empty && self.pending.is_empty()
+        self.state == State::Empty && self.pending.is_empty() && self.durable.pending.is_empty()
     }
 
     fn linger(&mut self) {

@@ -29,6 +29,7 @@ fn the_empty_group_id_holds_offsets_like_any_other() {
     let fetch = OffsetFetch {
         group: n(""),
         topics: None,
+        require_stable: false,
     };
     assert_eq!(fetched(w.ask(Command::OffsetFetch(fetch))), 9);
     let delete = OffsetDelete {
@@ -122,6 +123,7 @@ fn what_was_never_committed_is_minus_one() {
         offset: -1,
         leader_epoch: -1,
         metadata: "".into(),
+        code: ErrorCode::None,
     };
     for _ in 0..2 {
         let Reply::OffsetFetch(Ok(topics)) = w.ask(World::fetch_command()) else {
@@ -139,6 +141,7 @@ fn fetching_everything_returns_everything_with_epoch_and_note() {
     let fetch = OffsetFetch {
         group: n("g"),
         topics: None,
+        require_stable: false,
     };
     let Reply::OffsetFetch(Ok(topics)) = w.ask(Command::OffsetFetch(fetch)) else {
         panic!()
@@ -148,6 +151,7 @@ fn fetching_everything_returns_everything_with_epoch_and_note() {
         offset: 3,
         leader_epoch: 5,
         metadata: "note".into(),
+        code: ErrorCode::None,
     };
     assert_eq!((&*topics[0].topic, topics[0].topic_id), ("t", [1; 16]));
     assert_eq!(topics[0].partitions, [known]);
@@ -165,6 +169,7 @@ fn an_offset_of_another_topic_with_the_same_name_is_not_returned() {
                 topic_id,
                 partitions: vec![0],
             }]),
+            require_stable: false,
         };
         fetched(w.ask(Command::OffsetFetch(fetch)))
     };
@@ -318,6 +323,7 @@ fn offsets_of_topics_a_stable_group_left_behind_end_a_week_after_the_commit() {
     let fetch = OffsetFetch {
         group: n("g"),
         topics: None,
+        require_stable: false,
     };
     let Reply::OffsetFetch(Ok(topics)) = w.ask(Command::OffsetFetch(fetch)) else {
         panic!()

@@ -251,6 +251,7 @@ impl Simulation {
                 topic_id: NO_TOPIC_ID,
                 partitions: vec![partition.into()],
             }]),
+            require_stable: false,
         }));
         let question = Question::Fetch(partition, acknowledged);
         self.questions.insert(ticket, (group, question));

@@ -382,6 +382,7 @@ impl World {
                 topic_id: NO_TOPIC_ID,
                 partitions: vec![0],
             }]),
+            require_stable: false,
         })
     }
 

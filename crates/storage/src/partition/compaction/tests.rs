@@ -158,7 +158,10 @@ fn nothing_beyond_the_last_stable_offset_is_compacted() {
     }
     let first_open = world.partition.offsets().high_watermark;
     let transaction = BatchBuilder::new().producer(5, 0, 0).transactional();
-    let origin = Origin::Verified { epoch_bumps: false };
+    let origin = Origin::Verified {
+        epoch_bumps: false,
+        since: None,
+    };
     world.append(&[2], transaction, origin);
     for _ in 0..100 {
         world.put(&[1]);

@@ -1,0 +1,186 @@
+//! Ending transactions: a marker in every partition, then the coordinator's record that it is done.
+
+use super::Transactions;
+use crate::coordinators::groups;
+use rustka_core::error::{ErrorCode, Refusal};
+use rustka_core::group::effects::Reply;
+use rustka_core::log::Marker;
+use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_core::sync::lock;
+use rustka_core::transaction::command::{Command, Event, Place, Speaker};
+use rustka_storage::{Durability, Fate, Partition, Safety};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+
+/// A marker that could not be written is tried again after this long.
+const RETRY_MS: i64 = 100;
+
+/// Transactions whose end is decided and not yet written everywhere.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// By the thread that has decided it and holds the shard.
+    decided: Mutex<Vec<(ThreadId, Event)>>,
+    later: Mutex<Vec<End>>,
+}
+
+/// A transaction that ends, and where it still has to.
+pub(super) struct End {
+    speaker: Speaker,
+    marker: Marker,
+    left: Vec<Left>,
+}
+
+/// A partition without its marker.
+enum Left {
+    /// It has to be written.
+    Unwritten(Place),
+    /// It has to become durable.
+    Written(Place, Arc<Partition>, i64),
+    /// The groups of that partition have it.
+    Asked(Place, groups::Answer),
+}
+
+impl Ends {
+    pub(super) fn push(&self, event: Event) {
+        lock(&self.decided).push((std::thread::current().id(), event));
+    }
+
+    /// What this thread has been told since it locked a shard.
+    pub(super) fn take_own(&self) -> Vec<Event> {
+        let mut decided = lock(&self.decided);
+        if decided.is_empty() {
+            return Vec::new();
+        }
+        let own = std::thread::current().id();
+        let taken = decided.extract_if(.., |(thread, _)| *thread == own);
+        taken.map(|(_, event)| event).collect()
+    }
+
+    pub(super) fn take_later(&self) -> Vec<End> {
+        std::mem::take(&mut lock(&self.later))
+    }
+}
+
+impl Transactions {
+    /// Writes the markers; what takes time is left to the task.
+    pub(super) fn end(&self, event: Event) {
+        let Event::Decided {
+            speaker,
+            commit,
+            epoch_raised,
+            places,
+        } = event
+        else {
+            return;
+        };
+        let Some(me) = self.me.upgrade() else {
+            return;
+        };
+        let marker = Marker {
+            commit,
+            coordinator_epoch: self.coordinator_epoch(&speaker.id),
+            epoch_bumped: epoch_raised,
+        };
+        let producer = (speaker.producer.id, speaker.producer.epoch);
+        let places = places.into_iter();
+        let left = places.filter_map(|place| me.write(place, producer, &marker));
+        let left: Vec<Left> = left.collect();
+        let end = End {
+            speaker,
+            marker,
+            left,
+        };
+        if end.left.is_empty() {
+            me.ended(end);
+            return;
+        }
+        lock(&self.ends.later).push(end);
+        self.earlier.notify_one();
+    }
+
+    /// Every marker is there.
+    fn ended(self: &Arc<Self>, end: End) {
+        let id = end.speaker.id.clone();
+        // Nobody waits for the record that says so.
+        drop(self.call(&id, Command::MarkersWritten(end.speaker)));
+    }
+
+    /// Writes one marker; what is left to be done about it.
+    fn write(
+        self: &Arc<Self>,
+        place: Place,
+        producer: (i64, i16),
+        marker: &Marker,
+    ) -> Option<Left> {
+        let (topic, index) = (&place.0, place.1);
+        // What is deleted has no open transactions any more.
+        let partition = self.node.partition(topic, index)?;
+        if &**topic == CONSUMER_OFFSETS {
+            let checked = partition.with_state(|state| state.check_marker(producer, marker));
+            if matches!(checked, Ok(Err(refusal)) if is_over(&refusal)) {
+                return None;
+            }
+            let at = usize::try_from(place.1).unwrap_or(usize::MAX);
+            let command = rustka_core::group::command::Command::EndTransaction {
+                producer,
+                marker: *marker,
+            };
+            return match self.groups.call_at(at, command) {
+                groups::Answer::Now(Reply::Ended(Ok(()))) => None,
+                groups::Answer::Now(_) => Some(Left::Unwritten(place)),
+                groups::Answer::Never => Some(Left::Unwritten(place)),
+                later => Some(Left::Asked(place, later)),
+            };
+        }
+        match partition.append_marker(producer, marker, self.node.clock.now()) {
+            Ok(appended) => match appended.durability {
+                Durability::Done => None,
+                Durability::At(position) => Some(Left::Written(place, partition, position)),
+            },
+            Err(refusal) if is_over(&refusal) => None,
+            Err(refusal) => {
+                let code = refusal.code.name();
+                self.failed(|| format!("cannot end a transaction in {topic}-{index}: {code}"));
+                Some(Left::Unwritten(place))
+            }
+        }
+    }
+}
+
+/// The marker was written before, or a later one was.
+fn is_over(refusal: &Refusal) -> bool {
+    refusal.code == ErrorCode::InvalidProducerEpoch
+}
+
+/// Goes on with it until it is done.
+pub(super) async fn finish(transactions: Arc<Transactions>, mut end: End) {
+    let producer = (end.speaker.producer.id, end.speaker.producer.epoch);
+    loop {
+        let mut unwritten = Vec::new();
+        for left in end.left.drain(..) {
+            match left {
+                Left::Unwritten(place) => unwritten.push(place),
+                Left::Written(place, partition, position) => {
+                    let fate = partition.settled(position, Safety::Durable).await;
+                    if fate == Fate::Failed {
+                        unwritten.push(place);
+                    }
+                }
+                Left::Asked(place, answer) => {
+                    if !matches!(answer.get().await, Some(Reply::Ended(Ok(())))) {
+                        unwritten.push(place);
+                    }
+                }
+            }
+        }
+        if unwritten.is_empty() {
+            return transactions.ended(end);
+        }
+        let clock = &transactions.node.clock;
+        let again_ms = clock.monotonic_ms().saturating_add(RETRY_MS);
+        clock.sleep_until(again_ms).await;
+        let unwritten = unwritten.into_iter();
+        let left = unwritten.filter_map(|place| transactions.write(place, producer, &end.marker));
+        end.left = left.collect();
+    }
+}
