@@ -135,11 +135,10 @@ fn check(
     topics: &[AddPartitionsToTxnTopic<'_>],
 ) -> Vec<ErrorCode> {
     let each = || {
-        let places = topics.iter().flat_map(|topic| {
+        topics.iter().flat_map(|topic| {
             let partitions = topic.partitions.iter();
             partitions.map(move |at| (&*topic.name, *at))
-        });
-        places
+        })
     };
     if let Err(code) = request.check(Operation::Write, Resource::TransactionalId(id))
         && request.header.version < MANY_FROM
