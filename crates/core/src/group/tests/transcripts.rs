@@ -213,6 +213,16 @@ fn record_text(record: &Record) -> String {
             Some(value) => format!("{topic}-{partition} is read up to {}", value.offset),
             None => format!("{topic}-{partition} is forgotten"),
         },
+        Record::Pending {
+            topic,
+            partition,
+            value,
+            ..
+        } => format!("{topic}-{partition} may be read up to {}", value.offset),
+        Record::End { marker, .. } => match marker.commit {
+            true => "a transaction is committed".into(),
+            false => "a transaction is aborted".into(),
+        },
     }
 }
 
