@@ -25,7 +25,12 @@ const UNCHECKED: &[&str] = &[
     "SaslHandshake",
 ];
 /// These leave out what the client may not know, without an error.
-const SILENT: &[&str] = &["DescribeCluster", "DescribeDelegationToken", "ListGroups"];
+const SILENT: &[&str] = &[
+    "DescribeCluster",
+    "DescribeDelegationToken",
+    "ListGroups",
+    "ListTransactions",
+];
 /// The error codes of what is denied: topic, group, cluster, transactional id, token.
 const CODES: [i64; 5] = [29, 30, 31, 53, 65];
 

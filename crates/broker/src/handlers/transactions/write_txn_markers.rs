@@ -30,8 +30,9 @@ enum Written {
 pub fn handle(request: Request<'_>) -> Handled {
     let asked: WriteTxnMarkersRequest<'_> = request.decode()?;
     let asked = asked.into_owned();
-    let may = request.may(Operation::ClusterAction, Resource::Cluster)
-        || request.may(Operation::Alter, Resource::Cluster);
+    // Operators come first, as in Kafka.
+    let may = request.may(Operation::Alter, Resource::Cluster)
+        || request.may(Operation::ClusterAction, Resource::Cluster);
     let mut written = Vec::new();
     for marker in &asked.markers {
         for topic in &marker.topics {
