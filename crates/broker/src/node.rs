@@ -47,6 +47,9 @@ pub use tokens::Tokens;
 use tokio::sync::{Notify, watch};
 use topics::Topics;
 
+/// Frames below this size make no room before they come: it is made when their records are kept.
+const FRAME_BYTES_NOTED: usize = 64 << 10;
+
 /// Where a broker stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -159,6 +162,14 @@ impl Node {
             self.compactor.press();
         }
         room
+    }
+
+    /// The same for a frame that is being received, which is let in all the same: what it brings may be refused later.
+    pub fn make_room_for_frame(&self, bytes: usize) {
+        if bytes >= FRAME_BYTES_NOTED {
+            // Whether its records find room is asked again once they are here.
+            let _room = self.make_room();
+        }
     }
 
     /// Tells every log what its partition's batches have led to, where the engine wants to know.

@@ -14,6 +14,7 @@
 use rustka_client::Connection;
 use rustka_client::frame::{Head, encode};
 use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_wire::Records;
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -24,7 +25,6 @@ use rustka_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use rustka_wire::Records;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -80,7 +80,9 @@ impl Running {
         let enter = match &group {
             Some(group) => format!("echo $$ > {}/cgroup.procs && ", group.display()),
             None => {
-                println!("skipped: a control group with memory.max, which this machine does not allow");
+                println!(
+                    "skipped: a control group with memory.max, which this machine does not allow"
+                );
                 String::new()
             }
         };
@@ -139,8 +141,8 @@ impl Dice {
 
     /// 50 B to 900 kB, each order of magnitude as often as the others.
     fn batch_bytes(&mut self) -> usize {
-        let (least, most) = [(50, 500), (500, 5_000), (5_000, 50_000), (50_000, 900_000)]
-            [self.below(4) as usize];
+        let (least, most) =
+            [(50, 500), (500, 5_000), (5_000, 50_000), (50_000, 900_000)][self.below(4) as usize];
         (least + self.below(most - least)) as usize
     }
 }
@@ -325,7 +327,11 @@ async fn commit(mix: Arc<Mix>, seed: u64) {
         };
         let answer = connection.call_in(8, &request).await.expect("answers");
         let body = answer.body().expect("body");
-        if body.topics[0].partitions.iter().any(|one| one.error_code != 0) {
+        if body.topics[0]
+            .partitions
+            .iter()
+            .any(|one| one.error_code != 0)
+        {
             mix.refused.fetch_add(1, Relaxed);
         }
     }

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     if cli::is_command(std::env::args_os().nth(1).as_ref()) {
         return cli::run(std::env::args_os());
     }
+    rustka::base::heap::keep_tight();
     let asked = flags::parse(std::env::args_os().skip(1)).and_then(|parsed| match parsed {
         Parsed::Run(flags) => {
             let environment = std::env::vars_os().filter_map(|(name, value)| {

@@ -85,6 +85,7 @@ impl<T: Transport> Connection<T> {
                     Some(_) => at_once,
                     None => (data.len() - at).clamp(FRAME_BYTES_MIN_BLOCK, READ_BYTES),
                 };
+                self.parts.node.make_room_for_frame(block);
                 let mut buffer = self.parts.node.pool.take(block);
                 let here = (data.len() - at).min(buffer.room());
                 buffer.push(&data[at..at + here]);
@@ -126,6 +127,7 @@ impl<T: Transport> Connection<T> {
                 self.frame_since_ms = self.parts.node.clock.monotonic_ms();
                 return Poll::Pending;
             }
+            self.parts.node.make_room_for_frame(bytes);
             *larger = Some(self.parts.node.pool.take(bytes));
         }
         if let Some(mut copy) = larger.take() {
