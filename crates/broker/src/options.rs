@@ -29,6 +29,10 @@ const EVERYONE: &str = "allow.everyone.if.no.acl.found";
 const AUTHORIZER_KEYS: [&str; 2] = [SUPER_USERS, EVERYONE];
 /// Memory for records never defaults to less than this.
 const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
+/// What requests need to come and go at all.
+const FRAMES_BYTES_LEAST: usize = 2 << 20;
+/// What a journal keeps while it is being shortened.
+const JOURNAL_BYTES_LEAST: usize = 8 << 10;
 
 /// Options of a broker; see [`Broker::builder`].
 #[derive(Clone)]
@@ -214,6 +218,7 @@ impl Options {
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
         let config = self.broker_config()?;
+        self.check_memory_limit(&config)?;
         if topic_ids::are_by_name(&config) && self.cluster_id.is_none() {
             let sentence = "rustka.topic.ids=by-name needs a cluster id that stays the same: set CLUSTER_ID in the environment";
             return Err(StartError(sentence.to_owned()));
@@ -228,6 +233,20 @@ impl Options {
             }
         }
         self.authorizer_options(&config).map(|_| ())
+    }
+
+    /// A limit has to hold at least what is kept at any limit.
+    fn check_memory_limit(&self, config: &BrokerConfig) -> Result<(), StartError> {
+        let journals = config.settings().offsets_partitions.unsigned_abs() as usize;
+        let journals_bytes = journals.saturating_mul(JOURNAL_BYTES_LEAST);
+        let least = FRAMES_BYTES_LEAST.saturating_add(journals_bytes);
+        let limit = self.memory_limit_bytes(config);
+        if self.engine.is_none() && limit < least {
+            return Err(StartError(format!(
+                "a memory limit of {limit} bytes is too small for what a broker has to keep: expected at least {least}"
+            )));
+        }
+        Ok(())
     }
 
     /// How clients log in at a listener, if they have to.

@@ -35,6 +35,8 @@ fn what_is_not_known_ends_with_2_and_names_the_nearest_that_is() {
         (&["--frobnicate"], &["--frobnicate", "--help"]),
         (&["--port", "99999"], &["99999", "65535"]),
         (&["--memory-limit", "lots"], &["lots", "512M"]),
+        // Two megabytes for requests, and eight kilobytes for each of 50 journals.
+        (&["--memory-limit", "1M"], &["1048576", "2506752"]),
         (
             &["-c", "max.conections=5"],
             &["max.conections", "max.connections"],

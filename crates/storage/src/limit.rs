@@ -90,8 +90,10 @@ impl Memory {
                 Eviction::Nothing => {
                     let message = format!(
                         "the memory limit of {} bytes is reached and nothing may be dropped: it is filled by topics without \
-                         delete in their cleanup.policy, groups and frames; raise it with --memory-limit",
-                        self.limit
+                         delete in their cleanup.policy, groups and frames, {} bytes of it by readers that hold dropped records; raise it with \
+                         --memory-limit",
+                        self.limit,
+                        self.pool.bytes_abandoned()
                     );
                     return Err(Refusal::new(ErrorCode::KafkaStorageError, message));
                 }

@@ -106,6 +106,7 @@ fn native(node: &Node, text: &mut String) {
     for (name, help, value) in gauges {
         one(text, name, "gauge", help, value);
     }
+    memory_shares(text, node);
     let uptime_s = node.uptime_ms() as f64 / 1_000.0;
     let help = "Seconds since the broker began.";
     one(text, "rustka_uptime_seconds", "gauge", help, uptime_s);
@@ -124,6 +125,26 @@ fn one(text: &mut String, name: &str, kind: &str, help: &str, value: impl Displa
         text,
         "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
     );
+}
+
+/// What fills the memory that `--memory-limit` bounds.
+fn memory_shares(text: &mut String, node: &Node) {
+    let pool = &node.memory.pool;
+    let (frames, readers) = (node.receiving.used(), pool.bytes_abandoned());
+    let records = pool.bytes_in_use().saturating_sub(frames + readers);
+    let name = "rustka_memory_share_bytes";
+    let _infallible = write!(
+        text,
+        "# HELP {name} Bytes by what holds them: records and journals, frames that come in, records that only slow readers hold, blocks kept for reuse.\n# TYPE {name} gauge\n"
+    );
+    for (share, bytes) in [
+        ("records", records),
+        ("frames", frames),
+        ("readers", readers),
+        ("kept", pool.bytes_kept()),
+    ] {
+        let _infallible = writeln!(text, "{name}{{share=\"{share}\"}} {bytes}");
+    }
 }
 
 fn requests(text: &mut String, metrics: &Metrics) {
