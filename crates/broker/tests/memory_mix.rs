@@ -10,6 +10,10 @@
 //!     cargo test -p rustka --test memory_mix -- --nocapture
 //! ```
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the broker is a process of its own, on the system's clock"
+)]
 
 use rustka_client::Connection;
 use rustka_client::frame::{Head, encode};
