@@ -4,8 +4,6 @@
 pub mod command;
 mod decide;
 pub mod record;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -6,8 +6,6 @@
 //! time or fails, the task below goes on with it.
 
 mod ends;
-#[cfg(test)]
-mod tests;
 
 use super::answer;
 use super::cluster::Cluster;
