@@ -14,6 +14,8 @@ use rustka_wire::update_features_response::UpdateFeaturesResponse;
 const REPLICAS: &str = "eligible.leader.replicas.version";
 const KRAFT: &str = "kraft.version";
 const METADATA: &str = "metadata.version";
+/// Which protocol producers of transactions speak (KIP-890).
+const TRANSACTION: &str = "transaction.version";
 const INVALID_UPDATE_VERSION: i16 = 95;
 const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
@@ -73,7 +75,10 @@ fn named(levels: &[(&str, i16)]) -> Vec<(String, i16)> {
 async fn a_new_cluster_has_the_features_of_kafka_that_stand_for_what_is_there() {
     let world = World::start();
     let (told, epoch) = levels(&mut world.connect()).await;
-    assert_eq!(told, named(&[(REPLICAS, 1), (METADATA, 33)]));
+    assert_eq!(
+        told,
+        named(&[(REPLICAS, 1), (METADATA, 33), (TRANSACTION, 2)])
+    );
     assert!(epoch >= 0, "{epoch}");
 }
 
@@ -84,13 +89,16 @@ async fn a_changed_level_is_told_at_once_and_the_epoch_grows() {
     let (_, before) = levels(&mut client).await;
     assert_eq!(update(&mut client, REPLICAS, 0, SAFE_DOWNGRADE).await, 0);
     let (told, after) = levels(&mut client).await;
-    assert_eq!(told, named(&[(METADATA, 33)]));
+    assert_eq!(told, named(&[(METADATA, 33), (TRANSACTION, 2)]));
     assert!(after > before, "{before} {after}");
     assert_eq!(update(&mut client, REPLICAS, 1, UPGRADE).await, 0);
     let refused = update(&mut client, METADATA, 32, SAFE_DOWNGRADE).await;
     assert_eq!(refused, INVALID_UPDATE_VERSION);
     let (told, _) = levels(&mut client).await;
-    assert_eq!(told, named(&[(REPLICAS, 1), (METADATA, 33)]));
+    assert_eq!(
+        told,
+        named(&[(REPLICAS, 1), (METADATA, 33), (TRANSACTION, 2)])
+    );
 }
 
 #[tokio::test]

@@ -17,7 +17,12 @@ use std::sync::Arc;
 const THROTTLE_MS: u32 = 1_234;
 const CLIENT_METRICS: i8 = 16;
 /// Answers of some versions have no such field, and those of these APIs in none.
-const WITHOUT: &[&str] = &["DescribeQuorum", "SaslAuthenticate", "SaslHandshake"];
+const WITHOUT: &[&str] = &[
+    "WriteTxnMarkers",
+    "DescribeQuorum",
+    "SaslAuthenticate",
+    "SaslHandshake",
+];
 
 struct Metered;
 

@@ -26,6 +26,7 @@ const LOGGERS: &[&str] = &[
     "rustka::metrics",
     "rustka::storage",
     "rustka::supervise",
+    "rustka::transactions",
 ];
 
 /// The program's log filter.
@@ -158,6 +159,18 @@ mod tests {
 
     /// Lines from warnings on that are bounded by something else than a [`LogLimit`](crate::base::rate::LogLimit).
     const BOUNDED: &[(&str, &str)] = &[
+        (
+            "the old certificate stays",
+            "when a certificate of the operator changes",
+        ),
+        (
+            "has a new certificate",
+            "when a certificate of the operator changes",
+        ),
+        (
+            "listener {name}: {note}",
+            "at the start, one for each listener",
+        ),
         ("may take {} MiB of memory", "at the start"),
         ("whoever can listen in on the network", "at the start"),
         ("the storage did not end in order", "at the end"),

@@ -224,7 +224,7 @@ impl Host<Machine> for Transactions {
             Event::Decided { .. } => self.ends.push(event),
             Event::TimedOut { id } => {
                 let id = printable(&id);
-                tracing::info!(target: "rustka::transactions", "the transaction of {id} took too long and is aborted");
+                tracing::debug!(target: "rustka::transactions", "the transaction of {id} took too long and is aborted");
             }
             Event::Full => self
                 .failed(|| format!("a transactional id was refused: there are {IDS_MAX} already")),
