@@ -10,7 +10,8 @@ mod tests;
 use super::answer;
 use super::cluster::Cluster;
 use super::journal::{PartitionJournal, Writes};
-use super::shard::{Host, NEVER_MS, Shard, Teller};
+use super::shard::{Host, Shard, Teller};
+use super::timers::Timers;
 use crate::base::fault::Point;
 use crate::base::rate::LogLimit;
 use crate::node::topics::TopicRef;
@@ -25,9 +26,7 @@ use rustka_core::group::{Addresses, GroupOptions, GroupShard as Machine, partiti
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::time::Now;
 use rustka_storage::Partition;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::Notify;
 
 /// What its supervisor calls the task that drives deadlines.
 pub const TASK: &str = "the timers of groups";
@@ -46,8 +45,7 @@ pub struct Groups {
     /// Who holds member ids that have not joined.
     addresses: Arc<Addresses>,
     /// What the task below sleeps until.
-    armed_ms: AtomicI64,
-    earlier: Notify,
+    timers: Timers,
     news: News,
     refusals: LogLimit,
     failures: LogLimit,
@@ -63,8 +61,7 @@ impl Groups {
             options,
             shards: OnceLock::new(),
             addresses: Arc::default(),
-            armed_ms: AtomicI64::new(NEVER_MS),
-            earlier: Notify::new(),
+            timers: Timers::default(),
             news: News::default(),
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
             failures: LogLimit::default(),
@@ -261,9 +258,7 @@ impl Host<Machine> for Groups {
     }
 
     fn wake(&self, deadline_ms: Option<i64>) {
-        if deadline_ms.is_some_and(|at_ms| at_ms < self.armed_ms.load(SeqCst)) {
-            self.earlier.notify_one();
-        }
+        self.timers.set(deadline_ms);
     }
 }
 
@@ -303,28 +298,12 @@ pub async fn run(groups: Arc<Groups>) {
     let node = &groups.node;
     let mut state = node.state.subscribe();
     loop {
-        // Until the scan is over every new deadline wakes this task again: none is lost.
-        groups.armed_ms.store(NEVER_MS, SeqCst);
-        let now = node.clock.now();
-        let mut next_ms = NEVER_MS;
-        for shard in groups.shards.get().into_iter().flatten() {
-            if shard.is_due(now) {
-                shard.expire(&*groups, now);
-            }
-            next_ms = next_ms.min(shard.deadline_ms());
-        }
-        groups.armed_ms.store(next_ms, SeqCst);
-        let due = async {
-            match next_ms {
-                NEVER_MS => std::future::pending().await,
-                at_ms => node.clock.sleep_until(at_ms).await,
-            }
-        };
+        let shards = groups.shards.get().into_iter().flatten();
+        let next_ms = groups.timers.expire(shards, &*groups);
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => break,
-            () = groups.earlier.notified() => {}
-            () = due => {}
+            () = groups.timers.wait(node, next_ms) => {}
         }
     }
     for shard in groups.shards.get().into_iter().flatten() {

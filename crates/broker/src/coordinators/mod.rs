@@ -6,6 +6,7 @@ pub mod groups;
 mod journal;
 mod rebuild;
 mod shard;
+mod timers;
 pub mod transactions;
 
 pub use answer::Answer;

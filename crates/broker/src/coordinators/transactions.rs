@@ -11,7 +11,8 @@ use super::answer;
 use super::cluster::Cluster;
 use super::groups::Groups;
 use super::journal::{PartitionJournal, Writes};
-use super::shard::{Host, NEVER_MS, Shard, Teller};
+use super::shard::{Host, Shard, Teller};
+use super::timers::Timers;
 use crate::base::fault::Point;
 use crate::base::hooks;
 use crate::base::metrics::printable;
@@ -26,9 +27,7 @@ use rustka_core::time::Now;
 use rustka_core::transaction::command::{Command, Event};
 use rustka_core::transaction::record::Record;
 use rustka_core::transaction::{TransactionOptions, TransactionShard as Machine, shard_for};
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// What its supervisor calls the task that drives deadlines.
@@ -48,8 +47,7 @@ pub struct Transactions {
     options: TransactionOptions,
     shards: OnceLock<Box<[Shard<Machine>]>>,
     /// What the task below sleeps until.
-    armed_ms: AtomicI64,
-    earlier: Notify,
+    timers: Timers,
     ends: Ends,
     lines: LogLimit,
 }
@@ -65,8 +63,7 @@ impl Transactions {
             groups,
             options,
             shards: OnceLock::new(),
-            armed_ms: AtomicI64::new(NEVER_MS),
-            earlier: Notify::new(),
+            timers: Timers::default(),
             ends: Ends::default(),
             lines: LogLimit::default(),
         })
@@ -248,9 +245,7 @@ impl Host<Machine> for Transactions {
     }
 
     fn wake(&self, deadline_ms: Option<i64>) {
-        if deadline_ms.is_some_and(|at_ms| at_ms < self.armed_ms.load(SeqCst)) {
-            self.earlier.notify_one();
-        }
+        self.timers.set(deadline_ms);
     }
 }
 
@@ -283,29 +278,13 @@ pub async fn run(transactions: Arc<Transactions>) {
         for end in transactions.ends.take_later() {
             ending.spawn(ends::finish(transactions.clone(), end));
         }
-        // Until the scan is over every new deadline wakes this task again: none is lost.
-        transactions.armed_ms.store(NEVER_MS, SeqCst);
-        let now = node.clock.now();
-        let mut next_ms = NEVER_MS;
-        for shard in transactions.shards.get().into_iter().flatten() {
-            if shard.is_due(now) {
-                shard.expire(&*transactions, now);
-            }
-            next_ms = next_ms.min(shard.deadline_ms());
-        }
-        transactions.armed_ms.store(next_ms, SeqCst);
-        let due = async {
-            match next_ms {
-                NEVER_MS => std::future::pending().await,
-                at_ms => node.clock.sleep_until(at_ms).await,
-            }
-        };
+        let shards = transactions.shards.get().into_iter().flatten();
+        let next_ms = transactions.timers.expire(shards, &*transactions);
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => break,
-            () = transactions.earlier.notified() => {}
+            () = transactions.timers.wait(node, next_ms) => {}
             Some(_) = ending.join_next() => {}
-            () = due => {}
         }
     }
     for shard in transactions.shards.get().into_iter().flatten() {

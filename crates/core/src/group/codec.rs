@@ -24,6 +24,17 @@ const OFFSET_VALUE_VERSION_NO_ID: i16 = 3;
 /// The only version that says when an offset ends.
 const OFFSET_VALUE_VERSION_EXPIRES: i16 = 1;
 
+/// Names what a group has committed of a partition.
+fn offset_key(key: &mut Writer, group: &str, topic: &str, partition: i32) {
+    key.i16(OffsetCommitKey::KEY);
+    let wire = OffsetCommitKey {
+        group: Cow::Borrowed(group),
+        topic: Cow::Borrowed(topic),
+        partition,
+    };
+    wire.encode(key, 0);
+}
+
 impl JournalRecord for Record {
     fn encode(&self) -> EncodedRecord {
         let mut key = Writer::new();
@@ -40,13 +51,7 @@ impl JournalRecord for Record {
                 partition,
                 value,
             } => {
-                key.i16(OffsetCommitKey::KEY);
-                let wire = OffsetCommitKey {
-                    group: Cow::Borrowed(group),
-                    topic: Cow::Borrowed(topic),
-                    partition: *partition,
-                };
-                wire.encode(&mut key, 0);
+                offset_key(&mut key, group, topic, *partition);
                 value.as_ref().map(encode_offset)
             }
             Record::Pending {
@@ -56,13 +61,7 @@ impl JournalRecord for Record {
                 value,
                 ..
             } => {
-                key.i16(OffsetCommitKey::KEY);
-                let wire = OffsetCommitKey {
-                    group: Cow::Borrowed(group),
-                    topic: Cow::Borrowed(topic),
-                    partition: *partition,
-                };
-                wire.encode(&mut key, 0);
+                offset_key(&mut key, group, topic, *partition);
                 Some(encode_offset(value))
             }
             // Its batch says it all.

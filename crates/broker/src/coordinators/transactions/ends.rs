@@ -95,7 +95,7 @@ impl Transactions {
             return;
         }
         lock(&self.ends.later).push(end);
-        self.earlier.notify_one();
+        self.timers.wake();
     }
 
     /// Every marker is there.
@@ -127,8 +127,7 @@ impl Transactions {
             };
             return match self.groups.call_at(at, command) {
                 groups::Answer::Now(Reply::Ended(Ok(()))) => None,
-                groups::Answer::Now(_) => Some(Left::Unwritten(place)),
-                groups::Answer::Never => Some(Left::Unwritten(place)),
+                groups::Answer::Now(_) | groups::Answer::Never => Some(Left::Unwritten(place)),
                 later => Some(Left::Asked(place, later)),
             };
         }
