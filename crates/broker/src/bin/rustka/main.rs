@@ -5,12 +5,14 @@ mod environment;
 mod flags;
 mod log_filter;
 mod log_queue;
+mod named;
 mod properties;
 mod users;
 
 use environment::Outside;
 use flags::Parsed;
 use log_queue::LogQueue;
+use named::{Called, Start};
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,15 +24,23 @@ use tracing::level_filters::LevelFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if cli::is_command(std::env::args_os().nth(1).as_ref()) {
-        return cli::run(std::env::args_os());
+    match named::called(std::env::args_os()) {
+        Called::Broker(start) if start.is_command() => cli::run(std::env::args_os()),
+        Called::Broker(start) => serve(start),
+        Called::Done(code) => code,
     }
+}
+
+/// Runs a broker until it is told to stop, or prints what was asked for instead.
+fn serve(start: Start) -> ExitCode {
     rustka::base::heap::keep_tight();
-    let asked = flags::parse(std::env::args_os().skip(1)).and_then(|parsed| match parsed {
+    let asked = flags::parse(start.arguments.into_iter()).and_then(|parsed| match parsed {
         Parsed::Run(flags) => {
-            let environment = std::env::vars_os().filter_map(|(name, value)| {
+            let outside = std::env::vars_os().filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             });
+            // What comes later stands in front.
+            let environment = start.variables.into_iter().chain(outside);
             let options = rustka::Broker::builder();
             let mut environment = environment::read(options, flags.file.as_deref(), environment)?;
             environment.options = flags.over(environment.options);
@@ -50,7 +60,7 @@ fn main() -> ExitCode {
         }
         Err(sentence) => {
             eprintln!("rustka: {sentence}");
-            return ExitCode::from(2);
+            return ExitCode::from(start.usage_code);
         }
     };
     let log = match LogQueue::start(std::io::stderr()) {
@@ -69,7 +79,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(options)),
+        Ok(runtime) => runtime.block_on(run(options, start.ready_words)),
         Err(error) => Err(format!("cannot start: {error}")),
     };
     if let Err(sentence) = &ended {
@@ -83,7 +93,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves until a signal says that it is enough; why it cannot, in a sentence.
-async fn run(options: rustka::Options) -> Result<(), String> {
+async fn run(options: rustka::Options, ready_words: Option<&str>) -> Result<(), String> {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -103,6 +113,10 @@ async fn run(options: rustka::Options) -> Result<(), String> {
     );
     if let Some(authority) = broker.authority() {
         line.push_str(authority);
+    }
+    if let Some(words) = ready_words {
+        line.push_str(words);
+        line.push('\n');
     }
     let mut stdout = std::io::stdout().lock();
     // Whoever started us may have closed its end; a broker serves all the same.
