@@ -1,0 +1,228 @@
+//! The binary called by the names of others' tools, as launchers do it.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A folder with a link to the binary of each name, gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("rustka-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        for name in [
+            "nc",
+            "kafka-storage",
+            "kafka-storage.sh",
+            "kafka-server-start.sh",
+            "rpk",
+        ] {
+            symlink(env!("CARGO_BIN_EXE_rustka"), path.join(name)).expect("a link");
+        }
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a name").to_owned()
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.0.join(name));
+        command.args(arguments).env_clear();
+        command.env("RUSTKA_HTTP_PORT", "0").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, name: &str, arguments: &[&str]) -> Output {
+        self.command(name, arguments).output().expect("it runs")
+    }
+
+    /// A broker by this name, the line that says where it is, and the line of words behind it.
+    fn broker(&self, name: &str, arguments: &[&str]) -> (Running, String, String) {
+        let mut command = self.command(name, arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it runs");
+        let stdout = child.stdout.take().expect("stdout");
+        let running = Running(child);
+        let mut lines = BufReader::new(stdout).lines();
+        let mut next = || lines.next().expect("a line").expect("text");
+        (running, next(), next())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Whatever is left lies among temporary files.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// A broker that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn port_of(ready: &str) -> &str {
+    let bootstrap = ready.split("\"bootstrap\":\"").nth(1).expect(ready);
+    let address = bootstrap.split('"').next().expect(ready);
+    address.rsplit(':').next().expect(ready)
+}
+
+#[test]
+fn a_health_check_by_nc_sees_an_open_port_and_a_closed_one() {
+    let folder = Folder::new("nc");
+    let open = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = open.local_addr().expect("address").port().to_string();
+    let seen = folder.run("nc", &["-z", "127.0.0.1", &port]);
+    assert!(seen.status.success() && seen.stderr.is_empty(), "{seen:?}");
+    let seen = folder.run("nc", &["-vz", "-w", "1", "127.0.0.1", &port]);
+    assert!(complaint(&seen).contains("succeeded"), "{seen:?}");
+    drop(open);
+    let unseen = folder.run("nc", &["-z", "127.0.0.1", &port]);
+    assert_eq!(unseen.status.code(), Some(1), "{unseen:?}");
+    let chat = folder.run("nc", &["127.0.0.1", &port]);
+    assert_eq!(chat.status.code(), Some(1));
+    assert!(complaint(&chat).contains("-z"), "{chat:?}");
+}
+
+#[test]
+fn a_formatted_directory_gives_the_broker_its_cluster_id() {
+    let folder = Folder::new("format");
+    let logs = folder.0.join("logs");
+    let text = format!(
+        "listeners=PLAINTEXT://127.0.0.1:0\nnode.id=7\nlog.dirs={}\n",
+        logs.display()
+    );
+    let file = folder.file("server.properties", &text);
+    let id = out(&folder.run("kafka-storage.sh", &["random-uuid"]));
+    assert_eq!(id.trim().len(), 22, "{id}");
+
+    let arguments = ["format", "-t", id.trim(), "-c", &file];
+    let formatted = folder.run("kafka-storage", &arguments);
+    assert!(formatted.status.success(), "{formatted:?}");
+    assert!(out(&formatted).starts_with("Formatting metadata directory"));
+    let again = folder.run("kafka-storage", &arguments);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        complaint(&again).contains("--ignore-formatted"),
+        "{again:?}"
+    );
+    let ignored = folder.run(
+        "kafka-storage",
+        &[&arguments[..], &["--ignore-formatted"]].concat(),
+    );
+    assert!(ignored.status.success(), "{ignored:?}");
+    let other = ["format", "-g", "-t", "another", "-c", &file];
+    let other = folder.run("kafka-storage", &other);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        complaint(&other).contains("Invalid cluster.id"),
+        "{other:?}"
+    );
+
+    let (_running, ready, words) = folder.broker("kafka-server-start.sh", &[&file]);
+    assert!(ready.contains("\"node_id\":7"), "{ready}");
+    for word in [
+        "[KafkaServer id=1] started",
+        "Kafka Server started",
+        "Transitioning from RECOVERY to RUNNING",
+        "Started Kafka API server",
+        "Successfully started Redpanda!",
+    ] {
+        assert!(words.contains(word), "{words}");
+    }
+    let address = format!("127.0.0.1:{}", port_of(&ready));
+    let client = rustka_client::Client::at(&address).expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let cluster = runtime
+        .block_on(client.describe_cluster())
+        .expect("an answer");
+    assert_eq!(cluster.cluster_id, id.trim());
+}
+
+#[test]
+fn what_kafka_or_redpanda_know_but_we_do_not_is_refused_by_name() {
+    let folder = Folder::new("refused");
+    let file = folder.file("server.properties", "num.partitions=1\n");
+    let cases: [(&str, &[&str], &str); 6] = [
+        ("kafka-server-start.sh", &[], "USAGE"),
+        ("kafka-server-start.sh", &["-daemon", &file], "-daemon"),
+        (
+            "kafka-server-start.sh",
+            &[&file, "--override", "num.partitions=x"],
+            "num.partitions",
+        ),
+        ("kafka-storage", &["info"], "info"),
+        ("rpk", &["topic", "list"], "rpk topic list"),
+        (
+            "rpk",
+            &["redpanda", "start", "--frobnicate"],
+            "--frobnicate",
+        ),
+    ];
+    for (name, arguments, told) in cases {
+        let output = folder.run(name, arguments);
+        assert_eq!(output.status.code(), Some(1), "{name} {arguments:?}");
+        assert!(complaint(&output).contains(told), "{output:?}");
+    }
+}
+
+/// Two listeners as the Python module of Testcontainers asks for them; each tells its own address.
+#[test]
+fn rpk_starts_a_broker_with_the_listeners_of_its_flags() {
+    let folder = Folder::new("rpk");
+    let missing = Path::new("/nowhere/redpanda.yaml")
+        .to_str()
+        .expect("a name");
+    let (_running, ready, words) = folder.broker(
+        "rpk",
+        &[
+            "redpanda",
+            "start",
+            "--mode",
+            "dev-container",
+            "--smp=1",
+            "--memory",
+            "1G",
+            "--config",
+            missing,
+            "--kafka-addr",
+            "OUTSIDE://127.0.0.1:0,inside://127.0.0.1:0",
+            "--advertise-kafka-addr",
+            "OUTSIDE://localhost:32768,inside://127.0.0.1:29092",
+        ],
+    );
+    assert!(words.contains("Started Kafka API server"), "{words}");
+    let client = rustka_client::Client::at(&format!("127.0.0.1:{}", port_of(&ready)));
+    let client = client.expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let told = runtime.block_on(client.metadata(None)).expect("an answer");
+    assert_eq!(
+        (&*told.brokers[0].host, told.brokers[0].port),
+        ("localhost", 32768)
+    );
+}
