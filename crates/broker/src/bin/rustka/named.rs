@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 /// The words that launchers look for in the output before they believe that a broker serves.
 const READY_WORDS: &str = "[KafkaServer id=1] started, Kafka Server started, Transitioning from RECOVERY to RUNNING, \
-    Started Kafka API server, Successfully started Redpanda! (what launchers wait for)";
+    Started Kafka API server, Successfully started Redpanda!, Creating new log file, \
+    Checking need to trigger auto leader balancing (what launchers wait for)";
 
 /// What the name and the arguments come to.
 pub enum Called {
