@@ -31,9 +31,8 @@ pub use listener::{HostPort, Listener, LoginRules, Protocol};
 pub use peer::{NOTHING, Overdue, Peer};
 use peers::Peers;
 pub use quotas::Quotas;
-use rustka_core::catalog::PartitionSeed;
+use rustka_core::config::SharedConfig;
 use rustka_core::error::Refusal;
-use rustka_core::names::is_internal;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition};
@@ -214,13 +213,18 @@ impl Node {
         self.topics.partition(topic, index)
     }
 
-    /// An empty partition for a new place in the catalog.
-    pub fn new_partition(&self, seed: &PartitionSeed<'_>) -> Arc<Partition> {
-        let index = i32::try_from(seed.partition).unwrap_or(i32::MAX);
-        let partition = Partition::new(&*self.engine, seed.id, index, seed.config.delete);
+    /// A partition of a topic, with what the engine has of it; as a rule that is nothing.
+    pub fn new_partition(
+        &self,
+        topic_id: Uuid,
+        index: i32,
+        config: &Arc<SharedConfig>,
+        internal: bool,
+    ) -> Arc<Partition> {
+        let partition = Partition::new(&*self.engine, topic_id, index, config.now().delete);
         // Journals are compacted by those who write them.
-        if !is_internal(seed.name) {
-            partition.obey(seed.config);
+        if !internal {
+            partition.obey(config);
         }
         partition
     }

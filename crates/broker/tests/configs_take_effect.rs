@@ -130,7 +130,11 @@ async fn a_resource_that_comes_twice_in_alter_configs_is_refused_both_times() {
         .collect();
     assert_eq!(answers, [("twice", 42), ("once", 0), ("twice", 42)]);
     let topics = &world.broker.node().topics;
-    let retention = |name| topics.by_name(name).map(|topic| topic.config.retention_ms);
+    let retention = |name| {
+        topics
+            .by_name(name)
+            .map(|topic| topic.config.now().retention_ms)
+    };
     assert_eq!(retention("once"), Some(2_000));
     assert_eq!(retention("twice"), Some(604_800_000));
 }

@@ -26,7 +26,7 @@ use rustka_wire::Uuid;
 use rustka_wire::partition_change_record::PartitionChangeRecord;
 
 use crate::catalog::Catalog;
-use crate::config::{BrokerConfig, DynamicLayer, Overrides};
+use crate::config::{BrokerConfig, DynamicLayer, Overrides, ResolvedConfigs};
 use crate::error::{ErrorCode, Refusal};
 use crate::machine::{self, Entry, Held, Machine, Ticket, Undo, Unsettled};
 use crate::security::facts::{Fact, Facts};
@@ -73,7 +73,11 @@ pub struct ClusterOptions {
 pub struct Cluster {
     options: ClusterOptions,
     broker: Arc<BrokerConfig>,
-    topics: Catalog<Place>,
+    topics: Catalog<Place, Arc<Overrides>>,
+    /// What follows for topics from what is set for them.
+    resolved: ResolvedConfigs,
+    /// What is set for most topics: nothing.
+    unset: Arc<Overrides>,
     /// What is set for brokers, groups and client metrics.
     configs: BTreeMap<Resource, Arc<Overrides>>,
     features: BTreeMap<Arc<str>, i16>,
@@ -86,8 +90,6 @@ pub struct Cluster {
     here: Arc<Replicas>,
     /// The topic whose records are just being applied.
     growing: Option<Growing>,
-    /// The broker's configs have changed and the topics have not heard of it.
-    is_stale: bool,
     /// Whether anything is on record.
     is_blank: bool,
     position: u64,
@@ -127,12 +129,13 @@ impl Cluster {
             options,
             broker: Arc::new(broker),
             topics: Catalog::new(),
+            resolved: ResolvedConfigs::default(),
+            unset: Arc::default(),
             configs: BTreeMap::new(),
             features: BTreeMap::new(),
             facts: Facts::default(),
             allowance: None,
             growing: None,
-            is_stale: false,
             is_blank: true,
             position: 0,
             unsettled: Unsettled::default(),
@@ -140,7 +143,7 @@ impl Cluster {
     }
 
     /// The topics, as decided so far.
-    pub fn topics(&self) -> &Catalog<Place> {
+    pub fn topics(&self) -> &Catalog<Place, Arc<Overrides>> {
         &self.topics
     }
 
@@ -256,10 +259,9 @@ impl Cluster {
                 (None, Some(gone)) => Change::TopicGone(Arc::clone(gone)),
                 (None, None) => return None,
             },
-            Image::Configs(resource, _) if self.layer(resource).is_some() => Change::Broker {
-                config: Arc::clone(&self.broker),
-                topics: self.topics.topics().cloned().collect(),
-            },
+            Image::Configs(resource, _) if self.layer(resource).is_some() => {
+                Change::Broker(Arc::clone(&self.broker))
+            }
             Image::Configs(resource, _) => Change::Configs {
                 resource: resource.clone(),
                 values: self.configs.get(resource).cloned().unwrap_or_default(),
@@ -276,13 +278,7 @@ impl Cluster {
     fn put_back(&mut self, image: Image) {
         match image {
             Image::Topic(_, Some(topic)) => {
-                let config = self
-                    .topics
-                    .shared_config(&self.broker, topic.config.overrides.clone());
-                self.topics.put(ClusterTopic {
-                    config,
-                    ..(*topic).clone()
-                });
+                self.topics.put((*topic).clone());
             }
             Image::Topic(id, None) => {
                 self.topics.take(id);
@@ -433,10 +429,7 @@ impl Machine for Cluster {
             self.write(self.first_records(), out);
             return;
         }
-        out.events.push(Change::Broker {
-            config: Arc::clone(&self.broker),
-            topics: Vec::new(),
-        });
+        out.events.push(Change::Broker(Arc::clone(&self.broker)));
         let topics = self.topics.topics().cloned().map(Change::Topic);
         out.events.extend(topics);
         for (resource, values) in &self.configs {

@@ -13,6 +13,7 @@ mod listener;
 mod overrides;
 #[cfg(test)]
 mod recorded;
+mod shared;
 mod suggest;
 mod table;
 mod topic;
@@ -29,6 +30,7 @@ pub use documentation::{documentation, is_honoured};
 pub use dynamic::{is_dynamic, listener_address};
 pub use group::{describe_group, group_value};
 pub use overrides::Overrides;
+pub use shared::{ResolvedConfigs, SharedConfig};
 pub use suggest::nearest_name;
 pub use table::{ConfigDefault, ConfigKey, ConfigType, Scope, find_key, keys};
 pub(crate) use topic::validate_topic;

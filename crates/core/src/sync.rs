@@ -5,7 +5,7 @@
 //! | 1 | the machine of the cluster's metadata | |
 //! | 2 | the topics that requests see | 1, to publish a change |
 //! | 3 | the configs of groups and of client metrics | 2, to check who subscribes to what |
-//! | 4 | the broker's configs, and what follows from others | 2, so that a new topic has either the old or the new ones; 3, whose values rest on them |
+//! | 4 | the broker's configs, and what follows from others | 2, to show them; 3, whose values rest on them |
 //! | 5 | one fetch session | 2, to find the session's partitions |
 //! | 6 | the machine of one shard of groups | |
 //! | 7 | clients that push metrics | |

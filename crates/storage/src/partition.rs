@@ -26,7 +26,7 @@ use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
 use recovery::{NoLog, recover};
-use rustka_core::config::TopicConfig;
+use rustka_core::config::SharedConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
 use rustka_core::sync::{Rank, Turn};
@@ -61,7 +61,7 @@ struct Inner {
     waiters: Waiters,
     awaited: Option<Box<Awaited>>,
     /// What its topic demands; journals have rules of their own.
-    config: Option<Arc<TopicConfig>>,
+    config: Option<Arc<SharedConfig>>,
     cleaning: Cleaning,
     /// The latest time that records got from the broker, which never goes back.
     last_append_ms: i64,
@@ -179,16 +179,14 @@ impl Partition {
         self.lock().set_evictable(evictable);
     }
 
-    /// Has the partition follow these configs of its topic from now on.
-    pub fn obey(&self, config: &Arc<TopicConfig>) {
+    /// Has the partition follow these configs of its topic from now on, also when they are replaced. Whoever replaces
+    /// `delete` or `compact` in them calls this again.
+    pub fn obey(&self, config: &Arc<SharedConfig>) {
         let mut inner = self.lock();
-        inner.set_evictable(config.delete);
-        let compacted_before = inner.config.as_ref().is_some_and(|config| config.compact);
-        inner.config = Some(config.clone());
-        // Dirty bytes are kept count of only while somebody compacts.
-        if config.compact && !compacted_before {
-            inner.recount_dirty();
-        }
+        let now = config.now();
+        inner.set_evictable(now.delete);
+        inner.count_dirty(now.compact);
+        inner.config = Some(Arc::clone(config));
     }
 
     /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.

@@ -1,7 +1,7 @@
 //! What partitions make of media that take time, are opened again and fail, played by the test engine.
 
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
-use rustka_core::config::{BrokerConfig, Overrides, Scope, TopicConfig};
+use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
@@ -70,7 +70,8 @@ fn compacted(partition: &Partition) {
     let broker = BrokerConfig::new([], false).expect("defaults");
     let configs = [("cleanup.policy", Some("compact"))];
     let overrides = Overrides::parse(Scope::Topic, configs).expect("valid");
-    partition.obey(&Arc::new(TopicConfig::resolve(&broker, &overrides)));
+    let config = TopicConfig::resolve(&broker, &overrides);
+    partition.obey(&Arc::new(SharedConfig::new(Arc::new(config))));
 }
 
 #[test]

@@ -1,7 +1,4 @@
 //! The configs of a running broker: read by every request, changed by few. The cluster decides about changes.
-//!
-//! They are shown while the catalog is locked for writing, so that a topic created at the same time has either the
-//! old values and is configured again, or the new ones.
 
 use rustka_core::config::{BrokerConfig, BrokerSettings, Overrides, group_value};
 use rustka_core::sync::{Held, Rank, read_at, write_at};
@@ -68,7 +65,7 @@ impl LiveConfig {
         Settings(self.broker())
     }
 
-    /// Replaces the broker's. The caller holds the catalog for writing and configures its topics anew.
+    /// Replaces the broker's. What follows from them for topics is for the caller.
     pub fn set_broker(&self, config: Arc<BrokerConfig>) {
         *write_at(Rank::Configs, &self.broker) = config;
     }

@@ -26,7 +26,7 @@ use rustka_core::cluster::command::{
 };
 use rustka_core::cluster::records::Record;
 use rustka_core::cluster::{Cluster as Machine, ClusterOptions};
-use rustka_core::config::{BrokerConfig, Overrides};
+use rustka_core::config::{BrokerConfig, Overrides, ResolvedConfigs};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::names::CLUSTER_METADATA;
 use rustka_core::sync::lock;
@@ -55,6 +55,8 @@ pub struct Cluster {
     shard: Shard<Machine>,
     log: Arc<Partition>,
     producer_ids: ProducerIds,
+    /// What follows for topics from what is set for them.
+    resolved: Mutex<ResolvedConfigs>,
     /// What is left to do once the machine is unlocked.
     follow_ups: Mutex<Vec<FollowUp>>,
     mourner: OnceLock<Mourner>,
@@ -89,6 +91,7 @@ impl Cluster {
             fixed,
             shard: Shard::new(machine),
             producer_ids: ProducerIds::default(),
+            resolved: Mutex::default(),
             follow_ups: Mutex::default(),
             mourner: OnceLock::new(),
             told: Notify::new(),

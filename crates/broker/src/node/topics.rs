@@ -1,17 +1,24 @@
 //! The broker's topics: the catalog behind a lock, and the ways to a partition.
 
 use rustka_core::catalog::{Catalog, Topic};
+use rustka_core::config::SharedConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::sync::{Held, Rank, read_at, write_at};
 use rustka_storage::Partition;
 use rustka_wire::codec::Uuid;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// One topic; never changes, a changed topic is a new one of the same id.
-pub type TopicRef = Arc<Topic<Arc<Partition>>>;
+/// One topic. It never changes but for its configs: with other partitions or leaders it is a new one of the same id.
+pub type TopicRef = Arc<TopicHere>;
+
+/// A topic with the partitions that are here.
+pub type TopicHere = Topic<Arc<Partition>, Arc<SharedConfig>>;
+
+/// The index of topics.
+pub type TopicIndex = Catalog<Arc<Partition>, Arc<SharedConfig>>;
 
 /// All topics.
-pub struct Topics(RwLock<Catalog<Arc<Partition>>>);
+pub struct Topics(RwLock<TopicIndex>);
 
 impl Default for Topics {
     fn default() -> Self {
@@ -21,12 +28,12 @@ impl Default for Topics {
 
 impl Topics {
     /// The catalog, to be read. Never held over an await.
-    pub fn read(&self) -> Held<RwLockReadGuard<'_, Catalog<Arc<Partition>>>> {
+    pub fn read(&self) -> Held<RwLockReadGuard<'_, TopicIndex>> {
         read_at(Rank::Topics, &self.0)
     }
 
     /// The catalog, to be changed.
-    pub fn write(&self) -> Held<RwLockWriteGuard<'_, Catalog<Arc<Partition>>>> {
+    pub fn write(&self) -> Held<RwLockWriteGuard<'_, TopicIndex>> {
         write_at(Rank::Topics, &self.0)
     }
 

@@ -65,7 +65,11 @@ fn press_all(node: &Node) {
         return;
     }
     for topic in node.topics.all() {
-        for partition in topic.partitions.iter().filter(|_| topic.config.compact) {
+        for partition in topic
+            .partitions
+            .iter()
+            .filter(|_| topic.config.now().compact)
+        {
             if partition.press_compaction() {
                 node.compactor.submit(partition);
             }
@@ -80,7 +84,11 @@ fn look_at_all(node: &Node) {
     }
     let now = node.clock.now();
     for topic in node.topics.all() {
-        for partition in topic.partitions.iter().filter(|_| topic.config.compact) {
+        for partition in topic
+            .partitions
+            .iter()
+            .filter(|_| topic.config.now().compact)
+        {
             if partition.wants_compaction(now) {
                 node.compactor.submit(partition);
             }

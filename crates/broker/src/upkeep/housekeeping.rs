@@ -105,7 +105,7 @@ fn warn_of_a_jump(now: Now, clock_was_believed: &mut bool) {
 pub fn retain(node: &Node) {
     let now = node.clock.now();
     for topic in node.topics.all() {
-        let rules = RetentionRules::of(&topic.config);
+        let rules = RetentionRules::of(&topic.config.now());
         for partition in &topic.partitions {
             partition.retain(&rules, now);
         }

@@ -19,11 +19,11 @@ pub struct PageCursor {
 
 /// One topic on a page.
 #[derive(Clone, Debug)]
-pub enum PagedTopic<P> {
+pub enum PagedTopic<P, C> {
     /// A topic, and which of its partitions are on this page.
     Found {
         /// The topic.
-        topic: Arc<Topic<P>>,
+        topic: Arc<Topic<P, C>>,
         /// The partitions.
         partitions: Range<usize>,
     },
@@ -38,9 +38,9 @@ pub enum PagedTopic<P> {
 
 /// A page.
 #[derive(Clone, Debug)]
-pub struct DescribePage<P> {
+pub struct DescribePage<P, C> {
     /// Its topics.
-    pub topics: Vec<PagedTopic<P>>,
+    pub topics: Vec<PagedTopic<P, C>>,
     /// Where the next page starts, if there is one.
     pub next: Option<PageCursor>,
 }
@@ -48,13 +48,13 @@ pub struct DescribePage<P> {
 /// The page from `cursor` on, with at most `limit` partitions (at least one).
 ///
 /// `names` empty means all topics. `visible` says which topics the caller may know of.
-pub fn describe_page<P: Clone>(
-    catalog: &Catalog<P>,
+pub fn describe_page<P, C>(
+    catalog: &Catalog<P, C>,
     names: &[&str],
     cursor: Option<&PageCursor>,
     limit: usize,
     mut visible: impl FnMut(&str) -> bool,
-) -> Result<DescribePage<P>, Refusal> {
+) -> Result<DescribePage<P, C>, Refusal> {
     let from = cursor.map_or("", |cursor| &*cursor.topic);
     let refuse = |why: String| Err(Refusal::new(ErrorCode::InvalidRequest, why));
     if let Some(cursor) = cursor {
@@ -104,15 +104,15 @@ pub fn describe_page<P: Clone>(
     })
 }
 
-struct Page<P> {
-    topics: Vec<PagedTopic<P>>,
+struct Page<P, C> {
+    topics: Vec<PagedTopic<P, C>>,
     left: usize,
     next: Option<PageCursor>,
 }
 
-impl<P> Page<P> {
+impl<P, C> Page<P, C> {
     /// Whether the page goes on after this topic.
-    fn add(&mut self, topic: &Arc<Topic<P>>, first: usize) -> bool {
+    fn add(&mut self, topic: &Arc<Topic<P, C>>, first: usize) -> bool {
         if self.left == 0 {
             return self.ends_at(&topic.name, 0);
         }

@@ -21,7 +21,7 @@ use crate::security::tokens::{CreateToken, Prolonging, Token, TokenLives};
 use crate::security::users::Wish;
 
 /// A topic as the cluster knows it.
-pub type ClusterTopic = Topic<Place>;
+pub type ClusterTopic = Topic<Place, Arc<Overrides>>;
 
 /// One request to the cluster.
 #[derive(Clone, Debug)]
@@ -139,12 +139,7 @@ pub enum Change {
     /// A topic is gone. This is how it was.
     TopicGone(Arc<ClusterTopic>),
     /// The broker's configs, and with them those of topics that have no value of their own.
-    Broker {
-        /// The configs.
-        config: Arc<BrokerConfig>,
-        /// Every topic.
-        topics: Vec<Arc<ClusterTopic>>,
-    },
+    Broker(Arc<BrokerConfig>),
     /// What is set for a group or for client metrics.
     Configs {
         /// Whose.

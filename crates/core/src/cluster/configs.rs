@@ -105,8 +105,7 @@ impl Cluster {
         names::validate_topic_name(name)?;
         // The values are looked at first, also of a topic that does not exist.
         let topic = self.topics.by_name(name);
-        let before = topic.map(|topic| topic.config.overrides.clone());
-        let before = Arc::new(before.unwrap_or_default());
+        let before = topic.map_or_else(Arc::default, |topic| Arc::clone(&topic.config));
         let next = self.overrides_after(ResourceKind::Topic, change, &before)?;
         match topic {
             Some(_) => Ok((before, next)),

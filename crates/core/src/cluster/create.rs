@@ -84,7 +84,7 @@ impl Cluster {
         let plan = CreationPlan {
             partitions: topic.partitions,
             replication_factor: 1,
-            config: self.topics.shared_config(&self.broker, topic.configs),
+            config: self.resolved.of(&self.broker, &topic.configs),
         };
         let id = self.unused_id(topic.name, topic.id, &BTreeSet::new());
         let mut records = Vec::new();
@@ -159,7 +159,7 @@ impl Cluster {
         Ok(CreationPlan {
             partitions,
             replication_factor,
-            config: self.topics.shared_config(&self.broker, overrides),
+            config: self.resolved.of(&self.broker, &overrides),
         })
     }
 

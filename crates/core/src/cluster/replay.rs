@@ -114,7 +114,9 @@ impl Cluster {
         if let Some(layer) = self.layer(resource) {
             let before = Arc::clone(&self.broker);
             Arc::make_mut(&mut self.broker).set_dynamic_values(layer, (*values).clone());
-            self.is_stale |= !before.has_same_topic_defaults(&self.broker);
+            if !before.has_same_topic_defaults(&self.broker) {
+                self.resolved.clear();
+            }
         }
         match values.is_empty() {
             true => self.configs.remove(resource),
@@ -125,16 +127,16 @@ impl Cluster {
     /// A row of records is over: everything they said shows.
     pub(super) fn finish(&mut self) {
         self.finish_topic();
-        if std::mem::take(&mut self.is_stale) {
-            self.topics.reconfigure(&self.broker, |_| {});
-        }
     }
 
     fn finish_topic(&mut self) {
         let Some(growing) = self.growing.take() else {
             return;
         };
-        let config = self.topics.shared_config(&self.broker, growing.overrides);
+        let config = match growing.overrides.is_empty() {
+            true => Arc::clone(&self.unset),
+            false => Arc::new(growing.overrides),
+        };
         let is_at_home =
             |place: &Place| place.leader == self.options.node_id && place.leader_epoch == 0;
         self.topics.put(ClusterTopic {
@@ -155,7 +157,7 @@ impl Cluster {
             self.growing = Some(Growing {
                 id,
                 name: Arc::clone(&known.name),
-                overrides: known.config.overrides.clone(),
+                overrides: (*known.config).clone(),
                 partitions: known.partitions.clone(),
             });
         }
@@ -217,7 +219,7 @@ impl Cluster {
                 kind: ResourceKind::Topic,
                 name: Arc::clone(&topic.name),
             };
-            create::config_records(resource, &topic.config.overrides)
+            create::config_records(resource, &topic.config)
         });
         let of_others = self
             .configs

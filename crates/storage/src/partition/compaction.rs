@@ -25,6 +25,8 @@ pub(super) struct Cleaning {
     cleaned: i64,
     /// Bytes of chunks that reach beyond `cleaned`, the open one included.
     dirty_bytes: u64,
+    /// Which are kept count of only where old values go.
+    counts_dirty: bool,
     /// Somebody is about it.
     busy: bool,
     /// And it is to free what it can.
@@ -70,7 +72,7 @@ impl Partition {
     /// [`Partition::compact`].
     pub fn wants_compaction(&self, now: Now) -> bool {
         let mut inner = self.lock();
-        let Some(config) = inner.config.clone().filter(|config| config.compact) else {
+        let Some(config) = inner.if_compacted() else {
             return false;
         };
         if inner.cleaning.busy || inner.check_readable().is_err() {
@@ -86,8 +88,9 @@ impl Partition {
     pub fn press_compaction(&self) -> bool {
         {
             let mut inner = self.lock();
-            let compacts = inner.config.as_ref().is_some_and(|config| config.compact);
-            let idle = compacts && !inner.cleaning.busy && inner.cleaning.dirty_bytes > 0;
+            let idle = inner.if_compacted().is_some()
+                && !inner.cleaning.busy
+                && inner.cleaning.dirty_bytes > 0;
             if !idle || inner.check_readable().is_err() {
                 return false;
             }
@@ -102,8 +105,8 @@ impl Partition {
     pub fn compact(&self, now: Now, seed: u64) -> Cleaned {
         // What is past retention goes first: put into one chunk with newer records it would stay as long as these.
         let config = self.lock().config.clone();
-        if let Some(config) = config.filter(|config| config.delete) {
-            self.retain(&RetentionRules::of(&config), now);
+        if let Some(config) = config {
+            self.retain(&RetentionRules::of(&config.now()), now);
         }
         let Some(found) = self.begin_compaction(now) else {
             return Cleaned::default();
@@ -142,7 +145,7 @@ impl Partition {
 
     fn begin_compaction(&self, now: Now) -> Option<Found> {
         let mut inner = self.lock();
-        let config = inner.config.clone().filter(|config| config.compact);
+        let config = inner.if_compacted();
         let usable = inner.check_readable().is_ok();
         let Some(config) = config.filter(|_| usable) else {
             inner.cleaning.rest();
@@ -222,8 +225,7 @@ impl Partition {
         cleaned.newly_unreadable = summary.unreadable.saturating_sub(cleaning.unreadable);
         cleaning.unreadable = summary.unreadable;
         inner.recount_dirty();
-        let config = inner.config.clone().filter(|config| config.compact);
-        let due = config.is_some_and(|config| {
+        let due = inner.if_compacted().is_some_and(|config| {
             inner.is_hastily_due(&config) && inner.dirt(&config, now).is_due(&config, now)
         });
         inner.cleaning.busy = due;
@@ -234,19 +236,29 @@ impl Partition {
 impl Inner {
     /// Counts what was appended; whether a round is due now that a chunk was closed, which the caller has to see to.
     pub(super) fn appended_to_compacted(&mut self, bytes: u64, closed_a_chunk: bool) -> bool {
-        let Some(config) = &self.config else {
+        let Some(config) = self.if_compacted() else {
             return false;
         };
-        if !config.compact {
-            return false;
-        }
         self.cleaning.dirty_bytes += bytes;
         if !closed_a_chunk || self.cleaning.busy {
             return false;
         }
-        let config = config.clone();
         self.cleaning.busy = self.is_hastily_due(&config);
         self.cleaning.busy
+    }
+
+    /// The topic's configs, if old values of its keys go.
+    fn if_compacted(&self) -> Option<Arc<TopicConfig>> {
+        let config = self.config.as_ref()?.now();
+        config.compact.then(|| Arc::clone(&config))
+    }
+
+    /// Has dirty bytes be kept count of, or not.
+    pub(super) fn count_dirty(&mut self, wanted: bool) {
+        let counted = std::mem::replace(&mut self.cleaning.counts_dirty, wanted);
+        if wanted && !counted {
+            self.recount_dirty();
+        }
     }
 
     /// Counts the dirty bytes again.

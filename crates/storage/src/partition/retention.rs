@@ -187,6 +187,7 @@ impl Inner {
         let Some(config) = &self.config else {
             return garbage;
         };
+        let config = config.now();
         let (delete, limit) = (config.delete, config.retention_bytes);
         while delete
             && let Some(oldest) = self.log.oldest()
@@ -243,6 +244,7 @@ impl Inner {
         let (Some(config), Some(chunk)) = (&self.config, self.log.newest()) else {
             return false;
         };
+        let config = config.now();
         let mut span_ms_max = config.segment_ms;
         if config.compact {
             span_ms_max = span_ms_max.min(config.max_compaction_lag_ms);

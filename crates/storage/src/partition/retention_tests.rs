@@ -5,7 +5,7 @@ use crate::engine::Incoming;
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord, crc_matches};
-use rustka_core::config::{BrokerConfig, Overrides, Scope};
+use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 
@@ -21,7 +21,8 @@ fn partition(configs: &[(&str, &str)]) -> Arc<Partition> {
     let broker = BrokerConfig::new([], false).unwrap();
     let configs = configs.iter().map(|(name, value)| (*name, Some(*value)));
     let overrides = Overrides::parse(Scope::Topic, configs).unwrap();
-    partition.obey(&Arc::new(TopicConfig::resolve(&broker, &overrides)));
+    let config = TopicConfig::resolve(&broker, &overrides);
+    partition.obey(&Arc::new(SharedConfig::new(Arc::new(config))));
     partition
 }
 

@@ -3,11 +3,13 @@
 
 use super::{Cluster, FollowUp};
 use crate::base::config::NamedResource;
-use rustka_core::catalog::{PartitionSeed, Topic};
+use crate::node::topics::{TopicHere, TopicRef};
 use rustka_core::cluster::command::{Change, ClusterTopic};
 use rustka_core::cluster::place::Place;
 use rustka_core::cluster::resource::ResourceKind;
-use rustka_core::config::{BrokerConfig, DynamicLayer, listener_address};
+use rustka_core::config::{
+    BrokerConfig, DynamicLayer, Overrides, SharedConfig, TopicConfig, listener_address,
+};
 use rustka_core::security::facts::Fact;
 use rustka_core::sync::lock;
 use rustka_storage::Partition;
@@ -24,21 +26,7 @@ impl Cluster {
                 let gone = gone.map(FollowUp::Gone);
                 lock(&self.follow_ups).extend(gone);
             }
-            Change::Broker { config, topics } => {
-                // A topic has either the old values or the new ones.
-                let mut catalog = self.node.topics.write();
-                self.advertise(&config);
-                self.node.config.set_broker(config);
-                for topic in topics {
-                    if let Some(known) = catalog.by_id(topic.id) {
-                        let shown = Topic {
-                            config: topic.config.clone(),
-                            ..(**known).clone()
-                        };
-                        configure(&catalog.put(shown));
-                    }
-                }
-            }
+            Change::Broker(config) => self.show_broker(config),
             Change::Configs { resource, values } => {
                 let kind = match resource.kind {
                     ResourceKind::Group => NamedResource::Group,
@@ -79,43 +67,84 @@ impl Cluster {
         }
     }
 
-    fn show(&self, topic: &Arc<ClusterTopic>) {
-        let mut catalog = self.node.topics.write();
-        let known = catalog.by_id(topic.id).cloned();
-        let mut partitions = match &known {
-            Some(known) => known.partitions.clone(),
-            None => Vec::with_capacity(topic.partitions.len()),
-        };
-        for number in partitions.len()..topic.partitions.len() {
-            partitions.push(self.node.new_partition(&PartitionSeed {
-                id: topic.id,
-                name: &topic.name,
-                partition: u32::try_from(number).unwrap_or(u32::MAX),
-                config: &topic.config,
-            }));
+    fn show_broker(&self, config: Arc<BrokerConfig>) {
+        let before = self.node.config.broker();
+        let concerns_topics = !before.has_same_topic_defaults(&config);
+        let topics = self.node.topics.read();
+        self.advertise(&config);
+        // Before the topics: what one tells of a broker's value never follows from an older one.
+        self.node.config.set_broker(config.clone());
+        if !concerns_topics {
+            return;
         }
-        let shown = catalog.put(Topic {
-            id: topic.id,
-            name: topic.name.clone(),
-            internal: topic.internal,
-            config: topic.config.clone(),
-            is_moved: topic.is_moved,
-            partitions,
+        let mut resolved = lock(&self.resolved);
+        resolved.clear();
+        let replaced = topics.topics().filter(|topic| {
+            let next = resolved.of(&config, &topic.config.now().overrides);
+            has_new_policy(&next, &topic.config.replace(next.clone()))
         });
-        drop(catalog);
+        let replaced: Vec<TopicRef> = replaced.cloned().collect();
+        drop((resolved, topics));
+        replaced.iter().for_each(|topic| follow(topic));
+    }
+
+    fn resolve(&self, overrides: &Overrides) -> Arc<TopicConfig> {
+        let broker = self.node.config.broker();
+        lock(&self.resolved).of(&broker, overrides)
+    }
+
+    fn show(&self, topic: &Arc<ClusterTopic>) {
+        let known = self.node.topics.by_id(topic.id);
+        let config = self.resolve(&topic.config);
+        let shown = match &known {
+            Some(known) if has_same_partitions(known, topic) => known.clone(),
+            _ => self.put(topic, known.as_deref(), &config),
+        };
         if topic.is_moved {
             for (partition, place) in shown.partitions.iter().zip(&topic.partitions) {
                 self.lead(partition, place);
             }
         }
-        match known {
-            Some(known) if !Arc::ptr_eq(&known.config, &shown.config) => configure(&shown),
-            Some(_) => {}
-            None if self.node.hooks.has_observers() && !shown.internal => {
-                lock(&self.follow_ups).push(FollowUp::Created(shown));
+        if known.is_some() {
+            if has_new_policy(&config, &shown.config.replace(config.clone())) {
+                follow(&shown);
             }
-            None => {}
+        } else if self.node.hooks.has_observers() && !shown.internal {
+            lock(&self.follow_ups).push(FollowUp::Created(shown));
         }
+    }
+
+    /// Puts a topic among those that requests see, with the partitions that it has already and those it lacks.
+    fn put(
+        &self,
+        topic: &ClusterTopic,
+        known: Option<&TopicHere>,
+        config: &Arc<TopicConfig>,
+    ) -> TopicRef {
+        let config = match known {
+            Some(known) => known.config.clone(),
+            None => Arc::new(SharedConfig::new(config.clone())),
+        };
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        partitions.extend(
+            known
+                .into_iter()
+                .flat_map(|known| &known.partitions)
+                .cloned(),
+        );
+        for index in partitions.len()..topic.partitions.len() {
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            let internal = topic.internal;
+            partitions.push(self.node.new_partition(topic.id, index, &config, internal));
+        }
+        self.node.topics.write().put(TopicHere {
+            id: topic.id,
+            name: topic.name.clone(),
+            internal: topic.internal,
+            config,
+            is_moved: topic.is_moved,
+            partitions,
+        })
     }
 
     /// Tells a partition who leads it.
@@ -127,11 +156,21 @@ impl Cluster {
     }
 }
 
-/// Tells a topic's partitions what its configs are now.
-fn configure(topic: &Topic<Arc<Partition>>) {
+/// Whether nothing but a topic's configs and leaders can have changed.
+fn has_same_partitions(known: &TopicHere, topic: &ClusterTopic) -> bool {
+    known.partitions.len() == topic.partitions.len() && known.is_moved == topic.is_moved
+}
+
+/// Whether other records go by time, size or key than did before, which each partition keeps count of.
+fn has_new_policy(next: &TopicConfig, before: &TopicConfig) -> bool {
+    (next.delete, next.compact) != (before.delete, before.compact)
+}
+
+/// Has a topic's partitions follow a new policy. All else in its configs they see by themselves.
+fn follow(topic: &TopicHere) {
     for partition in &topic.partitions {
         if topic.internal {
-            partition.set_evictable(topic.config.delete);
+            partition.set_evictable(topic.config.now().delete);
         } else {
             partition.obey(&topic.config);
         }

@@ -9,6 +9,7 @@ use rustka_core::config::{AlterOperation, Alteration};
 use rustka_core::machine::{JournalRecord as _, Machine as _};
 use rustka_core::security::acl::RawAcl;
 use rustka_core::security::scram::Strength;
+use std::time::Duration;
 
 fn broker() -> Broker {
     let options = Broker::builder().sockets(false);
@@ -92,9 +93,36 @@ async fn the_log_says_what_the_cluster_knows() {
     let topics = broker.node().topics.all();
     let told: Vec<_> = topics
         .iter()
-        .map(|t| (&*t.name, t.config.retention_ms))
+        .map(|t| (&*t.name, t.config.now().retention_ms))
         .collect();
     assert_eq!(told, [("a", 5), ("c", 9)]);
+}
+
+/// Altering one key of the broker took the lock of every partition of every topic in turn. Whoever had thousands of
+/// them paid for each, and waited for each that was busy.
+#[tokio::test]
+async fn changed_defaults_reach_topics_without_a_look_at_their_partitions() {
+    let broker = broker();
+    let cluster = &broker.parts().cluster;
+    cluster.auto_create("t").expect("created");
+    let topic = broker.node().topics.by_name("t").expect("there");
+    let retention_ms = || topic.config.now().retention_ms;
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let busy = topic.partitions[0].with_state(|_| {
+            scope.spawn(|| {
+                set(cluster, ResourceKind::Broker, "", "log.retention.ms", "9");
+                set(cluster, ResourceKind::Topic, "t", "segment.ms", "7");
+                done.send(retention_ms()).expect("somebody waits");
+            });
+            wait.recv_timeout(Duration::from_secs(20))
+        });
+        assert_eq!(busy.expect("usable"), Ok(9));
+    });
+    assert_eq!(topic.config.now().segment_ms, 7);
+    set(cluster, ResourceKind::Topic, "t", "retention.ms", "5");
+    set(cluster, ResourceKind::Broker, "", "log.retention.ms", "10");
+    assert_eq!(retention_ms(), 5);
 }
 
 /// Its records have no keys, so no compaction would ever shorten it.

@@ -81,7 +81,7 @@ fn describe(
                 validate_topic_name(name)?;
                 let topic = node.topics.by_name(name);
                 let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-                topic.config.entries(&config.broker()).to_vec()
+                topic.config.now().entries(&config.broker()).to_vec()
             }
             Resource::Broker(layer) => {
                 describe_broker(&config.broker(), layer == DynamicLayer::Default)

@@ -3,8 +3,8 @@
 use super::{FetchPlan, size};
 use crate::api::parts::SessionPartition;
 use crate::node::Node;
+use crate::node::topics::TopicIndex;
 use rustka_core::batch::batches;
-use rustka_core::catalog::Catalog;
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, TopicKey};
@@ -148,7 +148,7 @@ pub fn read(
 /// An entry's partition, or why there is none. What a request did not find it does not find later either: nothing
 /// would wake it.
 fn found<'e>(
-    catalog: &Catalog<Arc<Partition>>,
+    catalog: &TopicIndex,
     entry: &'e mut Entry<SessionPartition>,
     pass: Pass,
 ) -> &'e Result<Arc<Partition>, ErrorCode> {
@@ -190,7 +190,7 @@ const OFFSETS_UNKNOWN: Offsets = Offsets {
 
 /// Reads one partition; the first with data always gives at least one whole batch (E73).
 fn read_one(
-    catalog: &Catalog<Arc<Partition>>,
+    catalog: &TopicIndex,
     plan: &FetchPlan,
     pass: Pass,
     position: usize,

@@ -154,7 +154,7 @@ fn lookup(
 ) -> Result<FoundOffset, Stopped> {
     let topic = node.topics.by_name(topic);
     let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let limits = topic.config.inflate_limits();
+    let limits = topic.config.now().inflate_limits();
     let partition = topic
         .partition(asked.partition_index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;

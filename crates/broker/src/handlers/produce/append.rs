@@ -108,7 +108,7 @@ fn checked(
     if found.internal && !plan.admin {
         return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }
-    let rules = plan.rules(&found.config, version);
+    let rules = plan.rules(&found.config.now(), version);
     let valid = validate_produce(records, &rules, node.clock.now());
     plan.looked_into(&valid);
     let valid = valid.map_err(|invalid| RefusedBatch::late(invalid, &partition))?;

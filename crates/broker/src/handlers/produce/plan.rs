@@ -236,7 +236,7 @@ impl TopicPlan {
         let Some(topic) = &self.found else {
             return false;
         };
-        let rules = rules(&topic.config, version, inflate);
+        let rules = rules(&topic.config.now(), version, inflate);
         large.any(|batch| {
             BatchHeader::parse(&frame[batch.clone()])
                 .is_ok_and(|header| takes_long(&header, &rules, batch.len()))

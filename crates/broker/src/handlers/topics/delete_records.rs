@@ -67,7 +67,7 @@ fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result
             format!("records of the internal topic {topic} may not be deleted"),
         ));
     }
-    if !found.config.delete {
+    if !found.config.now().delete {
         let message =
             format!("records of {topic} may not be deleted: its cleanup.policy is compact alone");
         return Err(Refusal::new(ErrorCode::PolicyViolation, message));

@@ -7,11 +7,10 @@ use super::placed::Placed;
 use crate::api::access::OPERATIONS_UNASKED;
 use crate::api::request::{Handled, Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
+use crate::node::topics::TopicHere;
 use crate::node::topics::TopicRef;
-use rustka_core::catalog::Topic;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::validate_topic_name;
-use rustka_storage::Partition;
 use rustka_wire::codec::Uuid;
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{
@@ -19,7 +18,6 @@ use rustka_wire::metadata_response::{
 };
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Answers from the catalog; a topic that is named, unknown and may be created is created first.
 pub fn handle(request: Request<'_>) -> Handled {
@@ -234,11 +232,7 @@ fn unknown<'n>(
 }
 
 /// A topic as clients see it.
-pub fn known(
-    view: &Topic<Arc<Partition>>,
-    node_id: i32,
-    operations: i32,
-) -> MetadataResponseTopic<'static> {
+pub fn known(view: &TopicHere, node_id: i32, operations: i32) -> MetadataResponseTopic<'static> {
     let partitions = (0i32..).zip(&view.partitions);
     let partitions = partitions
         .map(|(index, partition)| known_partition(index, &Placed::of(partition, node_id)));

@@ -5,11 +5,9 @@
 
 use super::metadata::known_partition;
 use super::placed::Placed;
-use rustka_core::catalog::{Catalog, Topic};
-use rustka_storage::Partition;
+use crate::node::topics::{TopicHere, TopicIndex};
 use rustka_wire::codec::Writer;
 use rustka_wire::metadata_response::MetadataResponse;
-use std::sync::Arc;
 
 /// Where a partition's number stands in its encoding, behind the error code.
 const INDEX_AT: usize = 2;
@@ -22,13 +20,13 @@ pub fn encode(
     w: &mut Writer,
     version: i16,
     head: &MetadataResponse<'_>,
-    catalog: &Catalog<Arc<Partition>>,
+    topics: &TopicIndex,
     node_id: i32,
     topic_operations: i32,
 ) {
     let flexible = version >= MetadataResponse::FLEXIBLE_FROM;
     w.buf
-        .reserve(catalog.partition_count() * PARTITION_BYTES + catalog.len() * TOPIC_BYTES);
+        .reserve(topics.partition_count() * PARTITION_BYTES + topics.len() * TOPIC_BYTES);
     if version >= 3 {
         w.i32(head.throttle_time_ms);
     }
@@ -41,9 +39,9 @@ pub fn encode(
     if version >= 1 {
         w.i32(head.controller_id);
     }
-    length(w, catalog.len(), flexible);
+    length(w, topics.len(), flexible);
     let partition = partition_template(version, node_id);
-    for topic in catalog.topics() {
+    for topic in topics.topics() {
         encode_topic(w, version, topic, topic_operations, |w| {
             match topic.is_moved {
                 false => repeat(w, &partition, topic.partitions.len()),
@@ -89,7 +87,7 @@ fn partition_template(version: i16, node_id: i32) -> Vec<u8> {
 fn encode_topic(
     w: &mut Writer,
     version: i16,
-    topic: &Topic<Arc<Partition>>,
+    topic: &TopicHere,
     operations: i32,
     partitions: impl FnOnce(&mut Writer),
 ) {

@@ -48,7 +48,7 @@ fn empty_topics(ask: &Ask) -> Vec<TopicRef> {
 /// Topics whose records may be deleted.
 fn full_topics(ask: &Ask) -> Vec<TopicRef> {
     let mut topics = of_clients(ask, Operation::Delete);
-    topics.retain(|topic| records(topic) > 0 && topic.config.delete);
+    topics.retain(|topic| records(topic) > 0 && topic.config.now().delete);
     topics
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// The next records to go: by time, by size, or at the broker's memory limit.
 pub async fn show(ask: Ask) -> Result<Answer, Problem> {
     let topic = find(&ask, ask.name(0))?;
-    let (node, config) = (ask.node(), &topic.config);
+    let (node, config) = (ask.node(), topic.config.now());
     let reading = ask.http.readings.topics(node);
     let byte_rate = |name: &str| {
         let topic = reading.topics.get(name)?;

@@ -84,11 +84,14 @@ fn compare(
 }
 
 fn row(name: &str, reading: &TopicReading, topic: Option<&TopicRef>) -> Value {
-    let policy = topic.map(|topic| match (topic.config.delete, topic.config.compact) {
-        (true, true) => "compact,delete",
-        (false, true) => "compact",
-        (true, false) => "delete",
-        (false, false) => "none",
+    let policy = topic.map(|topic| {
+        let config = topic.config.now();
+        match (config.delete, config.compact) {
+            (true, true) => "compact,delete",
+            (false, true) => "compact",
+            (true, false) => "delete",
+            (false, false) => "none",
+        }
     });
     json!({
         "name": name,

@@ -5,6 +5,7 @@ use crate::cluster::PRODUCER_IDS_PER_BLOCK;
 use crate::cluster::command::*;
 use crate::cluster::records::Record;
 use crate::cluster::resource::ResourceKind::{Broker, ClientMetrics, Group, Topic};
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::error::ErrorCode;
 use crate::machine::{JournalRecord, Machine};
 
@@ -190,8 +191,7 @@ fn a_lost_record_leaves_nothing_behind() {
     storage(w.producer_ids().map(drop));
     assert_eq!(w.state(), before);
     w.failing = false;
-    w.create("u").unwrap();
-    let config = &w.cluster.topics().by_name("u").unwrap().config;
+    let config = w.create("u").unwrap().config;
     assert_ne!(config.retention_ms, 9, "the broker's configs are back too");
 }
 
@@ -281,16 +281,12 @@ fn step(w: &mut World, chance: &mut Chance) -> bool {
 /// What whoever heard all changes knows of topics.
 fn heard(w: &World) -> Vec<(String, usize, i64)> {
     let mut topics = std::collections::BTreeMap::new();
-    let known = |topic: &ClusterTopic| (topic.partitions.len(), topic.config.retention_ms);
+    let mut broker = None;
     for change in &w.told {
         match change {
-            Change::Topic(topic) => drop(topics.insert(topic.name.to_string(), known(topic))),
+            Change::Topic(topic) => drop(topics.insert(&*topic.name, topic)),
             Change::TopicGone(topic) => drop(topics.remove(&*topic.name)),
-            Change::Broker { topics: all, .. } => {
-                for topic in all {
-                    topics.insert(topic.name.to_string(), known(topic));
-                }
-            }
+            Change::Broker(config) => broker = Some(config),
             Change::Configs { .. }
             | Change::Feature { .. }
             | Change::Security(_)
@@ -298,8 +294,18 @@ fn heard(w: &World) -> Vec<(String, usize, i64)> {
             | Change::Lost => {}
         }
     }
-    let topics = topics.into_iter();
-    topics.map(|(name, (n, ms))| (name, n, ms)).collect()
+    let broker = broker.unwrap_or(w.cluster.broker());
+    topics
+        .into_values()
+        .map(|topic| told(topic, broker))
+        .collect()
+}
+
+/// A topic's name, partitions, and how long its records stay.
+fn told(topic: &ClusterTopic, broker: &BrokerConfig) -> (String, usize, i64) {
+    let config = TopicConfig::resolve(broker, &topic.config);
+    let name = topic.name.to_string();
+    (name, topic.partitions.len(), config.retention_ms)
 }
 
 /// Plays random commands; a failure names its seed.
@@ -325,15 +331,8 @@ fn replay_and_snapshot_say_what_the_machine_knows() {
             "seed {seed}: a snapshot on top changes nothing"
         );
         let topics = w.cluster.topics().topics();
-        let known: Vec<_> = topics
-            .map(|t| {
-                (
-                    t.name.to_string(),
-                    t.partitions.len(),
-                    t.config.retention_ms,
-                )
-            })
-            .collect();
+        let broker = w.cluster.broker();
+        let known: Vec<_> = topics.map(|topic| told(topic, broker)).collect();
         assert_eq!(heard(&w), known, "seed {seed}: what was told");
         assert_eq!(
             heard(&replayed),

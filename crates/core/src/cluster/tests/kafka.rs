@@ -94,7 +94,7 @@ fn a_log_of_kafkas_is_read() {
     let names: Vec<_> = cluster.topics().topics().map(|t| &*t.name).collect();
     assert_eq!(names, ["a", "b"], "and one that is gone");
     let a = cluster.topics().by_name("a").unwrap();
-    let set: Vec<_> = a.config.overrides.iter().collect();
+    let set: Vec<_> = a.config.iter().collect();
     assert_eq!(
         set,
         [("cleanup.policy", "compact"), ("retention.ms", "6000")]

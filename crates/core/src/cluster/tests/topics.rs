@@ -7,6 +7,7 @@ use rustka_wire::Uuid;
 use super::world::*;
 use crate::cluster::command::*;
 use crate::cluster::resource::ResourceKind;
+use crate::config::TopicConfig;
 use crate::error::ErrorCode;
 use crate::names;
 
@@ -312,7 +313,10 @@ fn topics_grow_and_never_shrink() {
 fn a_broker_wide_change_reaches_topics_without_their_own_value() {
     let mut f = World::new();
     f.create("t").unwrap();
-    let retention_ms = |f: &World| f.cluster.topics().by_name("t").unwrap().config.retention_ms;
+    let retention_ms = |f: &World| {
+        let set = &f.cluster.topics().by_name("t").unwrap().config;
+        TopicConfig::resolve(f.cluster.broker(), set).retention_ms
+    };
     f.set(
         ResourceKind::Broker,
         "1",
@@ -326,5 +330,7 @@ fn a_broker_wide_change_reaches_topics_without_their_own_value() {
     f.set(ResourceKind::Topic, "t", &[("retention.ms", None)])
         .unwrap();
     assert_eq!(retention_ms(&f), 9);
-    assert_eq!(f.cluster.topics().partition_count(), 1);
+    let like_it = f.create("u").unwrap();
+    assert_eq!(like_it.config.retention_ms, 9, "whoever creates is told so");
+    assert_eq!(f.cluster.topics().partition_count(), 2);
 }

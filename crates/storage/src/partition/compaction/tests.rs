@@ -6,7 +6,7 @@ use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, record_bytes,
 };
 use rustka_core::compression::{Codec, InflateLimits};
-use rustka_core::config::{BrokerConfig, Overrides, Scope};
+use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
@@ -112,11 +112,12 @@ fn records_of(batch: &[u8]) -> Vec<(i64, u64, u64)> {
         .collect()
 }
 
-fn config(configs: &[(&str, &str)]) -> Arc<TopicConfig> {
+fn config(configs: &[(&str, &str)]) -> Arc<SharedConfig> {
     let broker = BrokerConfig::new([], false).unwrap();
     let configs = configs.iter().map(|(name, value)| (*name, Some(*value)));
     let overrides = Overrides::parse(Scope::Topic, configs).unwrap();
-    Arc::new(TopicConfig::resolve(&broker, &overrides))
+    let config = TopicConfig::resolve(&broker, &overrides);
+    Arc::new(SharedConfig::new(Arc::new(config)))
 }
 
 const COMPACT: (&str, &str) = ("cleanup.policy", "compact");
