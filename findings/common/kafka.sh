@@ -60,6 +60,10 @@ package() { # package NAME==VERSION: a Python package of this folder alone; pyth
   "$FOLDER/python/bin/pip" install -q --disable-pip-version-check --no-cache-dir "$@"
 }
 
+node_packages() { # node_packages NAME@VERSION...: Node packages of this folder alone; scripts in it import them
+  (cd "$FOLDER" && npm init -y > /dev/null && npm install --silent --no-fund --no-audit "$@")
+}
+
 holds() { # holds SENTENCE COMMAND...: the sentence stays true as long as the command succeeds
   local sentence=$1
   shift
