@@ -8,7 +8,8 @@ use crate::error::{ErrorCode, Refusal};
 
 /// How many batches of a producer are remembered; Kafka's clients have no more in flight.
 const WINDOW: usize = 5;
-/// Producers remembered per partition; over it those unused for longest are forgotten, as if expired.
+/// Producers without an open transaction remembered per partition; over it those unused for longest are forgotten, as if
+/// expired. How many transactions are open is bounded by how many transactional ids there may be.
 pub const PRODUCERS_MAX: usize = 10_000;
 
 /// A batch that a producer appended.
@@ -115,6 +116,13 @@ impl Origin {
 pub struct Verification {
     producer_id: i64,
     ticket: u64,
+}
+
+impl Verification {
+    /// Whose transaction it is about.
+    pub fn producer_id(self) -> i64 {
+        self.producer_id
+    }
 }
 
 /// Those who wait for the confirmation of one producer's transaction.
@@ -368,7 +376,9 @@ impl Producers {
         let Some(producer) = self.by_id.get(&producer_id) else {
             return Ok(());
         };
-        if epoch < producer.epoch || marker.epoch_bumped && epoch == producer.epoch {
+        // Without an open transaction it is a marker that was written before, once more.
+        let is_unraised = marker.epoch_bumped && producer.txn_first_offset.is_some();
+        if epoch < producer.epoch || is_unraised && epoch == producer.epoch {
             return Err(stale_epoch(epoch, producer.epoch));
         }
         if marker.coordinator_epoch < producer.coordinator_epoch {
@@ -497,7 +507,8 @@ impl Producers {
 
     /// An eighth goes at a time, so that a flood of ids does not scan the map for each of them.
     fn make_room(&mut self) {
-        if self.by_id.len() < PRODUCERS_MAX {
+        // Those with an open transaction are never given up, and are not looked at each time because of that.
+        if self.by_id.len() - self.open.len() < PRODUCERS_MAX {
             return;
         }
         let mut idle: Vec<(i64, i64)> = self

@@ -5,6 +5,7 @@ pub mod command;
 mod decide;
 pub mod record;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,6 +23,10 @@ pub type Effects = machine::Effects<TransactionShard>;
 
 /// Ids forgotten by one entry.
 const TOMBSTONES_PER_CHECK_MAX: usize = 10_000;
+/// An id counts once more towards their limit for every so many bytes of its name.
+const ID_BYTES: usize = 256;
+/// A transaction whose abort could not be written is aborted again after this long.
+const ABORT_RETRY_MS: i64 = 1_000;
 
 /// The `__transaction_state` partition that a transactional id belongs to, by Java's string hash as in Kafka.
 pub fn shard_for(id: &str, partitions: u32) -> u32 {
@@ -40,8 +45,10 @@ pub struct TransactionOptions {
     /// `transaction.abort.timed.out.transaction.cleanup.interval.ms` where timeouts are looked for in rounds, as Kafka
     /// does; else each transaction ends at its deadline.
     pub timeout_round_ms: Option<i64>,
-    /// This shard's part of the ids that there may be.
+    /// This shard's part of the ids that there may be; those with long names count for more.
     pub ids_max: usize,
+    /// What the partitions of one transaction may take in the journal.
+    pub record_bytes_max: usize,
 }
 
 impl Default for TransactionOptions {
@@ -53,13 +60,17 @@ impl Default for TransactionOptions {
             id_check_interval_ms: 3_600_000,
             timeout_round_ms: None,
             ids_max: 100_000,
+            record_bytes_max: 1_048_588,
         }
     }
 }
 
-/// A value as it was before a record replaced it.
+/// What was known of an id before a record replaced it.
 #[derive(Debug)]
-struct Replaced(Option<Arc<Transaction>>);
+struct Replaced {
+    current: Option<Arc<Transaction>>,
+    last_epoch: Option<i16>,
+}
 
 impl Undo for Replaced {
     fn is_of_same_place(&self, _: &Replaced) -> bool {
@@ -90,6 +101,10 @@ struct Id {
 pub struct TransactionShard {
     options: TransactionOptions,
     ids: BTreeMap<Name, Id>,
+    /// Of all ids together, see [`weight`].
+    weight: usize,
+    /// In which version values are written.
+    value_version: i16,
     deadlines: BTreeSet<(i64, Name)>,
     position: u64,
     unsettled: BTreeMap<u64, Name>,
@@ -103,6 +118,8 @@ impl TransactionShard {
         TransactionShard {
             options,
             ids: BTreeMap::new(),
+            weight: 0,
+            value_version: record::VALUE_VERSION_TAGGED,
             deadlines: BTreeSet::new(),
             position: 0,
             unsettled: BTreeMap::new(),
@@ -113,6 +130,15 @@ impl TransactionShard {
     /// Forgets everything, for a journal that begins anew.
     pub fn clear(&mut self) {
         *self = TransactionShard::new(self.options.clone());
+    }
+
+    /// The finalized level of `transaction.version`: by it values are written. What clients may do rests on the versions
+    /// of their requests alone.
+    pub fn set_transaction_version(&mut self, level: i16) {
+        self.value_version = match level {
+            ..=0 => record::VALUE_VERSION_FIRST,
+            1.. => record::VALUE_VERSION_TAGGED,
+        };
     }
 
     /// How many ids there are, and how many transactions are open.
@@ -142,27 +168,56 @@ impl TransactionShard {
         let record = Record {
             id: id.clone(),
             value: value.map(Arc::new),
+            value_version: self.value_version,
         };
         self.position += 1;
         let position = self.position;
-        let known = self.ids.entry(id.clone()).or_default();
-        let before = std::mem::replace(&mut known.current, record.value.clone());
+        let known = self.known(id);
+        let before = Replaced {
+            current: std::mem::replace(&mut known.current, record.value.clone()),
+            last_epoch: known.last_epoch,
+        };
         let after = decided.then_some(After::Decided);
-        known
-            .unsettled
-            .appended(position, vec![Replaced(before)], after);
+        known.unsettled.appended(position, vec![before], after);
         self.unsettled.insert(position, id.clone());
         out.entries.push(machine::Entry {
             position,
             owner: id.clone(),
             records: vec![record],
         });
-        self.arm(now, id);
+        self.arm(now, id, 0);
         self.arm_check(now);
     }
 
-    /// Sets when the id's open transaction times out.
-    fn arm(&mut self, now: Now, id: &Name) {
+    /// The epoch from which a client that missed an answer may still come.
+    fn remember(&mut self, id: &Name, last_epoch: Option<i16>) {
+        if let Some(known) = self.ids.get_mut(id) {
+            known.last_epoch = last_epoch;
+        }
+    }
+
+    fn known(&mut self, id: &Name) -> &mut Id {
+        match self.ids.entry(id.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                self.weight += weight(id);
+                place.insert(Id::default())
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &Name) {
+        let Some(known) = self.ids.remove(id) else {
+            return;
+        };
+        self.weight -= weight(id);
+        if let Some(deadline_ms) = known.deadline_ms {
+            self.deadlines.remove(&(deadline_ms, id.clone()));
+        }
+    }
+
+    /// Sets when the id's open transaction times out, not before so many milliseconds from now.
+    fn arm(&mut self, now: Now, id: &Name, least_ms: i64) {
         let round_ms = self.options.timeout_round_ms;
         let Some(known) = self.ids.get_mut(id) else {
             return;
@@ -175,7 +230,8 @@ impl TransactionShard {
             let passed_ms = now.wall_ms.saturating_sub(it.started_ms);
             let left_ms = timeout_ms
                 .saturating_sub(passed_ms)
-                .clamp(0, timeout_ms.max(0));
+                .clamp(0, timeout_ms.max(0))
+                .max(least_ms);
             let due_ms = now.monotonic_ms.saturating_add(left_ms);
             match round_ms {
                 Some(round_ms) => due_ms.saturating_add(round_ms - due_ms.rem_euclid(round_ms)),
@@ -224,7 +280,7 @@ impl TransactionShard {
     fn drop_if_gone(&mut self, id: &Name) {
         let is_gone = |known: &Id| known.current.is_none() && known.unsettled.is_empty();
         if self.ids.get(id).is_some_and(is_gone) {
-            self.ids.remove(id);
+            self.forget(id);
         }
     }
 }
@@ -308,19 +364,16 @@ impl Machine for TransactionShard {
     fn apply(&mut self, record: Record) {
         match record.value {
             Some(value) => {
-                let known = self.ids.entry(record.id).or_default();
-                known.current = Some(value);
+                self.known(&record.id).current = Some(value);
             }
-            None => {
-                self.ids.remove(&record.id);
-            }
+            None => self.forget(&record.id),
         }
     }
 
     fn loaded(&mut self, now: Now, out: &mut Effects) {
         let ids: Vec<Name> = self.ids.keys().cloned().collect();
         for id in ids {
-            self.arm(now, &id);
+            self.arm(now, &id, 0);
             // What was decided before is done now.
             let decided = self.get(&id).and_then(|it| Event::decided(&id, it));
             out.events.extend(decided);
@@ -349,10 +402,12 @@ impl Machine for TransactionShard {
                 }
             }
             Err(_) => {
-                for Replaced(before) in known.unsettled.lost(position) {
-                    known.current = before;
+                for before in known.unsettled.lost(position) {
+                    known.current = before.current;
+                    known.last_epoch = before.last_epoch;
                 }
-                self.arm(now, &id);
+                // A journal that refuses everything is not asked again at once.
+                self.arm(now, &id, ABORT_RETRY_MS);
                 out.events.push(Event::RolledBack { id: id.clone() });
             }
         }
@@ -367,6 +422,7 @@ impl Machine for TransactionShard {
         self.ids.iter().map(|(id, known)| Record {
             id: id.clone(),
             value: known.current.clone(),
+            value_version: self.value_version,
         })
     }
 
@@ -375,7 +431,15 @@ impl Machine for TransactionShard {
     }
 }
 
+/// What an id counts towards the limit on ids.
+fn weight(id: &str) -> usize {
+    1 + id.len() / ID_BYTES
+}
+
 /// Whether two name the same producer of the same id.
 fn is_same(speaker: &Speaker, transaction: &Transaction) -> bool {
     transaction.producer == speaker.producer
 }
+
+#[cfg(test)]
+mod tests;

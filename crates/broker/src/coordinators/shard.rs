@@ -32,6 +32,9 @@ pub trait Host<M: Machine>: Send + Sync {
     /// A machine that remembers nothing yet, to begin anew with after a panic.
     fn blank(&self) -> M;
 
+    /// Tells a machine what it has to know of the broker, before it decides anything.
+    fn inform(&self, _machine: &mut M) {}
+
     /// The machine has decided and nothing is written yet. The place for faults.
     fn decided(&self) {}
 
@@ -404,6 +407,7 @@ impl<M: Machine> Inner<M> {
     /// The machine and where it writes, with as much news as somebody wants to hear.
     pub(super) fn machine(&mut self, host: &dyn Host<M>) -> (&mut M, &mut Effects<M>) {
         self.out.observed = host.is_observed();
+        host.inform(&mut self.machine);
         (&mut self.machine, &mut self.out)
     }
 }

@@ -20,6 +20,7 @@ use crate::base::rate::LogLimit;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 use ends::Ends;
+use rustka_core::cluster::features::TRANSACTION_VERSION;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::error::ErrorCode;
 use rustka_core::names::TRANSACTION_STATE;
@@ -196,6 +197,11 @@ impl Host<Machine> for Transactions {
         self.machine(self.shards.get().map_or(1, |shards| shards.len()))
     }
 
+    fn inform(&self, machine: &mut Machine) {
+        let level = self.node.features.level(TRANSACTION_VERSION);
+        machine.set_transaction_version(level);
+    }
+
     fn decided(&self) {
         let faults = &self.node.faults;
         faults.panic_point(Point::Decide, TRANSACTION_STATE);
@@ -265,6 +271,7 @@ fn options(config: &BrokerConfig) -> TransactionOptions {
         id_check_interval_ms: settings.transactional_id_check_interval_ms.into(),
         timeout_round_ms: in_rounds.then_some(round_ms.max(1)),
         ids_max: IDS_MAX,
+        ..TransactionOptions::default()
     }
 }
 

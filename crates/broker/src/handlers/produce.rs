@@ -7,7 +7,6 @@ mod plan;
 mod verify;
 
 use crate::api::request::{Frame, Outcome, Request, Respond};
-use crate::coordinators::transactions::Answer;
 use crate::node::Node;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
@@ -28,19 +27,7 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
     };
     let respond = request.respond();
     let takes_long = plan.takes_long(&request);
-    let asked = verify::ask(&request, &mut plan);
-    let waiting = match asked {
-        None => None,
-        Some(Answer::Later(waiting)) => Some(waiting),
-        Some(Answer::Now(reply)) => {
-            verify::note(&mut plan, Some(reply), respond.version());
-            None
-        }
-        Some(Answer::Never) => {
-            verify::note(&mut plan, None, respond.version());
-            None
-        }
-    };
+    let waiting = verify::ask(&request, &mut plan);
     if takes_long || waiting.is_some() {
         let node = request.node.clone();
         let mut frame = match request.frame {
@@ -52,8 +39,8 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
             }
         };
         return Outcome::Park(Box::pin(async move {
-            if let Some(waiting) = waiting {
-                verify::note(&mut plan, waiting.await, respond.version());
+            if let Some((question, answer)) = waiting {
+                verify::settle(&mut plan, question, answer, &node.clock).await;
             }
             if !takes_long {
                 return run(&node, plan, Bytes::Owned(&mut frame), respond);

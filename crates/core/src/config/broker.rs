@@ -347,6 +347,8 @@ settings! {
     telemetry_bytes_max: i32 = "telemetry.max.bytes";
     /// Partitions of `__transaction_state`.
     transaction_partitions: i32 = "transaction.state.log.num.partitions";
+    /// How long a Produce waits for its producer's former transaction to end.
+    transaction_end_wait_max_ms: i32 = "add.partitions.to.txn.retry.backoff.max.ms";
     /// The longest transaction timeout a producer may ask for.
     transaction_timeout_max_ms: i32 = "transaction.max.timeout.ms";
     /// Where the ids of topics come from.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::record::{Phase, Transaction};
+use super::record::{Phase, Places, Transaction};
 use crate::error::ErrorCode;
 
 /// A name that is shared rather than copied.
@@ -137,7 +137,7 @@ pub enum Event {
         /// The markers' epoch is above that of the records.
         epoch_raised: bool,
         /// Where.
-        places: Vec<Place>,
+        places: Places,
     },
     /// A transaction took too long and is aborted.
     TimedOut {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::command::{Add, End, Event, Init, Name, Place, Producer, Reply, Speaker};
-use super::record::{NONE, Phase, Transaction};
-use super::{Effects, TransactionShard, is_same};
+use super::record::{NONE, Phase, Places, Transaction};
+use super::{Effects, TransactionShard, is_same, weight};
 use crate::error::ErrorCode;
 use crate::time::Now;
 
@@ -55,15 +55,14 @@ impl TransactionShard {
             ..empty(now, producer, init.timeout_ms)
         };
         self.write(now, &init.id, Some(value), out);
-        if let Some(known) = self.ids.get_mut(&init.id) {
-            known.last_epoch = last_epoch;
-        }
+        self.remember(&init.id, last_epoch);
         Reply::Producer(Ok(producer))
     }
 
     /// An id that nobody has used yet.
     fn begin(&mut self, now: Now, init: &Init, out: &mut Effects) -> Reply {
-        if self.ids.len() >= self.options.ids_max && !self.ids.contains_key(&init.id) {
+        let weight = self.weight.saturating_add(weight(&init.id));
+        if weight > self.options.ids_max && !self.ids.contains_key(&init.id) {
             out.events.push(Event::Full);
             return Reply::Producer(Err(ErrorCode::CoordinatorNotAvailable));
         }
@@ -87,15 +86,9 @@ impl TransactionShard {
         let is_open = current.phase == Phase::Ongoing;
         let mut places = match is_open {
             true => current.places.clone().unwrap_or_default(),
-            false => Vec::new(),
+            false => Places::default(),
         };
-        let known = places.len();
-        for place in add.places {
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-        if is_open && places.len() == known {
+        if !places.add(add.places) && is_open {
             return Ok(());
         }
         let value = Transaction {
@@ -110,6 +103,9 @@ impl TransactionShard {
             next_id: NONE,
             ..(*current).clone()
         };
+        if value.exceeds(self.options.record_bytes_max) {
+            return Err(ErrorCode::UnknownServerError);
+        }
         self.write(now, &add.speaker.id, Some(value), out);
         Ok(())
     }
@@ -154,7 +150,7 @@ impl TransactionShard {
                     Err(ErrorCode::ConcurrentTransactions)
                 }
                 (Phase::CompleteCommit, true) | (Phase::CompleteAbort, false) => {
-                    Ok(Reply::Producer(Ok(current.producer)))
+                    Ok(self.go_on(now, &end, &current, out))
                 }
                 _ => Err(ErrorCode::InvalidTxnState),
             };
@@ -195,10 +191,29 @@ impl TransactionShard {
             id => Producer { id, epoch: 0 },
         };
         self.write(now, &speaker.id, Some(value), out);
-        if let Some(known) = self.ids.get_mut(&speaker.id) {
-            known.last_epoch = Some(current.producer.epoch);
-        }
+        self.remember(&speaker.id, Some(current.producer.epoch));
         Ok(Reply::Producer(Ok(producer)))
+    }
+
+    /// Who a client is that has missed how its transaction ended.
+    fn go_on(&mut self, now: Now, end: &End, current: &Transaction, out: &mut Effects) -> Reply {
+        if current.producer.epoch <= EPOCH_MAX {
+            return Reply::Producer(Ok(current.producer));
+        }
+        // The coordinator has aborted in the last epoch: the one of its marker is nobody's.
+        let Some(id) = end.new_id else {
+            return Reply::NeedsId;
+        };
+        let producer = Producer { id, epoch: 0 };
+        let value = Transaction {
+            producer,
+            previous_id: current.producer.id,
+            updated_ms: now.wall_ms,
+            ..current.clone()
+        };
+        self.write(now, &end.speaker.id, Some(value), out);
+        self.remember(&end.speaker.id, Some(EPOCH_MAX));
+        Reply::Producer(Ok(producer))
     }
 
     /// The markers are written: the transaction is over.
@@ -223,7 +238,7 @@ impl TransactionShard {
             previous_id,
             next_id: NONE,
             phase,
-            places: Some(Vec::new()),
+            places: Some(Places::default()),
             ..(**current).clone()
         };
         self.write(now, &speaker.id, Some(value), out);
@@ -257,9 +272,7 @@ impl TransactionShard {
             ..prepared(now, current, false)
         };
         self.write(now, id, Some(value), out);
-        if let Some(known) = self.ids.get_mut(id) {
-            known.last_epoch = last_epoch;
-        }
+        self.remember(id, last_epoch);
     }
 
     /// What is remembered of the id, if this is who produces under it.
@@ -301,7 +314,7 @@ fn prepared(now: Now, current: &Transaction, commit: bool) -> Transaction {
         },
         places: match current.phase {
             Phase::Ongoing => current.places.clone(),
-            _ => Some(Vec::new()),
+            _ => Some(Places::default()),
         },
         updated_ms: now.wall_ms,
         raises_epoch: false,
@@ -346,8 +359,11 @@ enum Next {
 fn next_producer(init: &Init, current: &Transaction, last_epoch: Option<i16>) -> Next {
     let epoch = current.producer.epoch;
     let expected = init.expected.map(|expected| expected.epoch);
-    if epoch >= EPOCH_MAX && expected.is_none_or(|expected| expected == epoch) {
-        let last_epoch = expected.map(|_| epoch);
+    let is_current = expected.is_none_or(|expected| expected == epoch);
+    // The epoch of a marker is nobody's.
+    let is_behind_marker = epoch > EPOCH_MAX && expected == last_epoch;
+    if epoch >= EPOCH_MAX && (is_current || is_behind_marker) {
+        let last_epoch = expected.map(|_| EPOCH_MAX);
         return match init.new_id {
             Some(id) => Next::Id { id, last_epoch },
             None => Next::NeedsId,

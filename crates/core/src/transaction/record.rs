@@ -1,7 +1,6 @@
 //! What is remembered of a transactional id, and how it stands in `__transaction_state`: Kafka's own records.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustka_wire::transaction_log_key::TransactionLogKey;
@@ -13,10 +12,15 @@ use crate::machine::{EncodedRecord, JournalRecord};
 
 /// No producer id, no epoch.
 pub const NONE: i64 = -1;
-/// The value's version that knows clients of transaction version 2.
-const VALUE_VERSION: i16 = 1;
+/// The value's version up to transaction version 0: it has no room for the ids before and after, nor for the protocol.
+pub const VALUE_VERSION_FIRST: i16 = 0;
+/// The value's version from transaction version 1 on.
+pub const VALUE_VERSION_TAGGED: i16 = 1;
 /// What the value says of a client of transaction version 2.
 const RAISES_EPOCH: i16 = 2;
+
+/// What a partition takes in a value.
+const PARTITION_BYTES: usize = size_of::<i32>();
 
 /// Where a transactional id stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +92,8 @@ pub struct Transaction {
     pub timeout_ms: i32,
     /// Where it stands.
     pub phase: Phase,
-    /// The partitions of the transaction in the order in which they were added; none before the first one.
-    pub places: Option<Vec<Place>>,
+    /// The partitions of the transaction; none before the first one.
+    pub places: Option<Places>,
     /// When it was last changed, in wall time.
     pub updated_ms: i64,
     /// When the transaction began, in wall time, or -1.
@@ -101,7 +105,76 @@ pub struct Transaction {
 impl Transaction {
     /// Whether a partition was added already.
     pub fn has(&self, place: &Place) -> bool {
-        self.places.iter().flatten().any(|known| known == place)
+        self.places.as_ref().is_some_and(|places| places.has(place))
+    }
+
+    /// Whether its partitions alone take more than this in the journal.
+    pub(super) fn exceeds(&self, bytes: usize) -> bool {
+        let Some(places) = &self.places else {
+            return false;
+        };
+        let topics = places.by_topic();
+        let topics =
+            topics.map(|(topic, partitions)| topic.len() + PARTITION_BYTES * partitions.count());
+        topics.sum::<usize>() > bytes
+    }
+}
+
+/// The partitions of a transaction: each once, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places(Vec<Place>);
+
+impl Places {
+    /// Adds those that are new; whether there were any.
+    pub fn add(&mut self, places: impl IntoIterator<Item = Place>) -> bool {
+        let before = self.0.len();
+        let new = places.into_iter().filter(|place| {
+            let known = self.0.get(..before).unwrap_or_default();
+            known.binary_search(place).is_err()
+        });
+        let new: Vec<Place> = new.collect();
+        self.0.extend(new);
+        // Sorting what is sorted but for its end costs no more than a look at each.
+        self.0.sort();
+        self.0.dedup();
+        self.0.len() > before
+    }
+
+    /// Whether this one is among them.
+    pub fn has(&self, place: &Place) -> bool {
+        self.0.binary_search(place).is_ok()
+    }
+
+    /// All of them, those of one topic beside each other.
+    pub fn iter(&self) -> std::slice::Iter<'_, Place> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them by topic.
+    pub fn by_topic(&self) -> impl Iterator<Item = (&Name, impl Iterator<Item = i32> + '_)> {
+        let topics = self.0.chunk_by(|a, b| a.0 == b.0);
+        topics.filter_map(|topic| {
+            let (name, _) = topic.first()?;
+            Some((name, topic.iter().map(|(_, partition)| *partition)))
+        })
+    }
+}
+
+impl FromIterator<Place> for Places {
+    fn from_iter<T: IntoIterator<Item = Place>>(places: T) -> Places {
+        let mut all = Places::default();
+        all.add(places);
+        all
     }
 }
 
@@ -112,6 +185,8 @@ pub struct Record {
     pub id: Name,
     /// `None`: it is forgotten.
     pub value: Option<Arc<Transaction>>,
+    /// In which version the value is written.
+    pub value_version: i16,
 }
 
 impl JournalRecord for Record {
@@ -122,7 +197,10 @@ impl JournalRecord for Record {
         TransactionLogKey { transactional_id }.encode(&mut key, 0);
         EncodedRecord {
             key: Some(key.buf),
-            value: self.value.as_deref().map(encode),
+            value: self
+                .value
+                .as_deref()
+                .map(|value| encode(value, self.value_version)),
         }
     }
 
@@ -135,14 +213,17 @@ impl JournalRecord for Record {
             return Ok(None);
         }
         let key = TransactionLogKey::decode(&mut key, 0)?;
+        let value = value.map(decode).transpose()?;
+        let value_version = value.as_ref().map(|(version, _)| *version);
         Ok(Some(Record {
             id: key.transactional_id.into(),
-            value: value.map(decode).transpose()?.map(Arc::new),
+            value: value.map(|(_, value)| Arc::new(value)),
+            value_version: value_version.unwrap_or(VALUE_VERSION_TAGGED),
         }))
     }
 }
 
-fn encode(value: &Transaction) -> Vec<u8> {
+fn encode(value: &Transaction, version: i16) -> Vec<u8> {
     let wire = TransactionLogValue {
         producer_id: value.producer.id,
         previous_producer_id: value.previous_id,
@@ -151,49 +232,41 @@ fn encode(value: &Transaction) -> Vec<u8> {
         next_producer_epoch: -1,
         transaction_timeout_ms: value.timeout_ms,
         transaction_status: value.phase.number(),
-        transaction_partitions: value.places.as_deref().map(by_topic),
+        transaction_partitions: value.places.as_ref().map(by_topic),
         transaction_last_update_timestamp_ms: value.updated_ms,
         transaction_start_timestamp_ms: value.started_ms,
         client_transaction_version: if value.raises_epoch { RAISES_EPOCH } else { 0 },
     };
     let mut w = Writer::new();
-    w.i16(VALUE_VERSION);
-    wire.encode(&mut w, VALUE_VERSION);
+    w.i16(version);
+    wire.encode(&mut w, version);
     w.buf
 }
 
-fn by_topic(places: &[Place]) -> Vec<PartitionsSchema<'_>> {
-    let mut topics: Vec<PartitionsSchema<'_>> = Vec::new();
-    let mut at: BTreeMap<&str, usize> = BTreeMap::new();
-    for (topic, partition) in places {
-        let at = *at.entry(topic).or_insert(topics.len());
-        match topics.get_mut(at) {
-            Some(known) => known.partition_ids.push(*partition),
-            None => topics.push(PartitionsSchema {
-                topic: Cow::Borrowed(topic),
-                partition_ids: vec![*partition],
-            }),
-        }
-    }
-    topics
+fn by_topic(places: &Places) -> Vec<PartitionsSchema<'_>> {
+    let topics = places.by_topic();
+    let topics = topics.map(|(topic, partitions)| PartitionsSchema {
+        topic: Cow::Borrowed(topic),
+        partition_ids: partitions.collect(),
+    });
+    topics.collect()
 }
 
-fn decode(bytes: &[u8]) -> Result<Transaction, DecodeError> {
+fn decode(bytes: &[u8]) -> Result<(i16, Transaction), DecodeError> {
     let mut r = Reader::with_budget(bytes, usize::MAX);
     let version = r.i16()?;
     let wire = TransactionLogValue::decode(&mut r, version)?;
     let phase = usize::try_from(wire.transaction_status).unwrap_or(usize::MAX);
     let phase = Phase::ALL.get(phase).copied();
     let places = |topics: Vec<PartitionsSchema<'_>>| {
-        let mut places = Vec::new();
-        for topic in topics {
+        let topics = topics.into_iter().flat_map(|topic| {
             let name: Name = topic.topic.into();
             let partitions = topic.partition_ids.into_iter();
-            places.extend(partitions.map(|partition| (name.clone(), partition)));
-        }
-        places
+            partitions.map(move |partition| (name.clone(), partition))
+        });
+        topics.collect()
     };
-    Ok(Transaction {
+    let transaction = Transaction {
         producer: Producer {
             id: wire.producer_id,
             epoch: wire.producer_epoch,
@@ -206,5 +279,6 @@ fn decode(bytes: &[u8]) -> Result<Transaction, DecodeError> {
         updated_ms: wire.transaction_last_update_timestamp_ms,
         started_ms: wire.transaction_start_timestamp_ms,
         raises_epoch: wire.client_transaction_version >= RAISES_EPOCH,
-    })
+    };
+    Ok((version, transaction))
 }

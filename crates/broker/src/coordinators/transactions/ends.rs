@@ -7,10 +7,12 @@ use rustka_core::group::effects::Reply;
 use rustka_core::log::Marker;
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::sync::lock;
-use rustka_core::transaction::command::{Command, Event, Place, Speaker};
+use rustka_core::transaction::command::{Command, Event, Name, Place, Speaker};
 use rustka_storage::{Durability, Fate, Partition, Safety};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
+use tokio::sync::{Notify, futures::Notified};
 
 /// A marker that could not be written is tried again after this long.
 const RETRY_MS: i64 = 100;
@@ -21,6 +23,10 @@ pub(super) struct Ends {
     /// By the thread that has decided it and holds the shard.
     decided: Mutex<Vec<(ThreadId, Event)>>,
     later: Mutex<Vec<End>>,
+    /// Whose markers are being written. Two at it would be one too many: the slower could end the next transaction.
+    under_way: Mutex<BTreeSet<(Name, i64, i16)>>,
+    /// Tells whoever waits for a transaction to end.
+    over: Notify,
 }
 
 /// A transaction that ends, and where it still has to.
@@ -56,12 +62,27 @@ impl Ends {
         taken.map(|(_, event)| event).collect()
     }
 
+    /// Whether nobody is at it yet.
+    fn begin(&self, speaker: &Speaker) -> bool {
+        lock(&self.under_way).insert(key(speaker))
+    }
+
     pub(super) fn take_later(&self) -> Vec<End> {
         std::mem::take(&mut lock(&self.later))
     }
 }
 
+fn key(speaker: &Speaker) -> (Name, i64, i16) {
+    let producer = speaker.producer;
+    (speaker.id.clone(), producer.id, producer.epoch)
+}
+
 impl Transactions {
+    /// Resolves when a transaction has ended since this was called.
+    pub fn next_end(&self) -> Notified<'_> {
+        self.ends.over.notified()
+    }
+
     /// Writes the markers; what takes time is left to the task.
     pub(super) fn end(&self, event: Event) {
         let Event::Decided {
@@ -82,7 +103,11 @@ impl Transactions {
             epoch_bumped: epoch_raised,
         };
         let producer = (speaker.producer.id, speaker.producer.epoch);
-        let places = places.into_iter();
+        if !me.ends.begin(&speaker) {
+            // A shard that was made anew tells again what is under way already.
+            return;
+        }
+        let places = places.iter().cloned();
         let left = places.filter_map(|place| me.write(place, producer, &marker));
         let left: Vec<Left> = left.collect();
         let end = End {
@@ -101,8 +126,10 @@ impl Transactions {
     /// Every marker is there.
     fn ended(self: &Arc<Self>, end: End) {
         let id = end.speaker.id.clone();
+        lock(&self.ends.under_way).remove(&key(&end.speaker));
         // Nobody waits for the record that says so.
         drop(self.call(&id, Command::MarkersWritten(end.speaker)));
+        self.ends.over.notify_waiters();
     }
 
     /// Writes one marker; what is left to be done about it.
@@ -151,35 +178,72 @@ fn is_over(refusal: &Refusal) -> bool {
     refusal.code == ErrorCode::InvalidProducerEpoch
 }
 
+/// An end that goes back to the others if its task ends before it.
+struct Unfinished {
+    transactions: Arc<Transactions>,
+    end: Option<End>,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            lock(&self.transactions.ends.later).push(end);
+        }
+    }
+}
+
 /// Goes on with it until it is done.
-pub(super) async fn finish(transactions: Arc<Transactions>, mut end: End) {
-    let producer = (end.speaker.producer.id, end.speaker.producer.epoch);
-    loop {
+pub(super) async fn finish(transactions: Arc<Transactions>, end: End) {
+    let mut unfinished = Unfinished {
+        transactions: transactions.clone(),
+        end: Some(end),
+    };
+    while let Some(end) = &mut unfinished.end {
+        let producer = (end.speaker.producer.id, end.speaker.producer.epoch);
         let mut unwritten = Vec::new();
-        for left in end.left.drain(..) {
-            match left {
-                Left::Unwritten(place) => unwritten.push(place),
-                Left::Written(place, partition, position) => {
-                    let fate = partition.settled(position, Safety::Durable).await;
-                    if fate == Fate::Failed {
-                        unwritten.push(place);
-                    }
-                }
-                Left::Asked(place, answer) => {
-                    if !matches!(answer.get().await, Some(Reply::Ended(Ok(())))) {
-                        unwritten.push(place);
-                    }
-                }
+        while let Some(left) = end.left.last_mut() {
+            if !left.is_written().await {
+                unwritten.push(left.place().clone());
             }
+            end.left.pop();
         }
         if unwritten.is_empty() {
-            return transactions.ended(end);
+            break;
         }
+        end.left = unwritten.into_iter().map(Left::Unwritten).collect();
         let clock = &transactions.node.clock;
         let again_ms = clock.monotonic_ms().saturating_add(RETRY_MS);
         clock.sleep_until(again_ms).await;
-        let unwritten = unwritten.into_iter();
-        let left = unwritten.filter_map(|place| transactions.write(place, producer, &end.marker));
-        end.left = left.collect();
+        let again = std::mem::take(&mut end.left).into_iter();
+        let again = again.filter_map(|left| match left {
+            Left::Unwritten(place) => transactions.write(place, producer, &end.marker),
+            asked => Some(asked),
+        });
+        end.left = again.collect();
+    }
+    if let Some(end) = unfinished.end.take() {
+        transactions.ended(end);
+    }
+}
+
+impl Left {
+    fn place(&self) -> &Place {
+        match self {
+            Left::Unwritten(place) | Left::Written(place, ..) | Left::Asked(place, _) => place,
+        }
+    }
+
+    /// Waits for what becomes of it. Asked once more after it was dropped halfway, it has to be written again.
+    async fn is_written(&mut self) -> bool {
+        match self {
+            Left::Unwritten(_) => false,
+            Left::Written(_, partition, position) => {
+                partition.settled(*position, Safety::Durable).await != Fate::Failed
+            }
+            Left::Asked(_, answer) => {
+                let answer = std::mem::replace(answer, groups::Answer::Never);
+                matches!(answer.get().await, Some(Reply::Ended(Ok(()))))
+            }
+        }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::plan::ProducePlan;
 use crate::api::request::Request;
-use crate::coordinators::transactions::Answer;
+use crate::base::clock::Clock;
+use crate::coordinators::transactions::{Answer, Transactions};
 use rustka_core::batch::BatchHeader;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::{Origin, Verification};
@@ -37,6 +38,18 @@ impl Drop for Verifying {
 }
 
 impl Verifying {
+    /// The coordinator is asked once more: a marker that came meanwhile ended the transaction before.
+    fn again(&mut self) {
+        let producer_id = self.since.producer_id();
+        let (partition, before) = (&self.partition, self.since);
+        let since = partition.with_state(|state| {
+            state.end_verification(before);
+            state.await_verification_of(producer_id)
+        });
+        // A partition that is gone refuses the batch itself.
+        self.since = since.unwrap_or(before);
+    }
+
     /// With what right the batch is appended.
     pub fn origin(&self, version: i16) -> Result<Origin, ErrorCode> {
         self.result?;
@@ -47,8 +60,79 @@ impl Verifying {
     }
 }
 
-/// Asks the coordinator about every batch that would begin a transaction in its partition, if there is one.
-pub fn ask(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Answer> {
+/// What is asked of a coordinator.
+pub struct Question {
+    transactions: Arc<Transactions>,
+    speaker: Speaker,
+    places: Vec<Place>,
+    version: i16,
+    /// Until when it is asked again while the transaction before it ends.
+    until_ms: i64,
+}
+
+impl Question {
+    fn ask(&self) -> Answer {
+        let (speaker, places) = (self.speaker.clone(), self.places.clone());
+        let command = match self.version {
+            ADDS_FROM.. => Command::Add(Add {
+                speaker,
+                places,
+                raises_epoch: true,
+            }),
+            _ => Command::Verify { speaker, places },
+        };
+        self.transactions.call(&self.speaker.id, command)
+    }
+
+    /// Whether this is no answer yet: the producer's former transaction is about to end. Clients of the newer protocol
+    /// need not wait for that before they write, and are not told of it unless it takes long (E69).
+    fn is_to_be_asked_again(&self, reply: Option<&Reply>) -> bool {
+        let ends = ErrorCode::ConcurrentTransactions;
+        self.version >= ADDS_FROM && matches!(reply, Some(Reply::Added(Err(code))) if *code == ends)
+    }
+}
+
+/// Asks until the transaction before is over, or for as long as is worth it, and notes what the coordinator has said.
+pub async fn settle(plan: &mut ProducePlan, question: Question, mut answer: Answer, clock: &Clock) {
+    loop {
+        let over = question.transactions.next_end();
+        let reply = answer.get().await;
+        let is_late = clock.monotonic_ms() >= question.until_ms;
+        if is_late || !question.is_to_be_asked_again(reply.as_ref()) {
+            return note(plan, reply, question.version);
+        }
+        tokio::select! {
+            biased;
+            () = over => {}
+            () = clock.sleep_until(question.until_ms) => {}
+        }
+        let asked = plan
+            .topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.verifying);
+        asked.for_each(Verifying::again);
+        answer = question.ask();
+    }
+}
+
+/// Asks the coordinator about every batch that would begin a transaction in its partition, if there is one. None: there
+/// is nothing to be waited for.
+pub fn ask(request: &Request<'_>, plan: &mut ProducePlan) -> Option<(Question, Answer)> {
+    let question = question(request, plan)?;
+    match question.ask() {
+        Answer::Now(reply) if !question.is_to_be_asked_again(Some(&reply)) => {
+            note(plan, Some(reply), question.version);
+            None
+        }
+        Answer::Never => {
+            note(plan, None, question.version);
+            None
+        }
+        waits => Some((question, waits)),
+    }
+}
+
+fn question(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Question> {
     let frame = request.frame.bytes();
     let id: Arc<str> = plan.transactional_id()?.into();
     if plan.whole_request_error(frame).is_some() || !plan.has_valid_acks() {
@@ -96,23 +180,27 @@ pub fn ask(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Answer> {
         }
         topic.verifying = verifying;
     }
-    let speaker = Speaker {
-        id: id.clone(),
-        producer: producer?,
-    };
-    let command = match version {
-        ADDS_FROM.. => Command::Add(Add {
-            speaker,
-            places,
-            raises_epoch: true,
-        }),
-        _ => Command::Verify { speaker, places },
-    };
-    Some(request.parts.transactions.call(&id, command))
+    let wait_ms = request
+        .node
+        .config
+        .broker()
+        .settings()
+        .transaction_end_wait_max_ms;
+    let now_ms = request.node.clock.monotonic_ms();
+    Some(Question {
+        transactions: request.parts.transactions.clone(),
+        speaker: Speaker {
+            id,
+            producer: producer?,
+        },
+        places,
+        version,
+        until_ms: now_ms.saturating_add(wait_ms.into()),
+    })
 }
 
 /// Notes what the coordinator has said.
-pub fn note(plan: &mut ProducePlan, reply: Option<Reply>, version: i16) {
+fn note(plan: &mut ProducePlan, reply: Option<Reply>, version: i16) {
     let asked = plan
         .topics
         .iter_mut()

@@ -114,7 +114,9 @@ fn ask(
         return (part, Answer::Now(Reply::Added(Ok(()))));
     }
     let places = part.topics.iter().flat_map(|(topic, partitions)| {
-        let topic: std::sync::Arc<str> = (&**topic).into();
+        // One name for all transactions, as long as there is such a topic.
+        let found = request.node.topics.by_name(topic);
+        let topic = found.map_or_else(|| (&**topic).into(), |found| found.name.clone());
         partitions.iter().map(move |at| (topic.clone(), *at))
     });
     let places: Vec<Place> = places.collect();

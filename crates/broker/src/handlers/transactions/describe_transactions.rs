@@ -6,7 +6,7 @@ use crate::coordinators::transactions::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::transaction::command::{Command, Reply};
-use rustka_core::transaction::record::{Phase, Transaction};
+use rustka_core::transaction::record::{Phase, Places, Transaction};
 use rustka_wire::describe_transactions_request::DescribeTransactionsRequest;
 use rustka_wire::describe_transactions_response::{
     DescribeTransactionsResponse, TopicData, TransactionState,
@@ -67,24 +67,17 @@ fn described<'a>(
     known: &'a Transaction,
     sees: impl Fn(&str) -> bool,
 ) -> TransactionState<'a> {
-    let mut topics: Vec<TopicData<'a>> = Vec::new();
     // What is decided already is shown as it was, what is over as nothing.
     let places = match known.phase {
         Phase::CompleteCommit | Phase::CompleteAbort => None,
         _ => known.places.as_ref(),
     };
-    for (topic, partition) in places.into_iter().flatten() {
-        if !sees(topic) {
-            continue;
-        }
-        match topics.iter_mut().find(|known| *known.topic == **topic) {
-            Some(known) => known.partitions.push(*partition),
-            None => topics.push(TopicData {
-                topic: Cow::Borrowed(topic),
-                partitions: vec![*partition],
-            }),
-        }
-    }
+    let topics = places.into_iter().flat_map(Places::by_topic);
+    let topics = topics.filter(|(topic, _)| sees(topic));
+    let topics = topics.map(|(topic, partitions)| TopicData {
+        topic: Cow::Borrowed(topic),
+        partitions: partitions.collect(),
+    });
     TransactionState {
         error_code: 0,
         transactional_id: Cow::Borrowed(id),
@@ -93,6 +86,6 @@ fn described<'a>(
         transaction_start_time_ms: known.started_ms,
         producer_id: known.producer.id,
         producer_epoch: known.producer.epoch,
-        topics,
+        topics: topics.collect(),
     }
 }

@@ -19,6 +19,9 @@ use rustka_wire::write_txn_markers_response::{
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// In transactions of this version on, a marker's epoch is above that of the records.
+const EPOCH_BUMPED_FROM: i8 = 2;
+
 /// What became of one marker.
 enum Written {
     Now(ErrorCode),
@@ -117,7 +120,7 @@ fn write(request: &Request<'_>, asked: &WritableTxnMarker<'_>, topic: &str, at: 
     let marker = Marker {
         commit: asked.transaction_result,
         coordinator_epoch: asked.coordinator_epoch,
-        epoch_bumped: false,
+        epoch_bumped: asked.transaction_version >= EPOCH_BUMPED_FROM,
     };
     if topic != CONSUMER_OFFSETS {
         let now = request.node.clock.now();
