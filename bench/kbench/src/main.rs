@@ -1,4 +1,5 @@
 //! kbench COMMAND --key value ...   One JSON object per run on standard output.
+mod alter;
 mod args;
 mod batch;
 mod compact;
@@ -55,13 +56,14 @@ fn main() {
         "compact" => compact::run(&a),
         "search" => small::search(&a),
         "stall" => small::stall(&a),
+        "alter" => alter::run(&a),
         "txn" => txn::run(&a),
         "floor" => floor::run(&a),
         "limits" => limits::run(&a),
         _ => {
             eprintln!(
                 "commands: ready create metadata conns produce consume latency idle-fetch small search stall compact \
-                 rebalance idle-group pending commit txn limits floor"
+                 rebalance idle-group pending commit alter txn limits floor"
             );
             std::process::exit(2);
         }

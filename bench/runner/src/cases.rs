@@ -332,6 +332,11 @@ pub const CASES: &[Case] = &[
         Load::One(1, "small --secs 10"),
     ),
     more(
+        "alter",
+        "a broker key behind topic configs, with 1,000 partitions of 100 kept batches",
+        Load::One(1_000, "alter --partitions 1000"),
+    ),
+    more(
         "p100",
         "100 B values in batches of 160",
         Load::One(1, "produce --size 100 --batch 160 --msgs 8000000"),

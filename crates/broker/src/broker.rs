@@ -15,7 +15,7 @@ use crate::base::request_log::RequestLog;
 use crate::base::start::StartError;
 use crate::base::timeline::Timeline;
 use crate::base::work::Work;
-use crate::coordinators::cluster::{self, Cluster};
+use crate::coordinators::cluster::{self, Cluster, TopicNews};
 use crate::coordinators::groups::{self, Groups};
 use crate::coordinators::transactions::{self, Transactions};
 #[cfg(feature = "http")]
@@ -254,13 +254,21 @@ impl Broker {
         cluster.let_in(&options.users)?;
         let groups = Arc::new(Groups::new(node.clone(), cluster.clone()));
         let transactions = Transactions::new(node.clone(), cluster.clone(), groups.clone());
-        let mourner = (Arc::downgrade(&groups), Arc::downgrade(&transactions));
-        cluster.when_gone(move |topic| {
-            if let Some(groups) = mourner.0.upgrade() {
-                groups.topic_deleted(topic);
-            }
-            if let Some(transactions) = mourner.1.upgrade() {
-                transactions.topic_deleted(topic);
+        let followers = (Arc::downgrade(&groups), Arc::downgrade(&transactions));
+        cluster.follow(move |topic, news| {
+            let (Some(groups), Some(transactions)) = (followers.0.upgrade(), followers.1.upgrade())
+            else {
+                return;
+            };
+            match news {
+                TopicNews::Gone => {
+                    groups.topic_deleted(topic);
+                    transactions.topic_deleted(topic);
+                }
+                TopicNews::Led => {
+                    groups.topic_led(topic);
+                    transactions.topic_led(topic);
+                }
             }
         });
         Ok(Parts {

@@ -9,10 +9,6 @@ use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::delete_topics_request::DeleteTopicsRequest;
 use rustka_wire::delete_topics_response::DeleteTopicsResponse;
-use rustka_wire::describe_topic_partitions_request::{
-    DescribeTopicPartitionsRequest, TopicRequest,
-};
-use rustka_wire::describe_topic_partitions_response::DescribeTopicPartitionsResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
@@ -23,8 +19,6 @@ use rustka_wire::produce_response::ProduceResponse;
 
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-const LEADER_NOT_AVAILABLE: i16 = 5;
-const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const KAFKA_STORAGE_ERROR: i16 = 56;
 
@@ -199,57 +193,6 @@ async fn after_a_mistake_of_ours_topics_are_what_the_log_says() {
     assert_eq!(names(&mut client).await, ["t", "u"]);
     let topic = world.broker.node().topics.by_name("t").expect("there");
     assert_eq!((topic.id, topic.partitions.len()), (id, 2));
-}
-
-/// Metadata and DescribeTopicPartitions named this node and epoch 0 for a partition from which Produce and Fetch sent
-/// clients away: they came back for ever.
-#[tokio::test]
-async fn every_answer_names_the_same_leader_and_epoch() {
-    let world = World::start();
-    let mut client = world.connect();
-    client.create_topic("t", 3).await;
-    world.elect("t", 0, 7);
-    world.elect("t", 1, -1);
-    let (code, partitions) = metadata(&mut client, "t").await;
-    let told = |p: &MetadataResponsePartition| (p.error_code, p.leader_id, p.leader_epoch);
-    let told: Vec<_> = partitions.iter().map(told).collect();
-    assert_eq!(code, 0);
-    assert_eq!(told, [(0, 7, 1), (LEADER_NOT_AVAILABLE, -1, 1), (0, 1, 0)]);
-    let request = DescribeTopicPartitionsRequest {
-        topics: vec![TopicRequest { name: "t".into() }],
-        response_partition_limit: 10,
-        ..Default::default()
-    };
-    let answer = client
-        .ask(DescribeTopicPartitionsRequest::KEY, 0, &request)
-        .await;
-    let body: DescribeTopicPartitionsResponse<'_> = answer.body();
-    let partitions = body.topics[0].partitions.iter();
-    let told: Vec<_> = partitions.map(|p| (p.leader_id, p.leader_epoch)).collect();
-    assert_eq!(told, [(7, 1), (-1, 1), (1, 0)]);
-    let answer = client.produce("t", 0, batch(10)).await;
-    let body: ProduceResponse<'_> = answer.body();
-    let code = body.responses[0].partition_responses[0].error_code;
-    assert_eq!(code, NOT_LEADER_OR_FOLLOWER);
-}
-
-#[tokio::test]
-async fn a_leader_that_comes_back_writes_in_its_new_epoch() {
-    let world = World::start();
-    let mut client = world.connect();
-    client.create_topic("t", 1).await;
-    let code = |body: ProduceResponse<'_>| body.responses[0].partition_responses[0].error_code;
-    assert_eq!(code(client.produce("t", 0, batch(10)).await.body()), 0);
-    world.elect("t", 0, 7);
-    world.elect("t", 0, 1);
-    assert_eq!(code(client.produce("t", 0, batch(10)).await.body()), 0);
-    let mut request = fetch_request("t", 0, 0, 0);
-    request.topics[0].partitions[0].current_leader_epoch = 2;
-    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
-    let body: FetchResponse<'_> = answer.body();
-    let partition = &body.responses[0].partitions[0];
-    assert_eq!(partition.error_code, 0);
-    assert_eq!(partition.high_watermark, 2);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use rustka_wire::produce_response::ProduceResponse;
 use std::sync::Arc;
 
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 /// This node, and another one that leads a partition.
 const NODES: [i32; 2] = [1, 2];
 
@@ -133,4 +134,45 @@ async fn who_writes_and_reads_in_the_wrong_place_is_told_the_right_one() {
     let address = (node.host.to_string(), node.port);
     assert_eq!((node.node_id, address), (NODES[1], told(NODES[1])));
     assert_eq!(body.node_endpoints.len(), 1);
+}
+
+/// FindCoordinator named this node whoever led the group's partition.
+#[tokio::test]
+async fn who_looks_for_a_coordinator_is_told_who_leads_its_partition() {
+    let partitions = "offsets.topic.num.partitions";
+    let told_of = async |world: &World| {
+        let mut client = world.connect();
+        let request = FindCoordinatorRequest {
+            key: "g".into(),
+            coordinator_keys: vec!["g".into()],
+            ..Default::default()
+        };
+        let mut all = Vec::new();
+        let answer = client.ask(FindCoordinatorRequest::KEY, 3, &request).await;
+        let node = answer.body::<FindCoordinatorResponse<'_>>();
+        let address = (node.host.to_string(), node.port);
+        all.push((node.error_code, node.node_id, address));
+        let answer = client.ask(FindCoordinatorRequest::KEY, 6, &request).await;
+        let body: FindCoordinatorResponse<'_> = answer.body();
+        let node = &body.coordinators[0];
+        let address = (node.host.to_string(), node.port);
+        all.push((node.error_code, node.node_id, address));
+        assert_eq!(all[0], all[1]);
+        all.remove(0)
+    };
+    let reached = World::with(|options| {
+        let options = options.config(partitions, "1");
+        options.endpoints(Arc::new(PerClient))
+    });
+    assert_eq!(told_of(&reached).await, (0, NODES[0], told(NODES[0])));
+    reached.elect("__consumer_offsets", 0, NODES[1]);
+    assert_eq!(told_of(&reached).await, (0, NODES[1], told(NODES[1])));
+    // Where nobody says how to reach the other node, there is none yet.
+    let alone = World::with(|options| options.config(partitions, "1"));
+    assert_eq!(told_of(&alone).await.0, 0);
+    let nobody = (COORDINATOR_NOT_AVAILABLE, -1, (String::new(), -1));
+    for leader in [NODES[1], -1] {
+        alone.elect("__consumer_offsets", 0, leader);
+        assert_eq!(told_of(&alone).await, nobody);
+    }
 }

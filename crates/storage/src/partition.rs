@@ -196,6 +196,16 @@ impl Partition {
         Ok(f(&mut inner.state))
     }
 
+    /// The same for what only the leader may tell or change; refused also where another node leads.
+    pub fn with_led_state<R>(
+        &self,
+        f: impl FnOnce(&mut PartitionState) -> R,
+    ) -> Result<R, ErrorCode> {
+        let mut inner = self.lock();
+        inner.check_leader()?;
+        Ok(f(&mut inner.state))
+    }
+
     /// The offsets now, whatever the partition's condition.
     pub fn offsets(&self) -> Offsets {
         self.lock().offsets()

@@ -33,6 +33,7 @@ use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use rustka_core::topic_ids::{TopicIds, are_by_name};
 use rustka_storage::Partition;
+use rustka_storage::partition::Offsets;
 use rustka_wire::codec::Uuid;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
@@ -43,8 +44,15 @@ const LOG_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 /// How a command is answered.
 pub type Answer = answer::Answer<Machine>;
 
-/// Who wants to know that a topic is gone.
-type Mourner = Box<dyn Fn(&TopicRef) + Send + Sync>;
+/// What the parts that write to topics of their own want to know of topics.
+pub enum TopicNews {
+    /// It is gone.
+    Gone,
+    /// One of the broker's own topics may have other leaders.
+    Led,
+}
+
+type Follower = Box<dyn Fn(&TopicRef, TopicNews) + Send + Sync>;
 
 /// The metadata of the cluster.
 pub struct Cluster {
@@ -59,7 +67,7 @@ pub struct Cluster {
     resolved: Mutex<ResolvedConfigs>,
     /// What is left to do once the machine is unlocked.
     follow_ups: Mutex<Vec<FollowUp>>,
-    mourner: OnceLock<Mourner>,
+    follower: OnceLock<Follower>,
     told: Notify,
     lines: LogLimit,
 }
@@ -68,6 +76,7 @@ pub struct Cluster {
 enum FollowUp {
     Created(TopicRef),
     Gone(TopicRef),
+    Led(TopicRef),
 }
 
 impl Cluster {
@@ -93,7 +102,7 @@ impl Cluster {
             producer_ids: ProducerIds::default(),
             resolved: Mutex::default(),
             follow_ups: Mutex::default(),
-            mourner: OnceLock::new(),
+            follower: OnceLock::new(),
             told: Notify::new(),
             lines: LogLimit::default(),
         });
@@ -102,10 +111,15 @@ impl Cluster {
         cluster
     }
 
-    /// Has this called for every topic that is gone, after its partitions are.
-    pub fn when_gone(&self, mourner: impl Fn(&TopicRef) + Send + Sync + 'static) {
-        let first = self.mourner.set(Box::new(mourner)).is_ok();
-        assert!(first, "one part follows topics that are gone");
+    /// Has this called with the news of topics: of one that is gone after its partitions are.
+    pub fn follow(&self, follower: impl Fn(&TopicRef, TopicNews) + Send + Sync + 'static) {
+        let first = self.follower.set(Box::new(follower)).is_ok();
+        assert!(first, "one part follows topics");
+    }
+
+    /// How far the log goes, and how far others see it.
+    pub fn log_offsets(&self) -> Offsets {
+        self.log.offsets()
     }
 
     /// Hands a command to the machine.
@@ -172,15 +186,20 @@ impl Cluster {
                 for partition in &topic.partitions {
                     partition.delete();
                 }
-                if let Some(mourner) = self.mourner.get() {
-                    mourner(&topic);
-                }
+                self.tell_follower(&topic, TopicNews::Gone);
             }
+            FollowUp::Led(topic) => self.tell_follower(&topic, TopicNews::Led),
         }
     }
 }
 
 impl Cluster {
+    fn tell_follower(&self, topic: &TopicRef, news: TopicNews) {
+        if let Some(follower) = self.follower.get() {
+            follower(topic, news);
+        }
+    }
+
     /// Says in the log that something went wrong that no client is to blame for.
     fn failed(&self, what: &str) {
         if let Some(left_out) = self.lines.admits(self.node.clock.monotonic_ms()) {

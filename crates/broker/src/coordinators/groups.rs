@@ -134,6 +134,14 @@ impl Groups {
         drop(self.call_all(&Command::TopicDeleted { topic, topic_id }));
     }
 
+    /// The leaders of a topic's partitions may have changed. Who leads one coordinates its groups.
+    pub fn topic_led(&self, topic: &TopicRef) {
+        if &*topic.name == CONSUMER_OFFSETS {
+            let shards = self.shards.get().into_iter().flatten();
+            shards.for_each(|shard| shard.led(self));
+        }
+    }
+
     /// Number of groups, and of member ids given out whose owners have not joined.
     pub fn counts(&self) -> (usize, usize) {
         let shards = self.shards.get().into_iter().flatten();

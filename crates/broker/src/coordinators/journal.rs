@@ -44,6 +44,11 @@ pub trait Writes<R>: Send {
     /// What became of a batch that was to be durable later.
     fn fate(&self, at: i64) -> Fate;
 
+    /// Whether this node leads the journal's partition: elsewhere is another coordinator.
+    fn is_led_here(&self) -> bool {
+        true
+    }
+
     /// Whether it is time to write the live state down and to drop the rest.
     fn wants_compaction(&self) -> bool {
         false
@@ -200,6 +205,10 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 
     fn fate(&self, at: i64) -> Fate {
         self.partition.fate(at)
+    }
+
+    fn is_led_here(&self) -> bool {
+        self.partition.leader().0.is_none()
     }
 
     fn wants_compaction(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A panic under a shard's lock leaves its machine half changed: the next request would write down what nobody has
 //! decided. So the machine is made anew from its journal before anybody else is served, and whoever waited is sent away
-//! to ask again.
+//! to ask again. The same happens when this node leads the journal's partition again after another one did.
 
 use super::shard::{Host, Inner, Shard};
 use rustka_core::error::ErrorCode;
@@ -17,7 +17,8 @@ impl<M: Machine> Shard<M> {
     /// Locks a machine that is whole; none while it cannot be made so.
     pub(super) fn lock(&self, host: &dyn Host<M>, now: Now) -> Option<Guard<'_, Inner<M>>> {
         let mut inner = lock_at(M::RANK, &self.inner);
-        if !self.inner.is_poisoned() && !inner.has_lost_inheritance() {
+        let is_wrong = self.inner.is_poisoned() || inner.has_lost_inheritance();
+        if !is_wrong && !inner.is_back() {
             return Some(inner);
         }
         // Dropped, and thereby woken, after the unlock.
@@ -25,6 +26,7 @@ impl<M: Machine> Shard<M> {
         let rebuilt = inner.rebuild(host, now);
         if rebuilt.is_ok() {
             self.inner.clear_poison();
+            inner.was_away = false;
             let (machine, out) = inner.machine(host);
             machine.loaded(now, out);
             let (_, ready) = inner.settle(host, now, None);
@@ -36,7 +38,9 @@ impl<M: Machine> Shard<M> {
             host.wake(Some(retry_ms));
         }
         drop(sent_away);
-        host.rebuilt(rebuilt);
+        if is_wrong {
+            host.rebuilt(rebuilt);
+        }
         rebuilt.ok()?;
         let inner = lock_at(M::RANK, &self.inner);
         (!self.inner.is_poisoned()).then_some(inner)
@@ -44,6 +48,11 @@ impl<M: Machine> Shard<M> {
 }
 
 impl<M: Machine> Inner<M> {
+    /// Whether another node led the journal's partition until now, and may have written there.
+    fn is_back(&self) -> bool {
+        self.was_away && self.is_led_here()
+    }
+
     /// Whether the machine was made from a journal that has turned out to have lost something since.
     fn has_lost_inheritance(&mut self) -> bool {
         let Some(journal) = &self.journal else {

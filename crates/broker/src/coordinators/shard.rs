@@ -86,6 +86,8 @@ pub(super) struct Inner<M: Machine> {
     pub(super) release: Release<M>,
     pub(super) waiting: BTreeMap<Ticket, oneshot::Sender<Reply<M>>>,
     last_ticket: u64,
+    /// Another node leads the journal's partition, or did until now.
+    pub(super) was_away: bool,
     closed: bool,
 }
 
@@ -112,6 +114,7 @@ impl<M: Machine> Shard<M> {
             release: Release::default(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
+            was_away: false,
             closed: false,
         };
         Shard {
@@ -190,11 +193,32 @@ impl<M: Machine> Shard<M> {
         self.unlock(host, inner, ready);
     }
 
+    /// Another node may lead the journal's partition now, or does so no more. While another one does, nobody is served
+    /// here and nothing expires.
+    pub fn led(&self, host: &dyn Host<M>) {
+        let now = host.now();
+        // Whoever comes back reads its journal again on the way.
+        let Some(mut inner) = self.lock(host, now) else {
+            return;
+        };
+        if inner.is_led_here() {
+            return;
+        }
+        inner.was_away = true;
+        self.deadline_ms.store(NEVER_MS, SeqCst);
+        let sent_away = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        drop(sent_away);
+    }
+
     /// Does what is due.
     pub fn expire(&self, host: &dyn Host<M>, now: Now) {
         let Some(mut inner) = self.lock(host, now) else {
             return;
         };
+        if !inner.is_led_here() {
+            return;
+        }
         let (machine, out) = inner.machine(host);
         machine.expire(now, out);
         host.decided();
@@ -262,6 +286,9 @@ impl<M: Machine + 'static> Shard<M> {
         let Some(mut inner) = self.lock(&**host, now) else {
             return Answer::Never;
         };
+        if !inner.is_led_here() {
+            return Answer::Never;
+        }
         let ticket = inner.next_ticket();
         let (machine, out) = inner.machine(&**host);
         if let Some(reply) = decide(machine, now, ticket, out) {
@@ -302,6 +329,11 @@ impl<M: Machine + 'static> Shard<M> {
 }
 
 impl<M: Machine> Inner<M> {
+    pub(super) fn is_led_here(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_none_or(|journal| journal.is_led_here())
+    }
+
     fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)

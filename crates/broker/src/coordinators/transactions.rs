@@ -28,6 +28,7 @@ use rustka_core::time::Now;
 use rustka_core::transaction::command::{Command, Event};
 use rustka_core::transaction::record::Record;
 use rustka_core::transaction::{TransactionOptions, TransactionShard as Machine, shard_for};
+use rustka_storage::Partition;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::task::JoinSet;
 
@@ -97,6 +98,21 @@ impl Transactions {
                 shard.detach(Machine::clear);
             }
         }
+    }
+
+    /// The leaders of a topic's partitions may have changed. Who leads one coordinates its ids.
+    pub fn topic_led(&self, topic: &TopicRef) {
+        if &*topic.name == TRANSACTION_STATE {
+            let shards = self.shards.get().into_iter().flatten();
+            shards.for_each(|shard| shard.led(self));
+        }
+    }
+
+    /// The partition of `__transaction_state` with what is known of an id; none while there is no such topic.
+    pub fn place_of(&self, id: &str) -> Option<Arc<Partition>> {
+        let topic = self.state_topic()?;
+        let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        topic.partitions.get(shard_for(id, count) as usize).cloned()
     }
 
     /// How many transactional ids there are, and how many transactions are open.

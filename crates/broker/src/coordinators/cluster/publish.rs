@@ -104,6 +104,9 @@ impl Cluster {
             for (partition, place) in shown.partitions.iter().zip(&topic.partitions) {
                 self.lead(partition, place);
             }
+            if shown.internal {
+                lock(&self.follow_ups).push(FollowUp::Led(shown.clone()));
+            }
         }
         if known.is_some() {
             if has_new_policy(&config, &shown.config.replace(config.clone())) {

@@ -1,4 +1,4 @@
-//! DescribeQuorum (key 55): this node is the whole quorum of the metadata log.
+//! DescribeQuorum (key 55): this node is the whole quorum of the metadata log, whoever leads partitions of topics.
 //! v1 when replicas fetched and caught up (KIP-836) · v2 error messages, directories, addresses (KIP-853)
 
 use crate::api::access::denied;
@@ -75,14 +75,13 @@ pub fn handle(request: Request<'_>) -> Handled {
 
 fn metadata(request: &Request<'_>) -> PartitionData<'static> {
     let node = request.node;
-    let changes = node.topics.read().version();
-    let log_end_offset = i64::try_from(changes).unwrap_or(i64::MAX);
+    let offsets = request.parts.cluster.log_offsets();
     let now_ms = node.clock.now().wall_ms;
     PartitionData {
         partition_index: 0,
         leader_id: node.id,
         leader_epoch: EPOCH,
-        high_watermark: log_end_offset,
+        high_watermark: offsets.high_watermark,
         current_voters: vec![ReplicaState {
             replica_id: node.id,
             replica_directory_id: match node.features.level(KRAFT_VERSION) {
@@ -90,7 +89,7 @@ fn metadata(request: &Request<'_>) -> PartitionData<'static> {
                 1.. => node.directory_id,
                 _ => Uuid::ZERO,
             },
-            log_end_offset,
+            log_end_offset: offsets.log_end,
             last_fetch_timestamp: now_ms,
             last_caught_up_timestamp: now_ms,
         }],

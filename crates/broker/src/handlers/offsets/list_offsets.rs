@@ -1,6 +1,7 @@
 //! ListOffsets (key 2): offsets by time, and the first and last ones.
 //! v2 isolation level · v4 leader epochs · v6 flexible · v7 max timestamp · v8 local log start · v9 tiered · v11 pending upload
 
+use super::leader::check_leader;
 use super::search::{self, Effort, Stopped};
 use crate::api::request::{Handled, Outcome, Request, Respond};
 use crate::api::twins::fold_twins;
@@ -158,11 +159,8 @@ fn lookup(
     let partition = topic
         .partition(asked.partition_index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    check_leader(partition, asked.current_leader_epoch)?;
     let offsets = partition.usable_offsets()?;
-    rustka_core::epochs::check_current_leader_epoch(
-        offsets.leader_epoch,
-        asked.current_leader_epoch,
-    )?;
     let end = if isolation_level == 1 {
         offsets.last_stable
     } else {

@@ -1,9 +1,9 @@
 //! OffsetForLeaderEpoch (key 23): where a leader epoch ended (E49b).
 //! v2 current leader epoch · v3 replica id · v4 flexible
 
+use super::leader::check_leader;
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
-use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_wire::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
@@ -50,11 +50,9 @@ fn end_offset(
             .node
             .partition(topic, asked.partition)
             .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        partition.with_state(|state| {
-            check_current_leader_epoch(state.leader_epoch, asked.current_leader_epoch)?;
-            let end = state.end_offset_for(asked.leader_epoch);
-            Ok((end.epoch, end.end_offset))
-        })?
+        check_leader(&partition, asked.current_leader_epoch)?;
+        let end = partition.with_state(|state| state.end_offset_for(asked.leader_epoch))?;
+        Ok((end.epoch, end.end_offset))
     };
     let (error_code, leader_epoch, end_offset) = match result() {
         Ok((epoch, offset)) => (0, epoch, offset),

@@ -62,7 +62,7 @@ fn describe(
             ..Default::default()
         };
     };
-    let active_producers = partition.with_state(|state| {
+    let active_producers = partition.with_led_state(|state| {
         let states = state.producers().map(|producer| ProducerState {
             producer_id: producer.producer_id,
             producer_epoch: i32::from(producer.epoch),

@@ -132,7 +132,7 @@ fn write(request: &Request<'_>, asked: &WritableTxnMarker<'_>, topic: &str, at: 
             Err(refusal) => Written::Now(refusal.code),
         };
     }
-    match partition.with_state(|state| state.check_marker(producer, &marker)) {
+    match partition.with_led_state(|state| state.check_marker(producer, &marker)) {
         Err(code) => return Written::Now(code),
         Ok(Err(refusal)) => return Written::Now(refusal.code),
         Ok(Ok(())) => {}
