@@ -6,10 +6,12 @@ mod addresses;
 mod classic;
 mod codec;
 pub mod command;
+mod committed;
 mod desk;
 mod durable;
 pub mod effects;
 mod offsets;
+mod on_demand;
 mod options;
 pub mod records;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod timers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::account::{Account, Share};
 use crate::error::ErrorCode;
 use crate::machine::{Machine, Ticket};
 use crate::producers::Marker;
@@ -27,12 +30,15 @@ use crate::time::Now;
 
 pub use addresses::Addresses;
 pub use classic::State;
-use classic::{Group, check_join, limited};
-use command::{Command, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetCommit};
+use classic::{GROUP_BYTES, Group, check_join, limited};
+use command::{
+    Command, CommitPartition, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetCommit,
+};
+use committed::Offsets;
 use desk::Desk;
 use effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
 use offsets::{HoldsOffsets, Within};
-pub use options::GroupOptions;
+pub use options::{GroupOptions, MEMORY_LIMIT};
 use records::Record;
 use timers::{Timer, Timers};
 
@@ -54,10 +60,11 @@ pub fn partition_for(group: &str, partitions: u32) -> u32 {
 #[derive(Debug)]
 pub struct GroupShard {
     options: GroupOptions,
-    groups: BTreeMap<Name, Group>,
+    groups: BTreeMap<Name, Box<Group>>,
     timers: Timers,
     parked: BTreeMap<Ticket, (Name, Name)>,
     addresses: Arc<Addresses>,
+    account: Arc<Account>,
     /// The number of this shard among those that count addresses together.
     number: u32,
     position: u64,
@@ -71,11 +78,15 @@ pub struct GroupShard {
 impl GroupShard {
     /// A shard that knows no groups and is alone.
     pub fn new(options: GroupOptions) -> GroupShard {
-        GroupShard::beside(options, Arc::default())
+        GroupShard::beside(options, Arc::default(), Arc::default())
     }
 
-    /// A shard that knows no groups and counts addresses together with others.
-    pub fn beside(options: GroupOptions, addresses: Arc<Addresses>) -> GroupShard {
+    /// A shard that knows no groups and counts addresses, and what groups take, together with others.
+    pub fn beside(
+        options: GroupOptions,
+        addresses: Arc<Addresses>,
+        account: Arc<Account>,
+    ) -> GroupShard {
         GroupShard {
             options,
             groups: BTreeMap::new(),
@@ -83,6 +94,7 @@ impl GroupShard {
             parked: BTreeMap::new(),
             number: addresses.enter_shard(),
             addresses,
+            account,
             position: 0,
             unsettled: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -97,7 +109,8 @@ impl GroupShard {
 
     /// Forgets every group, for a journal that begins anew. The options stay.
     pub fn clear(&mut self) {
-        *self = GroupShard::beside(self.options.clone(), self.addresses.clone());
+        let (addresses, account) = (self.addresses.clone(), self.account.clone());
+        *self = GroupShard::beside(self.options.clone(), addresses, account);
     }
 
     /// Heartbeat without owned strings: member id, instance id, generation.
@@ -144,6 +157,7 @@ impl GroupShard {
         let (mut d, groups) = desk(self, now, out);
         for group in groups.values_mut().filter(|group| group.exists()) {
             group.expire_offsets(&mut d);
+            group.weigh();
         }
         self.drop_gone();
         self.offsets_due_ms = None;
@@ -160,6 +174,11 @@ impl GroupShard {
         self.groups.values().filter(|group| group.exists()).count()
     }
 
+    /// What all groups here take, as it was counted last.
+    pub fn bytes(&self) -> usize {
+        self.groups.values().map(|group| group.bytes()).sum()
+    }
+
     /// Whether there are no groups.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -168,7 +187,11 @@ impl GroupShard {
     /// Member ids given out whose owners have not joined, armed timers and parked requests, for metrics and tests.
     pub fn soft_counts(&self) -> SoftCounts {
         SoftCounts {
-            pending: self.groups.values().map(Group::pending_count).sum(),
+            pending: self
+                .groups
+                .values()
+                .map(|group| group.pending_count())
+                .sum(),
             timers: self.timers.len(),
             parked: self.parked.len(),
             addresses: self.addresses.len(),
@@ -198,9 +221,9 @@ impl GroupShard {
             let refused = refuse_join(&join, ErrorCode::UnknownMemberId);
             return d.reply(ticket, &join.group, refused);
         }
-        let mut fresh = Group::new(join.group.clone(), now.wall_ms);
-        if groups.len() >= d.options.groups_max && !make_room_for_group(&mut d, groups) {
-            let refused = limited(ErrorCode::CoordinatorLoadInProgress, GROUPS_LIMIT);
+        let mut fresh = Group::new(join.group.clone(), now.wall_ms, d.account);
+        if let Err(limit) = make_room_for_group(&mut d, groups, 0) {
+            let refused = limited(ErrorCode::CoordinatorLoadInProgress, limit);
             return fresh.refuse_join(&mut d, ticket, join, refused);
         }
         let checked = match fresh.check_join(&d, &join) {
@@ -212,7 +235,7 @@ impl GroupShard {
         // A deleted group may still be waiting for its tombstone: then it lives again.
         let group = groups
             .entry(join.group.clone())
-            .or_insert_with(|| Group::new(join.group.clone(), now.wall_ms));
+            .or_insert_with(|| Box::new(Group::new(join.group.clone(), now.wall_ms, d.account)));
         group.create(&mut d);
         if let Ok(true) = checked {
             make_room_for_id(&mut d, groups, &join);
@@ -271,21 +294,20 @@ impl GroupShard {
             let results = offsets::refuse_all(&commit.topics, code);
             return d.reply(ticket, &id, reply(results));
         }
-        let is_full = groups.len() >= d.options.groups_max && !groups.contains_key(&id);
-        if is_full && !make_room_for_group(&mut d, groups) {
+        if let Err(limit) = make_room_for_commit(&mut d, groups, &commit) {
             let code = ErrorCode::CoordinatorLoadInProgress;
             d.warn(Event::Refused {
                 group: id.clone(),
                 client_host: Name::default(),
                 code,
-                limit: GROUPS_LIMIT,
+                limit,
             });
             let results = offsets::refuse_all(&commit.topics, code);
             return d.reply(ticket, &id, reply(results));
         }
         let group = groups
             .entry(id.clone())
-            .or_insert_with(|| Group::new(id.clone(), now.wall_ms));
+            .or_insert_with(|| Box::new(Group::new(id.clone(), now.wall_ms, d.account)));
         let results = group.commit(&mut d, commit, within);
         d.reply(ticket, &group.id, reply(results));
         self.drop_if_gone(&id);
@@ -311,6 +333,7 @@ impl GroupShard {
     fn ended(&mut self, producer_id: i64, commit: bool) {
         for group in self.groups.values_mut() {
             group.durable.end(producer_id, commit);
+            group.weigh();
         }
         self.drop_gone();
     }
@@ -342,7 +365,7 @@ impl GroupShard {
 
     fn drop_if_gone(&mut self, id: &str) {
         let is_gone = |group: &Group| !group.exists() && group.durable.is_settled();
-        if self.groups.get(id).is_some_and(is_gone) {
+        if self.groups.get(id).is_some_and(|group| is_gone(group)) {
             self.groups.remove(id);
         }
     }
@@ -394,8 +417,9 @@ impl Machine for GroupShard {
         let group = self
             .groups
             .entry(id.clone())
-            .or_insert_with(|| Group::new(id.clone(), 0));
+            .or_insert_with(|| Box::new(Group::new(id.clone(), 0, &self.account)));
         group.durable.apply(record);
+        group.weigh();
         if !group.exists() {
             self.groups.remove(&id);
         }
@@ -405,6 +429,7 @@ impl Machine for GroupShard {
         let (mut d, groups) = desk(self, now, out);
         for group in groups.values_mut() {
             group.resume(&mut d);
+            group.weigh();
         }
         self.arm_offsets(now);
     }
@@ -413,6 +438,7 @@ impl Machine for GroupShard {
         if let Some(reply) = refusal(&command, &self.options) {
             return desk(self, now, out).0.reply_at_once(ticket, reply);
         }
+        let changed = command.changes().cloned();
         match command {
             Command::Join(join) => self.join(now, ticket, join, out),
             Command::Sync(sync) => {
@@ -488,10 +514,14 @@ impl Machine for GroupShard {
                 let (mut d, groups) = desk(self, now, out);
                 for group in groups.values_mut() {
                     group.topic_deleted(&mut d, &topic, topic_id);
+                    group.weigh();
                 }
                 d.reply_of_all(ticket, Reply::TopicDeleted);
                 self.drop_gone();
             }
+        }
+        if let Some(group) = changed.and_then(|id| self.groups.get_mut(&id)) {
+            group.weigh();
         }
     }
 
@@ -516,6 +546,7 @@ impl Machine for GroupShard {
                 Timer::Session(member_id) => group.session_timer(&mut d, &member_id),
                 Timer::Pending(member_id) => group.give_up_id(&mut d, &member_id),
             }
+            group.weigh();
         }
         if self
             .offsets_due_ms
@@ -565,6 +596,7 @@ impl Machine for GroupShard {
                 d.warn(Event::RolledBack { group: id.clone() });
             }
         }
+        group.weigh();
         self.drop_if_gone(&id);
     }
 
@@ -578,18 +610,15 @@ impl Machine for GroupShard {
                 group: id.clone(),
                 value: Some(value.clone()),
             });
-            let offsets = group
-                .durable
-                .offsets
-                .iter()
-                .flat_map(|(topic, partitions)| {
-                    partitions.iter().map(|(partition, value)| Record::Offset {
-                        group: id.clone(),
-                        topic: topic.clone(),
-                        partition: *partition,
-                        value: Some(value.clone()),
-                    })
-                });
+            let offsets = group.durable.offsets.topics();
+            let offsets = offsets.flat_map(|(topic, partitions)| {
+                partitions.map(|(partition, value)| Record::Offset {
+                    group: id.clone(),
+                    topic: topic.clone(),
+                    partition,
+                    value: Some(value),
+                })
+            });
             let pending = group.durable.pending.iter();
             let pending = pending.flat_map(|(producer_id, places)| {
                 // What another commit has overtaken is of no use to anybody.
@@ -629,13 +658,14 @@ fn desk<'a>(
     shard: &'a mut GroupShard,
     now: Now,
     out: &'a mut Effects,
-) -> (Desk<'a>, &'a mut BTreeMap<Name, Group>) {
+) -> (Desk<'a>, &'a mut BTreeMap<Name, Box<Group>>) {
     let d = Desk {
         now,
         options: &shard.options,
         timers: &mut shard.timers,
         parked: &mut shard.parked,
         addresses: &shard.addresses,
+        account: &shard.account,
         shard: shard.number,
         position: &mut shard.position,
         unsettled: &mut shard.unsettled,
@@ -646,12 +676,13 @@ fn desk<'a>(
 
 /// Where the group or the address holds as many unused ids as it may, the oldest give way: one that is not used within
 /// moments is of no use to anybody, and whoever comes with it later is told to ask for another.
-fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Group>, join: &Join) {
+fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Box<Group>>, join: &Join) {
     let ids_max = d.options.pending_per_group_max;
     if let Some(group) = groups.get_mut(&join.group)
         && let Some(oldest) = group.oldest_id_if_full(ids_max)
     {
         group.give_up_id(d, &oldest);
+        group.weigh();
     }
     let ids_max = d.options.pending_per_address_max;
     let oldest = d
@@ -661,12 +692,56 @@ fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Group>, join: &Joi
         && let Some(group) = groups.get_mut(&oldest.group)
     {
         group.give_up_id(d, &oldest.member_id);
+        group.weigh();
     }
 }
 
-/// Where there are as many groups as there may be, the oldest of those give way that have no members and hold no offsets;
-/// some at a time, as all are looked at. Whether there were any.
-fn make_room_for_group(d: &mut Desk, groups: &mut BTreeMap<Name, Group>) -> bool {
+/// Makes room for one more group with this in it; else says which limit is in the way.
+fn make_room_for_group(
+    d: &mut Desk,
+    groups: &mut BTreeMap<Name, Box<Group>>,
+    bytes: usize,
+) -> Result<(), &'static str> {
+    let limit = match d.account.check(Share::Groups, GROUP_BYTES + bytes) {
+        _ if groups.len() >= d.options.groups_max => GROUPS_LIMIT,
+        Err(_) => MEMORY_LIMIT,
+        Ok(()) => return Ok(()),
+    };
+    some_give_way(d, groups).then_some(()).ok_or(limit)
+}
+
+/// The same for what is committed, which takes no room where an offset is replaced.
+fn make_room_for_commit(
+    d: &mut Desk,
+    groups: &mut BTreeMap<Name, Box<Group>>,
+    commit: &OffsetCommit,
+) -> Result<(), &'static str> {
+    let topics_bytes = commit.topics.len() * Offsets::bytes_of_topic();
+    let partitions = commit.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| (&topic.topic, partition))
+    });
+    let bytes_of = |(_, new): (&Name, &CommitPartition)| Offsets::bytes_of(new);
+    let offsets_bytes: usize = partitions.clone().map(bytes_of).sum();
+    let bytes = topics_bytes + offsets_bytes;
+    let Some(group) = existing(groups, &commit.group) else {
+        return make_room_for_group(d, groups, bytes + commit.group.len());
+    };
+    let has_room = |bytes| d.account.check(Share::Groups, bytes).is_ok();
+    if has_room(bytes) {
+        return Ok(());
+    }
+    // Only where there is no room for all of them it is worth looking which are there already.
+    let offsets = &group.durable.offsets;
+    let new = partitions.filter(|(topic, at)| offsets.get(topic, at.partition).is_none());
+    let new_bytes: usize = new.map(bytes_of).sum();
+    let has_room = new_bytes == 0 || has_room(topics_bytes + new_bytes);
+    has_room.then_some(()).ok_or(MEMORY_LIMIT)
+}
+
+/// The oldest of those groups give way that have no members and hold no offsets; some at a time, as all are looked at.
+/// Whether there were any.
+fn some_give_way(d: &mut Desk, groups: &mut BTreeMap<Name, Box<Group>>) -> bool {
     let of_no_use = groups.values().filter(|group| group.is_of_no_use());
     let mut of_no_use: Vec<(Option<i64>, Name)> = of_no_use
         .map(|group| (group.state_since_ms(), group.id().clone()))
@@ -682,6 +757,7 @@ fn make_room_for_group(d: &mut Desk, groups: &mut BTreeMap<Name, Group>) -> bool
     some > 0
 }
 
-fn existing<'a>(groups: &'a mut BTreeMap<Name, Group>, id: &str) -> Option<&'a mut Group> {
-    groups.get_mut(id).filter(|group| group.exists())
+fn existing<'a>(groups: &'a mut BTreeMap<Name, Box<Group>>, id: &str) -> Option<&'a mut Group> {
+    let group = groups.get_mut(id)?;
+    group.exists().then_some(&mut **group)
 }

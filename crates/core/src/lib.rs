@@ -1,6 +1,7 @@
 //! Rustka's decisions: what a Kafka broker must answer, without sockets, files, clocks or chance.
 //!
 //! Everything here touches memory only. Time and random numbers come in as arguments, effects go out as values.
+pub mod account;
 pub mod batch;
 pub mod catalog;
 pub mod cluster;
@@ -15,6 +16,7 @@ pub mod machine;
 pub mod names;
 pub mod producers;
 pub mod security;
+mod small_map;
 pub mod sync;
 pub mod telemetry;
 pub mod time;

@@ -1,6 +1,7 @@
 //! Memory for frames and records, and its limit. What is dropped at the limit, and in which order, is an engine's.
 
 use super::buffer::Pool;
+use rustka_core::account::{Account, Share};
 use rustka_core::error::{ErrorCode, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,10 +13,19 @@ const TOLERATED_PART: usize = 16;
 /// A pool never keeps more freed memory than this.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
-/// What frames and records of one broker lie in, and how much that may be.
+/// Records that nobody may drop leave this part of the limit to what coordinators keep, where that is less yet: groups
+/// go on committing when records have filled the rest.
+const KEPT_PART: usize = 8;
+
+/// So many kinds of what fills the memory are named in a refusal.
+const TOLD_MAX: usize = 3;
+
+/// What frames, records and all that clients have the broker remember lie in, and how much that may be.
 pub struct Memory {
     /// Blocks for frames and chunks.
     pub pool: Arc<Pool>,
+    /// What is remembered beside them, which counts as well.
+    pub account: Arc<Account>,
     limit: usize,
     warned: AtomicBool,
     /// Chunks dropped at the limit.
@@ -34,11 +44,12 @@ pub enum Eviction {
 }
 
 impl Memory {
-    /// Memory for frames and chunks, at most `limit` bytes of it.
+    /// Memory of which at most `limit` bytes are taken.
     pub fn new(limit: usize) -> Arc<Memory> {
         Arc::new(Memory {
             // Freed blocks wait for their next use, but a broker that has become idle should not hold on to much.
             pool: Pool::new((limit / 4).min(KEPT_BYTES_MAX)),
+            account: Arc::new(Account::new(limit)),
             limit,
             warned: AtomicBool::new(false),
             evicted: AtomicU64::new(0),
@@ -50,6 +61,11 @@ impl Memory {
         self.limit
     }
 
+    /// What is taken by now: frames, records, and all that is remembered beside them.
+    pub fn bytes_taken(&self) -> usize {
+        self.pool.bytes_in_use() + self.account.total()
+    }
+
     /// What slow readers may hold of records that the log has dropped, beyond the limit.
     pub fn tolerated_bytes(&self) -> usize {
         self.limit / TOLERATED_PART
@@ -57,14 +73,14 @@ impl Memory {
 
     /// Whether slow readers hold more than that where memory is short.
     pub fn readers_hold_too_much(&self) -> bool {
-        self.pool.bytes_in_use() > self.limit - self.limit / RESERVE_PART
+        self.bytes_taken() > self.limit - self.limit / RESERVE_PART
             && self.pool.bytes_abandoned() > self.tolerated_bytes()
     }
 
     /// Whether chunks have to go. What is dropped then waits in the pool for the next writer; the allocator gets it
     /// back only when much of it has piled up, because other sizes are asked for by now.
     fn is_full(&self) -> bool {
-        let (used, kept) = (self.pool.bytes_in_use(), self.pool.bytes_kept());
+        let (used, kept) = (self.bytes_taken(), self.pool.bytes_kept());
         // The log must not shrink because a reader is slow: a little of what is only read is not counted.
         let used = used.saturating_sub(self.pool.bytes_abandoned().min(self.tolerated_bytes()));
         if used + kept <= self.limit {
@@ -77,29 +93,76 @@ impl Memory {
         used > self.limit - reserve
     }
 
-    /// Has `evict` drop the oldest chunk until the limit holds; refused when nothing may be dropped any more.
-    pub fn make_room(&self, mut evict: impl FnMut() -> Eviction) -> Result<(), Refusal> {
-        while self.is_full() {
+    /// Has `evict` drop the oldest chunk until the limit holds; refused when nothing may be dropped any more. Where
+    /// nothing `may_go`, a part of the limit is left to coordinators.
+    pub fn make_room(
+        &self,
+        mut evict: impl FnMut() -> Eviction,
+        may_go: impl Fn() -> bool,
+    ) -> Result<(), Refusal> {
+        let mut nothing_left = false;
+        while !nothing_left && self.is_full() {
             match evict() {
                 Eviction::Missed => {}
                 Eviction::Done => {
                     self.evicted.fetch_add(1, Relaxed);
                     self.warn_once();
                 }
-                Eviction::Nothing if self.pool.bytes_in_use() <= self.limit => return Ok(()),
-                Eviction::Nothing => {
-                    let message = format!(
-                        "the memory limit of {} bytes is reached and nothing may be dropped: it is filled by topics without \
-                         delete in their cleanup.policy, groups and frames, {} bytes of it by readers that hold dropped records; raise it with \
-                         --memory-limit",
-                        self.limit,
-                        self.pool.bytes_abandoned()
-                    );
-                    return Err(Refusal::new(ErrorCode::KafkaStorageError, message));
-                }
+                Eviction::Nothing => nothing_left = true,
             }
         }
-        Ok(())
+        let taken = self.bytes_taken();
+        // Nearly always there is no need to look any closer.
+        let has_room = taken <= self.limit - self.limit / KEPT_PART
+            || taken.saturating_add(self.reserved_bytes()) <= self.limit
+            || !nothing_left && may_go();
+        match has_room {
+            true => Ok(()),
+            false => Err(Refusal::new(ErrorCode::KafkaStorageError, self.sentence())),
+        }
+    }
+
+    /// What coordinators may yet take of their part, which records that stay must not fill.
+    fn reserved_bytes(&self) -> usize {
+        (self.limit / KEPT_PART).saturating_sub(self.account.kept())
+    }
+
+    /// What fills the memory, the most of it first, and what would help.
+    fn sentence(&self) -> String {
+        let (readers, journals) = (
+            self.pool.bytes_abandoned(),
+            self.account.bytes(Share::Journals),
+        );
+        let records = self.pool.bytes_in_use().saturating_sub(readers + journals);
+        let shares = Share::ALL.map(|share| {
+            let (what, remedy) = share.sentence();
+            (self.account.bytes(share), what, remedy)
+        });
+        let others = [
+            (
+                records,
+                "records of topics without delete in their cleanup.policy, and requests",
+                "let such topics have fewer keys, or cleanup.policy=compact,delete",
+            ),
+            (
+                readers,
+                "dropped records that slow readers still hold",
+                "let consumers read faster",
+            ),
+        ];
+        let mut all: Vec<_> = shares.into_iter().chain(others).collect();
+        all.sort_unstable_by_key(|(bytes, _, _)| std::cmp::Reverse(*bytes));
+        let most = all.iter().take(TOLD_MAX).filter(|(bytes, _, _)| *bytes > 0);
+        let most: Vec<String> = most
+            .map(|(bytes, what, _)| format!("{bytes} bytes of {what}"))
+            .collect();
+        let remedy = all.first().map_or("", |(_, _, remedy)| remedy);
+        format!(
+            "the memory limit of {} bytes is reached and nothing may be dropped: it holds {}; {remedy}, or raise \
+             --memory-limit",
+            self.limit,
+            most.join(", ")
+        )
     }
 
     fn warn_once(&self) {

@@ -180,7 +180,8 @@ impl Groups {
             groups_max,
             ..self.options.clone()
         };
-        Machine::beside(options, self.addresses.clone())
+        let account = self.node.memory.account.clone();
+        Machine::beside(options, self.addresses.clone(), account)
     }
 
     /// `__consumer_offsets`, created if need be; none while that cannot be done.

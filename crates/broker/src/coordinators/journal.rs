@@ -2,6 +2,7 @@
 
 use crate::base::fault::{Faults, Point};
 use crate::base::rate::LogLimit;
+use rustka_core::account::{Share, Weight};
 use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, read_marker, record_bytes,
 };
@@ -78,6 +79,8 @@ pub struct PartitionJournal {
     faults: Arc<Faults>,
     partition: Arc<Partition>,
     bytes: u64,
+    /// The same in the account of the broker.
+    weight: Weight,
     /// Size of the live state when it was last written down.
     live_bytes: u64,
     /// What it may grow to in any case.
@@ -102,6 +105,7 @@ impl PartitionJournal {
             engine: engine.clone(),
             faults: faults.clone(),
             bytes: partition.bytes(),
+            weight: Weight::new(&engine.memory().account, Share::Journals),
             partition,
             live_bytes: 0,
             compact_bytes_min: part.clamp(COMPACT_BYTES_LEAST, COMPACT_BYTES_MIN),
@@ -122,7 +126,7 @@ impl PartitionJournal {
         if let Err(refusal) = room {
             let memory = self.engine.memory();
             let reserve = memory.limit() / RESERVE_DIVISOR;
-            if memory.pool.bytes_in_use() > memory.limit().saturating_add(reserve) {
+            if memory.bytes_taken() > memory.limit().saturating_add(reserve) {
                 return Err(refusal.code);
             }
         }
@@ -132,8 +136,14 @@ impl PartitionJournal {
             self.partition.lose_writes(appended.base_offset);
             return Err(code);
         }
-        self.bytes += bytes as u64;
+        self.set_bytes(self.bytes + bytes as u64);
         Ok(appended)
+    }
+
+    fn set_bytes(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        self.weight
+            .set(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     /// Appends the batch in the form in which its records stand; its size, too.
@@ -198,7 +208,7 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
             read.is_ok()
         })?;
         read.map_err(|_| ErrorCode::UnknownServerError)?;
-        self.bytes = self.partition.bytes();
+        self.set_bytes(self.partition.bytes());
         self.compaction = None;
         Ok(())
     }
@@ -286,7 +296,7 @@ impl PartitionJournal {
         let before = self.bytes;
         match self.partition.delete_records(done.first_offset) {
             Ok(_) => {
-                self.bytes = self.bytes.saturating_sub(done.replaced_bytes);
+                self.set_bytes(self.bytes.saturating_sub(done.replaced_bytes));
                 tracing::debug!(
                     target: "rustka::journal",
                     "compacted {}-{}: {before} bytes became {}",

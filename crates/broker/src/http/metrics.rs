@@ -9,6 +9,7 @@ use crate::api::parts::Parts;
 use crate::base::metrics::{LATENCY_BUCKETS_US, Metrics};
 use crate::http::problem::Problem;
 use crate::node::Node;
+use rustka_core::account::Share;
 use rustka_wire::api::ApiKey;
 use series::Series;
 use std::fmt::{Display, Write};
@@ -131,18 +132,22 @@ fn one(text: &mut String, name: &str, kind: &str, help: &str, value: impl Displa
 fn memory_shares(text: &mut String, node: &Node) {
     let pool = &node.memory.pool;
     let (frames, readers) = (node.receiving.used(), pool.bytes_abandoned());
-    let records = pool.bytes_in_use().saturating_sub(frames + readers);
+    let account = &node.memory.account;
+    let elsewhere = frames + readers + account.bytes(Share::Journals);
+    let records = pool.bytes_in_use().saturating_sub(elsewhere);
     let name = "rustka_memory_share_bytes";
     let _infallible = write!(
         text,
-        "# HELP {name} Bytes by what holds them: records and journals, frames that come in, records that only slow readers hold, blocks kept for reuse.\n# TYPE {name} gauge\n"
+        "# HELP {name} Bytes by what holds them: records, frames that come in, records that only slow readers hold, blocks kept for reuse, and what is remembered beside them.\n# TYPE {name} gauge\n"
     );
-    for (share, bytes) in [
+    let remembered = Share::ALL.map(|share| (share.name(), account.bytes(share)));
+    let lent = [
         ("records", records),
         ("frames", frames),
         ("readers", readers),
         ("kept", pool.bytes_kept()),
-    ] {
+    ];
+    for (share, bytes) in lent.into_iter().chain(remembered) {
         let _infallible = writeln!(text, "{name}{{share=\"{share}\"}} {bytes}");
     }
 }

@@ -12,6 +12,7 @@ mod state;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::account::{Account, Share, Weight};
 use crate::error::ErrorCode;
 use crate::machine::Ticket;
 
@@ -19,6 +20,7 @@ use super::command::{Bytes, Name};
 use super::desk::Desk;
 use super::durable::{Assigned, Durable};
 use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
+use super::on_demand::OnDemand;
 use super::records::{GroupMetadata, MemberMetadata, Record};
 use super::timers::Timer;
 pub(super) use join::{check as check_join, limited};
@@ -28,6 +30,13 @@ pub use state::State;
 
 /// How long a new member's first join may take instead of its session.
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 300_000;
+
+/// What a group takes with its place among the others, whatever is in it.
+pub(super) const GROUP_BYTES: usize = size_of::<Group>() + 150;
+/// What a member takes, with its timer and in the group's record, without what it says.
+pub(super) const MEMBER_BYTES: usize = 900;
+/// What a member id takes that was given out.
+const PENDING_ID_BYTES: usize = 600;
 
 /// Records of one journal entry.
 const RECORDS_PER_ENTRY_MAX: usize = 1_000;
@@ -43,22 +52,25 @@ pub(super) struct Group {
     pub(super) protocol_type: Option<Name>,
     protocol_name: Option<Name>,
     leader: Option<Name>,
-    members: Members,
-    pending: Pending,
+    members: OnDemand<Members>,
+    pending: OnDemand<Pending>,
     subscribed: Option<BTreeSet<Box<str>>>,
     /// The leader's assignment is on its way to the journal.
     assigning: bool,
-    phase: Option<JoinPhase>,
+    phase: Option<Box<JoinPhase>>,
     sync_armed_ms: Option<i64>,
     /// No generation up to here is used again.
     generation_floor: i32,
     /// Stays although nothing of it may be on record any more, until offsets are looked through (E35).
     lingers: bool,
+    /// What it takes, as it was counted last.
+    weight: Weight,
 }
 
 impl Group {
-    pub(super) fn new(id: Name, wall_ms: i64) -> Group {
+    pub(super) fn new(id: Name, wall_ms: i64, account: &Arc<Account>) -> Group {
         Group {
+            weight: Weight::new(account, Share::Groups),
             id,
             durable: Durable::default(),
             state: State::Empty,
@@ -67,8 +79,8 @@ impl Group {
             protocol_type: None,
             protocol_name: None,
             leader: None,
-            members: Members::default(),
-            pending: Pending::default(),
+            members: OnDemand::default(),
+            pending: OnDemand::default(),
             subscribed: None,
             assigning: false,
             phase: None,
@@ -81,6 +93,21 @@ impl Group {
     /// Whether clients can see the group.
     pub(super) fn exists(&self) -> bool {
         self.lingers || self.durable.exists()
+    }
+
+    /// Counts anew what it takes. To be called whenever it may have changed.
+    pub(super) fn weigh(&mut self) {
+        self.members.tidy();
+        self.pending.tidy();
+        let members_bytes = self.members.len() * MEMBER_BYTES + self.members.bytes();
+        let ids_bytes = self.pending.len() * PENDING_ID_BYTES;
+        let own_bytes = GROUP_BYTES + self.id.len() + self.durable.bytes();
+        self.weight.set(own_bytes + members_bytes + ids_bytes);
+    }
+
+    /// What it takes, as it was counted last.
+    pub(super) fn bytes(&self) -> usize {
+        self.weight.bytes()
     }
 
     /// Whether little would be missed if the group went: there is no member and no offset, at most ids that nobody has

@@ -66,6 +66,27 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The group that it may change, if that is one alone.
+    pub(super) fn changes(&self) -> Option<&Name> {
+        match self {
+            Command::Join(join) => Some(&join.group),
+            Command::Sync(sync) => Some(&sync.group),
+            Command::Leave(leave) => Some(&leave.group),
+            Command::OffsetCommit(commit) => Some(&commit.group),
+            Command::TransactionCommit(within) => Some(&within.commit.group),
+            Command::OffsetDelete(delete) => Some(&delete.group),
+            Command::DeleteGroup { group } => Some(group),
+            Command::Heartbeat(_)
+            | Command::EndTransaction { .. }
+            | Command::OffsetFetch(_)
+            | Command::DescribeGroup { .. }
+            | Command::ListGroups(_)
+            | Command::TopicDeleted { .. } => None,
+        }
+    }
+}
+
 /// An assignor a member supports, most wanted first in its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {

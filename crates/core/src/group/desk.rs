@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::account::Account;
 use crate::machine::Ticket;
 use crate::time::Now;
 
@@ -20,6 +21,8 @@ pub(super) struct Desk<'a> {
     /// Which member each parked request belongs to.
     pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,
     pub(super) addresses: &'a Arc<Addresses>,
+    /// What groups take, and how much that may be.
+    pub(super) account: &'a Arc<Account>,
     /// The shard's number there.
     pub(super) shard: u32,
     /// The last appended position.

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::command::{Name, TopicId};
+use super::command::{NO_TOPIC_ID, Name, TopicId};
+use super::committed::Offsets;
 use super::records::{CommittedOffset, GroupMetadata, Record};
 use crate::machine::{Undo, Unsettled};
 
-/// Committed offsets by topic and partition.
-pub(super) type Offsets = BTreeMap<Name, BTreeMap<i32, CommittedOffset>>;
-
 /// Offsets of open transactions, by producer id, topic and partition.
 pub(super) type Pending = BTreeMap<i64, BTreeMap<(Name, i32), PendingOffset>>;
+
+/// What a pending offset takes with its place in the tree, without a note.
+const PENDING_BYTES: usize = 200;
 
 /// An offset that is committed if its transaction is.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Durable {
     pub(super) metadata: Option<Arc<GroupMetadata>>,
     pub(super) offsets: Offsets,
     pub(super) pending: Pending,
+    /// How many offsets there are in `pending`.
+    pending_count: usize,
     unsettled: Unsettled<Replaced, Assigned>,
 }
 
@@ -120,6 +123,7 @@ impl Durable {
     /// The producer's transaction is over: what it committed counts, or never did.
     pub(super) fn end(&mut self, producer_id: i64, commit: bool) {
         let pending = self.pending.remove(&producer_id).unwrap_or_default();
+        self.pending_count -= pending.len();
         if !commit {
             return;
         }
@@ -145,10 +149,13 @@ impl Durable {
     ) -> Option<PendingOffset> {
         if let Some(value) = value {
             let pending = self.pending.entry(producer_id).or_default();
-            return pending.insert(place, value);
+            let old = pending.insert(place, value);
+            self.pending_count += usize::from(old.is_none());
+            return old;
         }
         let pending = self.pending.get_mut(&producer_id)?;
         let old = pending.remove(&place);
+        self.pending_count -= usize::from(old.is_some());
         if pending.is_empty() {
             self.pending.remove(&producer_id);
         }
@@ -161,22 +168,15 @@ impl Durable {
         partition: i32,
         value: Option<CommittedOffset>,
     ) -> Option<CommittedOffset> {
-        let Some(value) = value else {
-            let partitions = self.offsets.get_mut(topic)?;
-            let old = partitions.remove(&partition);
-            if partitions.is_empty() {
-                self.offsets.remove(topic);
-            }
-            return old;
-        };
-        match self.offsets.get_mut(topic) {
-            Some(partitions) => partitions.insert(partition, value),
-            None => {
-                self.offsets
-                    .insert(topic.clone(), BTreeMap::from([(partition, value)]));
-                None
-            }
+        match value {
+            Some(value) => self.offsets.insert(topic, partition, value),
+            None => self.offsets.remove(topic, partition),
         }
+    }
+
+    /// What it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.offsets.bytes() + self.pending_count * PENDING_BYTES
     }
 
     /// Remembers an appended entry until it is settled.
@@ -215,10 +215,9 @@ impl Durable {
         topic: &str,
         topic_id: TopicId,
         partition: i32,
-    ) -> Option<&CommittedOffset> {
-        let known = self.offsets.get(topic)?.get(&partition)?;
-        let zero = super::command::NO_TOPIC_ID;
-        let other = topic_id != zero && known.topic_id != zero && known.topic_id != topic_id;
-        (!other).then_some(known)
+    ) -> Option<CommittedOffset> {
+        let known = self.offsets.get(topic, partition)?;
+        let are_known = topic_id != NO_TOPIC_ID && known.topic_id != NO_TOPIC_ID;
+        (!are_known || known.topic_id == topic_id).then_some(known)
     }
 }

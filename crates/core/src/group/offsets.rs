@@ -148,20 +148,20 @@ pub(super) trait HoldsOffsets {
     }
 
     fn fetch_all(&self, require_stable: bool) -> Vec<FetchedTopic> {
-        let topics = self.durable().offsets.iter().map(|(topic, partitions)| {
-            let topic_id = partitions.values().map(|offset| offset.topic_id);
+        let topics = self.durable().offsets.topics().map(|(topic, partitions)| {
+            let mut topic_id = NO_TOPIC_ID;
+            let partitions = partitions.map(|(partition, offset)| {
+                topic_id = topic_id.max(offset.topic_id);
+                match require_stable && self.is_unstable(topic, partition) {
+                    true => unstable(partition),
+                    false => fetched(partition, Some(offset)),
+                }
+            });
+            let partitions = partitions.collect();
             FetchedTopic {
                 topic: topic.clone(),
-                topic_id: topic_id.max().unwrap_or(NO_TOPIC_ID),
-                partitions: partitions
-                    .iter()
-                    .map(|(partition, offset)| {
-                        match require_stable && self.is_unstable(topic, *partition) {
-                            true => unstable(*partition),
-                            false => fetched(*partition, Some(offset)),
-                        }
-                    })
-                    .collect(),
+                topic_id,
+                partitions,
             }
         });
         topics.collect()
@@ -208,13 +208,12 @@ pub(super) trait HoldsOffsets {
 
     /// The topic is gone, and what was committed for it.
     fn topic_deleted(&mut self, d: &mut Desk, topic: &Name, topic_id: TopicId) {
-        let Some(partitions) = self.durable().offsets.get(topic) else {
-            return;
-        };
+        let durable = self.durable();
+        let partitions = durable.offsets.of_topic(topic);
         let records: Vec<Record> = partitions
-            .keys()
-            .filter(|at| self.durable().offset(topic, topic_id, **at).is_some())
-            .map(|at| self.offset_record(topic, *at, None))
+            .into_iter()
+            .filter(|(at, _)| durable.offset(topic, topic_id, *at).is_some())
+            .map(|(at, _)| self.offset_record(topic, at, None))
             .collect();
         if !records.is_empty() {
             self.linger();
@@ -241,7 +240,7 @@ pub(super) trait HoldsOffsets {
             };
             now_ms.saturating_sub(since_ms) >= retention_ms
         });
-        let committed: usize = self.durable().offsets.values().map(|p| p.len()).sum();
+        let committed = self.durable().offsets.len();
         let nothing_left = records.len() == committed && self.durable().pending.is_empty();
         if nothing_left && self.is_unused() {
             self.delete(d);
@@ -252,10 +251,10 @@ pub(super) trait HoldsOffsets {
 
     fn forget_records(&self, ended: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
-        for (topic, partitions) in &self.durable().offsets {
+        for (topic, partitions) in self.durable().offsets.topics() {
             for (partition, offset) in partitions {
-                if ended(topic, offset) {
-                    records.push(self.offset_record(topic, *partition, None));
+                if ended(topic, &offset) {
+                    records.push(self.offset_record(topic, partition, None));
                 }
             }
         }
@@ -317,13 +316,13 @@ fn unstable(partition: i32) -> FetchedPartition {
     }
 }
 
-fn fetched(partition: i32, offset: Option<&CommittedOffset>) -> FetchedPartition {
+fn fetched(partition: i32, offset: Option<CommittedOffset>) -> FetchedPartition {
     match offset {
         Some(known) => FetchedPartition {
             partition,
             offset: known.offset,
             leader_epoch: known.leader_epoch,
-            metadata: known.metadata.clone(),
+            metadata: known.metadata,
             code: ErrorCode::None,
         },
         None => FetchedPartition {

@@ -1,5 +1,8 @@
 //! How a group shard behaves, and the limits it works under.
 
+/// The option that limits what groups may take in all.
+pub const MEMORY_LIMIT: &str = "--memory-limit";
+
 /// How a group shard behaves; from the broker's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {

@@ -84,5 +84,9 @@ impl<U: Undo, A> Unsettled<U, A> {
         while self.changes.front().is_some_and(|change| change.durable) {
             self.changes.pop_front();
         }
+        // There may be very many of these that have nothing open.
+        if self.changes.is_empty() {
+            self.changes = VecDeque::new();
+        }
     }
 }

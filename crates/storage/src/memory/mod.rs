@@ -56,6 +56,7 @@ impl Engine for MemoryEngine {
     }
 
     fn make_room(&self) -> Result<(), Refusal> {
-        self.memory.make_room(|| self.order.evict())
+        self.memory
+            .make_room(|| self.order.evict(), || self.order.has_any())
     }
 }

@@ -4,7 +4,7 @@ use crate::limit::Eviction;
 use crate::partition::Partition;
 use rustka_core::sync::{Guard, lock};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
 /// All logs that the limit may shorten, each under the number of its oldest chunk. A log whose chunks go for another
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, Weak};
 #[derive(Default)]
 pub(super) struct Order {
     oldest: Mutex<BTreeMap<u64, Weak<Partition>>>,
+    /// How many there are.
+    count: AtomicUsize,
     next_sequence: AtomicU64,
 }
 
@@ -32,6 +34,7 @@ impl Order {
         if let Some(to) = to {
             oldest.insert(to, home.clone());
         }
+        self.count.store(oldest.len(), Relaxed);
     }
 
     /// Drops the oldest of all chunks.
@@ -45,8 +48,15 @@ impl Order {
             return Eviction::Done;
         }
         // Its log has left this place or leaves it this moment.
-        self.lock().remove(&sequence);
+        let mut oldest = self.lock();
+        oldest.remove(&sequence);
+        self.count.store(oldest.len(), Relaxed);
         Eviction::Missed
+    }
+
+    /// Whether there seems to be anything to drop.
+    pub fn has_any(&self) -> bool {
+        self.count.load(Relaxed) > 0
     }
 
     fn first(&self) -> Option<(u64, Weak<Partition>)> {

@@ -3,7 +3,9 @@
 use super::Groups;
 use crate::base::hooks;
 use crate::base::metrics::printable;
+use rustka_core::account::Share;
 use rustka_core::error::ErrorCode;
+use rustka_core::group::MEMORY_LIMIT;
 use rustka_core::group::effects::Event;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
@@ -159,7 +161,11 @@ fn log(groups: &Groups, event: &Event, now: Now) {
             limit,
         } => groups.refused(now, || {
             let (group, code) = (printable(group), code.name());
-            format!("group {group}: {code} for {client_host}, see {limit}")
+            let why = match *limit {
+                MEMORY_LIMIT => groups.node.memory.account.told(Share::Groups).to_string(),
+                option => format!("see {option}"),
+            };
+            format!("group {group}: {code} for {client_host}: {why}")
         }),
         Event::RolledBack { group } => {
             groups.failed(now, || format!("group {}: {ROLLED_BACK}", printable(group)));

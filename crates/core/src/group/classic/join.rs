@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::account::Share;
 use crate::error::ErrorCode;
 
-use super::Group;
 use super::members::Member;
 use super::protocols;
 use super::state::State;
+use super::{Group, MEMBER_BYTES};
 use crate::group::addresses::UnusedId;
 use crate::group::command::{Bytes, Join, NAME_BYTES_MAX, Name, Protocol};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Event, JoinRefused, Joined, Reply};
-use crate::group::options::GroupOptions;
+use crate::group::options::{GroupOptions, MEMORY_LIMIT};
 use crate::group::timers::Timer;
 use crate::machine::Ticket;
 
@@ -86,6 +87,10 @@ impl Group {
         if self.members.bytes().saturating_add(weight) > options.group_bytes_max {
             let limit = "rustka.groups.bytes.max";
             return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
+        }
+        let more = weight + MEMBER_BYTES;
+        if member.is_none() && d.account.check(Share::Groups, more).is_err() {
+            return Err(limited(ErrorCode::CoordinatorLoadInProgress, MEMORY_LIMIT));
         }
         Ok(wants_pending_id(join))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::protocols::weight;
 use crate::group::addresses::Place;
 use crate::group::command::{Bytes, Name, Protocol};
+use crate::group::on_demand::Emptiable;
 use crate::machine::Ticket;
 use crate::time::Now;
 
@@ -77,6 +78,24 @@ pub(super) struct Members {
     joining: usize,
     sync_due: usize,
     bytes: usize,
+}
+
+impl Emptiable for Members {
+    fn empty() -> &'static Members {
+        static EMPTY: Members = Members {
+            by_id: BTreeMap::new(),
+            by_instance: BTreeMap::new(),
+            support: BTreeMap::new(),
+            joining: 0,
+            sync_due: 0,
+            bytes: 0,
+        };
+        &EMPTY
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 impl Members {
@@ -269,6 +288,20 @@ pub(super) struct Pending {
     by_id: BTreeMap<Name, PendingId>,
     /// In the order in which they were given out.
     by_age: BTreeMap<u64, Name>,
+}
+
+impl Emptiable for Pending {
+    fn empty() -> &'static Pending {
+        static EMPTY: Pending = Pending {
+            by_id: BTreeMap::new(),
+            by_age: BTreeMap::new(),
+        };
+        &EMPTY
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 impl Pending {

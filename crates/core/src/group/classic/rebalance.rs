@@ -83,13 +83,13 @@ impl Group {
                 last_added_ms: now_ms,
             }
         });
-        self.phase = Some(JoinPhase {
+        self.phase = Some(Box::new(JoinPhase {
             started_ms: now_ms,
             timeout_ms,
             complete_since_ms: None,
             initial,
             armed_ms: None,
-        });
+        }));
         self.transition(d, State::PreparingRebalance);
         match initial {
             Some(initial) => self.arm_phase(d, now_ms.saturating_add(initial.wait_ms)),

@@ -1,10 +1,12 @@
 //! Floods and giants: they cost their sender an error and the group nothing.
 
 use super::world::*;
+use crate::account::{Account, Share};
 use crate::error::ErrorCode;
 use crate::group::command::*;
 use crate::group::effects::*;
-use crate::group::{GroupOptions, State, partition_for};
+use crate::group::{GroupOptions, GroupShard, MEMORY_LIMIT, State, partition_for};
+use std::sync::Arc;
 
 #[test]
 fn groups_go_to_the_partition_kafka_chooses() {
@@ -129,6 +131,77 @@ fn groups_with_offsets_or_members_do_not_give_way() {
     assert_eq!(refused.code, ErrorCode::CoordinatorLoadInProgress);
     assert!(matches!(w.events.last(), Some(Event::Refused { limit, .. })
         if *limit == "rustka.groups.count.max"));
+}
+
+/// A world whose groups may take so much.
+fn limited(bytes: usize) -> (World, Arc<Account>) {
+    let account = Arc::new(Account::new(8 * bytes));
+    let mut w = World::new();
+    w.shard = GroupShard::beside(GroupOptions::default(), Arc::default(), account.clone());
+    (w, account)
+}
+
+/// A commit of ten offsets by somebody who is no member.
+fn commit_ten(w: &mut World, group: &str) -> ErrorCode {
+    let mut commit = w.commit_of("", -1, 1);
+    commit.group = n(group);
+    let one = commit.topics[0].partitions[0].clone();
+    commit.topics[0].partitions = (0..10)
+        .map(|partition| CommitPartition {
+            partition,
+            metadata: "".into(),
+            ..one.clone()
+        })
+        .collect();
+    first_code(w.ask(Command::OffsetCommit(commit)))
+}
+
+/// A group with ten offsets took 2.5 kB that nothing bounded: half a gigabyte for those that one client may make.
+#[test]
+fn a_flood_of_groups_is_refused_at_its_share_of_memory_and_taken_again_once_there_is_room() {
+    let (mut w, account) = limited(1 << 20);
+    let group = |at: usize| format!("flood-{at:06}");
+    let made = (0..10_000).find(|at| commit_ten(&mut w, &group(*at)) != ErrorCode::None);
+    let made = made.expect("a limit");
+    let bytes = account.bytes(Share::Groups);
+    assert!(bytes <= 1 << 20, "{bytes}");
+    assert!(bytes / made <= 1_228, "{} bytes a group", bytes / made);
+    let refused = commit_ten(&mut w, &group(made));
+    assert_eq!(refused, ErrorCode::CoordinatorLoadInProgress);
+    assert!(
+        matches!(w.events.last(), Some(Event::Refused { limit, .. }) if *limit == MEMORY_LIMIT)
+    );
+    // Who is there already goes on.
+    for at in 0..made {
+        assert_eq!(commit_ten(&mut w, &group(at)), ErrorCode::None);
+    }
+    let delete = Command::DeleteGroup {
+        group: n(&group(0)),
+    };
+    assert_eq!(w.ask(delete), Reply::DeleteGroup(ErrorCode::None));
+    assert_eq!(commit_ten(&mut w, &group(made)), ErrorCode::None);
+}
+
+#[test]
+fn members_and_ids_count_too_and_nothing_is_left_of_groups_that_are_gone() {
+    let (mut w, account) = limited(64 << 10);
+    let ids = w.stable(&["a", "b"]);
+    let with_members = account.bytes(Share::Groups);
+    let mut join = w.join_of("c", "");
+    join.protocols[0].metadata = vec![0; 63 << 10].into();
+    let refused = join_refused(w.ask(Command::Join(join)));
+    assert_eq!(refused.code, ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(account.bytes(Share::Groups), with_members);
+    w.enter("d");
+    assert!(account.bytes(Share::Groups) > with_members);
+    assert_eq!(account.bytes(Share::Groups), w.shard.bytes());
+    for id in &ids {
+        w.leave(id);
+    }
+    w.advance(400_000);
+    let delete = Command::DeleteGroup { group: n("g") };
+    assert_eq!(w.ask(delete), Reply::DeleteGroup(ErrorCode::None));
+    assert_eq!(account.bytes(Share::Groups), 0);
 }
 
 #[test]
