@@ -162,7 +162,7 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // It fills and empties in turns, so that both forms are left both ways.
             let (key, fills) = ((seed >> 33) as u8 % 64, step / 400 % 2 == 0);
-            match (seed >> 41) % 4 == 0 {
+            match (seed >> 41).is_multiple_of(4) {
                 one if one == fills => assert_eq!(small.remove(&key), tree.remove(&key)),
                 _ => assert_eq!(small.insert(key, step), tree.insert(key, step)),
             }
