@@ -108,7 +108,7 @@ def open_page(browser):
 
         def complain(text):
             # Brokers of single tests go before their pages do.
-            if not any(word in text for word in ("ERR_CONNECTION_REFUSED", *tolerate)):
+            if not any(word in text for word in ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", *tolerate)):
                 complaints.append(text)
 
         page.on("pageerror", lambda error: complain(str(error)))

@@ -138,9 +138,9 @@ impl Broker {
         }
         #[cfg(feature = "http")]
         {
-            let (of, history) = (node.clone(), pages.history().clone());
+            let pages = pages.clone();
             supervise::keep(node, http::HISTORY_TASK, move || {
-                http::keep_history(of.clone(), history.clone())
+                http::keep_history(pages.clone())
             });
         }
         Self::keep_up(&parts);

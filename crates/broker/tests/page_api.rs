@@ -5,7 +5,7 @@ mod common;
 mod page;
 
 use common::World;
-use page::{Page, filled};
+use page::{Page, filled, logged_in};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -428,17 +428,7 @@ async fn one_logs_in_with_a_user_of_the_broker_and_has_its_rights() {
     assert!(wrong.await.unwrap().starts_with("HTTP/1.1 401"));
     let mut cookies = Vec::new();
     for user in ["admin", "alice"] {
-        let body = json!({ "user": user, "password": format!("{user}-secret") });
-        let entered = page.send("POST", "/api/v1/session", body).await;
-        assert_eq!(entered.status, 204, "{}", entered.body);
-        let cookie = entered
-            .headers
-            .lines()
-            .find_map(|line| line.strip_prefix("set-cookie: "));
-        cookies.push(format!(
-            "cookie: {}\r\n",
-            cookie.unwrap().split(';').next().unwrap()
-        ));
+        cookies.push(logged_in(&page, user, &format!("{user}-secret")).await);
     }
     let body = || Some(json!({ "name": "t" }).to_string());
     let denied = page

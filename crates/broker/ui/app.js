@@ -1,4 +1,4 @@
-import { html, useState, useEffect, App, api, usePoll, place, go, plain, Dialog, Field, Empty, count } from './lib.js';
+import { html, useState, useEffect, App, api, useLive, place, go, plain, Dialog, Field, Empty, count } from './lib.js';
 import { render } from './vendor/htm-preact.js';
 import { Overview } from './views/overview.js';
 import { Topics, Topic } from './views/topics.js';
@@ -75,7 +75,7 @@ function Shell() {
   const [look, setLook] = useState(theme.get());
   const [toasts, setToasts] = useState([]);
   const locked = session?.hasLogins && !session.principal;
-  const { data: overview, error } = usePoll(session && !locked ? '/overview' : null);
+  const { data: overview, error } = useLive(session && !locked ? '/overview' : null);
   const load = () => api('/session').then(setSession, () => setTimeout(load, 1000));
   useEffect(() => {
     load();
@@ -88,6 +88,9 @@ function Shell() {
   const page = where.path[0] || 'overview', View = views[page];
   useEffect(() => { document.title = [where.path[1] && plain(where.path[1]), PAGES.find(([key]) => key === page)?.[1], 'Rustka'].filter(Boolean).join(' · '); }, [where]);
   const say = (text, kind = '') => { const toast = { text, kind, id: Math.random() }; setToasts(all => [...all, toast]); setTimeout(() => setToasts(all => all.filter(one => one !== toast)), 5000); };
+  // So that “12 s ago” stays true while nothing else happens.
+  const [, tick] = useState(0);
+  useEffect(() => { const timer = setInterval(() => document.hidden || tick(Date.now()), 1000); return () => clearInterval(timer); }, []);
   const away = error && error.status === 0;
   const counts = { topics: overview?.topics, groups: overview?.groups, clients: overview?.connections };
   const looks = { auto: 'light', light: 'dark', dark: 'auto' };

@@ -69,3 +69,7 @@ export function Chart({ title, times, series, format, base = 1000, stepMs = 1000
     ${series.map(one => html`<span class=${'key k' + one.color}>${one.name} <b class="num">${times.length ? format(one.values[shown] ?? 0) : '–'}</b></span>`)}</div>
     <canvas ref=${canvas} role="img" aria-label=${title + ' over time'} onPointerMove=${move} onPointerLeave=${() => setHover(null)}></canvas></div>`;
 }
+
+const MINUTES_15 = 900000;
+/** Charts of what `past` tells; each is [title, format, base, …[name, key, color]]. */
+export const Charts = ({ past, windowMs = MINUTES_15, of }) => html`<div class="charts">${of.map(([title, format, base, ...series]) => html`<${Chart} key=${title} title=${title} format=${format} base=${base} windowMs=${windowMs} stepMs=${past.stepMs} times=${past.times} series=${series.map(([name, key, color]) => ({ name, color, values: past.series[key] }))} />`)}</div>`;

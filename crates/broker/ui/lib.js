@@ -36,34 +36,90 @@ export const query = fields => {
   return all.length ? '?' + new URLSearchParams(all) : '';
 };
 
-/** Asks every so often while the page is seen. What came last stays while the broker is away. */
-export function usePoll(path, ms = 1000) {
+// Everything in view is told by one stream of events: at once, and then whenever it has changed.
+const watched = new Map();
+// A path longer than this finds no room in the stream's address: it is asked for instead.
+const PATH_MAX = 1500;
+let source, listening = '', timer, ahead = 0;
+
+/** The broker’s time. */
+export const now = () => Date.now() + ahead;
+
+function tell(path, state) {
+  const one = watched.get(path);
+  if (!one) return;
+  one.state = { ...state, path };
+  for (const set of one.sets) set(one.state);
+}
+const failed = (path, error) => tell(path, { data: watched.get(path)?.state.data, error });
+
+/** What is new behind what was known, where an answer tells only that. */
+function joined(old, body) {
+  if (body.since === undefined || body.since === null) return body;
+  if (old?.next !== body.since) return old;
+  const of = key => [...old.series[key], ...body.series[key]].slice(-body.pointsMax);
+  return { ...body, times: [...old.times, ...body.times].slice(-body.pointsMax), series: Object.fromEntries(Object.keys(body.series).map(key => [key, of(key)])) };
+}
+
+function heard(event) {
+  const told = JSON.parse(event.data);
+  ahead = Number(told.atMs) - Date.now();
+  if (told.status === 200) tell(told.of, { data: joined(watched.get(told.of)?.state.data, told.body) });
+  else if (told.status === 401) dispatchEvent(new Event('rustka-login'));
+  else failed(told.of, new Problem(told.status, told.body.detail || told.body.title, told.body.code));
+}
+
+function listen() {
+  clearTimeout(timer);
+  const paths = document.hidden ? [] : [...watched.keys()].filter(path => path.length <= PATH_MAX), wanted = paths.join(' ');
+  if (wanted === listening) return;
+  source?.close();
+  listening = wanted; source = undefined;
+  if (!wanted) return;
+  const mine = source = new EventSource('/api/v1/events' + query({ watch: wanted }));
+  mine.addEventListener('news', heard);
+  // It ended, or never began: because the broker is away, or because one has to log in again.
+  mine.onerror = async () => {
+    mine.close();
+    if (mine !== source) return;
+    source = undefined; listening = '';
+    try {
+      const session = await api('/session');
+      if (session.hasLogins && !session.principal) dispatchEvent(new Event('rustka-login'));
+    } catch (error) { for (const path of watched.keys()) failed(path, error); }
+    clearTimeout(timer);
+    timer = setTimeout(listen, 1000);
+  };
+}
+const soon = () => { clearTimeout(timer); timer = setTimeout(listen); };
+document.addEventListener('visibilitychange', soon);
+
+async function ask(path) {
+  try { tell(path, { data: await api(path) }); } catch (error) { failed(path, error); }
+}
+
+function watch(path, set) {
+  let one = watched.get(path);
+  if (!one) watched.set(path, one = { sets: new Set(), state: { path } });
+  one.sets.add(set);
+  set(one.state);
+  soon();
+  if (path.length > PATH_MAX) { ask(path); one.asking ??= setInterval(() => document.hidden || ask(path), 1000); }
+  return () => {
+    one.sets.delete(set);
+    if (one.sets.size) return;
+    clearInterval(one.asking); watched.delete(path); soon();
+  };
+}
+
+/** What the API says there, as it is now. What was known before stays while the broker is away, and until more is known. */
+export function useLive(path) {
   const [state, set] = useState({});
-  const again = useRef(() => {});
-  useEffect(() => {
-    if (!path) { set({}); return; }
-    let timer, control, over = false;
-    const ask = async () => {
-      clearTimeout(timer);
-      if (document.hidden) return;
-      control?.abort();
-      const mine = control = new AbortController();
-      try {
-        const data = await api(path, { signal: mine.signal });
-        if (!over) set({ data, path });
-      } catch (error) {
-        if (error.name === 'AbortError') return;
-        if (!over) set(old => ({ data: old.path === path ? old.data : undefined, path, error }));
-      }
-      if (!over && ms && control === mine) timer = setTimeout(ask, ms);
-    };
-    again.current = ask;
-    ask();
-    document.addEventListener('visibilitychange', ask);
-    return () => { over = true; clearTimeout(timer); control?.abort(); document.removeEventListener('visibilitychange', ask); };
-  }, [path, ms]);
-  const fresh = state.path === path || !state.path;
-  return { data: fresh ? state.data : undefined, error: fresh ? state.error : undefined, reload: () => again.current() };
+  const last = useRef();
+  useEffect(() => { if (path) return watch(path, set); }, [path]);
+  const known = state.path === path && (state.data || state.error);
+  if (known && state.data) last.current = state.data;
+  return { data: !path ? undefined : known ? state.data : last.current, error: known ? state.error : undefined, reload: () => ask(path) };
 }
 
 // What is hidden in text from outside is shown: controls, and marks that turn the direction of writing.
@@ -117,7 +173,7 @@ export function span(ms) {
   if (s < 86400) return Math.floor(s / 3600) + ' h' + (s % 3600 >= 60 ? ' ' + Math.floor(s % 3600 / 60) + ' min' : '');
   return Math.floor(s / 86400) + ' d' + (s % 86400 >= 3600 ? ' ' + Math.floor(s % 86400 / 3600) + ' h' : '');
 }
-export const ago = ms => ms === null || ms === undefined ? '–' : span(Date.now() - Number(ms)) + ' ago';
+export const ago = ms => ms === null || ms === undefined ? '–' : span(now() - Number(ms)) + ' ago';
 const two = n => String(n).padStart(2, '0');
 export function time(ms) {
   const n = Number(ms);

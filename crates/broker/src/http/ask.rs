@@ -82,9 +82,45 @@ impl Ask {
         access.may(Operation::Describe, Resource::Topic(topic))
     }
 
+    /// Whoever asks, for an answer that goes on.
+    pub fn viewer(&self) -> Viewer {
+        Viewer {
+            http: self.http.clone(),
+            address: self.address,
+            headers: self.headers.clone(),
+            principal: self.who.principal.clone(),
+        }
+    }
+
     /// A client of this broker with the rights of whoever asks.
     pub fn client(&self) -> Client {
         client(self.parts(), &self.who.principal, self.address)
+    }
+}
+
+/// Whoever gets an answer that goes on, such as events: what they may do can change meanwhile.
+pub struct Viewer {
+    /// The port they came to.
+    pub http: Arc<Http>,
+    /// Where from.
+    pub address: SocketAddr,
+    /// The headers of their request.
+    pub headers: HeaderMap,
+    principal: String,
+}
+
+impl Viewer {
+    /// Who they are now; a problem once they are not who they were, because their session is over.
+    pub fn who(&self) -> Result<Who, Problem> {
+        let node = self.http.node();
+        let who = self.http.guard.who(&self.headers, self.address, node)?;
+        match who.principal == self.principal {
+            true => Ok(who),
+            false => Err(Problem::new(
+                hyper::StatusCode::UNAUTHORIZED,
+                "the session is over",
+            )),
+        }
     }
 }
 

@@ -45,8 +45,40 @@ pub struct Guard {
 
 struct Session {
     /// Who logged in; none who has shown the token.
-    principal: Option<String>,
+    login: Option<Login>,
     used_ms: i64,
+}
+
+/// A user who has logged in. It holds as long as the password with which that was done.
+#[derive(Clone)]
+pub struct Login {
+    user: String,
+    proof: Proof,
+}
+
+#[derive(Clone)]
+enum Proof {
+    /// A password that the broker was started with, which cannot be taken away.
+    Start,
+    /// What the broker kept of a password then.
+    Kept(Strength, Credential),
+}
+
+impl Login {
+    fn principal(&self) -> String {
+        format!("User:{}", self.user)
+    }
+
+    /// Whether the user is still there and has the same password.
+    fn holds(&self, node: &Node) -> bool {
+        match &self.proof {
+            Proof::Start => true,
+            Proof::Kept(strength, then) => {
+                let now = node.security.credential(*strength, &self.user);
+                now.is_some_and(|now| now == *then)
+            }
+        }
+    }
 }
 
 /// Whoever asks, and what for all resources alike is open to them.
@@ -89,11 +121,10 @@ impl Guard {
 
     /// Whether this one is told the metrics.
     pub fn tells_metrics(&self, request: &Request<Incoming>, node: &Node) -> bool {
-        let now_ms = node.clock.monotonic_ms();
         !self.has_logins
             || self.options.metrics_open
             || self.shows_token(request.headers())
-            || self.session(request.headers(), now_ms).is_some()
+            || self.session(request.headers(), node).is_some()
     }
 
     /// Refuses what a page from elsewhere has a browser send.
@@ -119,9 +150,9 @@ impl Guard {
         &self,
         headers: &HeaderMap,
         address: SocketAddr,
-        now_ms: i64,
+        node: &Node,
     ) -> Result<Who, Problem> {
-        let session = self.session(headers, now_ms);
+        let session = self.session(headers, node);
         if self.has_logins {
             let principal = session.flatten();
             let principal =
@@ -176,20 +207,29 @@ impl Guard {
     }
 
     /// The session of these headers: who it is of, none of whom for the token.
-    fn session(&self, headers: &HeaderMap, now_ms: i64) -> Option<Option<String>> {
+    fn session(&self, headers: &HeaderMap, node: &Node) -> Option<Option<String>> {
         let id = session_id(headers)?;
-        let mut sessions = lock(&self.sessions);
-        let session = sessions.get_mut(id)?;
-        if now_ms.saturating_sub(session.used_ms) > SESSION_IDLE_MS {
-            sessions.remove(id);
+        let now_ms = node.clock.monotonic_ms();
+        let login = {
+            let mut sessions = lock(&self.sessions);
+            let session = sessions.get_mut(id)?;
+            let is_idle = now_ms.saturating_sub(session.used_ms) > SESSION_IDLE_MS;
+            session.used_ms = now_ms;
+            if is_idle {
+                sessions.remove(id);
+                return None;
+            }
+            session.login.clone()
+        };
+        if login.as_ref().is_some_and(|login| !login.holds(node)) {
+            lock(&self.sessions).remove(id);
             return None;
         }
-        session.used_ms = now_ms;
-        Some(session.principal.clone())
+        Some(login.as_ref().map(Login::principal))
     }
 
     /// Begins a session; its cookie.
-    pub fn begin(&self, principal: Option<String>, now_ms: i64) -> String {
+    pub fn begin(&self, login: Option<Login>, now_ms: i64) -> String {
         let id = random::nonce();
         let mut sessions = lock(&self.sessions);
         if sessions.len() >= SESSIONS_MAX {
@@ -199,7 +239,7 @@ impl Guard {
             }
         }
         let used_ms = now_ms;
-        sessions.insert(id.clone(), Session { principal, used_ms });
+        sessions.insert(id.clone(), Session { login, used_ms });
         format!("{COOKIE_NAME}={id}; HttpOnly; SameSite=Strict; Path=/")
     }
 
@@ -225,8 +265,8 @@ pub fn failure_delay_ms(node: &Node) -> i64 {
     rules.map(|rules| rules.failure_delay_ms).max().unwrap_or(0)
 }
 
-/// Whether this is the user's password at any listener, by PLAIN or by SCRAM. Takes milliseconds.
-pub fn is_password(node: &Node, user: &str, password: &str) -> bool {
+/// The login of this user, if this is the password at any listener, by PLAIN or by SCRAM. Takes milliseconds.
+pub fn login(node: &Node, user: &str, password: &str) -> Option<Login> {
     let rules = node.listeners.iter().filter_map(|one| one.login.as_ref());
     let by_plain = |rules: &LoginRules| rules.passwords.is(user, password);
     // All of them are asked, so that the time tells nothing.
@@ -238,10 +278,11 @@ pub fn is_password(node: &Node, user: &str, password: &str) -> bool {
             None => (vec![0; 16], rustka_core::security::scram::ITERATIONS_MIN),
         };
         let given = Credential::of_password(strength, password, &salt, rounds);
-        known.is_some_and(|known| known == given)
+        let known = known.filter(|known| *known == given)?;
+        Some(Proof::Kept(strength, known))
     };
-    let is_scram = Strength::ALL
-        .into_iter()
-        .fold(false, |found, strength| by_scram(strength) | found);
-    is_plain | is_scram
+    let [weak, strong] = Strength::ALL.map(by_scram);
+    let proof = is_plain.then_some(Proof::Start).or(strong).or(weak)?;
+    let user = user.to_owned();
+    Some(Login { user, proof })
 }

@@ -1,14 +1,15 @@
 //! What the broker did and held, second by second and in steps of ten seconds, for the charts of its page. Kept whether
 //! anybody looks or not, in less than a mebibyte.
 
+use super::Http;
+use super::line::{Line, Point, rates};
 use crate::node::{Node, State, reached};
 use rustka_core::sync::lock;
-use serde_json::{Value, json};
-use std::collections::VecDeque;
+use serde_json::Value;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
-/// What its supervisor calls the task that looks once a second.
+/// What the supervisor calls the task that looks once a second.
 pub const TASK: &str = "the history of the page";
 /// Between two looks.
 const STEP_MS: i64 = 1_000;
@@ -31,19 +32,25 @@ const RATES: [&str; 6] = [
 const LEVELS: [&str; 2] = ["connections", "memory"];
 const SERIES: usize = RATES.len() + LEVELS.len();
 
-/// One moment: milliseconds since the Unix epoch, and the value of every series.
-type Point = (i64, [f32; SERIES]);
-
 /// The history of one broker.
-#[derive(Default)]
 pub struct History(Mutex<Kept>);
 
-#[derive(Default)]
+impl Default for History {
+    fn default() -> History {
+        History(Mutex::new(Kept {
+            fine: Line::new(FINE_POINTS),
+            coarse: Line::new(COARSE_POINTS),
+            gathered: Vec::new(),
+            before: None,
+        }))
+    }
+}
+
 struct Kept {
-    fine: VecDeque<Point>,
-    coarse: VecDeque<Point>,
+    fine: Line<SERIES>,
+    coarse: Line<SERIES>,
     /// Points that are not part of the long history yet.
-    gathered: Vec<Point>,
+    gathered: Vec<Point<SERIES>>,
     before: Option<(u64, [u64; RATES.len()])>,
 }
 
@@ -61,39 +68,28 @@ impl History {
         let Some((before_us, before)) = kept.before.replace((now_us, counters)) else {
             return;
         };
-        let seconds = now_us.saturating_sub(before_us).max(1) as f64 / 1e6;
         let mut values = [0.0; SERIES];
-        for (value, (now, before)) in values.iter_mut().zip(counters.iter().zip(&before)) {
-            *value = (now.saturating_sub(*before) as f64 / seconds) as f32;
-        }
+        values[..RATES.len()].copy_from_slice(&rates(&counters, &before, now_us - before_us));
         values[RATES.len()..].copy_from_slice(&levels);
         kept.add((wall_ms, values));
     }
 
-    /// The fine or the long history as JSON.
-    pub fn shown(&self, is_long: bool) -> Value {
+    /// The fine or the long history as JSON, whole or from a point on.
+    pub fn shown(&self, is_long: bool, since: Option<u64>) -> Value {
         let kept = lock(&self.0);
-        let points = match is_long {
-            true => &kept.coarse,
-            false => &kept.fine,
-        };
-        let names = RATES.iter().chain(&LEVELS).enumerate();
-        let series = names.map(|(at, name)| {
-            let values = points.iter().map(|(_, values)| values[at]);
-            ((*name).to_owned(), values.collect::<Vec<_>>().into())
-        });
-        let step_ms = STEP_MS * if is_long { COARSE_STEPS as i64 } else { 1 };
-        json!({
-            "stepMs": step_ms,
-            "times": points.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(),
-            "series": series.collect::<serde_json::Map<_, _>>(),
-        })
+        let names = RATES.iter().chain(&LEVELS);
+        match is_long {
+            true => kept
+                .coarse
+                .shown(names, STEP_MS * COARSE_STEPS as i64, since),
+            false => kept.fine.shown(names, STEP_MS, since),
+        }
     }
 }
 
 impl Kept {
-    fn add(&mut self, point: Point) {
-        push(&mut self.fine, point, FINE_POINTS);
+    fn add(&mut self, point: Point<SERIES>) {
+        self.fine.push(point);
         self.gathered.push(point);
         if self.gathered.len() < COARSE_STEPS {
             return;
@@ -104,15 +100,8 @@ impl Kept {
             *value = sum / COARSE_STEPS as f32;
         }
         self.gathered.clear();
-        push(&mut self.coarse, mean, COARSE_POINTS);
+        self.coarse.push(mean);
     }
-}
-
-fn push(points: &mut VecDeque<Point>, point: Point, max: usize) {
-    if points.len() == max {
-        points.pop_front();
-    }
-    points.push_back(point);
 }
 
 fn counters(node: &Node) -> [u64; RATES.len()] {
@@ -127,12 +116,14 @@ fn counters(node: &Node) -> [u64; RATES.len()] {
     ]
 }
 
-/// Looks once a second until the broker stops.
-pub async fn run(node: Arc<Node>, history: Arc<History>) {
+/// Looks once a second until the broker stops, also at the topics and groups that somebody has in view.
+pub async fn run(http: Arc<Http>) {
+    let node = http.node();
     let mut state = node.state.subscribe();
     loop {
-        history.look(&node);
         let next_ms = node.clock.monotonic_ms() + STEP_MS;
+        http.history.look(node);
+        http.tracks.look(&http.parts).await;
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => return,
@@ -147,15 +138,21 @@ mod tests {
 
     #[test]
     fn ten_points_become_one_and_the_oldest_go() {
-        let mut kept = Kept::default();
+        let history = History::default();
+        let mut kept = lock(&history.0);
         for at in 0..1_000 {
             kept.add((at, [at as f32; SERIES]));
         }
-        assert_eq!(kept.fine.len(), FINE_POINTS);
-        assert_eq!(kept.fine.front().map(|point| point.0), Some(100));
-        assert_eq!(kept.coarse.len(), 100);
-        assert_eq!(kept.coarse.front(), Some(&(9, [4.5; SERIES])));
-        let bytes = (FINE_POINTS + COARSE_POINTS) * size_of::<Point>();
+        let fine = kept.fine.shown(["a"; SERIES].iter(), 1, None);
+        assert_eq!(fine["times"].as_array().map(Vec::len), Some(FINE_POINTS));
+        assert_eq!(fine["times"][0], 100);
+        let coarse = kept.coarse.shown(["a"; SERIES].iter(), 10, None);
+        assert_eq!(coarse["times"].as_array().map(Vec::len), Some(100));
+        assert_eq!(
+            (&coarse["times"][0], &coarse["series"]["a"][0]),
+            (&9.into(), &4.5.into())
+        );
+        let bytes = (FINE_POINTS + COARSE_POINTS) * size_of::<Point<SERIES>>();
         assert!(bytes < 1 << 20, "{bytes}");
     }
 }

@@ -26,7 +26,7 @@ pub fn decode(text: &str, plus_is_space: bool) -> Option<String> {
 }
 
 /// The parameters behind the question mark.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Query(BTreeMap<String, String>);
 
 impl Query {
@@ -57,6 +57,11 @@ impl Query {
     pub fn text(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
+    }
+
+    /// Sets a parameter that is known.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
     }
 
     /// A number within a range.

@@ -5,6 +5,8 @@ mod exporter;
 mod others;
 mod series;
 
+pub use exporter::look_at_group;
+
 use crate::api::parts::Parts;
 use crate::base::metrics::{LATENCY_BUCKETS_US, Metrics};
 use crate::http::problem::Problem;

@@ -11,12 +11,15 @@ mod guard;
 mod history;
 mod host;
 mod input;
+mod line;
+mod live;
 mod metrics;
 mod places;
 mod problem;
 mod reader;
 mod readings;
 mod routes;
+mod tracks;
 mod ui;
 
 use crate::api::parts::Parts;
@@ -26,7 +29,7 @@ use answer::{Answer, text, with};
 use ask::Asked;
 use guard::Guard;
 pub use guard::PageOptions;
-pub use history::History;
+use history::History;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -40,6 +43,7 @@ use tokio::net::TcpListener;
 pub use places::CONNECTIONS_MAX;
 use places::{Place, Places};
 use readings::Readings;
+use tracks::Tracks;
 
 /// A connection on which no request was completed for this long is closed.
 pub const REQUEST_MS: i64 = 15_000;
@@ -63,7 +67,8 @@ pub struct Http {
     lines: LogLimit,
     guard: Guard,
     readings: Readings,
-    history: Arc<History>,
+    history: History,
+    tracks: Tracks,
 }
 
 impl Http {
@@ -75,13 +80,9 @@ impl Http {
             places: Arc::default(),
             lines: LogLimit::default(),
             readings: Readings::default(),
-            history: Arc::default(),
+            history: History::default(),
+            tracks: Tracks::default(),
         }
-    }
-
-    /// What its charts show, to be kept up by [`keep_history`].
-    pub fn history(&self) -> &Arc<History> {
-        &self.history
     }
 
     fn node(&self) -> &Arc<Node> {

@@ -3,9 +3,11 @@
 use super::Http;
 use super::answer::{Answer, set, with};
 use super::api::*;
-use super::ask::{Ask, Asked, body};
+use super::ask::{Ask, Asked, Viewer, body};
 use super::input::{Query, decode};
+use super::live;
 use super::problem::Problem;
+use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use std::future::Future;
 use std::pin::Pin;
@@ -23,17 +25,20 @@ pub struct Route {
     pub query: &'static [&'static str],
     /// Whether those who have not logged in may ask, too.
     pub is_open: bool,
+    /// After how many seconds those who watch its answer are told of a change; none where it cannot be watched.
+    pub watched_s: Option<u32>,
     handler: fn(Ask) -> Answering,
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal $([$($query:literal),*])? $(open $open:literal)? => $handler:path;)*) => {
+    ($($method:ident $path:literal $([$($query:literal),*])? $(open $open:literal)? $(every $seconds:literal)? => $handler:path;)*) => {
         /// Every route of the API.
         pub static ROUTES: &[Route] = &[$(Route {
             method: Method::$method,
             path: $path,
             query: &[$($($query),*)?],
             is_open: false $(|| $open)?,
+            watched_s: [$($seconds,)?].first().copied(),
             handler: |ask| Box::pin($handler(ask)),
         }),*];
     };
@@ -43,49 +48,51 @@ routes! {
     GET "/api/v1/session" open true => session::show;
     POST "/api/v1/session" open true => session::begin;
     DELETE "/api/v1/session" open true => session::end;
-    GET "/api/v1/overview" => overview::show;
-    GET "/api/v1/history" ["range"] => overview::history;
-    GET "/api/v1/events" => overview::events;
+    GET "/api/v1/overview" every 1 => overview::show;
+    GET "/api/v1/history" ["range", "since"] every 1 => overview::history;
+    GET "/api/v1/events" ["watch"] => live::events;
     GET "/api/v1/openapi.json" open true => openapi;
-    GET "/api/v1/topics" ["search", "sort", "order", "from", "limit", "internal"] => topics::list;
+    GET "/api/v1/topics" ["search", "sort", "order", "from", "limit", "internal"] every 1 => topics::list;
     POST "/api/v1/topics" => changes::create;
-    GET "/api/v1/topics/{topic}" ["from", "limit"] => topics::show;
+    GET "/api/v1/topics/{topic}" ["from", "limit"] every 1 => topics::show;
+    GET "/api/v1/topics/{topic}/history" ["since"] every 1 => topics::history;
     DELETE "/api/v1/topics/{topic}" => changes::delete;
     POST "/api/v1/topics/{topic}/partitions" => changes::add_partitions;
     POST "/api/v1/topics/{topic}/empty" => changes::empty;
-    GET "/api/v1/topics/{topic}/configs" => configs::of_topic;
+    GET "/api/v1/topics/{topic}/configs" every 3 => configs::of_topic;
     PATCH "/api/v1/topics/{topic}/configs" => configs::alter_topic;
-    GET "/api/v1/topics/{topic}/retention" => retention::show;
+    GET "/api/v1/topics/{topic}/retention" every 1 => retention::show;
     GET "/api/v1/topics/{topic}/tail" ["partition", "filter"] => streams::tail;
     GET "/api/v1/topics/{topic}/export" ["format", "partition", "start", "limit", "filter"] => streams::export;
-    GET "/api/v1/groups" ["search", "sort", "order", "from", "limit", "topic"] => groups::list;
-    GET "/api/v1/groups/{group}" => groups::show;
+    GET "/api/v1/groups" ["search", "sort", "order", "from", "limit", "topic"] every 1 => groups::list;
+    GET "/api/v1/groups/{group}" every 1 => groups::show;
+    GET "/api/v1/groups/{group}/history" ["since"] every 1 => groups::history;
     DELETE "/api/v1/groups/{group}" => groups::delete;
-    GET "/api/v1/groups/{group}/timeline" => groups::timeline;
+    GET "/api/v1/groups/{group}/timeline" every 1 => groups::timeline;
     POST "/api/v1/groups/{group}/offsets" => groups_lag::reset;
     DELETE "/api/v1/groups/{group}/offsets" ["topic"] => groups_lag::forget;
-    GET "/api/v1/clients" ["search", "sort", "order", "from", "limit"] => clients::list;
+    GET "/api/v1/clients" ["search", "sort", "order", "from", "limit"] every 1 => clients::list;
     DELETE "/api/v1/clients/{connection}" => clients::close;
-    GET "/api/v1/requests" ["limit", "connection", "api", "client", "errors"] => requests::list;
+    GET "/api/v1/requests" ["limit", "connection", "api", "client", "errors"] every 1 => requests::list;
     GET "/api/v1/requests/export" ["connection", "api", "client", "errors"] => requests::export;
     POST "/api/v1/requests/recording" => requests::switch;
     GET "/api/v1/requests/{number}" => requests::show;
-    GET "/api/v1/users" => security::users;
+    GET "/api/v1/users" every 3 => security::users;
     POST "/api/v1/users" => security::put_user;
     DELETE "/api/v1/users/{user}" => security::delete_user;
-    GET "/api/v1/acls" => security::acls;
+    GET "/api/v1/acls" every 3 => security::acls;
     POST "/api/v1/acls" => security::add_acl;
     POST "/api/v1/acls/delete" => security::delete_acl;
-    GET "/api/v1/quotas" => quotas::list;
+    GET "/api/v1/quotas" every 3 => quotas::list;
     POST "/api/v1/quotas" => quotas::alter;
-    GET "/api/v1/cleanup" => cleanup::preview;
+    GET "/api/v1/cleanup" every 3 => cleanup::preview;
     POST "/api/v1/cleanup/empty-topics" => cleanup::remove_empty;
     POST "/api/v1/cleanup/all-messages" => cleanup::clear_all;
     GET "/api/metrics" => cleanup::metrics;
     GET "/api/memory-stats" => cleanup::memory_stats;
     POST "/api/cleanup/empty-topics" => cleanup::remove_empty;
     POST "/api/cleanup/all-messages" => cleanup::clear_all;
-    GET "/api/v1/configs" => configs::of_broker;
+    GET "/api/v1/configs" every 3 => configs::of_broker;
     PATCH "/api/v1/configs" => configs::alter_broker;
     POST "/api/v1/topics/{topic}/records" => writing::produce;
     GET "/api/v1/topics/{topic}/records" ["partition", "start", "limit", "filter", "cursor"] => records::browse;
@@ -122,8 +129,7 @@ async fn serve(asked: Asked, http: Arc<Http>) -> Result<Answer, Problem> {
         }
         Found::OtherMethods(methods) => return Ok(not_allowed(&methods)),
     };
-    let now_ms = http.node().clock.monotonic_ms();
-    let who = match http.guard.who(&head.headers, address, now_ms) {
+    let who = match http.guard.who(&head.headers, address, http.node()) {
         Ok(who) => who,
         Err(problem) if !route.is_open => return Err(problem),
         Err(_) => super::guard::Who {
@@ -147,6 +153,58 @@ async fn serve(asked: Asked, http: Arc<Http>) -> Result<Answer, Problem> {
         body,
     })
     .await
+}
+
+/// A route with its parameters, to be asked again and again.
+pub struct Watched {
+    route: &'static Route,
+    path: Vec<String>,
+    query: Query,
+}
+
+impl Watched {
+    /// What is asked for by a path below /api/v1 and a query, such as `/topics?limit=10`.
+    pub fn parse(asked: &str) -> Result<Watched, Problem> {
+        let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
+        let Found::Route(route, path) = find(&Method::GET, &format!("/api/v1{path}")) else {
+            return Err(Problem::missing(format!("there is no {asked:?} to watch")));
+        };
+        if route.watched_s.is_none() {
+            return Err(Problem::bad(format!("{asked:?} cannot be watched")));
+        }
+        let query = Query::parse(query, route.query)?;
+        Ok(Watched { route, path, query })
+    }
+
+    /// Between two looks.
+    pub fn every_ms(&self) -> i64 {
+        i64::from(self.route.watched_s.unwrap_or(1)) * 1_000
+    }
+
+    /// Whether it can tell only what is new since the `next` of its answer before.
+    pub fn tells_news(&self) -> bool {
+        self.route.query.contains(&"since")
+    }
+
+    /// Has it tell only what is new since then.
+    pub fn go_on(&mut self, next: &str) {
+        self.query.set("since", next);
+    }
+
+    /// Asks, with the rights that whoever watches has now.
+    pub async fn ask(&self, viewer: &Viewer) -> Result<Answer, Problem> {
+        let who = viewer.who()?;
+        let ask = Ask {
+            http: viewer.http.clone(),
+            who,
+            address: viewer.address,
+            headers: viewer.headers.clone(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            body: Bytes::new(),
+        };
+        (self.route.handler)(ask).await
+    }
 }
 
 enum Found {

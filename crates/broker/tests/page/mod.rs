@@ -71,6 +71,65 @@ impl Page<'_> {
     }
 }
 
+/// An answer that goes on, such as events.
+pub struct Stream {
+    connection: MemoryStream,
+    text: String,
+}
+
+impl Stream {
+    pub async fn open(world: &World, path: &str, more: &str) -> Stream {
+        let mut connection = world.broker.connect_http();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+        connection
+            .write_all(head.as_bytes())
+            .await
+            .expect("it reads");
+        let text = String::new();
+        Stream { connection, text }
+    }
+
+    /// Reads until this has come, and takes everything up to there.
+    pub async fn until(&mut self, wanted: &str) -> String {
+        loop {
+            if let Some(at) = self.text.find(wanted) {
+                return self.text.drain(..at + wanted.len()).collect();
+            }
+            assert!(self.read().await, "{wanted} never came: {}", self.text);
+        }
+    }
+
+    /// Reads to the end of the answer.
+    pub async fn end(&mut self) -> String {
+        while !self.text.contains("\r\n0\r\n\r\n") && self.read().await {}
+        std::mem::take(&mut self.text)
+    }
+
+    /// Whether more came.
+    async fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let reading = self.connection.read(&mut bytes);
+        let deadline = std::time::Duration::from_secs(20);
+        let count = tokio::time::timeout(deadline, reading).await;
+        let count = count.unwrap_or_else(|_| panic!("nothing more came after {}", self.text));
+        let count = count.expect("it goes on");
+        self.text
+            .push_str(&String::from_utf8_lossy(&bytes[..count]));
+        count > 0
+    }
+}
+
+/// The headers with which whoever logs in as this user asks from then on.
+pub async fn logged_in(page: &Page<'_>, user: &str, password: &str) -> String {
+    let body = json!({ "user": user, "password": password });
+    let entered = page.send("POST", "/api/v1/session", body).await;
+    assert_eq!(entered.status, 204, "{}", entered.body);
+    let mut lines = entered.headers.lines();
+    let cookie = lines.find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.and_then(|cookie| cookie.split(';').next());
+    format!("cookie: {}\r\n", cookie.expect("a cookie"))
+}
+
 fn unchunked(headers: &str, body: &str) -> String {
     if !headers
         .to_ascii_lowercase()

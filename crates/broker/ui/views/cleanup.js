@@ -1,8 +1,8 @@
-import { html, usePoll, useState, useApp, api, Failed, Text, Dialog, Field, count, bytes } from '../lib.js';
+import { html, useLive, useState, useApp, api, Failed, Text, Dialog, Field, count, bytes } from '../lib.js';
 
 export function Cleanup() {
   const { mayChange, say } = useApp();
-  const { data, error, reload } = usePoll('/cleanup', 3000);
+  const { data, error, reload } = useLive('/cleanup');
   const [ask, setAsk] = useState(null);
   const [typed, setTyped] = useState('');
   const close = () => { setAsk(null); setTyped(''); };

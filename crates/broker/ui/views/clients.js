@@ -1,4 +1,4 @@
-import { html, usePoll, useState, useApp, api, Th, Search, Pager, Empty, Failed, Tag, Text, Dialog, count, short, bytes, span, clock, ago, at, query, link, go, plain } from '../lib.js';
+import { html, useLive, useState, useApp, api, Th, Search, Pager, Empty, Failed, Tag, Text, Dialog, count, short, bytes, span, clock, ago, at, query, link, go, plain } from '../lib.js';
 
 const ROWS = 100;
 export function Clients({ place }) {
@@ -6,7 +6,7 @@ export function Clients({ place }) {
   const q = place.query;
   const [ask, setAsk] = useState(null);
   const change = fields => go(['clients'], { ...q, from: undefined, ...fields }, true);
-  const { data, error, reload } = usePoll('/clients' + query({ search: q.search, sort: q.sort, order: q.order, from: q.from, limit: ROWS }));
+  const { data, error, reload } = useLive('/clients' + query({ search: q.search, sort: q.sort, order: q.order, from: q.from, limit: ROWS }));
   const sort = { sort: q.sort || 'since', order: q.order || 'down', onSort: (sort, order) => change({ sort, order }) };
   return html`<div class="stack"><div class="head"><h1 class="grow">Clients ${data && html`<span class="sub">${count(data.total)} connection${data.total === 1 ? '' : 's'}</span>`}</h1><${Search} value=${q.search} placeholder="Name, address, user, software" onInput=${search => change({ search })} /></div>
     <${Failed} error=${error} />

@@ -1,9 +1,9 @@
-import { html, usePoll, useState, useApp, api, Search, Failed, Empty, Tag, Dialog, Field, plain } from '../lib.js';
+import { html, useLive, useState, useApp, api, Search, Failed, Empty, Tag, Dialog, Field, plain } from '../lib.js';
 
 /** Configs with where each value comes from; `path` is where they are asked for and changed. */
 export function Configs({ path, title }) {
   const { mayChange, say } = useApp();
-  const { data, error, reload } = usePoll(path, 5000);
+  const { data, error, reload } = useLive(path);
   const [search, setSearch] = useState('');
   const [only, setOnly] = useState(false);
   const [edit, setEdit] = useState(null);

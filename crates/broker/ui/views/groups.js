@@ -1,13 +1,14 @@
-import { html, usePoll, useState, useRef, useApp, api, Th, Row, Search, Pager, Empty, Failed, Tag, Text, Dialog, Field, count, short, span, ago, clock, at, query, link, go, plain } from '../lib.js';
+import { Charts } from '../chart.js';
+import { html, useLive, useState, useApp, api, Th, Row, Search, Pager, Empty, Failed, Tag, Text, Dialog, Field, count, short, span, ago, clock, at, query, link, go, plain } from '../lib.js';
 
 const ROWS = 100;
 const KIND = { Stable: 'good', Empty: '', PreparingRebalance: 'warn', CompletingRebalance: 'warn', Dead: 'bad' };
 const WORD = { PreparingRebalance: 'rebalancing', CompletingRebalance: 'rebalancing', Stable: 'stable', Empty: 'no members', Dead: 'dead' };
-const State = ({ of }) => html`<${Tag} kind=${KIND[of] ?? ''}>${WORD[of] ?? of}<//>`;
-const Lag = ({ of }) => of === null || of === undefined ? html`<span class="faint">–</span>` : of === '0' ? html`<span class="good">0</span>` : html`<b>${count(of)}</b>`;
+export const State = ({ of }) => html`<${Tag} kind=${KIND[of] ?? ''}>${WORD[of] ?? of}<//>`;
+export const Lag = ({ of }) => of === null || of === undefined ? html`<span class="faint">–</span>` : of === '0' ? html`<span class="good">0</span>` : html`<b>${count(of)}</b>`;
 
 export function GroupTable({ path, fields, change, empty }) {
-  const { data, error } = usePoll(path);
+  const { data, error } = useLive(path);
   const sort = { sort: fields.sort || 'name', order: fields.order || 'up', onSort: (sort, order) => change({ sort, order }) };
   return html`<${Failed} error=${error} />${data && (data.total === 0 ? html`<div class="panel">${empty}</div>` : html`<div class="panel scroll"><table><thead><tr>
     <${Th} by="name" ...${sort}>Group<//><${Th} by="state" ...${sort}>State<//><th class="num">Members</th><${Th} by="lag" cls="num" ...${sort}>Left to read<//><th class="num wide-only">Partitions</th><th class="wide-only">Topics</th></tr></thead>
@@ -31,29 +32,47 @@ export function Group({ place }) {
   const { mayChange, say } = useApp();
   const [, name, tab = ''] = place.path;
   const [ask, setAsk] = useState(null);
-  const { data: group, error, reload } = usePoll(at`/groups/${name}`);
-  const pace = usePace(group);
-  const close = () => setAsk(null), behind = group && group.lag !== '0';
+  const { data: group, error, reload } = useLive(at`/groups/${name}`);
+  const { data: past } = useLive(group && at`/groups/${name}/history`);
+  const close = () => setAsk(null);
   return html`<div><div class="head"><h1><a class="crumb" href="#/groups">Groups</a> <span class="faint">/</span> <${Text} of=${name} max=${200} /></h1>
-    ${group && html`<${State} of=${group.state} /><span class="sub grow">${count(group.members.length)} member${group.members.length === 1 ? '' : 's'} · ${count(group.lag)} left to read${behind && pace > 0 ? ` · reads ${short(pace)}/s` : behind && group.state === 'Empty' ? ' · nobody reads' : ''}${group.lost !== '0' ? ` · ${count(group.lost)} went before they were read` : ''}</span>
+    ${group && html`<${State} of=${group.state} /><span class="sub grow">${count(group.members.length)} member${group.members.length === 1 ? '' : 's'} · ${count(group.lag)} left to read${group.lost !== '0' ? ` · ${count(group.lost)} went before they were read` : ''}</span>
     <button disabled=${!mayChange} onClick=${() => setAsk('reset')}>Reset offsets</button><button class="danger" disabled=${!mayChange} onClick=${() => setAsk('delete')}>Delete</button>`}</div>
     <div class="tabs">${TABS.map(([key, text]) => html`<a href=${link(['groups', name, ...(key ? [key] : [])])} aria-current=${key === tab ? 'page' : undefined}>${text}</a>`)}</div>
     ${error && (error.status === 404 ? html`<div class="panel"><${Empty} title="There is no such group">It may have been deleted, or its offsets have expired. <a href="#/groups"><u>All groups</u></a><//></div>` : html`<${Failed} error=${error} />`)}
-    ${group && error?.status !== 404 && (tab === 'members' ? html`<${Members} group=${group} />` : tab === 'timeline' ? html`<${Timeline} name=${name} />` : html`<${Partitions} group=${group} />`)}
+    ${group && error?.status !== 404 && (tab === 'members' ? html`<${Members} group=${group} />` : tab === 'timeline' ? html`<${Timeline} name=${name} />` : html`<div class="stack">${why(group, past) && html`<div class="note">${why(group, past)}</div>`}${past && html`<${Charts} past=${past} of=${CHARTS} />`}<${Partitions} group=${group} /></div>`)}
     ${ask === 'reset' && html`<${Reset} group=${group} onClose=${close} onDone=${reload} />`}
     ${ask === 'delete' && html`<${Dialog} title=${'Delete group ' + plain(name).slice(0, 100) + '?'} submit="Delete the group" kind="danger" onClose=${close} onDone=${async () => { await api(at`/groups/${name}`, { method: 'DELETE' }); say('The group is gone'); setTimeout(() => go(['groups'])); }}>
       <p>Its offsets in <b>${count(group?.partitionCount)}</b> partitions go with it. When its consumers come back, they begin where their auto.offset.reset says.</p>${group?.members.length > 0 && html`<div class="note warn">It has members: stop its consumers first.</div>`}<//>`}</div>`;
 }
 
-/** Records that the group commits in a second, over the last few readings. */
-function usePace(group) {
-  const past = useRef([]);
-  if (!group) return 0;
-  const sum = group.partitions.reduce((all, one) => all + Number(one.committed ?? 0), 0), list = past.current;
-  if (!list.length || Date.now() - list[list.length - 1][0] > 500) list.push([Date.now(), sum]);
-  if (list.length > 15) list.shift();
-  const [first, last] = [list[0], list[list.length - 1]];
-  return last[0] > first[0] ? Math.max(0, (last[1] - first[1]) / (last[0] - first[0]) * 1000) : 0;
+const perSecond = n => short(n) + '/s';
+const CHARTS = [
+  ['Left to read', short, 1000, ['records', 'lag', 1]],
+  ['Pace', perSecond, 1000, ['written', 'written', 2], ['read', 'committed', 3]],
+];
+
+/** The mean of the last seconds: consumers commit every few seconds. */
+function mean(past, key, points = 15) {
+  const values = past?.series[key].slice(-points) ?? [];
+  return values.length ? values.reduce((sum, one) => sum + one, 0) / values.length : 0;
+}
+
+/** Why it is behind, in a sentence; nothing if it is not. */
+function why(group, past) {
+  if (group.lag === '0' || !group.partitions.length) return '';
+  if (!group.members.length) return 'Nobody reads: the group has no members.';
+  if (group.state !== 'Stable') return 'Nobody reads until the rebalance is over.';
+  const behind = group.partitions.filter(one => Number(one.lag) > 0), alone = behind.filter(one => !one.member);
+  if (alone.length) return `${count(alone.reduce((sum, one) => sum + Number(one.lag), 0))} records are in ${count(alone.length)} partition${alone.length === 1 ? '' : 's'} that no member holds.`;
+  if (!past || past.times.length < 3) return '';
+  const read = mean(past, 'committed'), written = mean(past, 'written'), most = behind.reduce((one, other) => Number(one.lag) > Number(other.lag) ? one : other);
+  const client = group.members.find(member => member.member === most.member);
+  const where = Number(most.lag) > .6 * Number(group.lag) && group.partitions.length > 2 ? ` Most of it is in partition ${most.partition} of ${plain(most.topic)}, held by ${plain(client?.clientId || most.member)}.` : '';
+  if (read === 0) return `Its members commit nothing${written > 0 ? `, while ${perSecond(written)} are written` : ''}.` + where;
+  if (read > written * 1.02) return `It reads ${perSecond(read)} while ${perSecond(written)} are written: done in about ${span(Number(group.lag) / (read - written) * 1000)}.` + where;
+  if (read < written * .98) return `It reads ${perSecond(read)} while ${perSecond(written)} are written, and falls further behind.` + where;
+  return `It reads as fast as is written, ${perSecond(read)}.` + where;
 }
 
 const Partitions = ({ group }) => {
@@ -75,7 +94,7 @@ const Members = ({ group }) => group.members.length === 0 ? html`<div class="pan
 
 const who = client => client ? html`<b><${Text} of=${client.clientId || client.member} max=${80} /></b>${client.host ? html` <span class="faint">${plain(client.host)}</span>` : ''}` : '';
 function Timeline({ name }) {
-  const { data, error } = usePoll(at`/groups/${name}/timeline`);
+  const { data, error } = useLive(at`/groups/${name}/timeline`);
   if (!data) return html`<${Failed} error=${error} />`;
   if (!data.rebalances.length) return html`<div class="panel"><${Empty} title="No rebalance is remembered">The broker keeps the last few thousand things that happened in groups.<//></div>`;
   return html`<div class="stack tight">${data.rebalances.map((one, nth) => {

@@ -1,4 +1,4 @@
-import { html, usePoll, useState, useEffect, useApp, api, Search, Empty, Failed, Tag, Text, count, bytes, clock, ago, at, query, link, go } from '../lib.js';
+import { html, useLive, useState, useEffect, useApp, api, Search, Empty, Failed, Tag, Text, count, bytes, clock, ago, at, query, link, go } from '../lib.js';
 import { Json } from '../data.js';
 
 const took = us => us < 1000 ? us + ' µs' : us < 1e6 ? (us / 1000).toFixed(us < 1e4 ? 1 : 0) + ' ms' : (us / 1e6).toFixed(1) + ' s';
@@ -7,7 +7,7 @@ export function Requests({ place }) {
   const q = place.query, open = place.path[1];
   const [held, hold] = useState(null);
   const fields = { connection: q.connection, api: q.api, client: q.client, errors: q.errors };
-  const { data, error, reload } = usePoll('/requests' + query({ ...fields, limit: 300 }));
+  const { data, error, reload } = useLive('/requests' + query({ ...fields, limit: 300 }));
   const change = more => go(['requests'], { ...q, ...more }, true);
   const shown = held ?? data;
   const record = async on => { try { await api('/requests/recording', { method: 'POST', body: { on } }); reload(); } catch (problem) { say(problem.message, 'bad'); } };

@@ -1,4 +1,4 @@
-import { html, usePoll, useState, useApp, api, bytes, Empty, Failed, Tag, Text, Dialog, Field, count, at, go, link, plain } from '../lib.js';
+import { html, useLive, useState, useApp, api, bytes, Empty, Failed, Tag, Text, Dialog, Field, count, at, go, link, plain } from '../lib.js';
 
 export function Security({ place }) {
   const tab = place.path[1] || 'users';
@@ -9,7 +9,7 @@ export function Security({ place }) {
 
 function Users() {
   const { mayChange, say } = useApp();
-  const { data, error, reload } = usePoll('/users', 3000);
+  const { data, error, reload } = useLive('/users');
   const [ask, setAsk] = useState(null);
   const close = () => setAsk(null);
   return html`<div class="stack"><div class="row"><span class="dim grow">${data && (data.hasLogins ? 'Clients have to log in. These users may do so by SCRAM.' : 'No listener of this broker has a login yet: --user, --user-file or listeners with SASL_PLAINTEXT give it one.')}</span><button class="primary" disabled=${!mayChange} onClick=${() => setAsk({ add: true })}>Add user</button></div>
@@ -31,7 +31,7 @@ const TYPES = ['topic', 'group', 'cluster', 'transactional-id', 'delegation-toke
 const OPERATIONS = ['all', 'read', 'write', 'create', 'delete', 'alter', 'describe', 'describe-configs', 'alter-configs', 'cluster-action', 'idempotent-write', 'create-tokens', 'describe-tokens', 'two-phase-commit'];
 function Acls() {
   const { mayChange, say } = useApp();
-  const { data, error, reload } = usePoll('/acls', 3000);
+  const { data, error, reload } = useLive('/acls');
   const [ask, setAsk] = useState(null);
   const close = () => setAsk(null);
   if (data && !data.hasAuthorizer) return html`<div class="panel"><${Empty} title="Everybody may do everything">This broker has no authorizer. Start it with <span class="mono">-c authorizer.class.name=…StandardAuthorizer</span> and super.users, and ACLs decide.<//></div>`;
@@ -60,7 +60,7 @@ const entityName = entity => entity.map(one => `${ENTITIES[one.type] ?? one.type
 const amount = (key, value) => key.endsWith('byte_rate') ? bytes(value) + '/s' : `${count(value)} ${KEYS[key] ?? ''}`;
 function Quotas() {
   const { mayChange, say } = useApp();
-  const { data, error, reload } = usePoll('/quotas', 3000);
+  const { data, error, reload } = useLive('/quotas');
   const [ask, setAsk] = useState(false);
   const remove = async (one, key) => { try { await api('/quotas', { method: 'POST', body: { entity: one.entity, quotas: { [key]: null } } }); say('The quota is gone'); reload(); } catch (problem) { say(problem.message, 'bad'); } };
   return html`<div class="stack"><div class="row"><span class="dim grow">Who is over a quota is answered at once and then not read for a while.</span><button class="primary" disabled=${!mayChange} onClick=${() => setAsk(true)}>Set quota</button></div><${Failed} error=${error} />

@@ -1,4 +1,5 @@
-import { html, usePoll, useState, useApp, api, Th, Row, Pager, Search, Empty, Failed, Tag, Text, Dialog, Field, Meter, count, short, bytes, span, ago, at, query, link, go, plain } from '../lib.js';
+import { html, useLive, useState, useApp, api, Th, Row, Pager, Search, Empty, Failed, Tag, Text, Dialog, Field, Meter, count, short, bytes, span, ago, at, query, link, go, plain } from '../lib.js';
+import { Charts } from '../chart.js';
 import { Messages } from './messages.js';
 import { Configs } from './configs.js';
 import { GroupTable } from './groups.js';
@@ -9,7 +10,7 @@ export function Topics({ place }) {
   const { mayChange } = useApp();
   const q = place.query;
   const fields = { search: q.search, sort: q.sort || 'name', order: q.order, from: Number(q.from) || 0, limit: ROWS, internal: q.internal };
-  const { data, error } = usePoll('/topics' + query(fields));
+  const { data, error } = useLive('/topics' + query(fields));
   const change = fields => go(['topics'], { ...q, from: undefined, ...fields }, true);
   const sort = { sort: fields.sort, order: q.order || 'up', onSort: (sort, order) => change({ sort, order }) };
   const most = Math.max(1, ...(data?.topics ?? []).map(topic => Number(topic.bytes)));
@@ -64,14 +65,21 @@ function NewTopic({ onClose }) {
     <${Field} label="More configs" hint="one in a line: max.message.bytes=2000000"><textarea rows="2" value=${fields.more} onInput=${event => set({ ...fields, more: event.target.value })}></textarea><//><//>`;
 }
 
-const TABS = [['', 'Messages'], ['partitions', 'Partitions'], ['groups', 'Groups'], ['retention', 'Retention'], ['configs', 'Configs']];
+const CHARTS = [
+  ['Records', n => short(n) + '/s', 1000, ['in', 'recordsIn', 1]],
+  ['Bytes', n => bytes(n) + '/s', 1024, ['in', 'bytesIn', 1]],
+  ['Records held', short, 1000, ['held', 'records', 3]],
+  ['Bytes held', bytes, 1024, ['held', 'bytes', 2]],
+];
+const TABS = [['', 'Messages'], ['activity', 'Activity'], ['partitions', 'Partitions'], ['groups', 'Groups'], ['retention', 'Retention'], ['configs', 'Configs']];
 
 export function Topic({ place }) {
   const { mayChange, say } = useApp();
   const [, name, tab = ''] = place.path;
   const [from, setFrom] = useState(0);
   const [ask, setAsk] = useState(null);
-  const { data: topic, error, reload } = usePoll(at`/topics/${name}` + query({ from, limit: ROWS }));
+  const { data: topic, error, reload } = useLive(at`/topics/${name}` + query({ from, limit: ROWS }));
+  const { data: past } = useLive(topic && at`/topics/${name}/history`);
   const close = () => setAsk(null);
   return html`<div>
     <div class="head"><h1><a class="crumb" href="#/topics">Topics</a> <span class="faint">/</span> <${Text} of=${name} /></h1>
@@ -80,6 +88,7 @@ export function Topic({ place }) {
     <div class="tabs">${TABS.map(([key, text]) => html`<a href=${link(['topics', name, ...(key ? [key] : [])])} aria-current=${key === tab ? 'page' : undefined}>${text}</a>`)}</div>
     ${error && (error.status === 404 ? html`<div class="panel"><${Empty} title="There is no such topic">It may have been deleted. <a href="#/topics"><u>All topics</u></a><//></div>` : html`<${Failed} error=${error} />`)}
     ${topic && !(error?.status === 404) && (tab === 'partitions' ? html`<${Partitions} topic=${topic} from=${from} onFrom=${setFrom} />`
+      : tab === 'activity' ? past && html`<${Charts} past=${past} of=${CHARTS} />`
       : tab === 'configs' ? html`<${Configs} path=${at`/topics/${name}/configs`} />`
       : tab === 'groups' ? html`<${GroupTable} fields=${place.query} change=${fields => go(['topics', name, 'groups'], { ...place.query, ...fields }, true)} path=${'/groups' + query({ topic: name, sort: place.query.sort, order: place.query.order, from: place.query.from })} empty=${html`<${Empty} title="No group has read this topic">Groups are shown here from their first commit on.<//>`} />`
       : tab === 'retention' ? html`<${Retention} name=${name} />`
@@ -106,7 +115,7 @@ const Partitions = ({ topic, from, onFrom }) => html`<div class="panel scroll"><
 
 const RULES = { 'retention.ms': 'when they are older than retention.ms', 'retention.bytes': 'when their partition is larger than retention.bytes, at the pace of now' };
 function Retention({ name }) {
-  const { data, error } = usePoll(at`/topics/${name}/retention`);
+  const { data, error } = useLive(at`/topics/${name}/retention`);
   if (!data) return html`<${Failed} error=${error} />`;
   const { next, memory } = data, unlimited = n => Number(n) < 0;
   const part = Number(memory.inUse) / Number(memory.limit);

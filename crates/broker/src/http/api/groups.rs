@@ -6,6 +6,7 @@ use crate::base::timeline::{self, Client, Rebalance};
 use crate::http::answer::{Answer, done, json};
 use crate::http::ask::Ask;
 use crate::http::problem::Problem;
+use crate::http::tracks::Subject;
 use rustka_client::To;
 use rustka_core::error::ErrorCode;
 use rustka_wire::Reader;
@@ -116,10 +117,9 @@ pub fn refuse(code: i16) -> Result<(), Problem> {
     }
 }
 
-/// A group's members with what each holds, and every partition it has read.
-pub async fn show(ask: Ask) -> Result<Answer, Problem> {
-    let name = ask.name(0);
-    let group = described(&ask, &[name]).await?.into_iter().next();
+/// The group of this name, if there is one that whoever asks may know of.
+async fn find(ask: &Ask, name: &str) -> Result<DescribedGroup<'static>, Problem> {
+    let group = described(ask, &[name]).await?.into_iter().next();
     let group = group.ok_or(ErrorCode::GroupIdNotFound)?;
     match ErrorCode::from_code(group.error_code) {
         Some(ErrorCode::None) if &*group.group_state != "Dead" => {}
@@ -131,6 +131,22 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         }
         _ => refuse(group.error_code)?,
     }
+    Ok(group)
+}
+
+/// What the group did since somebody has it in view.
+pub async fn history(ask: Ask) -> Result<Answer, Problem> {
+    let since = ask.query.number("since", 0..=u64::MAX)?;
+    let group = find(&ask, ask.name(0)).await?;
+    let now_ms = ask.node().clock.monotonic_ms();
+    let subject = Subject::Group(group.group_id.into());
+    Ok(json(&ask.http.tracks.shown(subject, now_ms, since)))
+}
+
+/// A group's members with what each holds, and every partition it has read.
+pub async fn show(ask: Ask) -> Result<Answer, Problem> {
+    let name = ask.name(0);
+    let group = find(&ask, name).await?;
     let is_consumer = &*group.protocol_type == "consumer";
     let shares: Vec<Vec<(String, Vec<i32>)>> = group
         .members

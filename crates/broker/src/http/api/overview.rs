@@ -1,13 +1,11 @@
 //! The broker at a glance.
 
 use crate::base::hooks::{Operation, Resource};
-use crate::http::answer::{Answer, json, with};
+use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
-use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::http::readings::Reading;
-use crate::node::{Node, State, reached};
-use hyper::StatusCode;
+use crate::node::Node;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -22,47 +20,18 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
     Ok(json(&shown))
 }
 
-/// Between two events.
-const EVENT_MS: i64 = 1_000;
-
-/// The same once a second, until whoever asked goes or the broker does.
-pub async fn events(ask: Ask) -> Result<Answer, Problem> {
-    let (body, pieces) = Body::stream();
-    let http = ask.http.clone();
-    tokio::spawn(async move {
-        let node = &http.parts.node;
-        let mut stopping = node.state.subscribe();
-        loop {
-            let reading = http.readings.topics(node);
-            let told = state(node, &reading);
-            if !pieces
-                .send(format!("event: overview\ndata: {told}\n\n"))
-                .await
-            {
-                return;
-            }
-            let next_ms = node.clock.monotonic_ms() + EVENT_MS;
-            tokio::select! {
-                biased;
-                () = pieces.closed() => return,
-                () = reached(&mut stopping, |state| state >= State::Stopping) => return,
-                () = node.clock.sleep_until(next_ms) => {}
-            }
-        }
-    });
-    Ok(with(StatusCode::OK, "text/event-stream", body))
-}
-
 /// How that went: 15 minutes by the second, or 6 hours in steps of ten seconds.
 pub async fn history(ask: Ask) -> Result<Answer, Problem> {
     let is_long = ask.query.word("range", &["15m", "6h"])? == "6h";
-    Ok(json(&ask.http.history.shown(is_long)))
+    let since = ask.query.number("since", 0..=u64::MAX)?;
+    Ok(json(&ask.http.history.shown(is_long, since)))
 }
 
 /// Totals of everything, without names of anything.
 pub fn state(node: &Node, reading: &Reading) -> Value {
     let metrics = &node.metrics;
-    let now = node.clock.now();
+    // Of the clock as it is now, and the same until somebody sets it.
+    let started_ms = (node.clock.now().wall_ms - node.uptime_ms()) / 1_000 * 1_000;
     let requests: u64 = metrics.all_requests().map(|(_, count)| count).sum();
     let open = usize::try_from(metrics.connections_open.load(Relaxed)).unwrap_or(0);
     let topics = reading.topics.values();
@@ -87,8 +56,7 @@ pub fn state(node: &Node, reading: &Reading) -> Value {
         "clusterId": node.cluster_id,
         "strict": node.strict,
         "listeners": listeners.collect::<Vec<_>>(),
-        "nowMs": now.wall_ms.to_string(),
-        "uptimeMs": node.uptime_ms().to_string(),
+        "startedMs": started_ms.to_string(),
         "connections": open,
         "connectionsTotal": metrics.connections_accepted.load(Relaxed).to_string(),
         "connectionsRefused": metrics.connections_refused.load(Relaxed).to_string(),

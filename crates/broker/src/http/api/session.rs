@@ -3,7 +3,7 @@
 use crate::base::hooks::Event;
 use crate::http::answer::{Answer, done, json};
 use crate::http::ask::Ask;
-use crate::http::guard::{COOKIE_NAME, failure_delay_ms, is_password};
+use crate::http::guard::{self, COOKIE_NAME, failure_delay_ms};
 use crate::http::problem::Problem;
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -33,25 +33,25 @@ pub async fn begin(ask: Ask) -> Result<Answer, Problem> {
     let (user, password) = (fields.text("user")?, fields.text("password")?);
     fields.end()?;
     let guard = &ask.http.guard;
-    let principal = match (token, user, password) {
+    let login = match (token, user, password) {
         (Some(token), None, None) if !guard.has_logins() => match guard.is_token(&token) {
             true => None,
             false => return Err(failed(&ask, "that is not the token").await),
         },
         (None, Some(user), Some(password)) if guard.has_logins() => {
-            let (node, name) = (ask.node().clone(), user.clone());
+            let node = ask.node().clone();
             // Hashing takes milliseconds, and others have requests here.
             let checking =
-                tokio::task::spawn_blocking(move || is_password(&node, &name, &password));
+                tokio::task::spawn_blocking(move || guard::login(&node, &user, &password));
             match checking.await {
-                Ok(true) => Some(format!("User:{user}")),
+                Ok(Some(login)) => Some(login),
                 _ => return Err(failed(&ask, "no such user with this password").await),
             }
         }
         _ if guard.has_logins() => return Err(Problem::bad("send user and password")),
         _ => return Err(Problem::bad("send the token")),
     };
-    let cookie = guard.begin(principal, ask.node().clock.monotonic_ms());
+    let cookie = guard.begin(login, ask.node().clock.monotonic_ms());
     let mut answer = done();
     if let Ok(cookie) = cookie.parse() {
         answer.headers_mut().insert("set-cookie", cookie);

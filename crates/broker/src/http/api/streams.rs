@@ -3,7 +3,7 @@
 use super::records::{allowed_to_read, chosen, parse_start};
 use super::topics;
 use crate::http::answer::{Answer, set, with};
-use crate::http::ask::Ask;
+use crate::http::ask::{Ask, Viewer};
 use crate::http::body::{Body, Pieces};
 use crate::http::filter::Filter;
 use crate::http::problem::Problem;
@@ -35,6 +35,7 @@ pub async fn tail(ask: Ask) -> Result<Answer, Problem> {
     let tail = Tail {
         reader: Reader::new(ask.client(), &topic.name, &ask.node().work),
         node: ask.node().clone(),
+        viewer: ask.viewer(),
         places: ends.collect(),
         topic,
         filter,
@@ -47,6 +48,7 @@ pub async fn tail(ask: Ask) -> Result<Answer, Problem> {
 struct Tail {
     reader: Reader,
     node: Arc<Node>,
+    viewer: Viewer,
     topic: TopicRef,
     places: BTreeMap<i32, i64>,
     filter: Arc<Filter>,
@@ -76,7 +78,7 @@ impl Tail {
                 Ok(piece) => piece,
                 Err(problem) => {
                     let told = json!({ "detail": problem.detail });
-                    // The topic is gone, or may not be read any more.
+                    // The topic is gone, or may not be read any more, or whoever looks has been logged out.
                     pieces
                         .send(format!("event: problem\ndata: {told}\n\n"))
                         .await;
@@ -91,6 +93,7 @@ impl Tail {
 
     /// What has come since the last look.
     async fn look(&mut self) -> Result<Option<String>, Problem> {
+        self.viewer.who()?;
         let mut budget = Budget::new(&self.node.clock);
         let mut rows: Vec<Row> = Vec::new();
         let mut skipped = 0;
@@ -152,6 +155,7 @@ pub async fn export(ask: Ask) -> Result<Answer, Problem> {
     let export = Export {
         reader,
         node: ask.node().clone(),
+        viewer: ask.viewer(),
         filter: filter(&ask)?,
         is_csv: format == "csv",
         topic,
@@ -176,6 +180,7 @@ pub async fn export(ask: Ask) -> Result<Answer, Problem> {
 struct Export {
     reader: Reader,
     node: Arc<Node>,
+    viewer: Viewer,
     topic: TopicRef,
     filter: Arc<Filter>,
     is_csv: bool,
@@ -208,6 +213,7 @@ impl Export {
         };
         let end = partition.offsets().high_watermark;
         while from < end && self.limit > 0 {
+            self.viewer.who()?;
             let mut budget = Budget::new(&self.node.clock);
             let read = self
                 .reader

@@ -4,6 +4,7 @@ use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
 use crate::http::problem::Problem;
 use crate::http::readings::TopicReading;
+use crate::http::tracks::Subject;
 use crate::node::topics::TopicRef;
 use rustka_core::error::ErrorCode;
 use serde_json::{Value, json};
@@ -138,6 +139,15 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
     shown["from"] = from.into();
     shown["id"] = topic.id.to_string().into();
     Ok(json(&shown))
+}
+
+/// What the topic did since somebody has it in view.
+pub async fn history(ask: Ask) -> Result<Answer, Problem> {
+    let since = ask.query.number("since", 0..=u64::MAX)?;
+    let topic = find(&ask, ask.name(0))?;
+    let now_ms = ask.node().clock.monotonic_ms();
+    let subject = Subject::Topic(topic.name.clone());
+    Ok(json(&ask.http.tracks.shown(subject, now_ms, since)))
 }
 
 /// The topic of this name, if there is one that whoever asks may know of.

@@ -57,40 +57,49 @@ async fn groups(parts: &Arc<Parts>, topics: &[(Arc<str>, Vec<Glance>)]) -> Vec<S
             continue;
         };
         for listed in listed {
-            let id = listed.group;
-            let describe = Command::DescribeGroup { group: id.clone() };
-            let members = match parts.groups.call(&id, describe).get().await {
-                Some(Reply::DescribeGroup(Ok(Some(described)))) => described.members.len(),
-                _ => 0,
+            let end = |topic: &str, partition: i32| {
+                let partitions = ends.get(topic)?;
+                let glance = partitions.get(usize::try_from(partition).ok()?)?;
+                Some(glance.offsets.high_watermark)
             };
-            let fetch = Command::OffsetFetch(OffsetFetch {
-                group: id.clone(),
-                topics: None,
-                require_stable: false,
-            });
-            let mut offsets = Vec::new();
-            if let Some(Reply::OffsetFetch(Ok(fetched))) = parts.groups.call(&id, fetch).get().await
-            {
-                for topic in fetched {
-                    for one in &topic.partitions {
-                        let at = usize::try_from(one.partition).ok();
-                        let end = ends.get(&*topic.topic).zip(at);
-                        let end = end.and_then(|(partitions, at)| partitions.get(at));
-                        if let Some(end) = end.filter(|_| one.offset >= 0) {
-                            let lag = (end.offsets.high_watermark - one.offset).max(0);
-                            offsets.push((topic.topic.clone(), one.partition, one.offset, lag));
-                        }
-                    }
-                }
-            }
-            seen.push(SeenGroup {
-                id,
-                members,
-                offsets,
-            });
+            seen.push(look_at_group(parts, &listed.group, end).await);
         }
     }
     seen
+}
+
+/// Looks at a group; `end` is where a partition ends for consumers, none if it is not to be told of.
+pub async fn look_at_group(
+    parts: &Arc<Parts>,
+    id: &Arc<str>,
+    end: impl Fn(&str, i32) -> Option<i64>,
+) -> SeenGroup {
+    let describe = Command::DescribeGroup { group: id.clone() };
+    let members = match parts.groups.call(id, describe).get().await {
+        Some(Reply::DescribeGroup(Ok(Some(described)))) => described.members.len(),
+        _ => 0,
+    };
+    let fetch = Command::OffsetFetch(OffsetFetch {
+        group: id.clone(),
+        topics: None,
+        require_stable: false,
+    });
+    let mut offsets = Vec::new();
+    if let Some(Reply::OffsetFetch(Ok(fetched))) = parts.groups.call(id, fetch).get().await {
+        for topic in fetched {
+            for one in topic.partitions.iter().filter(|one| one.offset >= 0) {
+                if let Some(end) = end(&topic.topic, one.partition) {
+                    let lag = (end - one.offset).max(0);
+                    offsets.push((topic.topic.clone(), one.partition, one.offset, lag));
+                }
+            }
+        }
+    }
+    SeenGroup {
+        id: id.clone(),
+        members,
+        offsets,
+    }
 }
 
 /// One value of each partition.
