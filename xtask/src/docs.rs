@@ -15,8 +15,15 @@ Made by `cargo xtask docs`; do not edit.
 Every broker config can be given as `-c KEY=VALUE`, as a variable named as in Kafka's container images
 (`KAFKA_NUM_PARTITIONS=3` is `num.partitions=3`; `__` stands for `_` and `___` for `-`) or in a properties file
 (`rustka --config server.properties`). Flags win over `RUSTKA_…` variables, these over `KAFKA_…`, these over
-`KAFKA_CFG_…`, these over the file. A value that makes no sense ends the start with exit code 2; a name that means
-nothing is told once in the log.
+`KAFKA_CFG_…`, these over the file. Without a name it is looked for where Kafka's images have it:
+`/mnt/shared/config/server.properties`, `/opt/kafka/config/server.properties`, `/etc/kafka/kafka.properties`; an empty
+`RUSTKA_CONFIG` leaves them alone.
+
+A value that makes no sense ends the start with exit code 2 and a line that says where it was given and what would be
+valid; all mistakes are told at once. So does a flag or a `-c` of a name that nobody knows, a variable whose name misses
+one of the door's (`ssl.`, `sasl.`, listeners, ACLs) by a letter or two, and what would be dangerous to ignore, such as a
+policy or a provider of secrets in a Java class. Other names that mean nothing are told once in the log. `rustka config
+explain`, with the same flags, prints what would hold and where each value comes from.
 
 | flag | variable | in the file |
 |---|---|---|
@@ -28,7 +35,14 @@ nothing is told once in the log.
 | `--user NAME:PASSWORD` | `RUSTKA_USER` | `rustka.user` |
 | `--user-file FILE` | `RUSTKA_USER_FILE` | `rustka.user.file` |
 | `--config FILE`, or only `FILE` | `RUSTKA_CONFIG` | |
-| | `CLUSTER_ID`, `KAFKA_CLUSTER_ID`, `KAFKA_KRAFT_CLUSTER_ID` | |
+| `--http-token TOKEN` | `RUSTKA_HTTP_TOKEN` | `rustka.http.token` |
+| `--http-allowed-host NAME` | `RUSTKA_HTTP_ALLOWED_HOST` | `rustka.http.allowed.host` |
+| `--metrics-open` | `RUSTKA_METRICS_OPEN=true` | `rustka.metrics.open` |
+| `--tls-self-signed` | `RUSTKA_TLS_SELF_SIGNED=true` | `rustka.tls.self.signed` |
+| | `CLUSTER_ID`, `KAFKA_CLUSTER_ID`, `KAFKA_KRAFT_CLUSTER_ID` | `cluster.id` |
+| | `KAFKA_CREATE_TOPICS=orders:3:1,state:1:1:compact` | `create.topics` |
+| | `KAFKA_ADVERTISED_HOST_NAME`, `KAFKA_ADVERTISED_HOST`, `KAFKA_ADVERTISED_PORT` | |
+| | `KAFKA_CLIENT_USERS` and `KAFKA_CLIENT_PASSWORDS`, lists of the same length | |
 
 A config is either honoured, with the effect told below, or inert: accepted, checked and shown, without effect.
 DescribeConfigs tells the same.

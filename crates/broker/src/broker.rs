@@ -87,7 +87,9 @@ impl Broker {
                     .enable_all()
                     .thread_name("rustka")
                     .build()
-                    .map_err(|error| StartError(format!("cannot start the runtime: {error}")))?,
+                    .map_err(|error| {
+                        StartError::new(format!("cannot start the runtime: {error}"))
+                    })?,
             ),
         };
         let handle = runtime
@@ -177,7 +179,7 @@ impl Broker {
         };
         let config = options.broker_config_at(&listening(false), &listening(true))?;
         let id = config.value("node.id").and_then(|id| id.parse().ok());
-        let id = id.ok_or_else(|| StartError("node.id has no value".to_owned()))?;
+        let id = id.ok_or_else(|| StartError::new("node.id has no value".to_owned()))?;
         let listeners = addresses.iter().zip(bound).map(|(address, bound)| {
             let (name, protocol) = (&address.name, address.protocol);
             let advertised = address.advertised.clone();
@@ -271,6 +273,7 @@ impl Broker {
                 }
             }
         });
+        cluster.complete(&options.init)?;
         Ok(Parts {
             cluster,
             groups,
@@ -514,7 +517,7 @@ impl Bound {
             let sockets = listener::bind(&address.host, address.port)?;
             let port = match sockets.first().map(TcpListener::local_addr) {
                 Some(Ok(local)) => local.port(),
-                Some(Err(error)) => return Err(StartError(error.to_string())),
+                Some(Err(error)) => return Err(StartError::new(error.to_string())),
                 None => address.port,
             };
             Ok(Bound { sockets, port })

@@ -23,7 +23,7 @@ pub mod upkeep;
 pub use base::clock::Clock;
 pub use base::loggers::LogControl;
 pub use base::start::StartError;
-pub use base::{fault, hooks};
+pub use base::{fault, hooks, init};
 pub use broker::Broker;
 pub use options::Options;
 pub use rustka_storage as storage;

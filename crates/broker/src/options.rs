@@ -2,17 +2,20 @@
 
 use crate::base::clock::Clock;
 use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
+use crate::base::init::Init;
+use crate::base::join::join;
 use crate::base::loggers::LogControl;
 use crate::base::start::StartError;
 use crate::broker::Broker;
 #[cfg(feature = "http")]
 use crate::http::PageOptions;
-use crate::net::addresses::{Address, addresses};
+use crate::net::addresses::{Address, Advertised, addresses};
 use crate::net::login_rules::{self, ListenerConfigs};
 use crate::net::tls::rules::{self as tls_rules, Loaded};
 use crate::net::tls::self_signed::SelfSigned;
 use crate::node::{LoginRules, Protocol};
-use rustka_core::config::BrokerConfig;
+use rustka_core::config::{BrokerConfig, Scope, contradictions, danger, keys};
+use rustka_core::error::Refusal;
 use rustka_core::security::authorizer::AuthorizerOptions;
 use rustka_core::topic_ids;
 use rustka_storage::Engine;
@@ -25,8 +28,8 @@ const NODE_ID_DEFAULT: &str = "1";
 const SUPER_USERS: &str = "super.users";
 /// Whether a resource without any ACL is everybody's.
 const EVERYONE: &str = "allow.everyone.if.no.acl.found";
-/// What Kafka's authorizer is configured by.
-const AUTHORIZER_KEYS: [&str; 2] = [SUPER_USERS, EVERYONE];
+/// What Kafka's authorizer is configured by, which stands in no table of configs.
+pub const APART: [&str; 2] = [SUPER_USERS, EVERYONE];
 /// Memory for records never defaults to less than this.
 const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
 /// What requests need to come and go at all.
@@ -39,6 +42,7 @@ const JOURNAL_BYTES_LEAST: usize = 8 << 10;
 pub struct Options {
     host: Option<String>,
     port: Option<u16>,
+    advertised: Advertised,
     pub(crate) http_port: Option<u16>,
     pub(crate) sockets: bool,
     pub(crate) memory_limit: Option<u64>,
@@ -47,6 +51,7 @@ pub struct Options {
     pub(crate) listener_configs: ListenerConfigs,
     authorizer_configs: BTreeMap<String, String>,
     pub(crate) users: Vec<(String, String)>,
+    pub(crate) init: Init,
     pub(crate) self_signed: bool,
     pub(crate) clock: Clock,
     pub(crate) cluster_id: Option<String>,
@@ -62,6 +67,7 @@ impl Default for Options {
         Options {
             host: None,
             port: None,
+            advertised: Advertised::default(),
             http_port: None,
             sockets: true,
             memory_limit: None,
@@ -70,6 +76,7 @@ impl Default for Options {
             listener_configs: ListenerConfigs::new(),
             authorizer_configs: BTreeMap::new(),
             users: Vec::new(),
+            init: Init::default(),
             self_signed: false,
             clock: Clock::system(),
             cluster_id: None,
@@ -92,6 +99,18 @@ impl Options {
     /// Port for Kafka clients, 0 for a free one; by default that of the config `listeners`, or 9092.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// What clients are told to connect to, as a host, where `advertised.listeners` does not say it.
+    pub fn advertised_host(mut self, host: impl Into<String>) -> Self {
+        self.advertised.host = Some(host.into());
+        self
+    }
+
+    /// The port beside it, of the first listener; by default that on which it listens.
+    pub fn advertised_port(mut self, port: u16) -> Self {
+        self.advertised.port = Some(port);
         self
     }
 
@@ -145,7 +164,7 @@ impl Options {
         let (key, value) = (key.into(), value.into());
         if key.starts_with(login_rules::PREFIX) {
             self.listener_configs.insert(key.to_lowercase(), value);
-        } else if AUTHORIZER_KEYS.contains(&key.as_str()) {
+        } else if APART.contains(&key.as_str()) {
             self.authorizer_configs.insert(key, value);
         } else {
             self.configs.push((key, value));
@@ -157,6 +176,12 @@ impl Options {
     /// without a login.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.users.push((name.into(), password.into()));
+        self
+    }
+
+    /// What is to be there before the first client is served, beside what is there already. May be given many times.
+    pub fn init(mut self, init: Init) -> Self {
+        self.init.add(init);
         self
     }
 
@@ -217,22 +242,51 @@ impl Options {
 
     /// Checks the options without starting anything; the sentence names what is wrong and what would be right.
     pub fn check(&self) -> Result<(), StartError> {
-        let config = self.broker_config()?;
-        self.check_memory_limit(&config)?;
+        match self.mistakes().into_iter().next() {
+            Some(mistake) => Err(mistake),
+            None => Ok(()),
+        }
+    }
+
+    /// All that is wrong with the options, as far as one mistake does not hide another.
+    pub fn mistakes(&self) -> Vec<StartError> {
+        let config = match self.config_with(&[]) {
+            Ok(config) => config,
+            Err(error) => return vec![error],
+        };
+        let mut mistakes: Vec<StartError> =
+            contradictions(&config).into_iter().map(refused).collect();
+        mistakes.extend(self.dangers(&config).map(StartError::new));
+        mistakes.extend(self.check_memory_limit(&config).err());
         if topic_ids::are_by_name(&config) && self.cluster_id.is_none() {
             let sentence = "rustka.topic.ids=by-name needs a cluster id that stays the same: set CLUSTER_ID in the environment";
-            return Err(StartError(sentence.to_owned()));
+            mistakes.push(StartError::new(sentence.to_owned()));
         }
         for (key, value) in &self.listener_configs {
-            login_rules::check(key, value).map_err(StartError)?;
+            mistakes.extend(login_rules::check(key, value).err().map(StartError::new));
         }
-        for address in self.addresses()? {
-            self.login_rules(&address, &config)?;
+        for address in self.addresses().unwrap_or_else(|error| {
+            mistakes.push(error);
+            Vec::new()
+        }) {
+            mistakes.extend(self.login_rules(&address, &config).err());
             if !self.is_made(&address, &config) {
-                self.tls(&address, &config, None)?;
+                mistakes.extend(self.tls(&address, &config, None).err());
             }
         }
-        self.authorizer_options(&config).map(|_| ())
+        mistakes.extend(self.authorizer_options(&config).err());
+        mistakes
+    }
+
+    /// What must not be ignored, and cannot be done.
+    fn dangers<'a>(&'a self, config: &'a BrokerConfig) -> impl Iterator<Item = String> + 'a {
+        let of_all = keys(Scope::Broker)
+            .iter()
+            .filter_map(|key| Some((key.name, config.set_value(key.name)?)));
+        let own = (self.listener_configs.iter()).map(|(key, value)| (&**key, &**value));
+        of_all
+            .chain(own)
+            .filter_map(|(key, value)| danger(key, value))
     }
 
     /// A limit has to hold at least what is kept at any limit.
@@ -242,7 +296,7 @@ impl Options {
         let least = FRAMES_BYTES_LEAST.saturating_add(journals_bytes);
         let limit = self.memory_limit_bytes(config);
         if self.engine.is_none() && limit < least {
-            return Err(StartError(format!(
+            return Err(StartError::new(format!(
                 "a memory limit of {limit} bytes is too small for what a broker has to keep: expected at least {least}"
             )));
         }
@@ -258,8 +312,15 @@ impl Options {
         let rules = address
             .protocol
             .has_login()
-            .then(|| login_rules::of(address, config, &self.listener_configs, &self.users));
+            .then(|| login_rules::of(address, config, &self.listener_configs, &self.all_users()));
         rules.transpose()
+    }
+
+    /// Those who may log in everywhere.
+    fn all_users(&self) -> Vec<(String, String)> {
+        let init = self.init.users.iter();
+        let init = init.map(|user| (user.name.clone(), user.password.clone()));
+        self.users.iter().cloned().chain(init).collect()
     }
 
     /// What is spoken around the requests at a listener, where that is TLS. Without a certificate there has to be one that
@@ -298,30 +359,52 @@ impl Options {
             other => {
                 let other = other.escape_debug();
                 let sentence = format!("{EVERYONE} is '{other}': expected true or false");
-                return Err(StartError(sentence));
+                return Err(StartError::new(sentence));
             }
         };
         let options = AuthorizerOptions::new(set(SUPER_USERS), everyone);
         options
             .map(Some)
-            .map_err(|why| StartError(format!("{SUPER_USERS}: {why}")))
+            .map_err(|why| StartError::new(format!("{SUPER_USERS}: {why}")))
     }
 
     /// Where to listen and what to tell clients.
     pub(crate) fn addresses(&self) -> Result<Vec<Address>, StartError> {
-        let protocol = match (self.users.is_empty(), self.self_signed) {
+        let protocol = match (self.all_users().is_empty(), self.self_signed) {
             (true, false) => Protocol::Plaintext,
             (true, true) => Protocol::Ssl,
             (false, false) => Protocol::SaslPlaintext,
             (false, true) => Protocol::SaslSsl,
         };
-        let config = self.broker_config()?;
-        addresses(&config, self.host.as_deref(), self.port, protocol)
+        let config = self.config_with(&[])?;
+        let mut all = addresses(&config, self.host.as_deref(), self.port, protocol)?;
+        self.advertised.complete(&mut all)?;
+        Ok(all)
+    }
+
+    /// The configs `listeners` and `advertised.listeners` as they hold, whichever way they were set. What is told to
+    /// each client by the way on which it comes is left out of the second.
+    pub fn listening(&self) -> Result<(String, String), StartError> {
+        let all = self.addresses()?;
+        let one = |address: &Address, host: &str, port| {
+            format!("{}://{}", address.name, join(host, port))
+        };
+        let own = all
+            .iter()
+            .map(|address| one(address, &address.host, address.port));
+        let told = all.iter().filter_map(|address| {
+            let (host, port) = address.advertised.as_ref()?;
+            Some(one(address, host, *port))
+        });
+        Ok((
+            own.collect::<Vec<_>>().join(","),
+            told.collect::<Vec<_>>().join(","),
+        ))
     }
 
     /// The configs as they were given.
     pub fn broker_config(&self) -> Result<BrokerConfig, StartError> {
-        self.config_with(&[])
+        checked(self.config_with(&[])?)
     }
 
     /// Starts the broker, in the runtime at hand or else in one of its own.
@@ -338,12 +421,7 @@ impl Options {
         let node_id = node_id.map_or(NODE_ID_DEFAULT, |(_, value)| *value);
         pairs.extend(["node.id", "broker.id"].map(|key| (key, node_id)));
         pairs.extend_from_slice(addresses);
-        BrokerConfig::new(pairs, self.strict).map_err(|refusal| {
-            StartError(refusal.message.map_or_else(
-                || refusal.code.name().to_owned(),
-                |message| message.into_owned(),
-            ))
-        })
+        BrokerConfig::parse(pairs, self.strict).map_err(refused)
     }
 
     /// The configs of a broker that listens and is reached there: it says so itself, whatever else was set.
@@ -352,10 +430,11 @@ impl Options {
         listeners: &str,
         advertised: &str,
     ) -> Result<BrokerConfig, StartError> {
-        self.config_with(&[
+        let addresses = [
             ("listeners", listeners),
             ("advertised.listeners", advertised),
-        ])
+        ];
+        checked(self.config_with(&addresses)?)
     }
 
     /// What was asked for, else the config `rustka.memory.limit`, else a share of what there is.
@@ -367,6 +446,22 @@ impl Options {
             .unwrap_or_else(|| (usable_memory_bytes() / 4).max(MEMORY_DEFAULT_MIN));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
+}
+
+/// The configs, if a broker can work with them.
+fn checked(config: BrokerConfig) -> Result<BrokerConfig, StartError> {
+    match contradictions(&config).into_iter().next() {
+        Some(refusal) => Err(refused(refusal)),
+        None => Ok(config),
+    }
+}
+
+/// A refusal of a config as a reason not to start.
+fn refused(refusal: Refusal) -> StartError {
+    StartError::new(refusal.message.map_or_else(
+        || refusal.code.name().to_owned(),
+        |message| message.into_owned(),
+    ))
 }
 
 /// Memory that this process may use: its control group's limit, else the machine's memory.
@@ -403,7 +498,12 @@ pub fn check_apart(key: &str, value: &str) -> Option<Result<(), String>> {
     if key.starts_with(login_rules::PREFIX) {
         return Some(login_rules::check(key, value));
     }
-    AUTHORIZER_KEYS.contains(&key).then_some(Ok(()))
+    is_apart(key).then_some(Ok(()))
+}
+
+/// Whether this is one of [`APART`].
+pub fn is_apart(key: &str) -> bool {
+    APART.contains(&key)
 }
 
 /// Reads a size: bytes, or K, M, G as powers of 1024.

@@ -114,6 +114,60 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
 }
 
 #[test]
+fn each_mistake_has_a_line_and_all_of_them_are_told() {
+    let variables = [("KAFKA_NUM_PARTITIONS", "many"), ("RUSTKA_STRICT", "yes")];
+    let mut command = rustka();
+    command.args(["--prot", "1"]).envs(variables);
+    let output = command.output().expect("rustka");
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let starts: Vec<_> = text
+        .lines()
+        .map(|line| line.split([':', ';']).take(2).collect::<String>())
+        .collect();
+    let expected = [
+        "rustka unknown flag --prot",
+        "rustka KAFKA_NUM_PARTITIONS",
+        "rustka RUSTKA_STRICT",
+    ];
+    assert_eq!(starts, expected, "{text}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn what_holds_is_explained_with_its_source_and_without_secrets() {
+    let explained = |arguments: &[&str]| {
+        let mut command = rustka();
+        command.args(["config", "explain", "--format", "json"]);
+        command.args(arguments).env("RUSTKA_CONFIG", "");
+        command.env("KAFKA_NUM_PARTITIONS", "3");
+        let output = command.output().expect("rustka");
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let rows = rows.as_array().expect("rows").clone();
+        (output, rows)
+    };
+    let secret = "--user=alice:hush";
+    let (output, rows) = explained(&[secret, "--port", "19092", "-c", "num.io.threads=4"]);
+    assert_eq!(output.status.code(), Some(0));
+    let row = |key: &str| {
+        let row = rows.iter().find(|row| row["key"] == key).expect(key);
+        ["value", "source", "effect"].map(|name| row[name].as_str().unwrap_or("-").to_owned())
+    };
+    assert_eq!(row("num.partitions"), ["3", "KAFKA_NUM_PARTITIONS", "yes"]);
+    assert_eq!(row("num.io.threads"), ["4", "-c", "none here"]);
+    assert_eq!(row("rustka.user"), ["alice:(secret)", "--user", "yes"]);
+    assert_eq!(row("log.retention.hours"), ["168", "default", "yes"]);
+    let listeners = "SASL_PLAINTEXT://127.0.0.1:19092";
+    assert_eq!(row("listeners")[0], listeners);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("hush"));
+    let (output, rows) = explained(&["--strict", "-c", "num.partitions=no"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(rows.len() > 300);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.starts_with("rustka: -c: Invalid value 'no'"), "{told}");
+}
+
+#[test]
 fn lines_of_the_log_are_json_when_that_is_asked_for() {
     let mut command = rustka();
     command.args(["--port", "0", "--http-port", "0"]);

@@ -5,6 +5,7 @@
 mod alter;
 mod broker;
 mod client_metrics;
+mod danger;
 mod describe;
 mod documentation;
 mod dynamic;
@@ -25,13 +26,14 @@ pub use alter::{
 };
 pub use broker::{BrokerConfig, BrokerSettings, DynamicLayer, Resolved};
 pub use client_metrics::{ClientMatch, describe_client_metrics};
+pub use danger::danger;
 pub use describe::{ConfigEntry, ConfigSource, Synonym, describe_broker, describe_topic};
 pub use documentation::{documentation, is_honoured};
-pub use dynamic::{is_dynamic, listener_address};
+pub use dynamic::{contradictions, is_dynamic, listener_address};
 pub use group::{describe_group, group_value};
 pub use overrides::Overrides;
 pub use shared::{ResolvedConfigs, SharedConfig};
-pub use suggest::nearest_name;
+pub use suggest::{distance, nearest_name};
 pub use table::{ConfigDefault, ConfigKey, ConfigType, Scope, find_key, keys};
 pub(crate) use topic::validate_topic;
 pub use topic::{CompressionType, TopicConfig};

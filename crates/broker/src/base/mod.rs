@@ -8,6 +8,7 @@ pub mod features;
 pub mod health;
 pub mod heap;
 pub mod hooks;
+pub mod init;
 pub mod join;
 pub mod loggers;
 pub mod metrics;

@@ -3,6 +3,7 @@
 //! What is durable is published in the node: topics, configs, levels of features. Requests read there and never wait
 //! for the machine. The log is no topic: clients cannot see it.
 
+mod init;
 mod producer_ids;
 mod publish;
 #[cfg(test)]

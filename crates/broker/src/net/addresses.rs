@@ -27,6 +27,37 @@ pub struct Address {
     pub advertised: Option<HostPort>,
 }
 
+/// A host and a port that clients are told, from the keys that Kafka has no more.
+#[derive(Clone, Debug, Default)]
+pub struct Advertised {
+    /// For every listener.
+    pub host: Option<String>,
+    /// For the first one.
+    pub port: Option<u16>,
+}
+
+impl Advertised {
+    /// Fills in what `advertised.listeners` leaves open.
+    pub fn complete(&self, all: &mut [Address]) -> Result<(), StartError> {
+        let Some(host) = &self.host else {
+            return match self.port {
+                Some(_) => Err(StartError::new(
+                    "advertised.port has no host beside it: set advertised.listeners, such as PLAINTEXT://localhost:9092".to_owned(),
+                )),
+                None => Ok(()),
+            };
+        };
+        check_told("advertised.host.name", host)?;
+        for (at, address) in all.iter_mut().enumerate() {
+            let port = self.port.filter(|_| at == 0).unwrap_or(address.port);
+            address
+                .advertised
+                .get_or_insert_with(|| (host.as_str().into(), port));
+        }
+        Ok(())
+    }
+}
+
 struct Named<'a> {
     name: &'a str,
     host: &'a str,
@@ -43,7 +74,7 @@ pub fn addresses(
 ) -> Result<Vec<Address>, StartError> {
     let roles = config.set_value("process.roles").unwrap_or("broker");
     if !roles.split(',').any(|role| role.trim() == "broker") {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "process.roles is '{roles}': this is a broker, expected 'broker' or 'broker,controller'"
         )));
     }
@@ -56,7 +87,7 @@ pub fn addresses(
         .find(|told| !given.is_empty() && given.iter().all(|one| one.name != told.name))
     {
         let names: Vec<&str> = given.iter().map(|listener| listener.name).collect();
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "advertised.listeners has the name {}, which listeners has not: there are {}",
             unknown.name,
             names.join(", ")
@@ -90,7 +121,7 @@ pub fn addresses(
         }
     }
     if served.is_empty() && !given.is_empty() {
-        return Err(StartError(
+        return Err(StartError::new(
             "listeners has none for clients: add one, such as PLAINTEXT://:9092".to_owned(),
         ));
     }
@@ -101,10 +132,15 @@ pub fn addresses(
         let told = told.iter().find(|told| *told.name == *address.name);
         address.advertised = told.map(|told| (told.host.into(), told.port));
     }
-    let first = &mut served[0];
-    if let Some(host) = host {
-        first.host = host.to_owned();
+    // Whoever says where to listen, and no more, means every listener.
+    let meant = match given.is_empty() {
+        true => served.len(),
+        false => 1,
+    };
+    for address in &mut served[..meant] {
+        address.host = host.unwrap_or(&address.host).to_owned();
     }
+    let first = &mut served[0];
     first.port = port.unwrap_or(first.port);
     Ok(served)
 }
@@ -121,15 +157,19 @@ fn default_address(protocol: Protocol) -> Address {
 
 fn told_of(value: Option<&str>) -> Result<Vec<Named<'_>>, StartError> {
     let told = parse_all("advertised.listeners", value)?;
-    match told
-        .iter()
-        .find(|told| matches!(told.host, "" | "0.0.0.0" | "::"))
-    {
-        Some(wrong) => Err(StartError(format!(
-            "advertised.listeners tells clients to connect to '{}': expected an address that they can reach",
-            wrong.host
+    for one in &told {
+        check_told("advertised.listeners", one.host)?;
+    }
+    Ok(told)
+}
+
+/// Refuses what leads nowhere.
+fn check_told(key: &str, host: &str) -> Result<(), StartError> {
+    match host {
+        "" | "0.0.0.0" | "::" => Err(StartError::new(format!(
+            "{key} tells clients to connect to '{host}': expected an address that they can reach"
         ))),
-        None => Ok(told),
+        _ => Ok(()),
     }
 }
 
@@ -141,7 +181,7 @@ fn protocol(config: &BrokerConfig, name: &str) -> Result<Protocol, StartError> {
     let protocol = found.map_or(name, |(_, protocol)| protocol.trim());
     Protocol::named(protocol).ok_or_else(|| {
         let known = Protocol::ALL.map(Protocol::name).join(", ");
-        StartError(match found {
+        StartError::new(match found {
             Some(_) => format!(
                 "listener.security.protocol.map gives listener {name} the protocol {protocol}: expected one of {known}"
             ),
@@ -157,7 +197,7 @@ fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Named<'a>>, Sta
     let listeners = items.filter(|item| !item.is_empty()).map(|item| {
         let named = listener_address(item).map(|(name, host, port)| Named { name, host, port });
         named.ok_or_else(|| {
-            StartError(format!(
+            StartError::new(format!(
                 "Invalid value '{}' for config '{key}': expected a list of NAME://HOST:PORT, such as PLAINTEXT://127.0.0.1:9092",
                 item.escape_debug()
             ))
@@ -169,7 +209,7 @@ fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Named<'a>>, Sta
             .iter()
             .any(|other| other.name == listener.name)
         {
-            return Err(StartError(format!(
+            return Err(StartError::new(format!(
                 "config '{key}' has the name {} twice: each listener needs one of its own",
                 listener.name
             )));
@@ -230,6 +270,30 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_host_that_is_told_by_itself_fills_in_what_is_left_open() {
+        let advertised = Advertised {
+            host: Some("box".to_owned()),
+            port: Some(19_092),
+        };
+        let mut all = of(&[
+            (
+                "listeners",
+                "PLAINTEXT://:9092,SSL://:9093,SASL_SSL://:9094",
+            ),
+            ("advertised.listeners", "SASL_SSL://kafka:29094"),
+        ])
+        .unwrap();
+        advertised.complete(&mut all).unwrap();
+        let told: Vec<_> = all.iter().filter_map(told).collect();
+        assert_eq!(told, [("box", 19_092), ("box", 9093), ("kafka", 29_094)]);
+        let no_host = Advertised {
+            host: None,
+            port: Some(1),
+        };
+        assert!(no_host.complete(&mut all).is_err());
+    }
+
     // A developer told clients 127.0.0.1, and the broker served the whole network, its HTTP port too.
     #[test]
     fn what_clients_are_told_opens_no_door_to_the_network() {
@@ -243,6 +307,10 @@ mod tests {
         let all = of(&[("advertised.listeners", two)]).unwrap();
         let ports: Vec<_> = all.iter().map(|one| (&*one.host, one.port)).collect();
         assert_eq!(ports, [("127.0.0.1", 19092), ("127.0.0.1", 19093)]);
+        // As in a container, where nobody but other containers is near.
+        let config = BrokerConfig::new([("advertised.listeners", two)], false).unwrap();
+        let all = addresses(&config, Some("0.0.0.0"), None, Protocol::Plaintext).unwrap();
+        assert!(all.iter().all(|one| one.host == "0.0.0.0"), "{all:?}");
     }
 
     #[test]

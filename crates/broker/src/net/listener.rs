@@ -54,7 +54,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn cannot_bind(host: &str, port: u16, error: &io::Error) -> StartError {
-    StartError(match error.kind() {
+    StartError::new(match error.kind() {
         ErrorKind::AddrInUse => {
             format!(
                 "port {port} on {host} is in use: stop what listens there, or choose another port with --port (0 for a free one)"
@@ -83,7 +83,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, StartError> {
     let found: Vec<_> = (host, port)
         .to_socket_addrs()
         .map_err(|error| {
-            StartError(format!(
+            StartError::new(format!(
                 "cannot resolve the host {host}: {error}; give --host an address of this machine"
             ))
         })?
@@ -129,7 +129,7 @@ pub fn bind_http(host: &str, asked: Option<u16>) -> Result<Option<TcpListener>, 
 }
 
 fn cannot_bind_http(port: u16, error: &io::Error) -> StartError {
-    StartError(format!(
+    StartError::new(format!(
         "cannot listen for HTTP on port {port}: {error}; choose another with --http-port (0 for a free one)"
     ))
 }

@@ -107,12 +107,12 @@ pub fn of(
     }
     if let Some((key, value)) = view.jaas(Mechanism::Plain) {
         let entries =
-            jaas::parse_value(value).map_err(|why| StartError(format!("{key}: {why}")))?;
+            jaas::parse_value(value).map_err(|why| StartError::new(format!("{key}: {why}")))?;
         let plain = entries
             .iter()
             .find(|entry| entry.short_name() == PLAIN_MODULE);
         let plain = plain.ok_or_else(|| {
-            StartError(format!("{key}: expected org.apache.kafka.common.security.plain.{PLAIN_MODULE} required user_NAME=\"PASSWORD\";"))
+            StartError::new(format!("{key}: expected org.apache.kafka.common.security.plain.{PLAIN_MODULE} required user_NAME=\"PASSWORD\";"))
         })?;
         for (user, password) in plain.users() {
             passwords.set(user, password);
@@ -142,7 +142,7 @@ fn mechanisms(view: &View<'_>, has_users: bool) -> Result<Vec<Mechanism>, StartE
     let mechanisms = names.map(|name| {
         Mechanism::named(name).ok_or_else(|| {
             let known = Mechanism::ALL.map(Mechanism::name).join(",");
-            StartError(format!(
+            StartError::new(format!(
                 "{key} has '{}': expected some of {known}",
                 name.escape_debug()
             ))

@@ -54,6 +54,16 @@ impl BrokerConfig {
         static_pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
         strict: bool,
     ) -> Result<BrokerConfig, Refusal> {
+        let config = BrokerConfig::parse(static_pairs, strict)?;
+        check_values(&config)?;
+        Ok(config)
+    }
+
+    /// The same without looking at how they go together (see [`super::contradictions`]).
+    pub fn parse<'a>(
+        static_pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+        strict: bool,
+    ) -> Result<BrokerConfig, Refusal> {
         let pairs = static_pairs
             .into_iter()
             .map(|(name, value)| (name, Some(value)));
@@ -70,7 +80,6 @@ impl BrokerConfig {
             settings: BrokerSettings::default(),
         };
         config.settings = BrokerSettings::resolve(&config);
-        check_values(&config)?;
         Ok(config)
     }
 

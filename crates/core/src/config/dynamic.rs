@@ -169,8 +169,18 @@ pub fn check_change(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), R
 
 /// Refuses values that no broker can work with, alone or beside each other.
 pub fn check_values(config: &BrokerConfig) -> Result<(), Refusal> {
-    check_numbers(config)?;
-    check_lists(config)
+    match contradictions(config).into_iter().next() {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
+}
+
+/// All values that no broker can work with, alone or beside each other.
+pub fn contradictions(config: &BrokerConfig) -> Vec<Refusal> {
+    let mut found = wrong_numbers(config);
+    found.extend(check_overrides(config).err());
+    found.extend(check_cordoned(config).err());
+    found
 }
 
 fn number(config: &BrokerConfig, name: &str) -> Option<i64> {
@@ -193,7 +203,9 @@ fn check_threads(name: &str, before: &BrokerConfig, after: &BrokerConfig) -> Res
     )
 }
 
-fn check_numbers(config: &BrokerConfig) -> Result<(), Refusal> {
+fn wrong_numbers(config: &BrokerConfig) -> Vec<Refusal> {
+    let mut found = Vec::new();
+    let mut wrong = |name: &str, expected: &str| found.extend(refuse(config, name, expected).err());
     let at_least_one = [
         "max.connections",
         "max.connection.creation.rate",
@@ -201,27 +213,31 @@ fn check_numbers(config: &BrokerConfig) -> Result<(), Refusal> {
     ];
     for name in at_least_one {
         if number(config, name).is_some_and(|number| number < 1) {
-            return refuse(config, name, "at least 1");
+            wrong(name, "at least 1");
         }
     }
     let retention = "log.retention.ms";
     if number(config, retention) == Some(0) {
-        return refuse(config, retention, "at least 1, or -1 for no limit");
+        wrong(retention, "at least 1, or -1 for no limit");
     }
-    check_local_retention(config, "log.local.retention.ms", "retention.ms")?;
-    check_local_retention(config, "log.local.retention.bytes", "retention.bytes")?;
     let per_address = "max.connections.per.ip";
     let overrides = config.value("max.connections.per.ip.overrides");
     if number(config, per_address) == Some(0) && overrides.unwrap_or("").is_empty() {
         let expected = "at least 1 where max.connections.per.ip.overrides is empty";
-        return refuse(config, per_address, expected);
+        wrong(per_address, expected);
     }
     let buffer = "log.cleaner.dedupe.buffer.size";
     let threads = number(config, "log.cleaner.threads").unwrap_or(1).max(1);
     if number(config, buffer).is_some_and(|bytes| bytes / threads <= 1 << 20) {
-        return refuse(config, buffer, "more than 1 MiB for each cleaner thread");
+        wrong(buffer, "more than 1 MiB for each cleaner thread");
     }
-    Ok(())
+    for (local, all) in [
+        ("log.local.retention.ms", "retention.ms"),
+        ("log.local.retention.bytes", "retention.bytes"),
+    ] {
+        found.extend(check_local_retention(config, local, all).err());
+    }
+    found
 }
 
 /// What is kept here is a part of what is kept at all; -2 stands for the same. `all` is the key of topics, which knows
@@ -249,26 +265,30 @@ fn check_local_retention(config: &BrokerConfig, local: &str, all: &str) -> Resul
     }
 }
 
-fn check_lists(config: &BrokerConfig) -> Result<(), Refusal> {
-    let value = |name| config.value(name).unwrap_or("");
+fn check_overrides(config: &BrokerConfig) -> Result<(), Refusal> {
     let overrides = "max.connections.per.ip.overrides";
     let is_override = |item: &str| {
         let count = item.rsplit_once(':').map(|(_, count)| count.trim());
         count.is_some_and(|count| count.parse::<i32>().is_ok())
     };
-    let mut items = split_list(value(overrides)).into_iter();
-    if !items.all(|item| item.is_empty() || is_override(item)) {
-        return refuse(config, overrides, "a list of ADDRESS:COUNT");
+    let mut items = split_list(config.value(overrides).unwrap_or("")).into_iter();
+    match items.all(|item| item.is_empty() || is_override(item)) {
+        true => Ok(()),
+        false => refuse(config, overrides, "a list of ADDRESS:COUNT"),
     }
+}
+
+fn check_cordoned(config: &BrokerConfig) -> Result<(), Refusal> {
+    let value = |name| config.value(name).unwrap_or("");
     let cordoned = "cordoned.log.dirs";
     let directories = [value("log.dirs"), value("log.dir")]
         .map(split_list)
         .concat();
     let is_ours = |path: &str| path == "*" || directories.contains(&path);
-    if !split_list(value(cordoned)).into_iter().all(is_ours) {
-        return refuse(config, cordoned, "directories of log.dirs");
+    match split_list(value(cordoned)).into_iter().all(is_ours) {
+        true => Ok(()),
+        false => refuse(config, cordoned, "directories of log.dirs"),
     }
-    Ok(())
 }
 
 /// Refuses changes that Kafka could make and this broker cannot: of what it loads, and of where it listens.

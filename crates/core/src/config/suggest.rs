@@ -23,6 +23,11 @@ pub fn nearest_name<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Opt
     best.map(|(_, candidate)| candidate)
 }
 
+/// How many letters of one name have to be changed, added or left out to make it the other. Takes quadratic time.
+pub fn distance(a: &str, b: &str) -> usize {
+    edit_distance(a.as_bytes(), b.as_bytes())
+}
+
 fn edit_distance(a: &[u8], b: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! The command line. Every mistake is one sentence that names it and, where one is near, what was meant.
+//! The command line: flags and what they set. Every mistake is one sentence that names it and, where one is near, what was
+//! meant.
 
-use crate::users;
-use rustka::Options;
-use rustka::options::parse_size;
+use crate::settings::own::{Form, OWN};
+use crate::settings::{Place, Setting};
 use std::ffi::OsString;
 
 const HELP: &str = "\
@@ -28,29 +28,11 @@ Usage: rustka [FLAGS] [FILE]
   --help               print this
 
 Flags stand before RUSTKA_* variables, these before KAFKA_* (KAFKA_NUM_PARTITIONS=3), these before the file.
+`rustka config explain`, with the same flags, says what holds and where it comes from.
 Logs go to stderr; RUST_LOG sets what is logged.";
 
-/// One log chunk. Whoever gives less has forgotten the unit.
-const MEMORY_MIN: u64 = 1 << 20;
-
-const FLAGS: &[&str] = &[
-    "--port",
-    "--host",
-    "--http-port",
-    "--http-token",
-    "--http-allowed-host",
-    "--metrics-open",
-    "--memory-limit",
-    "--strict",
-    "--user",
-    "--user-file",
-    "--tls-self-signed",
-    "--config",
-    "-c",
-    "--override",
-    "--version",
-    "--help",
-];
+/// Flags that set nothing by themselves.
+const OTHERS: [&str; 5] = ["--config", "-c", "--override", "--version", "--help"];
 
 /// What the command line asks for.
 pub enum Parsed {
@@ -65,63 +47,17 @@ pub enum Parsed {
 pub struct Flags {
     /// A properties file.
     pub file: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    http_port: Option<u16>,
-    http_token: Option<String>,
-    http_allowed_hosts: Vec<String>,
-    metrics_open: bool,
-    memory_limit: Option<u64>,
-    strict: bool,
-    tls_self_signed: bool,
-    users: Vec<(String, String)>,
-    configs: Vec<(String, String)>,
-}
-
-impl Flags {
-    /// Puts the flags over what was set elsewhere.
-    pub fn over(self, mut options: Options) -> Options {
-        if let Some(host) = self.host {
-            options = options.host(host);
-        }
-        if let Some(port) = self.port {
-            options = options.port(port);
-        }
-        if let Some(port) = self.http_port {
-            options = options.http_port(port);
-        }
-        if let Some(token) = self.http_token {
-            options = options.http_token(token);
-        }
-        for host in self.http_allowed_hosts {
-            options = options.http_allowed_host(host);
-        }
-        if self.metrics_open {
-            options = options.metrics_open(true);
-        }
-        if let Some(bytes) = self.memory_limit {
-            options = options.memory_limit(bytes);
-        }
-        if self.tls_self_signed {
-            options = options.tls_self_signed(true);
-        }
-        if self.strict {
-            options = options.strict(true);
-        }
-        for (name, password) in self.users {
-            options = options.user(name, password);
-        }
-        for (key, value) in self.configs {
-            options = options.config(key, value);
-        }
-        options
-    }
+    /// What is set, in the order in which it stands there.
+    pub settings: Vec<Setting>,
+    /// What makes no sense.
+    pub mistakes: Vec<String>,
 }
 
 /// Reads the arguments after the program's name.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Parsed {
     let mut flags = Flags::default();
-    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
         let (flag, mut attached) = match argument.split_once('=') {
             Some((flag, value)) if flag.starts_with("--") => {
@@ -129,75 +65,72 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String
             }
             _ => (argument, None),
         };
-        let mut value = |what: &str| {
-            attached
-                .take()
-                .or_else(|| arguments.next())
-                .ok_or(format!("{flag} needs {what}"))
-        };
         match flag.as_str() {
-            "--port" => flags.port = Some(port(&flag, &value("a port number")?)?),
-            "--http-port" => flags.http_port = Some(port(&flag, &value("a port number")?)?),
-            "--http-token" => flags.http_token = Some(value("a token")?),
-            "--http-allowed-host" => flags.http_allowed_hosts.push(value("a name")?),
-            "--metrics-open" => flags.metrics_open = true,
-            "--host" => flags.host = Some(value("an address")?),
-            "--config" => flags.file = Some(value("the name of a properties file")?),
-            file if !file.starts_with('-') && flags.file.is_none() => {
-                flags.file = Some(file.to_owned());
-            }
-            "--memory-limit" => {
-                let text = value("a size, such as 512M")?;
-                let size = parse_size(&text).ok_or_else(|| {
-                    format!("--memory-limit {text} is not a size: give bytes, or a whole number with K, M or G, such as 512M")
-                })?;
-                if size < MEMORY_MIN {
-                    return Err(format!(
-                        "--memory-limit {text} is too little: at least 1M, and 512 MiB are written 512M"
-                    ));
-                }
-                flags.memory_limit = Some(size);
-            }
-            "--tls-self-signed" => flags.tls_self_signed = true,
-            "--strict" => flags.strict = true,
-            "--user" => {
-                let pair = value("a name and a password as NAME:PASSWORD")?;
-                flags.users.push(users::parse_one(&pair, "--user")?);
-            }
-            "--user-file" => {
-                let path = value("the name of a file with NAME:PASSWORD in each line")?;
-                flags.users.extend(users::read(&path)?);
-            }
-            "-c" | "--override" => {
-                let pair = value("a config as key=value")?;
-                let (key, value) = pair
-                    .split_once('=')
-                    .ok_or(format!("{flag} {pair} is not of the form key=value"))?;
-                flags.configs.push((key.to_owned(), value.to_owned()));
-            }
             "--version" | "-V" => {
-                return Ok(Parsed::Print(format!(
-                    "rustka {}",
-                    env!("CARGO_PKG_VERSION")
-                )));
+                return Parsed::Print(format!("rustka {}", env!("CARGO_PKG_VERSION")));
             }
-            "--help" | "-h" => return Ok(Parsed::Print(HELP.to_owned())),
-            unknown => return Err(unknown_flag(unknown)),
+            "--help" | "-h" => return Parsed::Print(HELP.to_owned()),
+            _ => {}
         }
-        if let Some(extra) = attached {
-            return Err(format!("{flag} takes no value, but was given {extra}"));
+        let mut value = || attached.take().or_else(|| arguments.next());
+        if let Err(mistake) = flags.take(&flag, &mut value) {
+            flags.mistakes.push(mistake);
+            // Perhaps its value, and no file.
+            arguments.next_if(|next| !next.starts_with('-'));
+        } else if let Some(extra) = attached {
+            let mistake = format!("{flag} takes no value, but was given {extra}");
+            flags.mistakes.push(mistake);
         }
     }
-    Ok(Parsed::Run(flags))
+    Parsed::Run(flags)
 }
 
-fn port(flag: &str, text: &str) -> Result<u16, String> {
-    text.parse()
-        .map_err(|_| format!("{flag} {text} is not a port: give a number from 0 to 65535"))
+impl Flags {
+    /// Takes one flag, and its value if it has one.
+    fn take(
+        &mut self,
+        flag: &str,
+        value: &mut dyn FnMut() -> Option<String>,
+    ) -> Result<(), String> {
+        let mut needed = |what: &str| value().ok_or(format!("{flag} needs {what}"));
+        let own = OWN
+            .iter()
+            .find(|own| own.form != Form::None && own.flag == flag);
+        let (key, value) = match (own, flag) {
+            (Some(own), _) => (
+                own.key.to_owned(),
+                match own.form {
+                    Form::Value(what) => needed(what)?,
+                    Form::Switch | Form::None => "true".to_owned(),
+                },
+            ),
+            (None, "--config") => {
+                self.file = Some(needed("the name of a properties file")?);
+                return Ok(());
+            }
+            (None, "-c" | "--override") => {
+                let pair = needed("a config as key=value")?;
+                let Some((key, value)) = pair.split_once('=') else {
+                    return Err(format!("{flag} {pair} is not of the form key=value"));
+                };
+                (key.trim().to_owned(), value.to_owned())
+            }
+            (None, file) if !file.starts_with('-') && self.file.is_none() => {
+                self.file = Some(file.to_owned());
+                return Ok(());
+            }
+            (None, unknown) => return Err(unknown_flag(unknown)),
+        };
+        let place = Place::Flag(flag.to_owned());
+        self.settings.push(Setting { key, value, place });
+        Ok(())
+    }
 }
 
 fn unknown_flag(flag: &str) -> String {
-    match rustka_core::config::nearest_name(flag, FLAGS.iter().copied()) {
+    let own = OWN.iter().map(|own| own.flag);
+    let known = own.chain(OTHERS).filter(|known| !known.is_empty());
+    match rustka_core::config::nearest_name(flag, known) {
         Some(known) => format!("unknown flag {flag}; the nearest is {known} (see --help)"),
         None => format!("unknown flag {flag} (see --help)"),
     }
@@ -207,35 +140,37 @@ fn unknown_flag(flag: &str) -> String {
 mod tests {
     use super::*;
 
-    fn error(arguments: &[&str]) -> String {
+    fn parsed(arguments: &[&str]) -> Flags {
         match parse(arguments.iter().map(OsString::from)) {
-            Err(sentence) => sentence,
-            Ok(_) => panic!("{arguments:?} was accepted"),
+            Parsed::Run(flags) => flags,
+            Parsed::Print(_) => panic!("{arguments:?} print something"),
         }
     }
 
     #[test]
     fn mistakes_are_named_with_what_was_meant() {
-        assert_eq!(
-            error(&["--prot", "1"]),
-            "unknown flag --prot; the nearest is --port (see --help)"
-        );
-        assert_eq!(
-            error(&["--port", "x"]),
-            "--port x is not a port: give a number from 0 to 65535"
-        );
-        assert_eq!(error(&["--port"]), "--port needs a port number");
-        assert_eq!(
-            error(&["--strict=yes"]),
-            "--strict takes no value, but was given yes"
-        );
-        assert!(
-            error(&["--memory-limit", "much"]).starts_with("--memory-limit much is not a size")
-        );
-        assert!(error(&["--memory-limit", "512"]).starts_with("--memory-limit 512 is too little"));
-        assert_eq!(
-            error(&["-c", "novalue"]),
-            "-c novalue is not of the form key=value"
-        );
+        let flags = parsed(&["--prot", "file", "--strict=yes", "-c", "novalue", "--port"]);
+        let expected = [
+            "unknown flag --prot; the nearest is --port (see --help)",
+            "--strict takes no value, but was given yes",
+            "-c novalue is not of the form key=value",
+            "--port needs a port number",
+        ];
+        assert_eq!(flags.mistakes, expected);
+    }
+
+    #[test]
+    fn each_flag_is_a_setting_with_its_place() {
+        let flags = parsed(&["a.properties", "--port=1", "-c", "a.b=c=d", "--strict"]);
+        assert_eq!(flags.file.as_deref(), Some("a.properties"));
+        let told: Vec<_> = (flags.settings.iter())
+            .map(|one| (&*one.key, &*one.value, one.place.to_string()))
+            .collect();
+        let expected = [
+            ("rustka.port", "1", "--port"),
+            ("a.b", "c=d", "-c"),
+            ("rustka.strict", "true", "--strict"),
+        ];
+        assert_eq!(told, expected.map(|(a, b, c)| (a, b, c.to_owned())));
     }
 }

@@ -1,18 +1,19 @@
 //! The `rustka` command: a broker until it is told to stop, or a command that asks one.
 
 mod cli;
-mod environment;
 mod flags;
 mod log_filter;
 mod log_queue;
 mod named;
 mod properties;
+mod settings;
 mod users;
 
-use environment::Outside;
 use flags::Parsed;
 use log_queue::LogQueue;
 use named::{Called, Start};
+use rustka::StartError;
+use settings::{Resolved, Settings};
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,35 +35,25 @@ fn main() -> ExitCode {
 /// Runs a broker until it is told to stop, or prints what was asked for instead.
 fn serve(start: Start) -> ExitCode {
     rustka::base::heap::keep_tight();
-    let asked = flags::parse(start.arguments.into_iter()).and_then(|parsed| match parsed {
-        Parsed::Run(flags) => {
-            let outside = std::env::vars_os().filter_map(|(name, value)| {
-                Some((name.into_string().ok()?, value.into_string().ok()?))
-            });
-            // What comes later stands in front.
-            let environment = start.variables.into_iter().chain(outside);
-            let options = rustka::Broker::builder();
-            let mut environment = environment::read(options, flags.file.as_deref(), environment)?;
-            environment.options = flags.over(environment.options);
-            environment
-                .options
-                .check()
-                .map_err(|error| error.to_string())?;
-            Ok(Ok(environment))
-        }
-        Parsed::Print(text) => Ok(Err(text)),
-    });
-    let Outside { options, notes } = match asked {
-        Ok(Ok(environment)) => environment,
-        Ok(Err(text)) => {
+    let flags = match flags::parse(start.arguments.into_iter()) {
+        Parsed::Run(flags) => flags,
+        Parsed::Print(text) => {
             println!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(sentence) => {
-            eprintln!("rustka: {sentence}");
-            return ExitCode::from(start.usage_code);
-        }
     };
+    let Resolved {
+        options,
+        mistakes,
+        notes,
+        ..
+    } = Settings::collect(flags, start.variables).resolve();
+    if !mistakes.is_empty() {
+        for mistake in mistakes {
+            eprintln!("rustka: {mistake}");
+        }
+        return ExitCode::from(start.usage_code);
+    }
     let log = match LogQueue::start(std::io::stderr()) {
         Ok(log) => log,
         Err(error) => {
@@ -73,35 +64,39 @@ fn serve(start: Start) -> ExitCode {
     // From here on nothing else writes to stderr, which may be a pipe that nobody reads.
     let options = options.log_control(log_filter::install(LevelFilter::INFO, &log));
     for note in notes {
-        tracing::info!("{note}");
+        match note.is_warning {
+            true => tracing::warn!("{}", note.text),
+            false => tracing::info!("{}", note.text),
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(options, start.ready_words)),
-        Err(error) => Err(format!("cannot start: {error}")),
+        Err(error) => Err(StartError::new(format!("cannot start: {error}"))),
     };
-    if let Err(sentence) = &ended {
-        log.push(format!("rustka: {sentence}\n").as_bytes());
+    if let Err(error) = &ended {
+        log.push(format!("rustka: {error}\n").as_bytes());
     }
     log.flush();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_contradiction() => ExitCode::from(start.usage_code),
         Err(_) => ExitCode::FAILURE,
     }
 }
 
 /// Serves until a signal says that it is enough; why it cannot, in a sentence.
-async fn run(options: rustka::Options, ready_words: Option<&str>) -> Result<(), String> {
+async fn run(options: rustka::Options, ready_words: Option<&str>) -> Result<(), StartError> {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     );
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        return Err("cannot listen for signals".to_owned());
+        return Err(StartError::new("cannot listen for signals"));
     };
-    let broker = options.start().map_err(|error| error.to_string())?;
+    let broker = options.start()?;
     let mut line = format!(
         "{{\"ready\":true,\"bootstrap\":\"{}\",\"http\":\"{}\",\"node_id\":{},\"version\":\"{}\"}}\n",
         broker.bootstrap(),

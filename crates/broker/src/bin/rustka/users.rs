@@ -3,21 +3,23 @@
 /// A file of users is read up to this size.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Reads one `NAME:PASSWORD`; the name ends at the first colon.
-pub fn parse_one(text: &str, place: &str) -> Result<(String, String), String> {
+/// What makes a user.
+const EXPECTED: &str = "NAME:PASSWORD, neither of them empty";
+
+/// Reads one `NAME:PASSWORD`; the name ends at the first colon. What is expected instead where it makes no user.
+pub fn parse_one(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((name, password)) if !name.is_empty() && !password.is_empty() => {
             Ok((name.to_owned(), password.to_owned()))
         }
-        _ => Err(format!(
-            "{place} makes no user: expected NAME:PASSWORD, neither of them empty"
-        )),
+        _ => Err(EXPECTED.to_owned()),
     }
 }
 
-/// Reads a file with one user in each line; empty lines and those that begin with `#` are skipped.
+/// Reads a file with one user in each line; empty lines and those that begin with `#` are skipped. What is expected
+/// instead where it cannot be read.
 pub fn read(path: &str) -> Result<Vec<(String, String)>, String> {
-    let cannot = |why: String| format!("cannot read the user file {path}: {why}");
+    let cannot = |why: String| format!("a file that can be read, which {path} is not: {why}");
     let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
     if size.len() > FILE_BYTES_MAX {
         return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
@@ -30,7 +32,10 @@ fn parse(text: &str, path: &str) -> Result<Vec<(String, String)>, String> {
     let lines = text.lines().map(str::trim).enumerate();
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
-        .map(|(at, line)| parse_one(line, &format!("{path}, line {},", at + 1)))
+        .map(|(at, line)| {
+            let place = |expected| format!("{expected}, in line {} of {path}", at + 1);
+            parse_one(line).map_err(place)
+        })
         .collect()
 }
 
@@ -53,7 +58,7 @@ mod tests {
         assert!(
             parse("ok:x\nhush", "f")
                 .unwrap_err()
-                .starts_with("f, line 2,")
+                .ends_with("in line 2 of f")
         );
     }
 }

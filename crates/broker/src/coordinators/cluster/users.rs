@@ -24,7 +24,7 @@ impl Cluster {
             for (user, outcome) in outcomes {
                 outcome.map_err(|refusal| {
                     let why = refusal.message.unwrap_or_default();
-                    StartError(format!("user {} cannot log in: {why}", user.escape_debug()))
+                    StartError::new(format!("user {} cannot log in: {why}", user.escape_debug()))
                 })?;
             }
         }

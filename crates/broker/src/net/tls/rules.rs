@@ -66,8 +66,9 @@ pub fn load(
 ) -> Result<Loaded, StartError> {
     let view = View::of(address, config, own);
     let mut notes = Vec::new();
-    let of =
-        |key: &str, why: String| StartError(format!("listener {}, {key}: {why}", address.name));
+    let of = |key: &str, why: String| {
+        StartError::new(format!("listener {}, {key}: {why}", address.name))
+    };
     let identity = match (self_signed, has_certificate(address, config, own)) {
         (Some(made), false) => made.own(),
         _ => identity(&view, address)?,
@@ -102,7 +103,7 @@ pub fn load(
         })?;
     // Tickets that the client keeps cost no memory here.
     server.ticketer = ring::Ticketer::new()
-        .map_err(|error| StartError(format!("cannot make keys for TLS sessions: {error}")))?;
+        .map_err(|error| StartError::new(format!("cannot make keys for TLS sessions: {error}")))?;
     let names = MappingRules::parse(view.value(NAMES).unwrap_or("DEFAULT"));
     Ok(Loaded {
         config: Arc::new(server),
@@ -116,8 +117,9 @@ fn set<'a>(view: &View<'a>, key: &str) -> Option<&'a str> {
 }
 
 fn identity(view: &View<'_>, address: &Address) -> Result<Own, StartError> {
-    let of =
-        |key: &str, why: String| StartError(format!("listener {}, {key}: {why}", address.name));
+    let of = |key: &str, why: String| {
+        StartError::new(format!("listener {}, {key}: {why}", address.name))
+    };
     if let Some(chain) = set(view, "ssl.keystore.certificate.chain") {
         let key = set(view, "ssl.keystore.key").ok_or_else(|| {
             let why = "the certificate is there without its key: expected a private key in PEM";
@@ -126,7 +128,7 @@ fn identity(view: &View<'_>, address: &Address) -> Result<Own, StartError> {
         return store::pem(key, chain).map_err(|why| of("ssl.keystore.key", why));
     }
     let path = set(view, KEYSTORE).ok_or_else(|| {
-        StartError(format!(
+        StartError::new(format!(
             "listener {} uses {}, but has no certificate: set {KEYSTORE} to a PEM or PKCS12 file, or start with --tls-self-signed",
             address.name,
             address.protocol.name()

@@ -19,7 +19,7 @@ pub struct SelfSigned {
 impl SelfSigned {
     /// Makes both, for these hosts beside the names of loopback.
     pub fn new(hosts: &[String]) -> Result<SelfSigned, StartError> {
-        make(hosts).map_err(|error| StartError(format!("cannot make a certificate: {error}")))
+        make(hosts).map_err(|error| StartError::new(format!("cannot make a certificate: {error}")))
     }
 
     /// The authority's certificate in PEM, for clients to trust.

@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use rustka_client::{Client, Resource};
 
+use super::explain::{self, ExplainArguments};
 use super::failure::Failure;
 use super::output::{Output, Table};
 use super::topic::pair;
@@ -47,6 +48,8 @@ pub enum ConfigCommand {
         #[arg(short, long)]
         all: bool,
     },
+    /// What holds for a broker that would be started here with these flags, and where each value comes from. Asks nobody.
+    Explain(ExplainArguments),
     /// Set values.
     Set {
         /// What it is.
@@ -79,6 +82,7 @@ pub async fn run(
         ConfigCommand::Describe { kind, name, all } => {
             describe(client, kind.into(), &name, all, output).await
         }
+        ConfigCommand::Explain(arguments) => explain::run(arguments, output),
         ConfigCommand::Set { kind, name, values } => {
             let changes = values
                 .iter()

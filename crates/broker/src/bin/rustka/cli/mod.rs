@@ -3,6 +3,7 @@
 mod config;
 mod connect;
 mod consume;
+mod explain;
 mod failure;
 mod group;
 mod health;
@@ -121,6 +122,9 @@ async fn perform(arguments: Arguments) -> Result<(), Failure> {
             return output.bytes(&script);
         }
         Command::Version => return output.line(env!("CARGO_PKG_VERSION")),
+        Command::Config(config::ConfigCommand::Explain(arguments)) => {
+            return explain::run(arguments, &mut output);
+        }
         _ => {}
     }
     let client = arguments.connect.client().await?;
