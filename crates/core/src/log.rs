@@ -152,16 +152,20 @@ impl PartitionState {
     /// Everything below `offset` is durable, and what was admitted beyond it is not.
     pub fn settle(&mut self, offset: i64) {
         self.unsettled_from = (offset < self.next_offset).then_some(offset);
+        if let Some(producers) = &mut self.producers {
+            producers.settled(offset);
+        }
     }
 
-    /// Up to where consumers of committed data may read: the first record of an open transaction, or the high watermark.
+    /// Up to where consumers of committed data may read: the first record of a transaction that is open, or whose marker
+    /// is not durable; else the high watermark.
     pub fn last_stable_offset(&self) -> i64 {
-        self.producers
-            .as_ref()
-            .and_then(|producers| producers.first_open_offset())
-            .map_or(self.high_watermark(), |first| {
-                first.max(self.log_start).min(self.high_watermark())
-            })
+        let high_watermark = self.high_watermark();
+        let producers = self.producers.as_ref();
+        let first = producers.and_then(|it| it.first_unstable_offset(high_watermark));
+        first.map_or(high_watermark, |first| {
+            first.max(self.log_start).min(high_watermark)
+        })
     }
 
     /// A write of these offsets and all behind them failed: they are not read, and the log takes no more.

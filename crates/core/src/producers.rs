@@ -249,6 +249,8 @@ pub struct Producers {
     by_id: BTreeMap<i64, Box<Producer>>,
     /// Producer ids of open transactions by first offset.
     open: BTreeMap<i64, i64>,
+    /// First offset and marker of transactions whose marker may still be lost: a crash would open them again.
+    ending: Vec<(i64, i64)>,
     /// In order of their markers.
     aborted: Vec<AbortedTransaction>,
     /// Producers whose transactions are being confirmed.
@@ -413,6 +415,7 @@ impl Producers {
             return;
         };
         self.open.remove(&first_offset);
+        self.ending.push((first_offset, offset));
         if !marker.commit {
             self.aborted.push(AbortedTransaction {
                 producer_id,
@@ -422,9 +425,18 @@ impl Producers {
         }
     }
 
-    /// The first offset of the oldest open transaction.
-    pub fn first_open_offset(&self) -> Option<i64> {
-        self.open.keys().next().copied()
+    /// The first offset of the oldest transaction that is open, or whose marker is not below the high watermark.
+    pub fn first_unstable_offset(&self, high_watermark: i64) -> Option<i64> {
+        let ending = self.ending.iter();
+        let ending = ending.filter(|(_, marker)| *marker >= high_watermark);
+        let ending = ending.map(|(first, _)| *first).min();
+        let open = self.open.keys().next().copied();
+        [open, ending].into_iter().flatten().min()
+    }
+
+    /// Everything below `offset` is durable.
+    pub fn settled(&mut self, offset: i64) {
+        self.ending.retain(|(_, marker)| *marker >= offset);
     }
 
     /// Aborted transactions that a read of `start..end` can meet.

@@ -12,6 +12,8 @@
     reason = "each test file includes this one and uses its own part of it"
 )]
 
+pub mod producer;
+
 use rustka::coordinators::cluster::Answer as Answered;
 use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Clock, Options};

@@ -188,6 +188,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
             lock(&self.transactions.ends.later).push(end);
+            self.transactions.timers.wake();
         }
     }
 }
