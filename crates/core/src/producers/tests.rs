@@ -124,7 +124,7 @@ fn a_transaction_begins_only_when_verified_and_holds_back_readers() {
     assert!(p.needs_verification(&first));
     assert_eq!(write(&mut p, &first, 10), Err(ErrorCode::InvalidTxnState));
     assert_eq!(write_from(&mut p, &first, 10, VERIFIED), Ok(Check::New));
-    assert_eq!(p.first_open_offset(), Some(10));
+    assert_eq!(p.first_unstable_offset(i64::MAX), Some(10));
     assert!(!p.needs_verification(&transactional(0, 1)));
     assert_eq!(write(&mut p, &transactional(0, 1), 11), Ok(Check::New));
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_marker_ends_the_transaction_and_aborts_are_listed() {
     write_from(&mut p, &transactional(0, 0), 10, VERIFIED).unwrap();
     p.check_marker(7, 0, &marker(false)).unwrap();
     p.ended((7, 0), &marker(false), 11, 0, 0);
-    assert_eq!(p.first_open_offset(), None);
+    assert_eq!(p.first_unstable_offset(i64::MAX), None);
     write_from(&mut p, &transactional(0, 1), 12, VERIFIED).unwrap();
     p.ended((7, 0), &marker(true), 13, 0, 0);
     let aborted = |start, end| {
@@ -217,7 +217,7 @@ fn coordinators_write_without_sequences() {
             Ok(Check::New)
         );
     }
-    assert_eq!(p.first_open_offset(), Some(0));
+    assert_eq!(p.first_unstable_offset(i64::MAX), Some(0));
     assert_eq!(p.iter().next().unwrap().last_sequence, -1);
 }
 
