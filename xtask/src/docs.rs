@@ -38,6 +38,9 @@ explain`, with the same flags, prints what would hold and where each value comes
 | `--http-token TOKEN` | `RUSTKA_HTTP_TOKEN` | `rustka.http.token` |
 | `--http-allowed-host NAME` | `RUSTKA_HTTP_ALLOWED_HOST` | `rustka.http.allowed.host` |
 | `--metrics-open` | `RUSTKA_METRICS_OPEN=true` | `rustka.metrics.open` |
+| `--init-file FILE` ([what may stand there](init-file.md)) | `RUSTKA_INIT_FILE` | `rustka.init.file` |
+| `--http-tls` | `RUSTKA_HTTP_TLS=true` | `rustka.http.tls` |
+| | `KAFKA_OPTS=-Djava.security.auth.login.config=FILE` | `java.security.auth.login.config` |
 | `--tls-self-signed` | `RUSTKA_TLS_SELF_SIGNED=true` | `rustka.tls.self.signed` |
 | | `CLUSTER_ID`, `KAFKA_CLUSTER_ID`, `KAFKA_KRAFT_CLUSTER_ID` | `cluster.id` |
 | | `KAFKA_CREATE_TOPICS=orders:3:1,state:1:1:compact` | `create.topics` |

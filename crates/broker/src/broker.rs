@@ -291,15 +291,14 @@ impl Broker {
     fn watch_certificates(parts: &Arc<Parts>, addresses: &[Address], own: &ListenerConfigs) {
         let config = parts.node.config.broker();
         let all = addresses.iter().zip(&parts.node.listeners);
-        let in_files =
-            all.filter(|(address, _)| !tls_rules::files(address, &config, own).is_empty());
-        let watched = in_files.filter(|(_, listener)| listener.tls.is_some());
+        // Those that were made for this start stay for as long as it lives.
+        let given = all.filter(|(address, _)| tls_rules::has_certificate(address, &config, own));
+        let watched = given.filter(|(_, listener)| listener.tls.is_some());
         let watched: Vec<_> = watched
             .map(|(address, listener)| Watched {
                 listener: listener.clone(),
                 address: address.clone(),
                 own: own.clone(),
-                config: config.clone(),
             })
             .collect();
         if watched.is_empty() {

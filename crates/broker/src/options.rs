@@ -10,6 +10,7 @@ use crate::broker::Broker;
 #[cfg(feature = "http")]
 use crate::http::PageOptions;
 use crate::net::addresses::{Address, Advertised, addresses};
+pub use crate::net::login_rules::LoginFile;
 use crate::net::login_rules::{self, ListenerConfigs};
 use crate::net::tls::rules::{self as tls_rules, Loaded};
 use crate::net::tls::self_signed::SelfSigned;
@@ -52,6 +53,7 @@ pub struct Options {
     authorizer_configs: BTreeMap<String, String>,
     pub(crate) users: Vec<(String, String)>,
     pub(crate) init: Init,
+    login_file: LoginFile,
     pub(crate) self_signed: bool,
     pub(crate) clock: Clock,
     pub(crate) cluster_id: Option<String>,
@@ -77,6 +79,7 @@ impl Default for Options {
             authorizer_configs: BTreeMap::new(),
             users: Vec::new(),
             init: Init::default(),
+            login_file: LoginFile::new(),
             self_signed: false,
             clock: Clock::system(),
             cluster_id: None,
@@ -141,6 +144,13 @@ impl Options {
         self
     }
 
+    /// Whether pages are served with the certificate of the first listener that has one, and not without TLS.
+    #[cfg(feature = "http")]
+    pub fn http_tls(mut self, tls: bool) -> Self {
+        self.pages.tls = tls;
+        self
+    }
+
     /// Whether to listen at all; without, the broker is reached by [`Broker::connect`] alone. On by default.
     pub fn sockets(mut self, sockets: bool) -> Self {
         self.sockets = sockets;
@@ -176,6 +186,13 @@ impl Options {
     /// without a login.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.users.push((name.into(), password.into()));
+        self
+    }
+
+    /// Logins of listeners that have no `sasl.jaas.config`, by the names of sections: `KafkaServer`, or one listener's
+    /// `NAME.KafkaServer`.
+    pub fn login_file(mut self, sections: LoginFile) -> Self {
+        self.login_file = sections;
         self
     }
 
@@ -265,16 +282,29 @@ impl Options {
         for (key, value) in &self.listener_configs {
             mistakes.extend(login_rules::check(key, value).err().map(StartError::new));
         }
-        for address in self.addresses().unwrap_or_else(|error| {
+        let addresses = self.addresses().unwrap_or_else(|error| {
             mistakes.push(error);
             Vec::new()
-        }) {
-            mistakes.extend(self.login_rules(&address, &config).err());
-            if !self.is_made(&address, &config) {
-                mistakes.extend(self.tls(&address, &config, None).err());
+        });
+        for address in &addresses {
+            mistakes.extend(self.login_rules(address, &config).err());
+            if !self.is_made(address, &config) {
+                mistakes.extend(self.tls(address, &config, None).err());
             }
         }
-        mistakes.extend(self.authorizer_options(&config).err());
+        #[cfg(feature = "http")]
+        if self.pages.tls && !addresses.iter().any(|address| address.protocol.has_tls()) {
+            mistakes.push(StartError::new(
+                "pages with TLS have the certificate of a listener, and none has one: add a listener of SSL or SASL_SSL, or start with --tls-self-signed",
+            ));
+        }
+        match self.authorizer_options(&config) {
+            Ok(None) if !self.init.acls.is_empty() => mistakes.push(StartError::new(
+                "ACLs are to be there, but nothing would go by them: set authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            )),
+            Ok(_) => {}
+            Err(error) => mistakes.push(error),
+        }
         mistakes
     }
 
@@ -309,10 +339,9 @@ impl Options {
         address: &Address,
         config: &BrokerConfig,
     ) -> Result<Option<LoginRules>, StartError> {
-        let rules = address
-            .protocol
-            .has_login()
-            .then(|| login_rules::of(address, config, &self.listener_configs, &self.all_users()));
+        let own = &self.listener_configs;
+        let of = || login_rules::of(address, config, own, &self.all_users(), &self.login_file);
+        let rules = address.protocol.has_login().then(of);
         rules.transpose()
     }
 

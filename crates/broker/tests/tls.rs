@@ -14,10 +14,15 @@ use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Options};
 use rustka_client::Connection;
 use rustka_wire::describe_cluster_request::DescribeClusterRequest;
+use rustka_wire::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
@@ -215,6 +220,40 @@ async fn keys_come_as_text_as_pem_files_and_as_java_keystores() {
     );
 }
 
+/// Both made by OpenSSL: `openssl pkcs8 -topk8` of the first, with the password `changeit`, is the second.
+const PLAIN: &str = include_str!("tls/plain.pem");
+const ENCRYPTED: &str = include_str!("tls/encrypted.pem");
+
+// Whoever had an encrypted key, as Kafka takes it, was told to decrypt it first.
+#[tokio::test]
+async fn a_key_may_be_encrypted_by_itself() {
+    let (authority, folder) = (Authority::new(), Folder::new("encrypted"));
+    let key = KeyPair::from_pem(PLAIN).unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority.0).unwrap().pem();
+    let pem = folder.write("own.pem", format!("{certificate}{ENCRYPTED}"));
+    let one_line = ENCRYPTED.replace('\n', " ");
+    let ways: [&[(&str, &str)]; 2] = [
+        &[("ssl.keystore.location", &pem)],
+        &[
+            ("ssl.keystore.certificate.chain", &certificate),
+            ("ssl.keystore.key", &one_line),
+        ],
+    ];
+    for way in ways {
+        let with = |password| [way, &[("ssl.key.password", password)]].concat();
+        let world = World::with(configured(&with("changeit")));
+        let stream = shake(&world, &authority.client(None)).await.unwrap();
+        assert!(is_served(stream).await, "{way:?}");
+        let wrong = refused(&with("hush"));
+        assert!(
+            wrong.contains("wrong ssl.key.password") && !wrong.contains("hush"),
+            "{wrong}"
+        );
+        assert!(refused(way).contains("ssl.key.password is needed"));
+    }
+}
+
 #[tokio::test]
 async fn a_clients_certificate_says_who_it_is() {
     let (authority, folder) = (Authority::new(), Folder::new("clients"));
@@ -345,6 +384,91 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     assert!(shake(&world, &old.client(None)).await.is_err());
     let after = shake(&world, &new.client(None)).await.unwrap();
     assert!(is_served(after).await && is_served(before).await);
+}
+
+// Kafka's users name the renewed keystore by a dynamic config of the listener, and nothing happened.
+#[tokio::test]
+async fn a_certificate_that_is_named_while_the_broker_runs_is_taken_up() {
+    let (old, new, folder) = (Authority::new(), Authority::new(), Folder::new("named"));
+    let path = folder.write("old.pem", old.sign(|_| {}).pem());
+    let next = folder.write("new.pem", new.sign(|_| {}).pem());
+    let world = World::with(configured(&[("ssl.keystore.location", &path)]));
+    let mut admin = shake(&world, &old.client(None))
+        .await
+        .map(|stream| Connection::over(stream, "memory", "test"))
+        .unwrap();
+    for (value, trusts) in [("/no/such/file", &old), (&*next, &new)] {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 4,
+                resource_name: "1".into(),
+                configs: vec![AlterableConfig {
+                    name: "listener.name.ssl.ssl.keystore.location".into(),
+                    config_operation: 0,
+                    value: Some(value.into()),
+                }],
+            }],
+            ..Default::default()
+        };
+        let answer = admin.call_in(1, &request).await.unwrap();
+        assert_eq!(answer.body().unwrap().responses[0].error_code, 0);
+        world.advance_ms(LOOK_MS.unsigned_abs()).await;
+        let stream = shake(&world, &trusts.client(None)).await.unwrap();
+        assert!(is_served(stream).await, "{value}");
+    }
+}
+
+/// What a page answers over a socket with TLS.
+async fn page(at: SocketAddr, config: ClientConfig) -> io::Result<String> {
+    let stream = TcpStream::connect(at).await?;
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector
+        .connect("localhost".try_into().unwrap(), stream)
+        .await?;
+    let request = format!(
+        "GET /healthz HTTP/1.1\r\nhost: localhost:{}\r\nconnection: close\r\n\r\n",
+        at.port()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn pages_are_served_with_the_listeners_certificate_and_ask_for_none() {
+    let (authority, folder) = (Authority::new(), Folder::new("pages"));
+    let own = folder.write("own.pem", authority.sign(|_| {}).pem());
+    let trusted = folder.write("trusted.pem", authority.0.pem());
+    let pairs = [
+        ("ssl.keystore.location", &*own),
+        ("ssl.truststore.location", &*trusted),
+        ("ssl.client.auth", "required"),
+    ];
+    let reasons = Arc::new(Reasons::default());
+    let options = configured(&pairs)(Broker::builder().http_port(0).http_tls(true));
+    let broker = options.observer(reasons.clone()).start().unwrap();
+    let at = broker.http().unwrap();
+    let answer = page(at, authority.client(None)).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"),
+        "{answer}"
+    );
+    // Whoever comes without TLS is closed, and the log says what to use.
+    let mut plain = TcpStream::connect(at).await.unwrap();
+    plain
+        .write_all(b"GET /healthz HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    plain.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer.first(), Some(&0x15), "an alert");
+    let told = reasons.0.lock().unwrap().concat();
+    assert!(told.contains("https for pages"), "{told}");
+
+    let without = Broker::builder().sockets(false).http_tls(true);
+    let told = without.check().unwrap_err().to_string();
+    assert!(told.contains("--tls-self-signed"), "{told}");
 }
 
 #[test]

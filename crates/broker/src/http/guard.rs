@@ -34,6 +34,8 @@ pub struct PageOptions {
     pub allowed_hosts: Vec<String>,
     /// Whether metrics are told to everybody, also on a broker with logins.
     pub metrics_open: bool,
+    /// Whether pages are served with a listener's certificate, and not without TLS.
+    pub tls: bool,
 }
 
 /// The guard of one HTTP port.
@@ -240,7 +242,16 @@ impl Guard {
         }
         let used_ms = now_ms;
         sessions.insert(id.clone(), Session { login, used_ms });
-        format!("{COOKIE_NAME}={id}; HttpOnly; SameSite=Strict; Path=/")
+        format!("{COOKIE_NAME}={id}{}", self.cookie_attributes())
+    }
+
+    /// What browsers are to do with the cookie: keep it from scripts and other sites, and from connections without TLS
+    /// where there are others.
+    pub fn cookie_attributes(&self) -> &'static str {
+        match self.options.tls {
+            true => "; HttpOnly; SameSite=Strict; Path=/; Secure",
+            false => "; HttpOnly; SameSite=Strict; Path=/",
+        }
     }
 
     /// Ends a session.

@@ -19,12 +19,13 @@ mod problem;
 mod reader;
 mod readings;
 mod routes;
+mod tls;
 mod tracks;
 mod ui;
 
 use crate::api::parts::Parts;
 use crate::base::rate::LogLimit;
-use crate::node::{Node, State, reached};
+use crate::node::{Listener, Node, State, reached};
 use answer::{Answer, text, with};
 use ask::Asked;
 use guard::Guard;
@@ -69,12 +70,18 @@ pub struct Http {
     readings: Readings,
     history: History,
     tracks: Tracks,
+    tls: Option<Arc<Listener>>,
 }
 
 impl Http {
     /// A port whose pages are about this broker.
     pub fn new(parts: Arc<Parts>, options: PageOptions) -> Http {
+        let with_tls = |listener: &&Arc<Listener>| listener.tls.is_some();
         Http {
+            tls: (options
+                .tls
+                .then(|| parts.node.listeners.iter().find(with_tls).cloned()))
+            .flatten(),
             guard: Guard::new(options, &parts.node),
             parts,
             places: Arc::default(),
@@ -99,7 +106,10 @@ pub async fn serve(listener: Arc<TcpListener>, http: Arc<Http>) {
             biased;
             () = reached(&mut stopping, |state| state == State::Stopped) => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => connected(stream, address, &http),
+                Ok((stream, address)) => match &http.tls {
+                    Some(listener) => tls::connected(stream, address, listener, &http),
+                    None => connected(stream, address, &http),
+                },
                 Err(error) => {
                     let now_ms = node.clock.monotonic_ms();
                     if let Some(left_out) = http.lines.admits(now_ms) {

@@ -14,6 +14,12 @@ pub const PREFIX: &str = "listener.name.";
 /// The login module that keeps names and passwords in its options.
 const PLAIN_MODULE: &str = "PlainLoginModule";
 
+/// The sections of a file of logins, by name.
+pub type LoginFile = BTreeMap<String, Vec<jaas::Entry>>;
+
+/// The section for listeners that have none of their own.
+const SECTION: &str = "KafkaServer";
+
 /// The configs of single listeners, as they were given.
 pub type ListenerConfigs = BTreeMap<String, String>;
 
@@ -67,10 +73,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What was set for this listener alone.
+    /// What was set for this listener alone: while the broker runs, or at its start.
     pub fn own_value(&self, key: &str) -> Option<&'a str> {
-        let own = self.own.get(&format!("{}{key}", self.prefix));
-        own.map(String::as_str)
+        let name = format!("{}{key}", self.prefix);
+        let own = self.own.get(&name).map(String::as_str);
+        self.config.set_value(&name).or(own)
     }
 
     /// What holds for this listener.
@@ -87,7 +94,8 @@ impl<'a> View<'a> {
     fn jaas(&self, mechanism: Mechanism) -> Option<(String, &'a str)> {
         let mechanism = mechanism.name().to_lowercase();
         let key = format!("{}{mechanism}.sasl.jaas.config", self.prefix);
-        let value = self.own.get(&key)?;
+        let own = self.own.get(&key).map(String::as_str);
+        let value = self.config.set_value(&key).or(own)?;
         Some((key, value))
     }
 }
@@ -98,6 +106,7 @@ pub fn of(
     config: &BrokerConfig,
     own: &ListenerConfigs,
     users: &[(String, String)],
+    file: &LoginFile,
 ) -> Result<LoginRules, StartError> {
     let view = View::of(address, config, own);
     let mechanisms = mechanisms(&view, !users.is_empty())?;
@@ -105,18 +114,8 @@ pub fn of(
     for (user, password) in users {
         passwords.set(user, password);
     }
-    if let Some((key, value)) = view.jaas(Mechanism::Plain) {
-        let entries =
-            jaas::parse_value(value).map_err(|why| StartError::new(format!("{key}: {why}")))?;
-        let plain = entries
-            .iter()
-            .find(|entry| entry.short_name() == PLAIN_MODULE);
-        let plain = plain.ok_or_else(|| {
-            StartError::new(format!("{key}: expected org.apache.kafka.common.security.plain.{PLAIN_MODULE} required user_NAME=\"PASSWORD\";"))
-        })?;
-        for (user, password) in plain.users() {
-            passwords.set(user, password);
-        }
+    for (user, password) in plain_users(&view, address, file)? {
+        passwords.set(&user, &password);
     }
     let bytes = view.number("sasl.server.max.receive.size");
     Ok(LoginRules {
@@ -126,6 +125,42 @@ pub fn of(
         failure_delay_ms: view.number("connection.failed.authentication.delay.ms"),
         message_bytes_max: usize::try_from(bytes).unwrap_or(0),
     })
+}
+
+/// The users of PLAIN: of the listener's own config, or else of its section in the file.
+fn plain_users(
+    view: &View<'_>,
+    address: &Address,
+    file: &LoginFile,
+) -> Result<Vec<(String, String)>, StartError> {
+    let (entries, place) = match view.jaas(Mechanism::Plain) {
+        Some((key, value)) => {
+            let entries =
+                jaas::parse_value(value).map_err(|why| StartError::new(format!("{key}: {why}")))?;
+            (entries, Some(key))
+        }
+        None => {
+            let own = format!("{}.{SECTION}", address.name.to_lowercase());
+            let section = file.get(&own).or_else(|| file.get(SECTION));
+            (section.cloned().unwrap_or_default(), None)
+        }
+    };
+    let plain = entries
+        .iter()
+        .find(|entry| entry.short_name() == PLAIN_MODULE);
+    match (plain, place) {
+        (Some(plain), _) => {
+            let users = plain.users();
+            Ok(users
+                .map(|(name, password)| (name.to_owned(), password.to_owned()))
+                .collect())
+        }
+        // A section may be about other mechanisms alone.
+        (None, None) => Ok(Vec::new()),
+        (None, Some(key)) => Err(StartError::new(format!(
+            "{key}: expected org.apache.kafka.common.security.plain.{PLAIN_MODULE} required user_NAME=\"PASSWORD\";"
+        ))),
+    }
 }
 
 fn mechanisms(view: &View<'_>, has_users: bool) -> Result<Vec<Mechanism>, StartError> {
@@ -171,7 +206,34 @@ mod tests {
         let text = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
         let own = own.iter().map(text).collect();
         let users: Vec<_> = users.iter().map(text).collect();
-        of(&address(), &config, &own, &users).map_err(|error| error.to_string())
+        of(&address(), &config, &own, &users, &LoginFile::new()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_has_a_section_for_all_listeners_and_for_some_their_own() {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        let text = format!(
+            "KafkaServer {{ a.ScramLoginModule required; {module} required user_all=\"1\"; }};\n\
+             outside.KafkaServer {{ {module} required user_own=\"2\"; }};\n\
+             KafkaClient {{ {module} required username=\"x\" password=\"y\"; }};"
+        );
+        let config = BrokerConfig::new([("sasl.enabled.mechanisms", "PLAIN")], false).unwrap();
+        let file = jaas::parse_file(&text).unwrap();
+        let rules = |name: &str, own: &[(&str, &str)]| {
+            let mut address = address();
+            address.name = name.into();
+            let own = own
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()));
+            of(&address, &config, &own.collect(), &[], &file).unwrap()
+        };
+        let outside = rules("OUTSIDE", &[]);
+        assert!(outside.passwords.is("own", "2") && !outside.passwords.is("all", "1"));
+        assert!(rules("INSIDE", &[]).passwords.is("all", "1"));
+        let value = format!("{module} required user_third=\"3\";");
+        let key = "listener.name.outside.plain.sasl.jaas.config";
+        let stronger = rules("OUTSIDE", &[(key, &value)]);
+        assert!(stronger.passwords.is("third", "3") && !stronger.passwords.is("own", "2"));
     }
 
     #[test]

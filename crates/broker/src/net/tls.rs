@@ -59,7 +59,7 @@ pub fn principal<T>(stream: &TlsStream<T>, tls: &Tls) -> Result<Option<String>, 
 }
 
 /// Why a handshake failed, in a sentence for whoever runs the broker.
-fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let inner = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Error>());

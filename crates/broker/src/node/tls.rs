@@ -7,27 +7,38 @@ use tokio_rustls::rustls::ServerConfig;
 
 /// What a listener needs to speak TLS.
 pub struct Tls {
-    config: RwLock<Arc<ServerConfig>>,
+    spoken: RwLock<Spoken>,
     /// How the names in clients' certificates become names of users.
     pub names: MappingRules,
 }
 
+/// What the next connection meets.
+struct Spoken {
+    clients: Arc<ServerConfig>,
+    pages: Arc<ServerConfig>,
+}
+
 impl Tls {
-    /// From what was loaded at the start.
-    pub fn new(config: Arc<ServerConfig>, names: MappingRules) -> Tls {
+    /// From what was loaded at the start: for clients, and for who looks at pages.
+    pub fn new(clients: Arc<ServerConfig>, pages: Arc<ServerConfig>, names: MappingRules) -> Tls {
         Tls {
-            config: RwLock::new(config),
+            spoken: RwLock::new(Spoken { clients, pages }),
             names,
         }
     }
 
-    /// What the next connection meets.
+    /// What the next client meets.
     pub fn config(&self) -> Arc<ServerConfig> {
-        read_at(Rank::Leaf, &self.config).clone()
+        read_at(Rank::Leaf, &self.spoken).clients.clone()
+    }
+
+    /// What the next reader of pages meets.
+    pub fn pages(&self) -> Arc<ServerConfig> {
+        read_at(Rank::Leaf, &self.spoken).pages.clone()
     }
 
     /// Changes what connections meet from now on; those that are there stay as they are.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        *write_at(Rank::Leaf, &self.config) = config;
+    pub fn replace(&self, clients: Arc<ServerConfig>, pages: Arc<ServerConfig>) {
+        *write_at(Rank::Leaf, &self.spoken) = Spoken { clients, pages };
     }
 }

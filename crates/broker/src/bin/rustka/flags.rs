@@ -18,10 +18,12 @@ Usage: rustka [FLAGS] [FILE]
   --http-token TOKEN   who shows it may change things on the dashboard from elsewhere than this machine
   --http-allowed-host NAME  a name by which the dashboard may be asked for; may be given many times
   --metrics-open       metrics for everybody, also where clients have to log in
+  --http-tls           pages with the certificate of the first listener that has one, and not without TLS
   --memory-limit SIZE  memory for records and requests: bytes, or K, M, G [a quarter of what is there]
   --strict             Kafka's own defaults and checks wherever Rustka's differ
   --user NAME:PASSWORD  somebody who may log in; may be given many times, and closes the door to all others
   --user-file FILE     the same from a file, NAME:PASSWORD in each line
+  --init-file FILE     topics, users and ACLs that are to be there, in YAML; only adds and raises
   --tls-self-signed    TLS with certificates made for this start; prints the one that clients have to trust
   -c KEY=VALUE         any Kafka broker config; may be given many times; also --override
   --version            print the version

@@ -74,7 +74,8 @@ async fn failed(ask: &Ask, why: &str) -> Problem {
 pub async fn end(ask: Ask) -> Result<Answer, Problem> {
     ask.http.guard.end(&ask.headers);
     let mut answer = done();
-    let gone = format!("{COOKIE_NAME}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    let attributes = ask.http.guard.cookie_attributes();
+    let gone = format!("{COOKIE_NAME}={attributes}; Max-Age=0");
     if let Ok(cookie) = gone.parse() {
         answer.headers_mut().insert("set-cookie", cookie);
     }

@@ -1,5 +1,5 @@
-//! Certificates are renewed while the broker runs: files that changed are read again, and what cannot be used leaves the
-//! old ones in force.
+//! Certificates are renewed while the broker runs: files that changed are read again, and so are those that a listener's
+//! configs name from now on. What cannot be used leaves the old ones in force.
 
 use super::rules;
 use crate::net::addresses::Address;
@@ -22,51 +22,59 @@ pub struct Watched {
     pub address: Address,
     /// Its configs.
     pub own: ListenerConfigs,
-    /// Those of all listeners.
-    pub config: Arc<BrokerConfig>,
 }
 
-/// When each file was written, and how long it was.
-type Stamps = Vec<Option<(SystemTime, u64)>>;
+/// What a certificate hangs on.
+#[derive(PartialEq, Eq)]
+struct Stamps {
+    /// When each file was written, and how long it was.
+    files: Vec<Option<(SystemTime, u64)>>,
+    /// What is set.
+    values: Vec<Option<String>>,
+}
 
 /// Looks at the files for as long as the broker lives.
 pub async fn run(node: Arc<Node>, all: Arc<Vec<Watched>>) {
-    let mut seen: Vec<Stamps> = all.iter().map(stamps).collect();
+    let config = node.config.broker();
+    let mut seen: Vec<Stamps> = all.iter().map(|one| stamps(one, &config)).collect();
     loop {
         let next_ms = node.clock.monotonic_ms() + LOOK_MS;
         node.clock.sleep_until(next_ms).await;
+        let config = node.config.broker();
         for (watched, seen) in all.iter().zip(&mut seen) {
-            let now = stamps(watched);
+            let now = stamps(watched, &config);
             if *seen != now {
                 *seen = now;
-                again(watched, node.clock.now().wall_ms);
+                again(watched, &config, node.clock.now().wall_ms);
             }
         }
     }
 }
 
-fn stamps(watched: &Watched) -> Stamps {
-    let files = rules::files(&watched.address, &watched.config, &watched.own);
+fn stamps(watched: &Watched, config: &BrokerConfig) -> Stamps {
+    let files = rules::files(&watched.address, config, &watched.own);
     let stamp = |path: &String| {
         let found = std::fs::metadata(path).ok()?;
         Some((found.modified().ok()?, found.len()))
     };
-    files.iter().map(stamp).collect()
+    Stamps {
+        files: files.iter().map(stamp).collect(),
+        values: rules::values(&watched.address, config, &watched.own),
+    }
 }
 
-fn again(watched: &Watched, now_ms: i64) {
+fn again(watched: &Watched, config: &BrokerConfig, now_ms: i64) {
     let Watched {
         listener,
         address,
         own,
-        config,
     } = watched;
     match (
         rules::load(address, config, own, None, now_ms),
         &listener.tls,
     ) {
         (Ok(loaded), Some(tls)) => {
-            tls.replace(loaded.config);
+            tls.replace(loaded.config, loaded.pages);
             tracing::info!(target: "rustka::listener", "listener {} has a new certificate", address.name);
         }
         (Ok(_), None) => {}

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 const KEYSTORE: &str = "ssl.keystore.location";
+const KEY_PASSWORD: &str = "ssl.key.password";
 const TRUSTSTORE: &str = "ssl.truststore.location";
 const CLIENTS: &str = "ssl.client.auth";
 const VERSIONS: &str = "ssl.enabled.protocols";
@@ -26,6 +27,8 @@ const NAMES: &str = "ssl.principal.mapping.rules";
 pub struct Loaded {
     /// What is spoken.
     pub config: Arc<ServerConfig>,
+    /// The same for pages, whose readers are never asked for certificates.
+    pub pages: Arc<ServerConfig>,
     /// How clients are called by their certificates.
     pub names: MappingRules,
     /// A sentence for the log about each value that has no meaning here.
@@ -35,7 +38,7 @@ pub struct Loaded {
 impl Loaded {
     /// As a listener has it.
     pub fn tls(self) -> Tls {
-        Tls::new(self.config, self.names)
+        Tls::new(self.config, self.pages, self.names)
     }
 }
 
@@ -46,6 +49,22 @@ pub fn files(address: &Address, config: &BrokerConfig, own: &ListenerConfigs) ->
     named
         .filter_map(|key| set(&view, key))
         .map(str::to_owned)
+        .collect()
+}
+
+/// What is set for a listener that its certificate, and whom it trusts, hang on.
+pub fn values(
+    address: &Address,
+    config: &BrokerConfig,
+    own: &ListenerConfigs,
+) -> Vec<Option<String>> {
+    let view = View::of(address, config, own);
+    let all = rustka_core::config::keys(rustka_core::config::Scope::Broker).iter();
+    let names = all
+        .map(|key| key.name)
+        .filter(|name| name.starts_with("ssl."));
+    names
+        .map(|name| view.value(name).map(str::to_owned))
         .collect()
 }
 
@@ -79,7 +98,22 @@ pub fn load(
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions)
         .map_err(|error| of(VERSIONS, format!("no cipher suite is left for it: {error}")))?;
-    let builder = match clients(&view, address).map_err(|why| of(CLIENTS, why))? {
+    let asked = clients(&view, address).map_err(|why| of(CLIENTS, why))?;
+    let fits = |error| {
+        let why = format!("the key and the certificate do not fit: {error}");
+        of(KEYSTORE, why)
+    };
+    let pages = match asked {
+        Clients::Unasked => None,
+        _ => Some(
+            builder
+                .clone()
+                .with_no_client_auth()
+                .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+                .map_err(fits)?,
+        ),
+    };
+    let builder = match asked {
         Clients::Unasked => builder.with_no_client_auth(),
         asked => {
             let roots = roots(&view, &of)?;
@@ -95,18 +129,15 @@ pub fn load(
     };
     let mut server = builder
         .with_single_cert(identity.chain, identity.key)
-        .map_err(|error| {
-            of(
-                KEYSTORE,
-                format!("the key and the certificate do not fit: {error}"),
-            )
-        })?;
+        .map_err(fits)?;
     // Tickets that the client keeps cost no memory here.
     server.ticketer = ring::Ticketer::new()
         .map_err(|error| StartError::new(format!("cannot make keys for TLS sessions: {error}")))?;
     let names = MappingRules::parse(view.value(NAMES).unwrap_or("DEFAULT"));
+    let config = Arc::new(server);
     Ok(Loaded {
-        config: Arc::new(server),
+        pages: pages.map_or_else(|| config.clone(), Arc::new),
+        config,
         names: names.map_err(|why| of(NAMES, why))?,
         notes,
     })
@@ -125,7 +156,8 @@ fn identity(view: &View<'_>, address: &Address) -> Result<Own, StartError> {
             let why = "the certificate is there without its key: expected a private key in PEM";
             of("ssl.keystore.key", why.to_owned())
         })?;
-        return store::pem(key, chain).map_err(|why| of("ssl.keystore.key", why));
+        return store::pem(key, chain, set(view, KEY_PASSWORD))
+            .map_err(|why| of("ssl.keystore.key", why));
     }
     let path = set(view, KEYSTORE).ok_or_else(|| {
         StartError::new(format!(
@@ -136,7 +168,8 @@ fn identity(view: &View<'_>, address: &Address) -> Result<Own, StartError> {
     })?;
     let bytes = store::file(path).map_err(|why| of(KEYSTORE, why))?;
     let password = set(view, "ssl.keystore.password");
-    store::own(&bytes, password).map_err(|why| of(KEYSTORE, format!("{path}: {why}")))
+    store::own(&bytes, password, set(view, KEY_PASSWORD))
+        .map_err(|why| of(KEYSTORE, format!("{path}: {why}")))
 }
 
 fn roots(

@@ -1,6 +1,9 @@
 //! Keys and certificates as people have them: PEM as text or in a file, and PKCS12, which Java's keystores are today.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
+use pkcs8::EncryptedPrivateKeyInfoRef;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -27,11 +30,15 @@ pub fn file(path: &str) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))
 }
 
-/// The key and certificates in a keystore's bytes.
-pub fn own(bytes: &[u8], password: Option<&str>) -> Result<Own, String> {
+/// The key and certificates in a keystore's bytes. `key_password` is of the key alone, where that is encrypted in PEM.
+pub fn own(
+    bytes: &[u8],
+    password: Option<&str>,
+    key_password: Option<&str>,
+) -> Result<Own, String> {
     let Some(store) = java(bytes, password)? else {
         let text = text(bytes)?;
-        return pem(text, text);
+        return pem(text, text, key_password);
     };
     let (_, chain) = store
         .private_key_chain()
@@ -71,18 +78,36 @@ pub fn trusted(
     }
 }
 
-/// A key and certificates in text.
-pub fn pem(key: &str, chain: &str) -> Result<Own, String> {
-    if key.contains("BEGIN ENCRYPTED PRIVATE KEY") {
-        let sentence = "the private key is encrypted: decrypt it (openssl pkcs8), or use a PKCS12 keystore with a password";
-        return Err(sentence.to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(in_lines(key).as_bytes());
-    let key = key.map_err(|_| "there is no private key in it (BEGIN PRIVATE KEY)".to_owned())?;
+/// A key and certificates in text. The key may be encrypted, as PKCS 8 has it.
+pub fn pem(key: &str, chain: &str, key_password: Option<&str>) -> Result<Own, String> {
+    let key = match encrypted(key) {
+        Some(body) => decrypted(&body, key_password)?,
+        None => PrivateKeyDer::from_pem_slice(in_lines(key).as_bytes())
+            .map_err(|_| "there is no private key in it (BEGIN PRIVATE KEY)".to_owned())?,
+    };
     Ok(Own {
         chain: certificates(chain)?,
         key,
     })
+}
+
+/// The letters of an encrypted key, where the text has one.
+fn encrypted(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("-----BEGIN ENCRYPTED PRIVATE KEY-----")?;
+    let (body, _) = rest.split_once("-----END ENCRYPTED PRIVATE KEY-----")?;
+    Some(body.split_whitespace().collect())
+}
+
+fn decrypted(body: &str, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+    let password =
+        password.ok_or("the private key is encrypted: ssl.key.password is needed to open it")?;
+    let broken = "the encrypted private key in it is broken";
+    let bytes = STANDARD.decode(body).map_err(|_| broken.to_owned())?;
+    let key = EncryptedPrivateKeyInfoRef::try_from(&*bytes).map_err(|_| broken.to_owned())?;
+    let key = key.decrypt(password).map_err(|_| {
+        "the private key does not open, perhaps for a wrong ssl.key.password; it has to be encrypted by PBES2 (openssl pkcs8 -topk8)"
+    })?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
 /// The certificates in a text.

@@ -3,6 +3,7 @@
 //! `KAFKA_` (or `KAFKA_CFG_`, weaker), then the key in capitals with `_` for `.`, `__` for `_` and `___` for `-`.
 //! `RUSTKA_` stands before the keys that begin with `rustka.`.
 
+use super::own::LOGIN_FILE;
 use super::{Note, Place, Setting, Settings};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ const OTHER_NAMES: [(&str, &str); 3] = [
 ];
 /// Names and passwords of clients, as Bitnami's image has them, in lists of the same length.
 const CLIENTS: (&str, &str) = ("KAFKA_CLIENT_USERS", "KAFKA_CLIENT_PASSWORDS");
+/// Options of Java.
+const JAVA: &str = "KAFKA_OPTS";
 /// Where Kafka's images have keystores and the files with their passwords.
 const SECRETS: &str = "/etc/kafka/secrets";
 
@@ -31,6 +34,7 @@ impl Settings {
         for (variable, value) in environment {
             let (rank, key) = match variable.as_str() {
                 name if ELSEWHERE.contains(&name) => continue,
+                JAVA if login_file(value).is_some() => continue,
                 name if name == CLIENTS.0 || name == CLIENTS.1 => continue,
                 name if OTHER_NAMES.iter().any(|(other, _)| *other == name) => continue,
                 name => match key_of(name) {
@@ -55,6 +59,13 @@ impl Settings {
                 Ok(setting) => ranks[rank].push(setting),
                 Err(mistake) => self.mistakes.push(mistake),
             }
+        }
+        if let Some(path) = environment.get(JAVA).and_then(|text| login_file(text)) {
+            ranks[1].push(Setting {
+                key: LOGIN_FILE.to_owned(),
+                value: path.to_owned(),
+                place: Place::Variable(JAVA.to_owned()),
+            });
         }
         for (variable, key) in OTHER_NAMES {
             let value = environment.get(variable).filter(|value| !value.is_empty());
@@ -81,6 +92,19 @@ fn key_of(variable: &str) -> Option<(usize, String)> {
         return Some((1, key(rest)));
     }
     variable.starts_with("RUSTKA_").then(|| (2, key(variable)))
+}
+
+/// The file that Java's option for logins names.
+fn login_file(options: &str) -> Option<&str> {
+    let mut options = options.split_whitespace();
+    let found = options.find_map(|option| {
+        option
+            .trim_matches(['"', '\''])
+            .strip_prefix("-D")?
+            .strip_prefix(LOGIN_FILE)?
+            .strip_prefix('=')
+    });
+    found.map(|path| path.trim_matches(['"', '\'']))
 }
 
 /// The key that the rest of a variable's name stands for.

@@ -5,6 +5,7 @@
 
 pub mod environment;
 mod file;
+mod init_file;
 pub mod own;
 mod resolve;
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What can be set that is no config of Kafka's: flags, with the names that they have in files and in the environment.
 
+use super::init_file;
 use crate::users;
 use rustka::Options;
 use rustka::init::{Init, InitTopic};
-use rustka::options::parse_size;
+use rustka::options::{LoginFile, parse_size};
+use rustka_core::security::jaas;
 
 /// Sets a value; a sentence says what would be valid.
 type Set = fn(Options, &str) -> Result<Options, String>;
@@ -37,11 +39,16 @@ pub struct Own {
 
 /// Less is a forgotten unit: one chunk of a log.
 const MEMORY_MIN: u64 = 1 << 20;
+/// A file of logins is read up to this size.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Topics that one variable may ask for.
 const TOPICS_MAX: usize = 10_000;
 
 /// The key of the size of memory, which is a config of ours with a flag of its own.
 pub const MEMORY: &str = "rustka.memory.limit";
+
+/// The file of logins, as Java calls it.
+pub const LOGIN_FILE: &str = "java.security.auth.login.config";
 
 /// All of them.
 pub const OWN: &[Own] = &[
@@ -101,6 +108,14 @@ pub const OWN: &[Own] = &[
         set: |options, value| Ok(options.metrics_open(truth(value)?)),
     },
     Own {
+        key: "rustka.http.tls",
+        flag: "--http-tls",
+        form: Form::Switch,
+        many: false,
+        shown: all,
+        set: |options, value| Ok(options.http_tls(truth(value)?)),
+    },
+    Own {
         key: MEMORY,
         flag: "--memory-limit",
         form: Form::Value("a size, such as 512M"),
@@ -151,6 +166,14 @@ pub const OWN: &[Own] = &[
         },
     },
     Own {
+        key: "rustka.init.file",
+        flag: "--init-file",
+        form: Form::Value("the name of a file with topics, users and ACLs"),
+        many: true,
+        shown: all,
+        set: |options, value| Ok(options.init(init_file::read(value)?)),
+    },
+    Own {
         key: "rustka.tls.self.signed",
         flag: "--tls-self-signed",
         form: Form::Switch,
@@ -165,6 +188,14 @@ pub const OWN: &[Own] = &[
         many: false,
         shown: all,
         set: |options, value| Ok(options.cluster_id(value)),
+    },
+    Own {
+        key: LOGIN_FILE,
+        flag: "",
+        form: Form::None,
+        many: false,
+        shown: all,
+        set: |options, value| Ok(options.login_file(logins(value)?)),
     },
     Own {
         key: "create.topics",
@@ -233,6 +264,17 @@ fn truth(value: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err("true or false".to_owned()),
     }
+}
+
+/// Logins as a file has them, in sections.
+fn logins(path: &str) -> Result<LoginFile, String> {
+    let wrong = |why: String| format!("a file of logins, which {path} is not: {why}");
+    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if size.len() > FILE_BYTES_MAX {
+        return Err(wrong(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    jaas::parse_file(&text).map_err(wrong)
 }
 
 /// Topics as the variable of wurstmeister's image has them: `NAME:PARTITIONS:REPLICAS[:CLEANUP_POLICY]`, with commas or

@@ -248,6 +248,36 @@ fn topics_hosts_and_users_have_variables_that_kafka_does_not_know() {
 }
 
 #[test]
+fn a_file_of_logins_is_found_where_java_is_told_of_it() {
+    let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+    let text = format!("KafkaServer {{\n  {module} required user_alice=\"hush\";\n}};\n");
+    let file = File::new("jaas.conf", &text);
+    let options = format!(
+        "-Xmx1G -Djava.security.auth.login.config={} -Dx=y",
+        file.path()
+    );
+    let listeners = ("KAFKA_LISTENERS", "SASL_PLAINTEXT://:9092");
+    let plain = ("KAFKA_SASL_ENABLED_MECHANISMS", "PLAIN");
+    let resolved = from(&[listeners, plain, ("KAFKA_OPTS", &options)]);
+    assert!(resolved.mistakes.is_empty(), "{:?}", resolved.mistakes);
+    assert!(resolved.notes.is_empty(), "{:?}", resolved.notes);
+    let broker = resolved.options.sockets(false).start().unwrap();
+    let login = broker.node().listeners[0].login.as_ref().unwrap();
+    assert!(login.passwords.is("alice", "hush") && !login.passwords.is("alice", "x"));
+    let broken = File::new(
+        "broken.conf",
+        "KafkaServer {\n x required user_a=\"hush;\n};",
+    );
+    let options = format!("-Djava.security.auth.login.config={}", broken.path());
+    let error = from(&[("KAFKA_OPTS", &options)]).mistakes.remove(0);
+    assert!(
+        error.starts_with("KAFKA_OPTS: ") && error.contains("line 2"),
+        "{error}"
+    );
+    assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
 fn secrets_are_hidden_from_whoever_asks_what_holds() {
     let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_a=\"hush\";";
     let resolved = read(
