@@ -212,10 +212,11 @@ impl Broker {
             .cluster_id
             .clone()
             .unwrap_or_else(|| random::uuid().to_string());
-        let sessions = FetchSessions::new(SessionLimits::new(
+        let limits = SessionLimits::new(
             config.settings().fetch_session_slots,
             config.settings().fetch_sessions_fair_share,
-        ));
+        );
+        let sessions = FetchSessions::new(limits, memory.account.clone());
         let node = Arc::new(Node {
             loggers: Loggers::new(options.log_control.clone()),
             strict: options.strict,

@@ -236,6 +236,11 @@ impl Weight {
         }
     }
 
+    /// Where it is counted.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// What it has.
     pub fn bytes(&self) -> usize {
         self.bytes as usize

@@ -18,6 +18,7 @@ pub mod resource;
 mod security;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use rustka_wire::Uuid;
 use rustka_wire::partition_change_record::PartitionChangeRecord;
 
+use crate::account::Account;
 use crate::catalog::Catalog;
 use crate::config::{BrokerConfig, DynamicLayer, Overrides, ResolvedConfigs};
 use crate::error::{ErrorCode, Refusal};
@@ -66,6 +68,8 @@ pub struct ClusterOptions {
     pub features: &'static [FeatureLevels],
     /// Where ids come from names: which. They outlive the machine.
     pub topic_ids: Option<Arc<Mutex<TopicIds>>>,
+    /// What topics, users and rights take, and how much that may be.
+    pub account: Arc<Account>,
 }
 
 /// A cluster of one node.
@@ -415,6 +419,7 @@ impl Machine for Cluster {
 
     fn handle(&mut self, _: Now, ticket: Ticket, command: Command, out: &mut Effects) {
         let reply = self.decide(command, out);
+        self.weigh();
         self.reply(ticket, reply, out);
     }
 
@@ -425,6 +430,7 @@ impl Machine for Cluster {
     /// Writes down what a new cluster begins with, if nothing is on record, and tells what there is.
     fn loaded(&mut self, _: Now, out: &mut Effects) {
         self.finish();
+        self.weigh();
         if self.is_blank {
             self.write(self.first_records(), out);
             return;
@@ -465,6 +471,7 @@ impl Machine for Cluster {
                     self.put_back(image);
                 }
                 self.finish();
+                self.weigh();
                 out.events.push(Change::Lost);
             }
         }

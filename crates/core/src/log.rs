@@ -267,6 +267,24 @@ impl PartitionState {
         expired
     }
 
+    /// What is remembered of producers takes so much.
+    pub fn producers_bytes(&self) -> usize {
+        let producers = self.producers.as_ref();
+        producers.map_or(0, |producers| producers.bytes())
+    }
+
+    /// Forgets all producers, since the partition is gone.
+    pub fn forget_producers(&mut self) {
+        self.producers = None;
+    }
+
+    /// Forgets some of the producers that have been silent for longest, since all partitions together remember too many.
+    pub fn forget_some_producers(&mut self) {
+        if let Some(producers) = &mut self.producers {
+            producers.give_way();
+        }
+    }
+
     /// The producers, for DescribeProducers.
     pub fn producers(&self) -> impl Iterator<Item = ProducerInfo> + '_ {
         self.producers.iter().flat_map(|producers| producers.iter())

@@ -12,6 +12,9 @@ const WINDOW: usize = 5;
 /// expired. How many transactions are open is bounded by how many transactional ids there may be.
 pub const PRODUCERS_MAX: usize = 10_000;
 
+/// What a producer takes with its place in the tree.
+const PRODUCER_BYTES: usize = size_of::<Producer>() + 40;
+
 /// A batch that a producer appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct BatchMark {
@@ -520,9 +523,24 @@ impl Producers {
     /// An eighth goes at a time, so that a flood of ids does not scan the map for each of them.
     fn make_room(&mut self) {
         // Those with an open transaction are never given up, and are not looked at each time because of that.
-        if self.by_id.len() - self.open.len() < PRODUCERS_MAX {
-            return;
+        if self.by_id.len() - self.open.len() >= PRODUCERS_MAX {
+            self.forget_oldest(PRODUCERS_MAX / 8);
         }
+    }
+
+    /// What they take, about.
+    pub fn bytes(&self) -> usize {
+        let aborted = self.aborted.len() * size_of::<AbortedTransaction>();
+        self.by_id.len() * PRODUCER_BYTES + aborted
+    }
+
+    /// Gives an eighth of the producers up, those unused for longest, as if they had expired. One always stays.
+    pub fn give_way(&mut self) {
+        let count = self.by_id.len().div_ceil(8);
+        self.forget_oldest(count.min(self.by_id.len().saturating_sub(1)));
+    }
+
+    fn forget_oldest(&mut self, count: usize) {
         let mut idle: Vec<(i64, i64)> = self
             .by_id
             .iter()
@@ -530,7 +548,7 @@ impl Producers {
             .map(|(id, producer)| (producer.last_used_ms, *id))
             .collect();
         idle.sort_unstable();
-        for (_, id) in idle.iter().take(PRODUCERS_MAX / 8) {
+        for (_, id) in idle.iter().take(count) {
             self.by_id.remove(id);
         }
     }

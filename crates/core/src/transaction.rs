@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::account::{Account, Share, Weight};
 use crate::error::ErrorCode;
 use crate::group::partition_for;
 use crate::machine::{self, Held, Machine, Ticket, Undo, Unsettled};
@@ -49,6 +50,8 @@ pub struct TransactionOptions {
     pub ids_max: usize,
     /// What the partitions of one transaction may take in the journal.
     pub record_bytes_max: usize,
+    /// What ids and transactions take, and how much that may be.
+    pub account: Arc<Account>,
 }
 
 impl Default for TransactionOptions {
@@ -61,6 +64,7 @@ impl Default for TransactionOptions {
             timeout_round_ms: None,
             ids_max: 100_000,
             record_bytes_max: 1_048_588,
+            account: Arc::default(),
         }
     }
 }
@@ -86,7 +90,7 @@ enum After {
 }
 
 /// One transactional id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Id {
     current: Option<Arc<Transaction>>,
     unsettled: Unsettled<Replaced, After>,
@@ -94,6 +98,35 @@ struct Id {
     last_epoch: Option<i16>,
     /// When the open transaction is aborted, on the monotonic clock.
     deadline_ms: Option<i64>,
+    /// What it takes.
+    bytes: Weight,
+}
+
+/// What an id takes with its place among the others, beside its name and its transaction.
+const ID_OVERHEAD_BYTES: usize = size_of::<Id>() + 250;
+
+impl Id {
+    fn new(account: &Arc<Account>) -> Id {
+        Id {
+            current: None,
+            unsettled: Unsettled::default(),
+            last_epoch: None,
+            deadline_ms: None,
+            bytes: Weight::new(account, Share::Transactions),
+        }
+    }
+
+    /// Makes another value of it true; the one before.
+    fn put(&mut self, id: &str, value: Option<Arc<Transaction>>) -> Option<Arc<Transaction>> {
+        let value_bytes = value.as_ref().map_or(0, |value| value.bytes());
+        self.bytes.set(bytes_of_new(id) + value_bytes);
+        std::mem::replace(&mut self.current, value)
+    }
+}
+
+/// What an id takes that has no transaction.
+fn bytes_of_new(id: &str) -> usize {
+    ID_OVERHEAD_BYTES + id.len()
 }
 
 /// All transactional ids of one `__transaction_state` partition.
@@ -174,7 +207,7 @@ impl TransactionShard {
         let position = self.position;
         let known = self.known(id);
         let before = Replaced {
-            current: std::mem::replace(&mut known.current, record.value.clone()),
+            current: known.put(id, record.value.clone()),
             last_epoch: known.last_epoch,
         };
         let after = decided.then_some(After::Decided);
@@ -201,7 +234,7 @@ impl TransactionShard {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 self.weight += weight(id);
-                place.insert(Id::default())
+                place.insert(Id::new(&self.options.account))
             }
         }
     }
@@ -364,7 +397,7 @@ impl Machine for TransactionShard {
     fn apply(&mut self, record: Record) {
         match record.value {
             Some(value) => {
-                self.known(&record.id).current = Some(value);
+                self.known(&record.id).put(&record.id, Some(value));
             }
             None => self.forget(&record.id),
         }
@@ -403,7 +436,7 @@ impl Machine for TransactionShard {
             }
             Err(_) => {
                 for before in known.unsettled.lost(position) {
-                    known.current = before.current;
+                    known.put(&id, before.current);
                     known.last_epoch = before.last_epoch;
                 }
                 // A journal that refuses everything is not asked again at once.

@@ -26,6 +26,7 @@ use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
 use recovery::{NoLog, recover};
+use rustka_core::account::{Share, Weight};
 use rustka_core::config::SharedConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
@@ -65,6 +66,8 @@ struct Inner {
     cleaning: Cleaning,
     /// The latest time that records got from the broker, which never goes back.
     last_append_ms: i64,
+    /// What is remembered of producers.
+    producers: Weight,
     /// Another node that leads the partition.
     leader: Option<i32>,
     deleted: bool,
@@ -149,6 +152,7 @@ impl Partition {
                     config: None,
                     cleaning: Cleaning::default(),
                     last_append_ms: -1,
+                    producers: Weight::new(&engine.memory().account, Share::Producers),
                     leader: None,
                     deleted: false,
                     offline: failed.is_some(),
@@ -193,7 +197,9 @@ impl Partition {
     pub fn with_state<R>(&self, f: impl FnOnce(&mut PartitionState) -> R) -> Result<R, ErrorCode> {
         let mut inner = self.lock();
         inner.check_readable()?;
-        Ok(f(&mut inner.state))
+        let result = f(&mut inner.state);
+        inner.weigh_producers();
+        Ok(result)
     }
 
     /// The same for what only the leader may tell or change; refused also where another node leads.
@@ -306,6 +312,9 @@ impl Partition {
             let mut inner = self.lock();
             inner.deleted = true;
             let garbage = inner.log.clear();
+            // A fetch session may hold the partition for long.
+            inner.state.forget_producers();
+            inner.weigh_producers();
             (garbage, inner.waiters.all(), inner.take_awaited())
         };
         if garbage.is_err() {

@@ -92,6 +92,7 @@ impl Cluster {
             first_producer_id: producer_ids::first(random::u32()),
             features: FEATURES,
             topic_ids: are_by_name(&fixed).then(topic_ids),
+            account: node.memory.account.clone(),
         };
         let machine = Machine::new(options.clone(), fixed.clone());
         let cluster = Arc::new(Cluster {

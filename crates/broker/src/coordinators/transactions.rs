@@ -139,6 +139,7 @@ impl Transactions {
         let ids_max = (IDS_MAX * 2).div_ceil(shards.max(1));
         Machine::new(TransactionOptions {
             ids_max,
+            account: self.node.memory.account.clone(),
             ..self.options.clone()
         })
     }
@@ -247,6 +248,7 @@ impl Host<Machine> for Transactions {
             }
             Event::Full => self
                 .failed(|| format!("a transactional id was refused: there are {IDS_MAX} already")),
+            Event::OutOfMemory(full) => self.failed(|| full.to_string()),
             Event::RolledBack { id } => self.failed(|| {
                 let id = printable(&id);
                 format!("a record of the transactional id {id} could not be written")

@@ -152,6 +152,13 @@ fn memory_shares(text: &mut String, node: &Node) {
     for (share, bytes) in lent.into_iter().chain(remembered) {
         let _infallible = writeln!(text, "{name}{{share=\"{share}\"}} {bytes}");
     }
+    let name = "rustka_memory_share_bytes_max";
+    let help = "Bytes that what is remembered beside records may take.";
+    let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    for share in Share::ALL {
+        let (share, max) = (share.name(), account.bytes_max(share));
+        let _infallible = writeln!(text, "{name}{{share=\"{share}\"}} {max}");
+    }
 }
 
 fn requests(text: &mut String, metrics: &Metrics) {

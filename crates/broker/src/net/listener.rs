@@ -10,6 +10,7 @@ use crate::net::connection::Connection;
 use crate::net::tls;
 use crate::net::transport::Transport;
 use crate::node::{Identity, Listener, Node, Peer, State, reached};
+use rustka_core::account::{Share, Weight};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fs::File;
 use std::future::poll_fn;
@@ -34,6 +35,10 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Unanswered probes after which the far end is taken to be gone.
 const KEEPALIVE_RETRIES: u32 = 6;
+/// What an idle connection takes, about.
+const CONNECTION_BYTES: usize = 1_700;
+/// The same with TLS.
+const ENCRYPTED_BYTES: usize = 12_000;
 /// HTTP port unless told otherwise.
 const HTTP_PORT_DEFAULT: u16 = 8080;
 
@@ -295,11 +300,20 @@ pub fn serve<T: Transport>(
     if let Some(wait_ms) = node.quotas.connected(address.ip(), now_ms) {
         return hold(stream, node, wait_ms);
     }
+    let bytes = match of.tls {
+        Some(_) => ENCRYPTED_BYTES,
+        None => CONNECTION_BYTES,
+    };
+    let mut weight = Weight::new(&node.memory.account, Share::Connections);
+    if let Err(full) = node.memory.account.check(Share::Connections, bytes) {
+        return turned_away(node, address, full.to_string());
+    }
+    weight.set(bytes);
     let peer = Peer::new(node.next_peer.fetch_add(1, Relaxed), address, local, now_ms);
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         return turned_away(node, address, refused.to_string());
     }
-    let mut guard = Registered::new(node.clone(), peer.clone());
+    let mut guard = Registered::new(node.clone(), peer.clone(), weight);
     if of.tls.is_some() {
         let (of, parts) = (of.clone(), parts.clone());
         tokio::spawn(async move {
@@ -368,16 +382,19 @@ struct Registered {
     node: Arc<Node>,
     peer: Arc<Peer>,
     told: bool,
+    /// What the connection takes.
+    _weight: Weight,
 }
 
 impl Registered {
-    fn new(node: Arc<Node>, peer: Arc<Peer>) -> Registered {
+    fn new(node: Arc<Node>, peer: Arc<Peer>, weight: Weight) -> Registered {
         node.metrics.connections_accepted.fetch_add(1, Relaxed);
         node.metrics.connections_open.fetch_add(1, Relaxed);
         Registered {
             node,
             peer,
             told: false,
+            _weight: weight,
         }
     }
 

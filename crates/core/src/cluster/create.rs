@@ -51,6 +51,7 @@ impl Cluster {
         let mut records = Vec::with_capacity(request.topics.len() + asked);
         for topic in once() {
             let plan = self.plan_topic(topic).and_then(|plan| {
+                self.has_memory_for(plan.partitions as usize, records.len())?;
                 self.pay(plan.partitions as usize)?;
                 Ok(plan)
             });

@@ -85,6 +85,7 @@ impl Cluster {
         *left = left
             .checked_sub(added)
             .ok_or_else(|| too_many_partitions(added))?;
+        self.has_memory_for(added, PARTITIONS_PER_REQUEST_MAX - *left - added)?;
         self.pay(added)?;
         Ok(Arc::clone(topic))
     }

@@ -42,6 +42,9 @@ impl Cluster {
                     let message = format!("there may be at most {USERS_MAX} users");
                     return Err(Refusal::new(ErrorCode::PolicyViolation, message));
                 }
+                if is_new {
+                    self.has_memory_for_facts(added + 1)?;
+                }
                 added += usize::from(is_new);
                 records.push(Record::Security(Fact::User(change)));
                 Ok(())
@@ -75,6 +78,7 @@ impl Cluster {
                 let message = "the id that was drawn for the ACL is in use: try again";
                 return Err(Refusal::new(ErrorCode::UnknownServerError, message));
             }
+            self.has_memory_for_facts(added.len() + 1)?;
             added.insert(Arc::clone(&acl));
             records.push(Record::Security(Fact::Acl {
                 id: creation.id,
@@ -123,9 +127,15 @@ impl Cluster {
         let (changes, mut outcomes) = alter::decide(quotas, wishes);
         let new = changes.iter().filter(|change| !quotas.has(&change.entity));
         let new: BTreeSet<&QuotaEntity> = new.map(|change| &change.entity).collect();
-        if quotas.count() + new.len() > QUOTA_ENTITIES_MAX {
-            let message = format!("quotas are kept for at most {QUOTA_ENTITIES_MAX} entities");
-            let refusal = Refusal::new(ErrorCode::PolicyViolation, message);
+        let checked = match quotas.count() + new.len() > QUOTA_ENTITIES_MAX {
+            true => {
+                let message = format!("quotas are kept for at most {QUOTA_ENTITIES_MAX} entities");
+                Err(Refusal::new(ErrorCode::PolicyViolation, message))
+            }
+            false if new.is_empty() => Ok(()),
+            false => self.has_memory_for_facts(new.len()),
+        };
+        if let Err(refusal) = checked {
             for (_, outcome) in &mut outcomes {
                 *outcome = Err(refusal.clone());
             }
@@ -148,6 +158,8 @@ impl Cluster {
         if tokens.count() >= TOKENS_MAX {
             return Err(ErrorCode::PolicyViolation);
         }
+        self.has_memory_for_facts(1)
+            .map_err(|refusal| refusal.code)?;
         if tokens.get(&asked.id).is_some() {
             return Err(ErrorCode::UnknownServerError);
         }

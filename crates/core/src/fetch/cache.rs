@@ -9,6 +9,7 @@ use super::context::{
 };
 use super::session::{Entry, PartitionOutcome, RequestedPartition, Session, TopicKey};
 use super::{FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION};
+use crate::account::{Account, Share};
 use crate::error::ErrorCode;
 use crate::sync::{Guard, Rank, lock, lock_at};
 
@@ -62,6 +63,7 @@ pub struct SessionRequest {
 #[derive(Debug)]
 pub struct FetchSessions<H> {
     limits: SessionLimits,
+    account: Arc<Account>,
     cache: Mutex<Cache<H>>,
 }
 
@@ -101,14 +103,18 @@ impl<H> SharedSession<H> {
 }
 
 impl<H: Default> FetchSessions<H> {
-    /// No sessions yet.
-    pub fn new(limits: SessionLimits) -> Self {
+    /// No sessions yet; what they take is counted in this account.
+    pub fn new(limits: SessionLimits, account: Arc<Account>) -> Self {
         let cache = Mutex::new(Cache {
             slots: BTreeMap::new(),
             partitions: 0,
             evictions: 0,
         });
-        FetchSessions { limits, cache }
+        FetchSessions {
+            limits,
+            account,
+            cache,
+        }
     }
 
     /// The cache. After a panic under its lock all sessions are over: nothing is lost by that, as clients begin others.
@@ -116,6 +122,7 @@ impl<H: Default> FetchSessions<H> {
         let mut cache = lock(&self.cache);
         if self.cache.is_poisoned() {
             (cache.slots, cache.partitions) = (BTreeMap::new(), 0);
+            self.account.set(Share::Sessions, 0);
             self.cache.clear_poison();
         }
         cache
@@ -259,7 +266,11 @@ impl<H: Default> FetchSessions<H> {
         if is_full && !cache.evict_for(partitions, owner, now_ms, self.limits.fair_share) {
             return NO_SESSION;
         }
-        if cache.partitions.saturating_add(partitions) > self.limits.partitions {
+        let bytes = bytes_of::<H>(1, partitions);
+        if cache.partitions.saturating_add(partitions) > self.limits.partitions
+            || self.account.check(Share::Sessions, bytes).is_err()
+        {
+            self.weigh(&cache);
             return NO_SESSION;
         }
         let mut ids = std::iter::repeat_with(|| (random() >> 1) as i32).take(ID_TRIES_MAX);
@@ -283,6 +294,7 @@ impl<H: Default> FetchSessions<H> {
                 created_ms: now_ms,
             },
         );
+        self.weigh(&cache);
         id
     }
 
@@ -291,7 +303,13 @@ impl<H: Default> FetchSessions<H> {
         let is_theirs = |slot: &Slot<H>| slot.session.owner == owner;
         if cache.slots.get(&id).is_some_and(is_theirs) {
             cache.remove(id);
+            self.weigh(&cache);
         }
+    }
+
+    fn weigh(&self, cache: &Cache<H>) {
+        let bytes = bytes_of::<H>(cache.slots.len(), cache.partitions);
+        self.account.set(Share::Sessions, bytes);
     }
 
     /// Whether there is room for the session's new size.
@@ -302,8 +320,17 @@ impl<H: Default> FetchSessions<H> {
         };
         let before = std::mem::replace(&mut slot.partitions, partitions);
         cache.partitions = cache.partitions - before + partitions;
-        cache.partitions <= self.limits.partitions
+        self.weigh(&cache);
+        let has_memory = partitions <= before || self.account.check(Share::Sessions, 0).is_ok();
+        cache.partitions <= self.limits.partitions && has_memory
     }
+}
+
+/// What so many sessions take that have so many partitions in all.
+fn bytes_of<H>(sessions: usize, partitions: usize) -> usize {
+    // With the way from a partition to its place.
+    let partition = size_of::<Entry<H>>() + 2 * size_of::<(TopicKey, i32, usize)>();
+    sessions * (size_of::<Session<H>>() + 200) + partitions * partition
 }
 
 impl<H> Cache<H> {

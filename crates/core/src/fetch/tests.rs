@@ -43,7 +43,7 @@ type Found = (i32, PartitionOutcome);
 impl Broker {
     fn new(slots: i32) -> Self {
         Broker {
-            sessions: FetchSessions::new(SessionLimits::new(slots, true)),
+            sessions: FetchSessions::new(SessionLimits::new(slots, true), Arc::default()),
             high_watermarks: vec![0; 10],
             with_data: Vec::new(),
             failing: Vec::new(),
@@ -310,11 +310,12 @@ fn who_takes_all_sessions_gives_some_up_to_others() {
 #[test]
 fn sessions_share_one_budget_of_partitions() {
     let mut b = Broker::new(10);
-    b.sessions = FetchSessions::new(SessionLimits {
+    let limits = SessionLimits {
         slots: 10,
         partitions: 3,
         fair_share: false,
-    });
+    };
+    b.sessions = FetchSessions::new(limits, Arc::default());
     let s = b.open(&[0, 1]);
     assert_ne!(s, NO_SESSION);
     assert_eq!(b.open(&[0, 1]), NO_SESSION);

@@ -63,6 +63,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.users.count() + self.acls.count() + self.quotas.count() + self.tokens.count()
+    }
+
     /// Makes a fact hold.
     pub fn set(&mut self, fact: &Fact) {
         match fact {

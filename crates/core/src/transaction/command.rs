@@ -146,6 +146,8 @@ pub enum Event {
     },
     /// A new transactional id was refused, since there are as many as there may be.
     Full,
+    /// A new transactional id or partition was refused: transactions take all the memory that they may.
+    OutOfMemory(crate::account::Full),
     /// A record could not be written: the id is back at what is durable.
     RolledBack {
         /// The transactional id.

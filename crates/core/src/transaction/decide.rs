@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::command::{Add, End, Event, Init, Name, Place, Producer, Reply, Speaker};
 use super::record::{NONE, Phase, Places, Transaction};
-use super::{Effects, TransactionShard, is_same, weight};
+use super::{Effects, TransactionShard, bytes_of_new, is_same, weight};
+use crate::account::{Full, Share};
 use crate::error::ErrorCode;
 use crate::time::Now;
 
@@ -66,6 +67,10 @@ impl TransactionShard {
             out.events.push(Event::Full);
             return Reply::Producer(Err(ErrorCode::CoordinatorNotAvailable));
         }
+        if let Err(full) = self.has_memory(bytes_of_new(&init.id)) {
+            out.events.push(Event::OutOfMemory(full));
+            return Reply::Producer(Err(ErrorCode::CoordinatorNotAvailable));
+        }
         let Some(new_id) = init.new_id else {
             return Reply::NeedsId;
         };
@@ -78,6 +83,11 @@ impl TransactionShard {
         Reply::Producer(Ok(producer))
     }
 
+    /// Whether transactions may take so much more.
+    fn has_memory(&self, more: usize) -> Result<(), Full> {
+        self.options.account.check(Share::Transactions, more)
+    }
+
     pub(super) fn add(&mut self, now: Now, add: Add, out: &mut Effects) -> Result<(), ErrorCode> {
         let current = self.speaks(&add.speaker)?.clone();
         if current.phase.is_ending() {
@@ -88,8 +98,14 @@ impl TransactionShard {
             true => current.places.clone().unwrap_or_default(),
             false => Places::default(),
         };
+        let known = places.len();
         if !places.add(add.places) && is_open {
             return Ok(());
+        }
+        let new_bytes = (places.len() - known) * size_of::<Place>();
+        if let Err(full) = self.has_memory(new_bytes) {
+            out.events.push(Event::OutOfMemory(full));
+            return Err(ErrorCode::CoordinatorNotAvailable);
         }
         let value = Transaction {
             phase: Phase::Ongoing,

@@ -108,6 +108,12 @@ impl Transaction {
         self.places.as_ref().is_some_and(|places| places.has(place))
     }
 
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let places = self.places.as_ref().map_or(0, Places::len);
+        size_of::<Transaction>() + places * size_of::<Place>()
+    }
+
     /// Whether its partitions alone take more than this in the journal.
     pub(super) fn exceeds(&self, bytes: usize) -> bool {
         let Some(places) = &self.places else {

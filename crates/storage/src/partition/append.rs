@@ -2,6 +2,7 @@
 
 use super::{Inner, Partition, Safety};
 use crate::engine::{Batch, Incoming, WriteFailed};
+use rustka_core::account::Share;
 use rustka_core::batch::{BatchHeader, end_transaction_marker};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::{Admitted, Duplicate, Marker, Origin, PartitionState, admit, admit_marker};
@@ -121,6 +122,9 @@ impl Partition {
                 }
             };
             let fulfilled = inner.stored(stored, next_offset, length as u64);
+            if header.has_producer_id() {
+                inner.remember_producer();
+            }
             let append_time_ms = header.log_append_time().then_some(header.max_timestamp);
             inner.last_append_ms = append_time_ms.unwrap_or(inner.last_append_ms);
             let begun = inner.log.newest().map(|chunk| chunk.sequence);
@@ -162,6 +166,22 @@ impl Partition {
 }
 
 impl Inner {
+    /// Where all partitions remember more producers than they may, this one forgets some for the one that has come.
+    fn remember_producer(&mut self) {
+        let before = self.producers.bytes();
+        self.weigh_producers();
+        let account = self.producers.account();
+        if self.producers.bytes() > before && account.check(Share::Producers, 0).is_err() {
+            self.state.forget_some_producers();
+            self.weigh_producers();
+        }
+    }
+
+    /// Counts anew what is remembered of producers.
+    pub(super) fn weigh_producers(&mut self) {
+        self.producers.set(self.state.producers_bytes());
+    }
+
     fn when(&self, position: i64, safety: Safety) -> Durability {
         if position <= self.reached(safety) {
             Durability::Done

@@ -89,6 +89,7 @@ impl World {
             first_producer_id: 5_000,
             features,
             topic_ids: None,
+            account: Arc::default(),
         };
         let broker = BrokerConfig::new(pairs.iter().copied(), strict).unwrap();
         World {

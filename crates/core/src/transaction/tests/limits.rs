@@ -1,9 +1,11 @@
 //! Nothing that clients name grows without a limit.
 
 use super::world::*;
+use crate::account::{Account, Share};
 use crate::error::ErrorCode;
 use crate::transaction::TransactionOptions;
 use crate::transaction::command::{Add, Command, Event};
+use std::sync::Arc;
 
 #[test]
 fn a_new_id_beyond_the_limit_is_refused_and_the_others_go_on() {
@@ -87,4 +89,29 @@ fn a_transaction_over_many_partitions_ends_where_a_record_ends() {
     let ticket = w.send(add);
     assert_eq!(added(w.answer(ticket)), Err(ErrorCode::UnknownServerError));
     assert!(w.end_raising(me, true).is_ok());
+}
+
+// Ids were bounded by their number, whatever a broker with little memory could hold of them and of their partitions.
+#[test]
+fn ids_and_partitions_are_refused_at_their_share_of_memory_and_taken_again_once_there_is_room() {
+    let account = Arc::new(Account::new(32 * 10_000));
+    let mut w = World::with(TransactionOptions {
+        id_expiration_ms: 5_000,
+        id_check_interval_ms: 1_000,
+        account: account.clone(),
+        ..TransactionOptions::default()
+    });
+    let made = (0..1_000).find(|at| {
+        w.id = n(&format!("id-{at}"));
+        w.init(None).is_err()
+    });
+    let made = made.expect("a limit");
+    assert!(made > 10, "{made}");
+    assert!(
+        matches!(w.events.last(), Some(Event::OutOfMemory(full)) if full.share == Share::Transactions)
+    );
+    assert!(account.bytes(Share::Transactions) <= 10_000);
+    w.advance(7_000);
+    assert_eq!(account.bytes(Share::Transactions), 0);
+    assert!(w.init(None).is_ok());
 }
