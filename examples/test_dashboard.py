@@ -251,6 +251,15 @@ def test_what_is_written_shows_up_live(broker, open_page):
     expect(page.locator("tbody tr.link")).to_have_count(1)
 
 
+def test_a_large_record_that_came_live_is_whole_once_it_is_opened(broker, open_page):
+    topic = broker.topic("large-and-live")
+    page = open_page(broker, f"topics/{topic}?start=live")
+    expect(page.get_by_text("Waiting for records")).to_be_visible()
+    broker.write(topic, (b"k", b'{"text":"%s","end":"here"}' % (b"x" * 10_000)))
+    page.locator("tbody tr.link").click()
+    expect(page.locator(".detail")).to_contain_text("here")
+
+
 def test_places_in_a_topic_have_links(broker, open_page):
     topic = broker.topic("places")
     broker.write(topic, *[(b"k", b"value-%d" % n) for n in range(120)])
@@ -321,9 +330,10 @@ def test_a_group_is_looked_at_reset_and_deleted(broker, open_page):
     page.locator("tbody tr.link").click()
     expect(page.locator("tbody tr td.num b")).to_have_text("6")
     button(page, "Reset offsets").click()
+    expect(page.locator("dialog")).to_contain_text("4 records are read again")
+    page.select_option("dialog select[name=to]", "time")
     expect(page.locator("dialog").get_by_role("button", name="Reset", exact=True)).to_be_disabled()
     page.select_option("dialog select[name=to]", "latest")
-    button(page, "Show what would change").click()
     expect(page.locator("dialog")).to_contain_text("6 records are skipped")
     assert broker.api("/groups/readers")["lag"] == "6"
     page.locator("dialog").get_by_role("button", name="Reset", exact=True).click()
@@ -332,6 +342,51 @@ def test_a_group_is_looked_at_reset_and_deleted(broker, open_page):
     button(page, "Delete").click()
     confirm(page, "Delete the group")
     expect(page).to_have_url(re.compile("#/groups$"))
+
+
+def test_charts_of_what_is_in_view_and_why_a_group_is_behind(broker, open_page):
+    topic = broker.topic("charted")
+    broker.write(topic, *[(b"k", b"v")] * 30)
+    broker.commit("slow", topic, 10)
+    page = open_page(broker, f"topics/{topic}/activity")
+    expect(page.locator("canvas")).to_have_count(4)
+
+    def written_and_seen():
+        broker.write(topic, (b"k", b"v"))
+        return broker.api(f"/topics/{topic}/history")
+
+    until("records in its chart", lambda told: any(told["series"]["recordsIn"]), written_and_seen)
+    held = int(broker.api(f"/topics/{topic}")["records"])
+    expect(page.locator(".chart", has_text="Records held")).to_contain_text(f"held {held}")
+    page.goto(f"{broker.http}/#/groups/slow")
+    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator(".chart", has_text="Left to read")).to_contain_text(f"records {held - 10}")
+    expect(page.get_by_text("Nobody reads: the group has no members.")).to_be_visible()
+    page.goto(f"{broker.http}/#/overview")
+    expect(page.locator("section", has_text="Furthest behind")).to_contain_text("slow")
+    page.locator("section", has_text="Busiest topics").get_by_role("link", name=topic).click()
+    expect(page.locator("h1")).to_contain_text(topic)
+
+
+def test_a_removed_user_has_to_log_in_again(open_page):
+    own = Running("--user", "admin:admin-secret")
+    admin = open_page(own, "security", tolerate=["401"])
+    admin.fill("input[name=user]", "admin")
+    admin.fill("input[name=password]", "admin-secret")
+    button(admin, "Log in").click()
+    button(admin, "Add user").click()
+    admin.fill("dialog input[name=user]", "guest")
+    admin.fill("dialog input[name=password]", "guest-secret")
+    confirm(admin, "Set")
+    guest = open_page(own, "topics", tolerate=["401"])
+    guest.fill("input[name=user]", "guest")
+    guest.fill("input[name=password]", "guest-secret")
+    button(guest, "Log in").click()
+    expect(guest.get_by_text("No topics yet")).to_be_visible()
+    admin.locator("tbody tr", has_text="guest").get_by_role("button", name="Remove").click()
+    confirm(admin, "Remove")
+    expect(guest.locator("input[name=user]")).to_be_visible()
+    own.stop()
 
 
 def test_who_caused_a_rebalance_and_who_is_behind(broker, open_page):

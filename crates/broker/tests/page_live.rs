@@ -163,3 +163,20 @@ async fn a_session_is_over_once_its_user_is_removed_or_has_another_password() {
         "whoever is known from the start stays"
     );
 }
+
+/// A live tail sent up to 64 KiB of each of the hundred newest values four times a second: pages that followed a topic
+/// with large records stood still.
+#[tokio::test]
+async fn a_live_tail_shows_the_beginning_of_what_is_large() {
+    let world = World::start();
+    let page = Page(&world);
+    filled(&page, "t", 1, 1).await;
+    let mut tail = Stream::open(&world, "/api/v1/topics/t/tail", "").await;
+    tail.until("\n\n").await;
+    let record = json!({ "key": "k", "value": "x".repeat(100_000) });
+    page.send("POST", "/api/v1/topics/t/records", record).await;
+    world.advance_ms(250).await;
+    let told = tail.until("\n\n").await;
+    assert!(told.len() < 5_000, "{} bytes", told.len());
+    assert!(told.contains("\"bytes\":100000,\"cut\":true"), "{told}");
+}

@@ -1,5 +1,5 @@
 // What the bytes of keys and values mean: text, JSON, MessagePack, or nothing that is known.
-import { html, useState, Text, bytes as size } from './lib.js';
+import { html, useState, useMemo, Text, bytes as size } from './lib.js';
 
 export function toBytes(data) {
   if (!data) return new Uint8Array();
@@ -58,9 +58,11 @@ export function hexDump(b, max = 16384) {
   return lines.join('\n');
 }
 
+// Rows are drawn again and again, and their data never changes.
+const remember = what => { const known = new WeakMap(); return data => { if (!known.has(data)) known.set(data, what(data)); return known.get(data); }; };
 /** What the bytes are, as far as can be told. */
-export function kindOf(data) {
-  if (!data) return 'null';
+export const kindOf = data => data ? kindOfData(data) : 'null';
+const kindOfData = remember(data => {
   if (fromBase64(data)) {
     if (!data.cut && data.bytes > 1) try { const v = msgpack(toBytes(data)); if (typeof v === 'object' && v) return 'msgpack'; } catch { /* none */ }
     return 'hex';
@@ -68,16 +70,15 @@ export function kindOf(data) {
   const text = data.data.trimStart();
   if (!data.cut && (text[0] === '{' || text[0] === '[')) try { JSON.parse(text); return 'json'; } catch { /* none */ }
   return 'text';
-}
+});
 
 /** One line of it. */
-export function line(data, kind) {
-  if (!data) return null;
-  kind ??= kindOf(data);
-  if (kind === 'msgpack') try { return JSON.stringify(msgpack(toBytes(data))); } catch { kind = 'hex'; }
-  if (fromBase64(data) || kind === 'hex') return hexOf(toBytes(data).subarray(0, 120));
+export const line = data => data ? lineOfData(data) : null;
+const lineOfData = remember(data => {
+  if (kindOf(data) === 'msgpack') return JSON.stringify(msgpack(toBytes(data)));
+  if (fromBase64(data)) return hexOf(toBytes(data).subarray(0, 120));
   return data.data.slice(0, 400).replace(/\s+/g, ' ');
-}
+});
 
 const TOKENS = /("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 export function Json({ text }) {
@@ -113,19 +114,21 @@ function layOut(text) {
 }
 
 const NAMES = { text: 'Text', json: 'JSON', msgpack: 'MessagePack', hex: 'Hex' };
-/** Key or value in full, in the form that fits or was chosen. */
-export function Data({ title, of, href }) {
-  const found = kindOf(of);
-  const [chosen, set] = useState(null);
-  if (!of) return html`<div><div class="row tight"><b>${title}</b> <span class="faint">null</span></div></div>`;
-  const kind = chosen || found;
-  let body;
+function shownAs(of, kind) {
   try {
-    body = kind === 'json' ? html`<pre><${Json} text=${layOut(of.data)} /></pre>`
+    return kind === 'json' ? html`<pre><${Json} text=${layOut(of.data)} /></pre>`
       : kind === 'msgpack' ? html`<pre><${Json} text=${JSON.stringify(msgpack(toBytes(of)), null, 2)} /></pre>`
       : kind === 'hex' ? html`<pre class="hex">${hexDump(toBytes(of))}</pre>`
       : html`<pre><${Text} of=${fromBase64(of) ? new TextDecoder().decode(toBytes(of)) : of.data} /></pre>`;
-  } catch (error) { body = html`<div class="note warn">This is no ${NAMES[kind]}: ${error.message}</div>`; }
+  } catch (error) { return html`<div class="note warn">This is no ${NAMES[kind]}: ${error.message}</div>`; }
+}
+
+/** Key or value in full, in the form that fits or was chosen. */
+export function Data({ title, of, href }) {
+  const [chosen, set] = useState(null);
+  const kind = chosen || kindOf(of);
+  const body = useMemo(() => of && shownAs(of, kind), [of, kind]);
+  if (!of) return html`<div><div class="row tight"><b>${title}</b> <span class="faint">null</span></div></div>`;
   const text = fromBase64(of) ? null : of.data;
   return html`<div class="stack tight"><div class="row tight"><b>${title}</b><span class="dim grow">${size(of.bytes)}</span>
     <div class="seg" role="group" aria-label=${title + ' shown as'}>${Object.entries(NAMES).map(([key, name]) => html`<button type="button" aria-pressed=${key === kind} onClick=${() => set(key)}>${name}</button>`)}</div>

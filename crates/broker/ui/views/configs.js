@@ -7,7 +7,9 @@ export function Configs({ path, title }) {
   const [search, setSearch] = useState('');
   const [only, setOnly] = useState(false);
   const [edit, setEdit] = useState(null);
-  const rows = (data?.configs ?? []).filter(one => one.name.includes(search) && (!only || one.source !== 'default'));
+  const rows = (data?.configs ?? []).filter(one => one.name.includes(search) && (!only || one.source !== 'default'))
+    // What somebody has set comes first.
+    .sort((one, other) => (one.source === 'default') - (other.source === 'default'));
   return html`<div class="stack tight">
     <div class="row">${title && html`<h1>${title}</h1>`}<${Search} wide value=${search} placeholder="Find a config" onInput=${setSearch} /><label><input type="checkbox" checked=${only} onChange=${event => setOnly(event.target.checked)} />only what was set</label></div>
     <${Failed} error=${error} />

@@ -1,5 +1,5 @@
 import { Charts } from '../chart.js';
-import { html, useLive, useState, useApp, api, Th, Row, Search, Pager, Empty, Failed, Tag, Text, Dialog, Field, count, short, span, ago, clock, at, query, link, go, plain } from '../lib.js';
+import { html, useLive, useState, useEffect, useApp, api, Th, Row, Search, Pager, Empty, Failed, Tag, Text, Dialog, Field, count, short, span, ago, clock, at, query, link, go, plain } from '../lib.js';
 
 const ROWS = 100;
 const KIND = { Stable: 'good', Empty: '', PreparingRebalance: 'warn', CompletingRebalance: 'warn', Dead: 'bad' };
@@ -113,11 +113,20 @@ function Reset({ group, onClose, onDone }) {
   const { say } = useApp();
   const [fields, set] = useState({ to: 'earliest', topic: '', offset: '0', time: '', shift: '-100' });
   const [preview, setPreview] = useState();
+  const [error, setError] = useState();
   const topics = [...new Set(group.partitions.map(one => one.topic))];
   const change = more => { set({ ...fields, ...more }); setPreview(); };
+  // What would come of it is shown by itself, once nobody has typed for a moment.
+  useEffect(() => {
+    if (fields.to === 'time' && !fields.time) return;
+    let over = false;
+    const timer = setTimeout(() => {
+      setError();
+      api(at`/groups/${group.group}/offsets`, { method: 'POST', body: body(false) }).then(told => over || setPreview(told), problem => over || setError(problem));
+    }, 150);
+    return () => { over = true; clearTimeout(timer); };
+  }, [JSON.stringify(fields)]);
   const body = execute => ({ execute, topic: fields.topic || null, to: fields.to === 'offset' ? fields.offset : fields.to === 'time' ? '@' + new Date(fields.time).getTime() : fields.to === 'shift' ? (/^[+-]/.test(fields.shift) ? fields.shift : '+' + fields.shift) : fields.to });
-  const [error, setError] = useState();
-  const look = async () => { setError(); try { setPreview(await api(at`/groups/${group.group}/offsets`, { method: 'POST', body: body(false) })); } catch (problem) { setError(problem); } };
   const moved = preview?.partitions.reduce((all, one) => all + Number(one.to) - Number(one.committed ?? one.logStart), 0);
   return html`<${Dialog} wide title="Reset offsets" submit="Reset" disabled=${!preview} onClose=${onClose} onDone=${async () => { await api(at`/groups/${group.group}/offsets`, { method: 'POST', body: body(true) }); say('The group goes on from there'); onDone(); }}>
     ${group.members.length > 0 && html`<div class="note warn">The group has ${count(group.members.length)} members: stop its consumers first, else the broker refuses.</div>`}
@@ -129,5 +138,5 @@ function Reset({ group, onClose, onDone }) {
     <${Failed} error=${error} />
     ${preview ? html`<div class="note">${moved < 0 ? html`<b>${count(-moved)}</b> records are read again.` : moved > 0 ? html`<b>${count(moved)}</b> records are skipped.` : 'Nothing changes.'}</div>
       <div class="scroll"><table><thead><tr><th>Topic</th><th class="num">Partition</th><th class="num">Now</th><th class="num">Then</th><th class="num">Left to read</th></tr></thead><tbody>${preview.partitions.slice(0, 200).map(one => html`<tr><td class="wrap"><${Text} of=${one.topic} /></td><td class="num">${one.partition}</td><td class="num mono">${one.committed ?? '–'}</td><td class="num mono"><b>${one.to}</b></td><td class="num">${count(Number(one.logEnd) - Number(one.to))}</td></tr>`)}</tbody></table></div>`
-      : html`<div><button type="button" onClick=${look}>Show what would change</button></div>`}<//>`;
+      : !error && html`<div class="dim">${fields.to === 'time' && !fields.time ? 'Choose a time to see what would change.' : 'Looking what would change …'}</div>`}<//>`;
 }

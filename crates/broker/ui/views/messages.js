@@ -114,7 +114,12 @@ function Write({ topic, from, onClose, onDone }) {
     <${Field} label="Headers" hint="one in a line: name: value"><textarea name="headers" rows="2" class="low" value=${fields.headers} onInput=${input('headers')}></textarea><//><//>`;
 }
 
-export function Message({ row, open, onOpen, actions }) {
+/** A record. What a live tail has cut is asked for once it is opened. */
+export function Message({ row: brief, open, onOpen, actions }) {
+  const [whole, set] = useState(null);
+  const isCut = brief.key?.cut || brief.value?.cut || brief.headers.some(header => header.value?.cut);
+  useEffect(() => { if (open && isCut && !whole) api(at`/topics/${brief.topic}/records/${brief.partition}/${brief.offset}`).then(set, () => {}); }, [open]);
+  const row = whole ?? brief;
   const size = (row.key?.bytes ?? 0) + (row.value?.bytes ?? 0);
   const kind = kindOf(row.value);
   const part = (data, cls) => html`<td class=${'cell mono ' + cls}>${data ? html`<${Text} of=${line(data)} max=${300} />` : html`<span class="faint">null</span>`}</td>`;

@@ -20,6 +20,8 @@ use std::sync::Arc;
 const TAIL_MS: i64 = 250;
 /// Records that a tail shows at once, and without a filter looks at; the others are only counted: nobody reads faster.
 const TAIL_RECORDS_MAX: usize = 100;
+/// Bytes of a key, a value or a header that a tail shows: who opens a record asks for it.
+const TAIL_SHOWN_BYTES_MAX: usize = 2 << 10;
 /// A tail that has nothing to say says so after this long, so that both ends know of each other.
 const QUIET_MS: i64 = 5_000;
 
@@ -32,8 +34,10 @@ pub async fn tail(ask: Ask) -> Result<Answer, Problem> {
         let partition = topic.partition(index)?;
         Some((index, partition.offsets().high_watermark))
     });
+    let mut reader = Reader::new(ask.client(), &topic.name, &ask.node().work);
+    reader.shown_bytes_max = TAIL_SHOWN_BYTES_MAX;
     let tail = Tail {
-        reader: Reader::new(ask.client(), &topic.name, &ask.node().work),
+        reader,
         node: ask.node().clone(),
         viewer: ask.viewer(),
         places: ends.collect(),
