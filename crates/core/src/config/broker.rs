@@ -103,11 +103,33 @@ impl BrokerConfig {
 
     /// Replaces the dynamic values of one layer (see [`super::alter_overrides`]).
     pub fn set_dynamic_values(&mut self, layer: DynamicLayer, values: Overrides) {
-        match layer {
-            DynamicLayer::Broker => self.dynamic = values,
-            DynamicLayer::Default => self.dynamic_default = values,
+        let layer = match layer {
+            DynamicLayer::Broker => &mut self.dynamic,
+            DynamicLayer::Default => &mut self.dynamic_default,
+        };
+        let concerns_settings = {
+            let mut changed = layer.differing(&values);
+            changed.any(|name| BrokerSettings::NAMES.contains(&name))
+        };
+        *layer = values;
+        if concerns_settings {
+            self.settings = BrokerSettings::resolve(self);
         }
-        self.settings = BrokerSettings::resolve(self);
+    }
+
+    /// Whether the same is set in every layer of both, but for keys for which `matters` is false.
+    pub(super) fn has_same_values(
+        &self,
+        other: &BrokerConfig,
+        matters: impl Fn(&str) -> bool,
+    ) -> bool {
+        let layers = [
+            (&self.dynamic, &other.dynamic),
+            (&self.dynamic_default, &other.dynamic_default),
+            (&self.fixed, &other.fixed),
+        ];
+        let mut layers = layers.into_iter();
+        layers.all(|(one, other)| !one.differing(other).any(&matters))
     }
 
     /// Whether somebody set this key, rather than its default holding.

@@ -68,6 +68,15 @@ impl Overrides {
         self.values.len()
     }
 
+    /// The names under which others have another value, or none, or alone have one.
+    pub(super) fn differing<'a>(&'a self, other: &'a Overrides) -> impl Iterator<Item = &'a str> {
+        let here = self
+            .iter()
+            .filter(|(name, value)| other.get(name) != Some(value));
+        let there = other.iter().filter(|(name, _)| self.get(name).is_none());
+        here.chain(there).map(|(name, _)| name)
+    }
+
     /// All values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (&**name, &**value))

@@ -112,11 +112,11 @@ pub(super) fn is_behind_a_topic_key(broker_name: &str) -> bool {
 impl BrokerConfig {
     /// Whether every topic is configured the same by both, so that no topic has to be told.
     pub fn has_same_topic_defaults(&self, other: &BrokerConfig) -> bool {
-        let behind = SYNONYMS.iter().flat_map(|(_, names)| *names);
-        behind
-            .map(|(name, _)| *name)
-            .chain([SAME_NAME])
-            .all(|name| self.set_value(name) == other.set_value(name))
+        let stands_behind = |broker_name: &str| {
+            let mut behind = SYNONYMS.iter().flat_map(|(_, names)| *names);
+            broker_name == SAME_NAME || behind.any(|(name, _)| *name == broker_name)
+        };
+        self.has_same_values(other, stands_behind)
     }
 }
 
