@@ -30,6 +30,8 @@ explain`, with the same flags, prints what would hold and where each value comes
 | `--port N` | `RUSTKA_PORT` | `rustka.port` |
 | `--host ADDRESS` | `RUSTKA_HOST` | `rustka.host` |
 | `--http-port N` | `RUSTKA_HTTP_PORT` | `rustka.http.port` |
+| `--data-dir DIR` | `RUSTKA_DATA_DIR` | `rustka.data.dir` |
+| `--fsync WHEN` | `RUSTKA_FSYNC` | `rustka.fsync` |
 | `--memory-limit SIZE` | `RUSTKA_MEMORY_LIMIT` | `rustka.memory.limit` |
 | `--strict` | `RUSTKA_STRICT=true` | `rustka.strict` |
 | `--user NAME:PASSWORD` | `RUSTKA_USER` | `rustka.user` |

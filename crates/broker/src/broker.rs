@@ -31,13 +31,14 @@ use crate::node::peers::Peers;
 use crate::node::topics::Topics;
 use crate::node::{Compactor, Listener, Node, Quotas, Security, State, Tokens};
 use crate::options::Options;
-use crate::upkeep::{compaction, housekeeping, supervise};
+use crate::upkeep::{compaction, files, housekeeping, supervise};
 use rustka_core::config::BrokerConfig;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
 use rustka_core::security::quota::meter::MeterOptions;
 use rustka_core::security::quota::rate::Windows;
-use rustka_storage::Memory;
+use rustka_storage::disk::{Directory, DiskEngine};
 use rustka_storage::memory::MemoryEngine;
+use rustka_storage::{Engine, Memory};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -79,7 +80,7 @@ impl Broker {
         Options::default()
     }
 
-    pub(crate) fn start(options: Options) -> Result<Broker, StartError> {
+    pub(crate) fn start(mut options: Options) -> Result<Broker, StartError> {
         let runtime = match Handle::try_current() {
             Ok(_) => None,
             Err(_) => Some(
@@ -97,6 +98,7 @@ impl Broker {
             .map_or_else(Handle::current, |runtime| runtime.handle().clone());
         let _entered = handle.enter();
         options.check()?;
+        let directory = options.open_directory()?;
         let addresses = options.addresses()?;
         let bound = match options.sockets {
             true => Bound::all(&addresses)?,
@@ -116,7 +118,7 @@ impl Broker {
             true => Some(SelfSigned::new(&names_of(&addresses))?),
             false => None,
         };
-        let parts = Self::parts_of(options, &addresses, &bound, made.as_ref())?;
+        let parts = Self::parts_of(options, directory, &addresses, &bound, made.as_ref())?;
         let parts = Arc::new(parts);
         let node = &parts.node;
         let bootstrap = bound[0].port;
@@ -163,6 +165,7 @@ impl Broker {
 
     fn parts_of(
         options: Options,
+        directory: Option<Directory>,
         addresses: &[Address],
         bound: &[Bound],
         made: Option<&SelfSigned>,
@@ -195,10 +198,16 @@ impl Broker {
         let listeners: Vec<_> = listeners.collect::<Result<_, StartError>>()?;
         let security = Security::new(options.authorizer_options(&config)?);
         warn_of_open_doors(addresses);
-        let engine = options.engine.clone().unwrap_or_else(|| {
-            let limit = options.memory_limit_bytes(&config);
-            Arc::new(MemoryEngine::new(Memory::new(limit)))
-        });
+        let memory = || Memory::new(options.memory_limit_bytes(&config));
+        let directory_id = directory.as_ref().map(|one| one.identity().directory_id);
+        let engine: Arc<dyn Engine> = match (options.engine.clone(), directory) {
+            (Some(engine), _) => engine,
+            (None, None) => Arc::new(MemoryEngine::new(memory())),
+            (None, Some(directory)) => {
+                let engine = DiskEngine::new(directory, memory(), options.fsync);
+                Arc::new(engine.map_err(|why| StartError::new(why.0))?)
+            }
+        };
         let memory = engine.memory().clone();
         let receiving_bytes = usize::try_from(config.settings().connections_buffer_bytes)
             .unwrap_or(usize::MAX)
@@ -231,7 +240,7 @@ impl Broker {
             features: Features::default(),
             id,
             cluster_id,
-            directory_id: random::uuid(),
+            directory_id: directory_id.unwrap_or_else(random::uuid),
             listeners,
             security,
             tokens: Tokens::new(&config),
@@ -253,8 +262,11 @@ impl Broker {
             work: Work::default(),
             config: LiveConfig::new(config),
         });
-        let cluster = Cluster::new(node.clone());
+        let cluster = Cluster::new(node.clone())?;
         cluster.let_in(&options.users)?;
+        if node.engine.directory().is_some() {
+            cluster.settle()?;
+        }
         let groups = Arc::new(Groups::new(node.clone(), cluster.clone()));
         let transactions = Transactions::new(node.clone(), cluster.clone(), groups.clone());
         let followers = (Arc::downgrade(&groups), Arc::downgrade(&transactions));
@@ -275,6 +287,11 @@ impl Broker {
             }
         });
         cluster.complete(&options.init)?;
+        if node.engine.directory().is_some() {
+            cluster.settle()?;
+        }
+        groups.load()?;
+        transactions.load()?;
         Ok(Parts {
             cluster,
             groups,
@@ -322,6 +339,10 @@ impl Broker {
         supervise::keep(node, compaction::TASK, move || {
             compaction::run(for_compaction.clone())
         });
+        if node.engine.directory().is_some() {
+            let for_files = node.clone();
+            supervise::keep(node, files::TASK, move || files::run(for_files.clone()));
+        }
         let for_cluster = parts.cluster.clone();
         supervise::keep(node, cluster::TASK, move || {
             cluster::run(for_cluster.clone())

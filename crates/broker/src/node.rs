@@ -35,7 +35,7 @@ use rustka_core::config::SharedConfig;
 use rustka_core::error::Refusal;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
-use rustka_storage::{Engine, Partition};
+use rustka_storage::{Engine, Partition, PartitionName};
 use rustka_wire::codec::Uuid;
 pub use security::Security;
 use std::net::SocketAddr;
@@ -216,15 +216,16 @@ impl Node {
     /// A partition of a topic, with what the engine has of it; as a rule that is nothing.
     pub fn new_partition(
         &self,
-        topic_id: Uuid,
-        index: i32,
+        name: &PartitionName<'_>,
         config: &Arc<SharedConfig>,
         internal: bool,
     ) -> Arc<Partition> {
-        let partition = Partition::new(&*self.engine, topic_id, index, config.now().delete);
+        let (evictable, now) = (config.now().delete, self.clock.now());
+        let partition = Partition::open(&*self.engine, name, evictable, now);
         // Journals are compacted by those who write them.
-        if !internal {
-            partition.obey(config);
+        match internal {
+            true => partition.obey_as_journal(config),
+            false => partition.obey(config),
         }
         partition
     }

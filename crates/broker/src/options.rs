@@ -1,5 +1,7 @@
 //! What a broker can be told before it starts.
 
+mod data_dir;
+
 use crate::base::clock::Clock;
 use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
 use crate::base::init::Init;
@@ -15,12 +17,15 @@ use crate::net::login_rules::{self, ListenerConfigs};
 use crate::net::tls::rules::{self as tls_rules, Loaded};
 use crate::net::tls::self_signed::SelfSigned;
 use crate::node::{LoginRules, Protocol};
+pub use data_dir::parse_fsync;
 use rustka_core::config::{BrokerConfig, Scope, contradictions, danger, keys};
 use rustka_core::error::Refusal;
 use rustka_core::security::authorizer::AuthorizerOptions;
 use rustka_core::topic_ids;
 use rustka_storage::Engine;
+use rustka_storage::disk::Fsync;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The id of a lone node.
@@ -59,6 +64,8 @@ pub struct Options {
     pub(crate) cluster_id: Option<String>,
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
     pub(crate) engine: Option<Arc<dyn Engine>>,
+    data_dir: Option<PathBuf>,
+    pub(crate) fsync: Fsync,
     pub(crate) hooks: Hooks,
     #[cfg(feature = "http")]
     pub(crate) pages: PageOptions,
@@ -85,6 +92,8 @@ impl Default for Options {
             cluster_id: None,
             log_control: None,
             engine: None,
+            data_dir: None,
+            fsync: Fsync::default(),
             hooks: Hooks::default(),
             #[cfg(feature = "http")]
             pages: PageOptions::default(),
@@ -251,7 +260,8 @@ impl Options {
         self
     }
 
-    /// What keeps the records, with its own memory and limit; memory of [`Options::memory_limit`] by default.
+    /// What keeps the records, with its own memory and limit; files in [`Options::data_dir`] or memory of
+    /// [`Options::memory_limit`] by default.
     pub fn engine(mut self, engine: Arc<dyn Engine>) -> Self {
         self.engine = Some(engine);
         self

@@ -34,7 +34,7 @@ fn what_makes_no_sense_ends_the_start_with_a_sentence() {
         line,
         "rustka: KAFKA_LOG_RETENTION_HOURS: Invalid value 'three' for config 'log.retention.hours': expected an integer of 32 bits."
     );
-    let cases: [Case<'_>; 6] = [
+    let cases: [Case<'_>; 7] = [
         (&[("KAFKA_LISTENERS", "SSL://:9093")], &[], "certificate"),
         (
             &[("KAFKA_PROCESS_ROLES", "controller")],
@@ -42,6 +42,7 @@ fn what_makes_no_sense_ends_the_start_with_a_sentence() {
             "process.roles",
         ),
         (&[("RUSTKA_PORT", "x")], &[], "RUSTKA_PORT"),
+        (&[("RUSTKA_FSYNC", "often")], &[], "interval:MS"),
         (&[("RUSTKA_CONFIG", "/no/such/file")], &[], "/no/such/file"),
         (&[], &["-c", "num.partition=3"], "num.partitions"),
         (&[], &["--override", "compression.type=brotli"], "zstd"),
@@ -59,11 +60,13 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
         "rustka-environment-{}.properties",
         std::process::id()
     ));
-    std::fs::write(
-        &path,
-        "# as shipped\nnum.partitions=3\nlog.dirs=/tmp/x,\\\n /tmp/y\n",
-    )
-    .expect("file");
+    let data = path.with_extension("data");
+    let shipped = format!(
+        "# as shipped\nnum.partitions=3\nlog.dirs={0}/one,\\\n {0}/other\n",
+        data.display()
+    );
+    std::fs::create_dir(&data).expect("folder");
+    std::fs::write(&path, shipped).expect("file");
     let variables = [
         ("KAFKA_PROCESS_ROLES", "broker,controller"),
         ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1001@127.0.0.1:29093"),
@@ -100,6 +103,15 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
     assert!(told.expect("kill runs").success());
     assert!(broker.wait().expect("end").success());
     std::fs::remove_file(&path).expect("file");
+    // Records lie in the first of the directories.
+    let meta = std::fs::read_to_string(data.join("one/meta.properties")).expect("a directory");
+    assert!(meta.contains("node.id=1001\n"), "{meta}");
+    assert!(
+        meta.contains("cluster.id=MkU3OEVBNTcwNTJENDM2Qk\n"),
+        "{meta}"
+    );
+    assert!(!data.join("other").exists());
+    std::fs::remove_dir_all(&data).expect("folder");
     assert!(ready.contains("\"node_id\":1001"), "{ready}");
     assert!(!ready.contains(":29092"), "{ready}");
     let mut log = String::new();

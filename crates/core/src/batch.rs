@@ -159,6 +159,15 @@ pub struct BatchHeader {
 impl BatchHeader {
     /// Reads the header of the batch that `bytes` begin with and that fits in them.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+        let header = BatchHeader::parse_fixed(bytes)?;
+        if header.total_bytes() > bytes.len() {
+            return Err(BatchError::Truncated);
+        }
+        Ok(header)
+    }
+
+    /// Reads a header of which perhaps nothing more is at hand.
+    pub fn parse_fixed(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         let fixed = bytes
             .first_chunk::<HEADER_BYTES>()
             .ok_or(BatchError::Truncated)?;
@@ -169,9 +178,6 @@ impl BatchHeader {
         match usize::try_from(header.batch_length) {
             Ok(length) if length >= HEADER_BYTES - OVERHEAD_BYTES => {}
             _ => return Err(BatchError::Length(header.batch_length)),
-        }
-        if header.total_bytes() > bytes.len() {
-            return Err(BatchError::Truncated);
         }
         Ok(header)
     }

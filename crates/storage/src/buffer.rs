@@ -278,6 +278,24 @@ impl BufMut {
         std::task::Poll::Ready(Ok(n))
     }
 
+    /// Has `read` write into the next `n` bytes of the room, of which it says how many it filled; that many.
+    pub fn fill(
+        &mut self,
+        n: usize,
+        read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
+    ) -> std::io::Result<usize> {
+        assert!(n <= self.room());
+        let spare = self.spare(n);
+        spare.fill(MaybeUninit::new(0));
+        // SAFETY: all of it was just initialised, and it is ours alone.
+        let into = unsafe { std::slice::from_raw_parts_mut(spare.as_mut_ptr().cast::<u8>(), n) };
+        let filled = read(into)?;
+        assert!(filled <= n);
+        // SAFETY: the whole range is initialised.
+        unsafe { self.advance(filled) };
+        Ok(filled)
+    }
+
     /// Freezes everything filled so far into a slice; the room stays with this buffer.
     pub fn freeze_filled(&mut self) -> Slice {
         let slice = Slice {

@@ -17,22 +17,20 @@ use super::buffer::{BufMut, Slice};
 use super::limit::Memory;
 use super::partition::Partition;
 use rustka_core::batch::{self, BatchHeader};
+use rustka_core::config::SharedConfig;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::PartitionState;
+use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
 use std::ops::{Deref, Range};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 /// Keeps the batches of all partitions of one broker.
 pub trait Engine: Send + Sync {
     /// Opens the log of a partition, after recovering what is there of it; may take long. `home` cannot be upgraded yet;
     /// it is for telling about durability later.
-    fn open(
-        &self,
-        home: &Weak<Partition>,
-        topic_id: Uuid,
-        index: i32,
-    ) -> Result<Opened, OpenFailed>;
+    fn open(&self, home: &Weak<Partition>, name: &PartitionName<'_>) -> Result<Opened, OpenFailed>;
 
     /// Memory for frames and its limit, which every engine has.
     fn memory(&self) -> &Arc<Memory>;
@@ -45,8 +43,29 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// The data directory, where there is one: what is durable is there again in the next life.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Does what is due by now; when it wants to be called next, on the monotonic clock. Early calls do nothing.
+    fn tick(&self, _now: Now) -> Option<i64> {
+        None
+    }
+
     /// The broker stops: what is queued is written, or given up. Waits for it. Appends that come later fail.
     fn close(&self) {}
+}
+
+/// Which partition it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionName<'a> {
+    /// The topic's name, which another topic may have had before.
+    pub topic: &'a str,
+    /// The topic's id, which no other has.
+    pub topic_id: Uuid,
+    /// Number within the topic.
+    pub index: i32,
 }
 
 /// A log that was opened. All it holds is durable.
@@ -55,6 +74,8 @@ pub struct Opened {
     pub log: Box<dyn Log>,
     /// Where it was told last that it starts ([`Log::roll`], [`Log::checkpoint`]).
     pub log_start: i64,
+    /// Where it ends at least: what was there last may have gone.
+    pub log_end: i64,
     /// The latest of what it was told of its partition that does not go beyond what it holds, nothing if there is none.
     /// What it holds beyond that is read from it.
     pub checkpoint: Option<PartitionState>,
@@ -66,6 +87,7 @@ impl Opened {
         Opened {
             log,
             log_start: 0,
+            log_end: 0,
             checkpoint: None,
         }
     }
@@ -81,6 +103,9 @@ pub struct OpenFailed(pub String);
 pub trait Log: Send {
     /// Keeps a batch that has its final offsets. After an error the partition takes no more.
     fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed>;
+
+    /// Follows these configs of its topic from now on, also when they are replaced.
+    fn configure(&mut self, _config: &Arc<SharedConfig>) {}
 
     /// Whether the open chunk has no room for a batch of this size and is to be rolled before it is appended. A log
     /// that wants to know nothing of its partition then begins new chunks by itself.
@@ -98,7 +123,7 @@ pub trait Log: Send {
         Ok(())
     }
 
-    /// Whole batches as asked for.
+    /// Whole batches as asked for; perhaps fewer, but none only if there are none.
     fn read(&self, span: Span) -> Result<Found, ReadFailed>;
 
     /// Bytes of all batches.
@@ -141,6 +166,21 @@ pub trait Log: Send {
     /// Whether the memory limit may drop this log's chunks from now on, also those that are there already; at first it
     /// may not. For engines that never drop anything at the limit there is nothing to do.
     fn may_be_evicted(&mut self, _may: bool) {}
+
+    /// Whether what the memory limit takes from this log are copies, which it can read again once they are written.
+    fn keeps_copies(&self) -> bool {
+        false
+    }
+
+    /// The oldest of those copies.
+    fn oldest_copy(&self) -> Option<ChunkInfo> {
+        None
+    }
+
+    /// Forgets it.
+    fn drop_copy(&mut self) -> Garbage {
+        Garbage::Nothing
+    }
 
     /// Drops everything; the partition is gone. What could not be dropped is not found when a log is opened again.
     fn clear(&mut self) -> Result<Garbage, WriteFailed>;
@@ -249,7 +289,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// A load of exactly so many bytes.
+    /// A load of about so many bytes: of none only if it gives none.
     pub fn new(
         bytes: usize,
         run: impl FnOnce() -> Result<Vec<Slice>, ReadFailed> + Send + 'static,
@@ -260,7 +300,7 @@ impl Load {
         }
     }
 
-    /// How many bytes it gives.
+    /// About how many bytes it gives.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -280,7 +320,7 @@ impl Found {
         }
     }
 
-    /// How many bytes they are.
+    /// How many bytes they are; about, if they are not at hand.
     pub fn bytes(&self) -> usize {
         match self {
             Found::Here(slices) => slices.iter().map(|slice| slice.len()).sum(),

@@ -5,7 +5,7 @@
 //!   for every engine.
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
 //! - [`limit`] is how much memory there is for it, [`buffer`] what that memory is cut into.
-//! - [`memory`] is the engine that keeps everything in chunks of memory.
+//! - [`memory`] is the engine that keeps everything in chunks of memory, [`disk`] the one that keeps it in Kafka's files.
 //!
 //! `unsafe` lives in [`buffer`] alone, and Miri watches it:
 //!
@@ -15,6 +15,7 @@
 //! ```
 
 pub mod buffer;
+pub mod disk;
 pub mod engine;
 pub mod limit;
 pub mod memory;
@@ -23,7 +24,7 @@ pub mod partition;
 pub mod testing;
 pub mod waiters;
 
-pub use engine::{Engine, Incoming, Log};
+pub use engine::{Engine, Incoming, Log, PartitionName};
 pub use limit::Memory;
 pub use partition::{
     Appended, Durability, DurabilityObserver, Fate, Glance, Offsets, Partition, RetentionRules,

@@ -37,6 +37,8 @@ pub struct Memory {
 pub enum Eviction {
     /// A chunk went.
     Done,
+    /// A copy of a chunk went.
+    Forgotten,
     /// The chunk that was the oldest is no longer there, or may not go any more: look again.
     Missed,
     /// Nothing may be dropped.
@@ -103,7 +105,7 @@ impl Memory {
         let mut nothing_left = false;
         while !nothing_left && self.is_full() {
             match evict() {
-                Eviction::Missed => {}
+                Eviction::Missed | Eviction::Forgotten => {}
                 Eviction::Done => {
                     self.evicted.fetch_add(1, Relaxed);
                     self.warn_once();

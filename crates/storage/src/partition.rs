@@ -21,7 +21,7 @@ pub use compaction::Cleaned;
 pub use durability::{DurabilityObserver, Fate, Safety};
 pub use retention::RetentionRules;
 
-use super::engine::{Engine, Log};
+use super::engine::{Engine, Log, PartitionName};
 use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
@@ -113,29 +113,36 @@ pub struct Glance {
 }
 
 impl Partition {
-    /// A partition with what its engine has of it; as a rule that is nothing. Small on purpose: memory for records is
-    /// taken with the first of them. `evictable` says whether the memory limit may drop its records. One that cannot be
-    /// opened is offline, and every request for it is refused.
+    /// A new partition of a topic that is called as its id.
     pub fn new(engine: &dyn Engine, topic_id: Uuid, index: i32, evictable: bool) -> Arc<Partition> {
-        Partition::open(engine, topic_id, index, evictable, Now::default())
+        let name = PartitionName {
+            topic: &topic_id.to_string(),
+            topic_id,
+            index,
+        };
+        Partition::open(engine, &name, evictable, Now::default())
     }
 
-    /// The same where records may be there already. Producers count as last heard of `now`.
+    /// A partition with what its engine has of it; as a rule that is nothing. Small on purpose: memory for records is
+    /// taken with the first of them. `evictable` says whether the memory limit may drop its records. One that cannot be
+    /// opened is offline, and every request for it is refused. Producers count as last heard of `now`.
     pub fn open(
         engine: &dyn Engine,
-        topic_id: Uuid,
-        index: i32,
+        name: &PartitionName<'_>,
         evictable: bool,
         now: Now,
     ) -> Arc<Partition> {
         let mut failed = None;
+        let PartitionName {
+            topic_id, index, ..
+        } = *name;
         let partition = Arc::new_cyclic(|home| {
-            let recovered = recover(engine, home, topic_id, index, now);
+            let recovered = recover(engine, home, name, now);
             let (mut log, state) = recovered.unwrap_or_else(|why| {
                 failed = Some(why);
                 (Box::new(NoLog) as Box<dyn Log>, PartitionState::new(0))
             });
-            log.may_be_evicted(evictable);
+            log.may_be_evicted(evictable || log.keeps_copies());
             Partition {
                 topic_id,
                 index,
@@ -163,7 +170,8 @@ impl Partition {
         if let Some(why) = failed {
             tracing::error!(
                 target: "rustka::storage",
-                "partition {index} of topic {topic_id} is offline: {why}"
+                "partition {}-{index} is offline: {why}",
+                name.topic
             );
         }
         partition
@@ -188,9 +196,18 @@ impl Partition {
     pub fn obey(&self, config: &Arc<SharedConfig>) {
         let mut inner = self.lock();
         let now = config.now();
+        inner.log.configure(config);
         inner.set_evictable(now.delete);
         inner.count_dirty(now.compact);
         inner.config = Some(Arc::clone(config));
+    }
+
+    /// Has the partition keep its records as these configs of its topic say. What goes and when is decided elsewhere: it
+    /// is a journal.
+    pub fn obey_as_journal(&self, config: &Arc<SharedConfig>) {
+        let mut inner = self.lock();
+        inner.log.configure(config);
+        inner.set_evictable(config.now().delete);
     }
 
     /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.
@@ -341,7 +358,8 @@ impl Inner {
 
     /// Tells the log whether the memory limit may drop its chunks now.
     fn keep_evictable(&mut self) {
-        let may = self.evictable && self.check_readable().is_ok();
+        let may = self.evictable || self.log.keeps_copies();
+        let may = may && self.check_readable().is_ok();
         self.log.may_be_evicted(may);
     }
 

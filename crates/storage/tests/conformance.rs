@@ -1,11 +1,12 @@
-//! What every storage engine has to do, against memory and against an engine that delays writes and reorders them
-//! across partitions; then what happens when that one fails.
+//! What every storage engine has to do, against memory, against files and against an engine that delays writes and
+//! reorders them across partitions; then what happens when that one fails.
 
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::Memory;
+use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
 use rustka_storage::engine::{ChunkInfo, Replacement, SwapFailed};
 use rustka_storage::memory::MemoryEngine;
 use rustka_storage::testing::{PLENTY, Random, TestEngine};
@@ -15,6 +16,8 @@ use rustka_storage::{
     RetentionRules, Safety,
 };
 use rustka_wire::Uuid;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
@@ -32,14 +35,43 @@ fn at(wall_ms: i64) -> Now {
 /// An engine under test, and how its writes become durable.
 struct Rig {
     engine: Arc<dyn Engine>,
-    delaying: Option<Arc<TestEngine>>,
+    later: Option<Later>,
+    /// Removed at the end.
+    _folder: Option<Folder>,
+}
+
+/// An engine whose writes are durable when the test says so.
+enum Later {
+    Played(Arc<TestEngine>),
+    Disk(Arc<DiskEngine>),
+}
+
+/// A folder that goes with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
+        let name = format!("rustka-conformance-{}-{number}", std::process::id());
+        Folder(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
+    }
 }
 
 impl Rig {
     fn memory() -> Rig {
         Rig {
             engine: Arc::new(MemoryEngine::new(Memory::new(PLENTY))),
-            delaying: None,
+            later: None,
+            _folder: None,
         }
     }
 
@@ -48,27 +80,85 @@ impl Rig {
         engine.hold();
         Rig {
             engine: engine.clone(),
-            delaying: Some(engine),
+            later: Some(Later::Played(engine)),
+            _folder: None,
         }
+    }
+
+    fn disk() -> Rig {
+        let folder = Folder::new();
+        let owner = Identity {
+            node_id: 1,
+            cluster_id: "conformance".to_owned(),
+            directory_id: Uuid([3; 16]),
+        };
+        let directory = Directory::open(&folder.0, &owner).expect("a directory");
+        let engine = DiskEngine::by_hand(directory, Memory::new(PLENTY), Fsync::Always);
+        let engine = Arc::new(engine.expect("an engine"));
+        Rig {
+            engine: engine.clone(),
+            later: Some(Later::Disk(engine)),
+            _folder: Some(folder),
+        }
+    }
+
+    fn is_memory(&self) -> bool {
+        self.later.is_none()
     }
 
     fn partition(&self, index: i32) -> Arc<Partition> {
         Partition::new(&*self.engine, TOPIC, index, true)
     }
 
+    /// Everything so far is written, and not durable yet.
+    fn write_all(&self) {
+        match &self.later {
+            None => {}
+            Some(Later::Played(engine)) => engine.write_all(),
+            Some(Later::Disk(engine)) => engine.write_all(),
+        }
+    }
+
+    /// Some of what was written becomes durable.
+    fn settle_some(&self, random: &mut Random) {
+        match &self.later {
+            None => {}
+            Some(Later::Played(engine)) => {
+                engine.settle_one(random.draw());
+                engine.settle_one(random.draw());
+            }
+            Some(Later::Disk(engine)) => {
+                engine.work_one();
+                engine.work_one();
+            }
+        }
+    }
+
+    /// Everything written so far into this partition becomes durable.
+    fn settle_only(&self, partition: &Partition) {
+        match &self.later {
+            None => {}
+            Some(Later::Played(engine)) => while engine.settle(partition) {},
+            Some(Later::Disk(engine)) => engine.work_for(partition),
+        }
+    }
+
     /// Everything written so far becomes durable.
     fn settle(&self, seed: u64) {
-        if let Some(engine) = &self.delaying {
-            engine.settle_all(seed);
+        match &self.later {
+            None => {}
+            Some(Later::Played(engine)) => engine.settle_all(seed),
+            Some(Later::Disk(engine)) => engine.work(),
         }
     }
 }
 
-/// Runs each of these against both engines, under its own name.
+/// Runs each of these against all engines, under its own name.
 macro_rules! conformance {
     ($($name:ident)*) => {
         mod memory { $(#[test] fn $name() { super::$name(&super::Rig::memory()); })* }
         mod delaying { $(#[test] fn $name() { super::$name(&super::Rig::delaying()); })* }
+        mod disk { $(#[test] fn $name() { super::$name(&super::Rig::disk()); })* }
     };
 }
 
@@ -84,13 +174,24 @@ conformance! {
     deleted_records_go_in_whole_chunks_and_are_not_read_again
     retention_drops_the_oldest_chunks_by_size_and_by_age
     chunks_are_shown_from_any_offset_on_with_what_is_known_of_them
-    the_first_late_batch_is_among_those_that_are_named
-    eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records
-    a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets
-    a_swap_that_comes_too_late_changes_nothing
     a_deleted_partition_refuses_and_gives_its_memory_back
     an_observer_hears_every_write_become_durable
     random_histories_keep_the_order_of_the_watch
+}
+
+/// Runs each of these against the engines that keep everything in memory.
+macro_rules! in_memory {
+    ($($name:ident)*) => {
+        mod only_memory { $(#[test] fn $name() { super::$name(&super::Rig::memory()); })* }
+        mod only_delaying { $(#[test] fn $name() { super::$name(&super::Rig::delaying()); })* }
+    };
+}
+
+in_memory! {
+    eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records
+    the_first_late_batch_is_among_those_that_are_named
+    a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets
+    a_swap_that_comes_too_late_changes_nothing
 }
 
 fn batch(records: usize, value: &[u8], timestamp: i64) -> Vec<u8> {
@@ -192,10 +293,10 @@ fn readers_see_a_batch_once_it_is_durable_and_no_error_before(rig: &Rig) {
     let partition = rig.partition(0);
     let appended = append(&partition, batch(3, b"value", 1_000));
     assert_eq!(partition.offsets().log_end, 3);
-    if let Some(engine) = &rig.delaying {
+    if !rig.is_memory() {
         let later = Durability::At(3);
         assert_eq!((appended.written, appended.durability), (later, later));
-        engine.write_all();
+        rig.write_all();
         assert_eq!(partition.fate_of(3, Safety::Written), Fate::Durable);
         assert_eq!(partition.fate(3), Fate::Pending);
         assert_eq!(partition.offsets().high_watermark, 0);
@@ -241,8 +342,8 @@ fn partitions_do_not_wait_for_each_other(rig: &Rig) {
         append(partition, batch(1, b"value", 1_000));
         append(partition, batch(1, b"value", 1_000));
     }
-    if let Some(engine) = &rig.delaying {
-        assert!(engine.settle(&partitions[1]) && engine.settle(&partitions[1]));
+    if !rig.is_memory() {
+        rig.settle_only(&partitions[1]);
         assert_eq!(partitions[0].fate(1), Fate::Pending);
     }
     assert_eq!(partitions[1].fate(2), Fate::Durable);
@@ -261,7 +362,7 @@ fn a_waiting_fetch_wakes_when_it_has_enough(rig: &Rig) {
     append(&partition, batch(1, b"value", 1_000));
     rig.settle(1);
     append(&partition, batch(1, b"value", 1_000));
-    assert_eq!(fired(&waiter), rig.delaying.is_none());
+    assert_eq!(fired(&waiter), rig.is_memory());
     rig.settle(1);
     assert!(fired(&waiter));
     partition.unregister(&waiter);
@@ -287,7 +388,7 @@ fn deleted_records_go_in_whole_chunks_and_are_not_read_again(rig: &Rig) {
         append(&partition, batch(1, &[0; 1_000], 1_000));
         partition.roll();
     }
-    if rig.delaying.is_some() {
+    if !rig.is_memory() {
         let early = partition.delete_records(4).map_err(|refusal| refusal.code);
         assert_eq!(early, Err(ErrorCode::OffsetOutOfRange), "not durable yet");
     }
@@ -315,7 +416,7 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
         retention_bytes: i64::try_from(one * 4).expect("small"),
         ..NOTHING_GOES
     };
-    if rig.delaying.is_some() {
+    if !rig.is_memory() {
         partition.retain(&by_size, at(2_000));
         assert_eq!(partition.offsets().log_start, 0, "not durable yet");
     }
@@ -425,7 +526,7 @@ fn eviction_takes_the_oldest_chunk_and_only_of_partitions_that_may_lose_records(
     partition.set_evictable(false);
     assert!(!partition.evict(sequences[0]), "not allowed");
     partition.set_evictable(true);
-    if rig.delaying.is_some() {
+    if !rig.is_memory() {
         assert!(!partition.evict(sequences[0]), "not durable yet");
     }
     rig.settle(1);
@@ -561,15 +662,17 @@ fn an_observer_hears_every_write_become_durable(rig: &Rig) {
         .collect();
     rig.settle(1);
     // What was durable at once is not told: the append has said it.
-    let expected: Vec<_> = durabilities
-        .iter()
-        .filter_map(|durability| match durability {
-            Durability::Done => None,
-            Durability::At(position) => Some((Fate::Durable, *position)),
-        })
-        .collect();
-    assert_eq!(ears.heard(), expected);
-    assert_eq!(expected.is_empty(), rig.delaying.is_none());
+    let heard = ears.heard();
+    assert_eq!(heard.is_empty(), rig.is_memory());
+    for durability in durabilities {
+        if let Durability::At(position) = durability {
+            // Several may be told at once.
+            let is_told =
+                |(fate, up_to): &(Fate, i64)| *fate == Fate::Durable && *up_to >= position;
+            assert!(heard.iter().any(is_told), "{position} of {heard:?}");
+        }
+    }
+    assert!(heard.is_sorted_by_key(|(_, up_to)| *up_to), "{heard:?}");
     partition.delete();
     assert_eq!(ears.heard().last(), Some(&(Fate::Failed, 3)));
 }
@@ -604,17 +707,8 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
                     };
                     partition.retain(&rules, at(now));
                 }
-                8 => {
-                    if let Some(engine) = &rig.delaying {
-                        engine.write_all();
-                    }
-                }
-                _ => {
-                    if let Some(engine) = &rig.delaying {
-                        engine.settle_one(random.draw());
-                        engine.settle_one(random.draw());
-                    }
-                }
+                8 => rig.write_all(),
+                _ => rig.settle_some(&mut random),
             }
             let (after, end) = (partition.offsets(), partition.with_state(|s| s.log_end()));
             let context = format!("seed {seed} step {step}: {after:?}");
@@ -622,7 +716,7 @@ fn random_histories_keep_the_order_of_the_watch(rig: &Rig) {
             assert!(after.last_stable <= after.high_watermark, "{context}");
             assert!(after.high_watermark <= after.log_end, "{context}");
             assert_eq!(end, Ok(after.log_end), "{context}");
-            if rig.delaying.is_none() {
+            if rig.is_memory() {
                 assert_eq!(after.high_watermark, after.log_end, "{context}");
             }
             assert!(after.log_start >= before[p].log_start, "{context}");

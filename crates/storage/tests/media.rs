@@ -5,7 +5,7 @@ use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicCon
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::engine::Found;
+use rustka_storage::engine::{Found, PartitionName};
 use rustka_storage::testing::{PLENTY, Random, Step, TestEngine};
 use rustka_storage::{Appended, Incoming, Partition, RetentionRules};
 use rustka_wire::Uuid;
@@ -15,7 +15,12 @@ const TOPIC: Uuid = Uuid([7; 16]);
 const NOW: Now = Now::new(0, 1_000);
 
 fn open(engine: &Arc<TestEngine>) -> Arc<Partition> {
-    Partition::open(&**engine, TOPIC, 0, true, NOW)
+    let name = PartitionName {
+        topic: "t",
+        topic_id: TOPIC,
+        index: 0,
+    };
+    Partition::open(&**engine, &name, true, NOW)
 }
 
 fn engine() -> Arc<TestEngine> {

@@ -18,6 +18,7 @@ use crate::base::features::FEATURES;
 use crate::base::hooks::Event;
 use crate::base::random;
 use crate::base::rate::LogLimit;
+use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 pub use producer_ids::ProducerId;
@@ -33,14 +34,20 @@ use rustka_core::names::CLUSTER_METADATA;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use rustka_core::topic_ids::{TopicIds, are_by_name};
-use rustka_storage::Partition;
 use rustka_storage::partition::Offsets;
+use rustka_storage::{Fate, Partition, PartitionName, Safety};
 use rustka_wire::codec::Uuid;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Wake};
 use tokio::sync::Notify;
 
-/// The id of the log, the same in every cluster.
-const LOG_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+/// The log, whose id is the same in every cluster.
+const LOG: PartitionName<'static> = PartitionName {
+    topic: CLUSTER_METADATA,
+    topic_id: Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+    index: 0,
+};
 
 /// How a command is answered.
 pub type Answer = answer::Answer<Machine>;
@@ -81,22 +88,25 @@ enum FollowUp {
 }
 
 impl Cluster {
-    /// A cluster of this node alone, with an empty log.
-    pub fn new(node: Arc<Node>) -> Arc<Cluster> {
+    /// A cluster of this node alone, as its log says. An empty log gets what a new cluster begins with.
+    pub fn new(node: Arc<Node>) -> Result<Arc<Cluster>, StartError> {
         let fixed = (*node.config.broker()).clone();
         let topic_ids = || Arc::new(Mutex::new(TopicIds::of_cluster(&node.cluster_id)));
         let options = ClusterOptions {
             node_id: node.id,
             nodes: vec![node.id],
             directory: node.directory_id,
-            first_producer_id: producer_ids::first(random::u32()),
+            first_producer_id: match node.engine.directory() {
+                Some(_) => 0,
+                None => producer_ids::first(random::u32()),
+            },
             features: FEATURES,
             topic_ids: are_by_name(&fixed).then(topic_ids),
             account: node.memory.account.clone(),
         };
         let machine = Machine::new(options.clone(), fixed.clone());
         let cluster = Arc::new(Cluster {
-            log: Partition::new(&*node.engine, LOG_ID, 0, false),
+            log: Partition::open(&*node.engine, &LOG, false, node.clock.now()),
             node,
             options,
             fixed,
@@ -109,8 +119,30 @@ impl Cluster {
             lines: LogLimit::default(),
         });
         cluster.shard.attach(&cluster, 0);
-        cluster.shard.load(&*cluster);
-        cluster
+        let loaded = cluster.shard.load(&*cluster);
+        loaded.map_err(|code| {
+            let code = code.name();
+            StartError::new(format!(
+                "the log of the cluster, {CLUSTER_METADATA}, cannot be read: {code}"
+            ))
+        })?;
+        Ok(cluster)
+    }
+
+    /// Waits until all that is decided is durable and shown. Only while the broker starts: it holds the thread up.
+    pub fn settle(&self) -> Result<(), StartError> {
+        loop {
+            let end = self.log.offsets().log_end;
+            let fate = wait_for(self.log.settled(end, Safety::Durable));
+            if fate == Fate::Failed {
+                let sentence = "the log of the cluster cannot be written";
+                return Err(StartError::new(sentence));
+            }
+            self.shard.expire(self, self.now());
+            if self.log.offsets().log_end == end {
+                return Ok(());
+            }
+        }
     }
 
     /// Has this called with the news of topics: of one that is gone after its partitions are.
@@ -227,7 +259,11 @@ impl Host<Machine> for Cluster {
         self.log.observe(teller);
         let (engine, faults) = (&self.node.engine, &self.node.faults);
         let journal = PartitionJournal::new(CLUSTER_METADATA, engine, faults, self.log.clone());
-        Some(Box::new(journal))
+        // Kafka takes a log whose beginning is gone for one whose snapshot is lost.
+        Some(Box::new(match engine.directory() {
+            Some(_) => journal.whole(),
+            None => journal,
+        }))
     }
 
     fn blank(&self) -> Machine {
@@ -273,6 +309,24 @@ impl Host<Machine> for Cluster {
     fn wake(&self, deadline_ms: Option<i64>) {
         if deadline_ms.is_some() {
             self.told.notify_one();
+        }
+    }
+}
+
+/// Runs a future in this thread alone.
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    struct Parked(std::thread::Thread);
+    impl Wake for Parked {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Parked(std::thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
         }
     }
 }

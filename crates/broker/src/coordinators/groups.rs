@@ -14,6 +14,7 @@ use super::shard::{Host, Shard, Teller};
 use super::timers::Timers;
 use crate::base::fault::Point;
 use crate::base::rate::LogLimit;
+use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 use news::News;
@@ -66,6 +67,25 @@ impl Groups {
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
             failures: LogLimit::default(),
         }
+    }
+
+    /// Reads what its journals have of groups and their offsets. Only while the broker starts: it holds the thread up.
+    pub fn load(self: &Arc<Self>) -> Result<(), StartError> {
+        let Some(topic) = self.node.topics.by_name(CONSUMER_OFFSETS) else {
+            return Ok(());
+        };
+        for (at, (shard, partition)) in self.of("").0.iter().zip(&topic.partitions).enumerate() {
+            let offsets = partition.offsets();
+            if offsets.log_start == offsets.log_end {
+                continue;
+            }
+            shard.attach(self, at);
+            shard.load(&**self).map_err(|code| {
+                let code = code.name();
+                StartError::new(format!("{CONSUMER_OFFSETS}-{at} cannot be read: {code}"))
+            })?;
+        }
+        Ok(())
     }
 
     /// Hands a command to the group's shard.

@@ -88,11 +88,13 @@ pub struct PartitionJournal {
     /// What it could drop is wanted elsewhere.
     memory_is_full: bool,
     compaction: Option<Compaction>,
+    /// It grows as long as the broker lives.
+    stays_whole: bool,
     lines: LogLimit,
 }
 
 impl PartitionJournal {
-    /// A journal in an empty partition of this topic.
+    /// A journal in this partition of this topic.
     pub fn new(
         topic: &'static str,
         engine: &Arc<dyn Engine>,
@@ -111,7 +113,16 @@ impl PartitionJournal {
             compact_bytes_min: part.clamp(COMPACT_BYTES_LEAST, COMPACT_BYTES_MIN),
             memory_is_full: false,
             compaction: None,
+            stays_whole: false,
             lines: LogLimit::new(1, LINES_QUIET_MS),
+        }
+    }
+
+    /// One that is never shortened: others read it from its beginning.
+    pub fn whole(self) -> PartitionJournal {
+        PartitionJournal {
+            stays_whole: true,
+            ..self
         }
     }
 
@@ -227,7 +238,7 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
             false => (COMPACT_FACTOR, self.compact_bytes_min),
         };
         let limit = self.live_bytes.saturating_mul(factor);
-        self.compaction.is_none() && self.bytes > limit.max(least)
+        !self.stays_whole && self.compaction.is_none() && self.bytes > limit.max(least)
     }
 
     fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {

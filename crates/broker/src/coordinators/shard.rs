@@ -183,14 +183,22 @@ impl<M: Machine> Shard<M> {
         drop(waiting);
     }
 
-    /// Everything on record was applied: the machine begins.
-    pub fn load(&self, host: &dyn Host<M>) {
+    /// Everything on record is applied and the machine begins. Takes as long as the journal is; while it cannot be read
+    /// nobody is served.
+    pub fn load(&self, host: &dyn Host<M>) -> Result<(), ErrorCode> {
         let now = host.now();
         let mut inner = lock_at(M::RANK, &self.inner);
+        let Inner {
+            machine, journal, ..
+        } = &mut *inner;
+        if let Some(journal) = journal {
+            journal.replay(now, &mut |record| machine.apply(record))?;
+        }
         let (machine, out) = inner.machine(host);
         machine.loaded(now, out);
         let (_, ready) = inner.settle(host, now, None);
         self.unlock(host, inner, ready);
+        Ok(())
     }
 
     /// Another node may lead the journal's partition now, or does so no more. While another one does, nobody is served

@@ -17,6 +17,7 @@ use crate::base::fault::Point;
 use crate::base::hooks;
 use crate::base::metrics::printable;
 use crate::base::rate::LogLimit;
+use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 use ends::Ends;
@@ -69,6 +70,25 @@ impl Transactions {
             ends: Ends::default(),
             lines: LogLimit::default(),
         })
+    }
+
+    /// Reads what its journals have of transactional ids. Only while the broker starts: it holds the thread up.
+    pub fn load(self: &Arc<Self>) -> Result<(), StartError> {
+        let Some(topic) = self.node.topics.by_name(TRANSACTION_STATE) else {
+            return Ok(());
+        };
+        for (at, (shard, partition)) in self.shards().iter().zip(&topic.partitions).enumerate() {
+            let offsets = partition.offsets();
+            if offsets.log_start == offsets.log_end {
+                continue;
+            }
+            shard.attach(self, at);
+            shard.load(&**self).map_err(|code| {
+                let code = code.name();
+                StartError::new(format!("{TRANSACTION_STATE}-{at} cannot be read: {code}"))
+            })?;
+        }
+        Ok(())
     }
 
     /// Hands a command to the shard of a transactional id.

@@ -1,6 +1,7 @@
 //! What the broker does without being asked: retention, compaction, closing idle connections, keeping tasks alive.
 
 pub mod compaction;
+pub mod files;
 pub mod housekeeping;
 pub mod supervise;
 mod unreadable;

@@ -212,6 +212,12 @@ pub struct TopicConfig {
     pub segment_ms: i64,
     /// How large the active part gets; a larger batch is refused.
     pub segment_bytes: i32,
+    /// How large each of its indexes gets.
+    pub segment_index_bytes: i32,
+    /// What lies between two entries of an index.
+    pub index_interval_bytes: i32,
+    /// How long files stay that are no longer needed.
+    pub file_delete_delay_ms: i64,
     /// The largest batch.
     pub max_message_bytes: i32,
     /// The largest record of a compressed batch.
@@ -299,6 +305,9 @@ impl TopicConfig {
             retention_bytes: long("retention.bytes"),
             segment_ms: long("segment.ms"),
             segment_bytes: int("segment.bytes"),
+            segment_index_bytes: int("segment.index.bytes"),
+            index_interval_bytes: int("index.interval.bytes"),
+            file_delete_delay_ms: long("file.delete.delay.ms"),
             max_message_bytes: int("max.message.bytes"),
             max_decompressed_message_bytes: int("max.decompressed.message.bytes"),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",

@@ -21,7 +21,7 @@ struct Open {
     next_size: u8,
 }
 
-pub(super) struct MemoryLog {
+pub(crate) struct MemoryLog {
     pool: Arc<Pool>,
     place: Place,
     chunks: VecDeque<Chunk>,
@@ -40,7 +40,34 @@ impl MemoryLog {
         }
     }
 
-    fn copy_in(&mut self, batch: &Batch<'_>) {
+    /// Takes a batch; its bytes.
+    pub fn put(&mut self, mut batch: Batch<'_>) -> Slice {
+        self.bytes += batch.bytes.len() as u64;
+        let kept = match &mut batch.bytes {
+            Incoming::Copied(_) => None,
+            Incoming::Kept(buffer) => Some(buffer.freeze_filled()),
+        };
+        match kept {
+            None => self.copy_in(&batch),
+            Some(slice) => {
+                self.push_chunk(&batch, slice.clone());
+                slice
+            }
+        }
+    }
+
+    /// Takes the oldest chunk out; its bytes.
+    pub fn take_oldest(&mut self) -> Option<Slice> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.bytes.len() as u64;
+        if self.chunks.is_empty() {
+            self.open.rest = None;
+        }
+        self.keep_place();
+        Some(chunk.bytes)
+    }
+
+    fn copy_in(&mut self, batch: &Batch<'_>) -> Slice {
         let bytes = &*batch.bytes;
         let (mut rest, fits) = match self.open.rest.take() {
             Some(rest) if rest.room() >= bytes.len() => (rest, true),
@@ -59,8 +86,9 @@ impl MemoryLog {
                 .back_mut()
                 .is_some_and(|chunk| chunk.join(&slice, batch));
         if !joined {
-            self.push_chunk(batch, slice);
+            self.push_chunk(batch, slice.clone());
         }
+        slice
     }
 
     /// Each chunk is larger than the one before, but none larger than what the log holds: it costs at most twice that,
@@ -119,16 +147,8 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn append(&mut self, mut batch: Batch<'_>) -> Result<Stored, WriteFailed> {
-        self.bytes += batch.bytes.len() as u64;
-        let kept = match &mut batch.bytes {
-            Incoming::Copied(_) => None,
-            Incoming::Kept(buffer) => Some(buffer.freeze_filled()),
-        };
-        match kept {
-            None => self.copy_in(&batch),
-            Some(slice) => self.push_chunk(&batch, slice),
-        }
+    fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
+        self.put(batch);
         Ok(Stored::Durable)
     }
 
@@ -209,15 +229,7 @@ impl Log for MemoryLog {
     }
 
     fn drop_oldest(&mut self) -> Result<Garbage, WriteFailed> {
-        let Some(chunk) = self.chunks.pop_front() else {
-            return Ok(Garbage::Nothing);
-        };
-        self.bytes -= chunk.bytes.len() as u64;
-        if self.chunks.is_empty() {
-            self.open.rest = None;
-        }
-        self.keep_place();
-        Ok(Garbage::One(chunk.bytes))
+        Ok(self.take_oldest().map_or(Garbage::Nothing, Garbage::One))
     }
 
     fn roll(&mut self, _state: &PartitionState) -> Result<(), WriteFailed> {

@@ -10,13 +10,12 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-use super::engine::{Engine, OpenFailed, Opened};
+use super::engine::{Engine, OpenFailed, Opened, PartitionName};
 use super::limit::Memory;
 use super::partition::Partition;
-use log::MemoryLog;
-use order::{Order, Place};
+pub(super) use log::MemoryLog;
+pub(super) use order::{Order, Place};
 use rustka_core::error::Refusal;
-use rustka_wire::codec::Uuid;
 use std::sync::{Arc, Weak};
 
 /// Sizes of the chunks that small batches are copied into, each used once the one before it was filled and the log
@@ -43,8 +42,7 @@ impl Engine for MemoryEngine {
     fn open(
         &self,
         home: &Weak<Partition>,
-        _topic_id: Uuid,
-        _index: i32,
+        _name: &PartitionName<'_>,
     ) -> Result<Opened, OpenFailed> {
         let place = Place::new(self.order.clone(), home.clone());
         let log = MemoryLog::new(self.memory.pool.clone(), place);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 ///
 /// Its lock is taken under that of a partition, and no other under it.
 #[derive(Default)]
-pub(super) struct Order {
+pub(crate) struct Order {
     oldest: Mutex<BTreeMap<u64, Weak<Partition>>>,
     /// How many there are.
     count: AtomicUsize,
@@ -76,7 +76,7 @@ impl Order {
 }
 
 /// One log's place in the order, given up when the log is dropped.
-pub(super) struct Place {
+pub(crate) struct Place {
     pub order: Arc<Order>,
     home: Weak<Partition>,
     /// Whether the limit may shorten the log at all.

@@ -7,6 +7,7 @@ use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
+use rustka_wire::Uuid;
 use std::sync::atomic::Ordering::Relaxed;
 
 const NOW: Now = Now::new(0, 1_000);

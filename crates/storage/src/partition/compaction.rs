@@ -159,6 +159,10 @@ impl Partition {
         }
         let mut chunks = inner.log.closed();
         chunks.truncate(dirt.chunks);
+        if chunks.is_empty() {
+            inner.cleaning.rest();
+            return None;
+        }
         Some(Found {
             config,
             chunks: chunks.into(),

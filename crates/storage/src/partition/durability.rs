@@ -136,6 +136,9 @@ impl Partition {
                 unsettled.written = position;
             }
             inner.assert_watch();
+            if inner.log.keeps_copies() && std::mem::take(&mut inner.passed_over) {
+                inner.keep_evictable();
+            }
             inner.tell(Safety::Written)
         };
         told.call();

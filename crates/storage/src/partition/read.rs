@@ -11,7 +11,8 @@ const CHUNKS_PER_LOCK: usize = 4_096;
 
 impl Partition {
     /// Loads batches from the one that holds `offset`, which may take long where they are not at hand: at most
-    /// `max_bytes` of them but at least one if asked for, none that begins at or after `upper`.
+    /// `max_bytes` of them but at least one if asked for, none that begins at or after `upper`. They may be fewer than
+    /// there are; none only if there are none.
     pub fn read(
         &self,
         offset: i64,
@@ -109,17 +110,26 @@ impl Partition {
     /// are pinned meanwhile, and the partition is not locked.
     pub fn each_batch(
         &self,
-        from: i64,
+        mut from: i64,
         upper: i64,
         mut visit: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), ErrorCode> {
-        for slice in self.read(from, upper, usize::MAX, true)? {
-            for (_, range) in batches(&slice).map_while(Result::ok) {
-                if !visit(&slice[range]) {
-                    return Ok(());
+        loop {
+            let before = from;
+            for slice in self.read(from, upper, usize::MAX, true)? {
+                for (header, range) in batches(&slice).map_while(Result::ok) {
+                    if !visit(&slice[range]) {
+                        return Ok(());
+                    }
+                    let next = header
+                        .last_offset()
+                        .map_or(i64::MAX, |last| last.saturating_add(1));
+                    from = from.max(next);
                 }
             }
+            if from == before || from >= upper {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }

@@ -51,21 +51,23 @@ impl Partition {
     }
 
     fn read_again(&self, now: Now) -> Result<Replay, Unusable> {
-        let (found, leader_epoch) = {
-            let inner = self.lock();
-            let whole = Span {
-                offset: 0,
+        let mut replay = Replay::new(self.lock().state.leader_epoch, now);
+        let mut from = 0;
+        // The partition is offline: nothing is appended meanwhile.
+        loop {
+            let rest = Span {
+                offset: from,
                 upper: i64::MAX,
                 max_bytes: usize::MAX,
                 at_least_one: true,
             };
-            (inner.log.read(whole), inner.state.leader_epoch)
-        };
-        // The partition is offline: nothing is appended meanwhile.
-        let slices = found.and_then(Found::load);
-        let slices = slices.map_err(|_| Unusable::Batch(BatchError::Truncated))?;
-        let mut replay = Replay::new(leader_epoch, now);
-        see_all(&mut replay, &slices)?;
-        Ok(replay)
+            let found = self.lock().log.read(rest);
+            let slices = found.and_then(Found::load);
+            let slices = slices.map_err(|_| Unusable::Batch(BatchError::Truncated))?;
+            match see_all(&mut replay, &slices)? {
+                Some(next) => from = next,
+                None => return Ok(replay),
+            }
+        }
     }
 }

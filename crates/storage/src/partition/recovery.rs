@@ -2,15 +2,14 @@
 
 use crate::buffer::Slice;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Engine, Found, Garbage, Late, Log, OpenFailed, ReadFailed,
-    Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
+    Batch, ChunkInfo, Closed, Engine, Found, Garbage, Late, Log, OpenFailed, PartitionName,
+    ReadFailed, Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::partition::Partition;
 use rustka_core::batch::batches;
 use rustka_core::log::PartitionState;
 use rustka_core::log::replay::{Replay, Unusable};
 use rustka_core::time::Now;
-use rustka_wire::codec::Uuid;
 use std::sync::Weak;
 
 /// Batches read at once.
@@ -20,11 +19,10 @@ const READ_BYTES: usize = 4 << 20;
 pub(super) fn recover(
     engine: &dyn Engine,
     home: &Weak<Partition>,
-    topic_id: Uuid,
-    index: i32,
+    name: &PartitionName<'_>,
     now: Now,
 ) -> Result<(Box<dyn Log>, PartitionState), String> {
-    let opened = engine.open(home, topic_id, index);
+    let opened = engine.open(home, name);
     let opened = opened.map_err(|OpenFailed(why)| why)?;
     let log = opened.log;
     let oldest = log.oldest().map_or(0, |chunk| chunk.base_offset);
@@ -36,7 +34,7 @@ pub(super) fn recover(
         None => (Replay::new(0, now), oldest),
     };
     let unusable = |why: Unusable| format!("its batches do not fit together: {why:?}");
-    while log.newest().is_some_and(|chunk| chunk.next_offset > from) {
+    loop {
         let span = Span {
             offset: from,
             upper: i64::MAX,
@@ -46,9 +44,14 @@ pub(super) fn recover(
         let read = log.read(span).and_then(Found::load);
         let slices = read.map_err(|ReadFailed| "its log cannot be read".to_owned())?;
         let next = see_all(&mut replay, &slices).map_err(unusable)?;
-        from = next.ok_or("its log holds less than it says")?;
+        let Some(next) = next else {
+            break;
+        };
+        from = next;
     }
-    Ok((log, replay.finish(opened.log_start.max(oldest))))
+    let mut state = replay.finish(opened.log_start.max(oldest));
+    state.next_offset = state.next_offset.max(opened.log_end);
+    Ok((log, state))
 }
 
 /// Goes over these batches; where the last of them ends.

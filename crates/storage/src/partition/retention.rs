@@ -1,6 +1,6 @@
 //! What makes a log shorter: time, size, DeleteRecords, the memory limit; and what replaces parts of it.
 
-use super::{Inner, Partition};
+use super::{Inner, Partition, Safety};
 use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Sink, SwapFailed, WriteFailed};
 use rustka_core::config::TopicConfig;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -30,10 +30,15 @@ impl RetentionRules {
 }
 
 impl Partition {
-    /// Drops the chunk with this number if it is still the oldest; whether it did.
+    /// Drops the chunk with this number if it is still the oldest, or the copy of it; whether it did.
     pub fn evict(&self, sequence: u64) -> bool {
         let (garbage, woken) = {
             let mut inner = self.lock();
+            if inner.log.keeps_copies() {
+                let forgotten = inner.forget_copy(sequence);
+                drop(inner);
+                return forgotten.is_some();
+            }
             let oldest = inner.log.oldest();
             if !inner.evictable || inner.check_readable().is_err() {
                 // Asked again only once that has changed.
@@ -169,6 +174,18 @@ impl Partition {
 }
 
 impl Inner {
+    /// Forgets the copy of this chunk, if it is the oldest and can be read again.
+    fn forget_copy(&mut self, sequence: u64) -> Option<Garbage> {
+        let oldest = self.log.oldest_copy();
+        let oldest = oldest.filter(|copy| copy.sequence == sequence)?;
+        if oldest.next_offset > self.reached(Safety::Written) {
+            self.passed_over = true;
+            self.log.may_be_evicted(false);
+            return None;
+        }
+        Some(self.log.drop_copy())
+    }
+
     /// What is not durable yet stays, whatever it costs: its writer has not been told what became of it. What is lost
     /// may go.
     fn may_go(&self, chunk: &ChunkInfo) -> bool {

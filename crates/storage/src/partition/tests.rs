@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Found, Garbage, Incoming, Late, OpenFailed, Opened, ReadFailed,
-    Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
+    Batch, ChunkInfo, Closed, Found, Garbage, Incoming, Late, OpenFailed, Opened, PartitionName,
+    ReadFailed, Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
@@ -25,14 +25,9 @@ struct ClumsyLog {
 }
 
 impl Engine for Clumsy {
-    fn open(
-        &self,
-        home: &Weak<Partition>,
-        topic_id: Uuid,
-        index: i32,
-    ) -> Result<Opened, OpenFailed> {
-        let log = self.0.open(home, topic_id, index)?.log;
-        let clumsy = index == 0;
+    fn open(&self, home: &Weak<Partition>, name: &PartitionName<'_>) -> Result<Opened, OpenFailed> {
+        let log = self.0.open(home, name)?.log;
+        let clumsy = name.index == 0;
         Ok(Opened::new(Box::new(ClumsyLog { log, clumsy })))
     }
 

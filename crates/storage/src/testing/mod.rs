@@ -4,7 +4,7 @@
 
 mod log;
 
-use crate::engine::{Batch, Engine, Incoming, OpenFailed, Opened};
+use crate::engine::{Batch, Engine, Incoming, OpenFailed, Opened, PartitionName};
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
 use crate::partition::Partition;
@@ -312,14 +312,9 @@ impl Random {
 }
 
 impl Engine for TestEngine {
-    fn open(
-        &self,
-        home: &Weak<Partition>,
-        topic_id: Uuid,
-        index: i32,
-    ) -> Result<Opened, OpenFailed> {
-        let place = (topic_id, index);
-        let mut log = self.inner.open(home, topic_id, index)?.log;
+    fn open(&self, home: &Weak<Partition>, name: &PartitionName<'_>) -> Result<Opened, OpenFailed> {
+        let place = (name.topic_id, name.index);
+        let mut log = self.inner.open(home, name)?.log;
         let found = self.desk().reopen(place)?;
         for (next_offset, now_ms, mut bytes) in found.batches {
             let header = BatchHeader::parse(&bytes);
@@ -342,6 +337,7 @@ impl Engine for TestEngine {
         Ok(Opened {
             log,
             log_start: found.log_start,
+            log_end: 0,
             checkpoint: found.checkpoints.last().cloned(),
         })
     }

@@ -19,6 +19,8 @@ Usage: rustka [FLAGS] [FILE]
   --http-allowed-host NAME  a name by which the dashboard may be asked for; may be given many times
   --metrics-open       metrics for everybody, also where clients have to log in
   --http-tls           pages with the certificate of the first listener that has one, and not without TLS
+  --data-dir DIR       keep records in files there, in Kafka's format; without it they are in memory
+  --fsync WHEN         make them durable always, interval:MS, or never [always]
   --memory-limit SIZE  memory for records and requests: bytes, or K, M, G [a quarter of what is there]
   --strict             Kafka's own defaults and checks wherever Rustka's differ
   --user NAME:PASSWORD  somebody who may log in; may be given many times, and closes the door to all others

@@ -12,7 +12,7 @@ use rustka_core::config::{
 };
 use rustka_core::security::facts::Fact;
 use rustka_core::sync::lock;
-use rustka_storage::Partition;
+use rustka_storage::{Partition, PartitionName};
 use std::sync::Arc;
 
 impl Cluster {
@@ -137,8 +137,13 @@ impl Cluster {
         );
         for index in partitions.len()..topic.partitions.len() {
             let index = i32::try_from(index).unwrap_or(i32::MAX);
-            let internal = topic.internal;
-            partitions.push(self.node.new_partition(topic.id, index, &config, internal));
+            let name = PartitionName {
+                topic: &topic.name,
+                topic_id: topic.id,
+                index,
+            };
+            let partition = self.node.new_partition(&name, &config, topic.internal);
+            partitions.push(partition);
         }
         self.node.topics.write().put(TopicHere {
             id: topic.id,
@@ -172,10 +177,9 @@ fn has_new_policy(next: &TopicConfig, before: &TopicConfig) -> bool {
 /// Has a topic's partitions follow a new policy. All else in its configs they see by themselves.
 fn follow(topic: &TopicHere) {
     for partition in &topic.partitions {
-        if topic.internal {
-            partition.set_evictable(topic.config.now().delete);
-        } else {
-            partition.obey(&topic.config);
+        match topic.internal {
+            true => partition.obey_as_journal(&topic.config),
+            false => partition.obey(&topic.config),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::init_file;
 use crate::users;
 use rustka::Options;
 use rustka::init::{Init, InitTopic};
-use rustka::options::{LoginFile, parse_size};
+use rustka::options::{LoginFile, parse_fsync, parse_size};
 use rustka_core::security::jaas;
 
 /// Sets a value; a sentence says what would be valid.
@@ -114,6 +114,25 @@ pub const OWN: &[Own] = &[
         many: false,
         shown: all,
         set: |options, value| Ok(options.http_tls(truth(value)?)),
+    },
+    Own {
+        key: "rustka.data.dir",
+        flag: "--data-dir",
+        form: Form::Value("the name of a directory"),
+        many: false,
+        shown: all,
+        set: |options, value| match value {
+            "" => Err("the name of a directory".to_owned()),
+            path => Ok(options.data_dir(path)),
+        },
+    },
+    Own {
+        key: "rustka.fsync",
+        flag: "--fsync",
+        form: Form::Value("always, interval:MS or never"),
+        many: false,
+        shown: all,
+        set: |options, value| Ok(options.fsync(parse_fsync(value)?)),
     },
     Own {
         key: MEMORY,

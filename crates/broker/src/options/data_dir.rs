@@ -1,0 +1,140 @@
+//! The data directory: where it is, and what follows from whose it is.
+
+use super::Options;
+use crate::base::random;
+use crate::base::start::StartError;
+use rustka_core::config::BrokerConfig;
+use rustka_storage::disk::{Directory, Fsync, Identity};
+use std::path::{Path, PathBuf};
+
+/// Kafka's names for it, the stronger first.
+const KEYS: [&str; 2] = ["log.dirs", "log.dir"];
+/// What makes a directory one that is in use already.
+const META: &str = "meta.properties";
+
+impl Options {
+    /// Keeps records in files in this directory, which is made if it is not there.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// When records in files are made durable; as soon as the device is free by default.
+    pub fn fsync(mut self, fsync: Fsync) -> Self {
+        self.fsync = fsync;
+        self
+    }
+
+    /// Opens the data directory, if there is to be one. It knows its node and its cluster better than the configs do.
+    pub(crate) fn open_directory(&mut self) -> Result<Option<Directory>, StartError> {
+        let config = self.broker_config()?;
+        let Some(path) = self.directory(&config)? else {
+            return Ok(None);
+        };
+        let node_id = config.value("node.id").and_then(|id| id.parse().ok());
+        let newcomer = Identity {
+            node_id: node_id.unwrap_or(1),
+            cluster_id: self
+                .cluster_id
+                .clone()
+                .unwrap_or_else(|| random::uuid().to_string()),
+            directory_id: random::uuid(),
+        };
+        let directory = Directory::open(&path, &newcomer).map_err(|why| StartError::new(why.0))?;
+        let found = directory.identity();
+        let told = [
+            (
+                "node.id",
+                found.node_id.to_string(),
+                Some(newcomer.node_id.to_string()),
+            ),
+            (
+                "the cluster id",
+                found.cluster_id.clone(),
+                self.cluster_id.clone(),
+            ),
+        ];
+        for (what, found, wanted) in told {
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+                tracing::warn!(
+                    target: "rustka::broker",
+                    "{what} is {found}, as the data directory {} says, and not {wanted}, as configured",
+                    path.display()
+                );
+            }
+        }
+        self.configs
+            .push(("node.id".to_owned(), found.node_id.to_string()));
+        self.cluster_id = Some(found.cluster_id.clone());
+        Ok(Some(directory))
+    }
+
+    /// Where records are to be kept, if not in memory.
+    fn directory(&self, config: &BrokerConfig) -> Result<Option<PathBuf>, StartError> {
+        if self.engine.is_some() {
+            return Ok(None);
+        }
+        if let Some(path) = &self.data_dir {
+            return Ok(Some(path.clone()));
+        }
+        let set = KEYS.iter().find_map(|key| config.set_value(key));
+        let Some(set) = set else {
+            return Ok(None);
+        };
+        let paths = set
+            .split(',')
+            .map(str::trim)
+            .filter(|path| !path.is_empty());
+        let paths: Vec<&Path> = paths.map(Path::new).collect();
+        let in_use: Vec<&&Path> = paths
+            .iter()
+            .filter(|path| path.join(META).exists())
+            .collect();
+        match in_use[..] {
+            [] => Ok(paths.first().map(|path| path.to_path_buf())),
+            [one] => Ok(Some(one.to_path_buf())),
+            [one, other, ..] => Err(StartError::new(format!(
+                "both {} and {} hold data, and only one data directory is supported: name one of them in log.dirs",
+                one.display(),
+                other.display()
+            ))),
+        }
+    }
+}
+
+/// Reads a value of `--fsync`; what would be one, if it is none.
+pub fn parse_fsync(text: &str) -> Result<Fsync, String> {
+    const EXPECTED: &str = "always, interval:MS with a number of milliseconds, or never";
+    match (text, text.strip_prefix("interval:")) {
+        ("always", _) => Ok(Fsync::Always),
+        ("never", _) => Ok(Fsync::Never),
+        (_, Some(ms)) => match ms.parse() {
+            Ok(ms @ 1..=i64::MAX) => Ok(Fsync::Interval(ms)),
+            _ => Err(EXPECTED.to_owned()),
+        },
+        _ => Err(EXPECTED.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fsync_is_always_now_and_then_or_never() {
+        assert_eq!(parse_fsync("always"), Ok(Fsync::Always));
+        assert_eq!(parse_fsync("interval:50"), Ok(Fsync::Interval(50)));
+        assert_eq!(parse_fsync("never"), Ok(Fsync::Never));
+        for bad in [
+            "",
+            "Always",
+            "interval",
+            "interval:",
+            "interval:0",
+            "interval:-1",
+            "5",
+        ] {
+            assert!(parse_fsync(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Kafka's small text files with an offset for each partition.
+
+use super::files::{Files, replace};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+/// Where logs start that start later than their first segment.
+pub(super) const LOG_START: &str = "log-start-offset-checkpoint";
+
+/// An offset for each partition, by the name of its folder.
+pub(super) type Offsets = BTreeMap<Box<str>, i64>;
+
+/// Reads such a file's text; why it is none.
+pub(super) fn parse(text: &str) -> Result<Offsets, String> {
+    let mut offsets = Offsets::new();
+    // Kafka makes them empty at first.
+    if text.is_empty() {
+        return Ok(offsets);
+    }
+    let mut lines = text.lines();
+    let version = lines.next().unwrap_or_default();
+    if version != "0" {
+        return Err(format!(
+            "its version is '{}' instead of 0",
+            version.escape_debug()
+        ));
+    }
+    let count = lines.next().and_then(|count| count.parse::<usize>().ok());
+    for line in lines {
+        let mut words = line.split_whitespace();
+        let row = (words.next(), words.next(), words.next(), words.next());
+        let parsed = match row {
+            (Some(topic), Some(index), Some(offset), None) => index
+                .parse::<i32>()
+                .ok()
+                .zip(offset.parse::<i64>().ok())
+                .map(|(index, offset)| (format!("{topic}-{index}"), offset)),
+            _ => None,
+        };
+        let (name, offset) =
+            parsed.ok_or_else(|| format!("'{}' is no row of it", line.escape_debug()))?;
+        offsets.insert(name.into(), offset);
+    }
+    match count == Some(offsets.len()) {
+        true => Ok(offsets),
+        false => Err(format!(
+            "it does not have {count:?} rows, but {}",
+            offsets.len()
+        )),
+    }
+}
+
+/// Writes such a file.
+pub(super) fn write(files: &dyn Files, path: &Path, offsets: &Offsets) -> io::Result<()> {
+    replace(files, path, text(offsets).as_bytes())
+}
+
+fn text(offsets: &Offsets) -> String {
+    let mut text = format!("0\n{}\n", offsets.len());
+    for (name, offset) in offsets {
+        if let Some((topic, index)) = name.rsplit_once('-') {
+            // Writing into a string cannot fail.
+            let _ok = writeln!(text, "{topic} {index} {offset}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_it_was_written() {
+        let offsets = Offsets::from([("a-b-0".into(), 3), ("m-10".into(), 0)]);
+        assert_eq!(text(&offsets), "0\n2\na-b 0 3\nm 10 0\n");
+        assert_eq!(parse(&text(&offsets)), Ok(offsets));
+        assert_eq!(parse(""), Ok(Offsets::new()));
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_told_with_the_reason() {
+        for (bad, why) in [
+            ("1\n0\n", "version"),
+            ("0\n2\nm 0 3\n", "rows"),
+            ("0\n1\nm 0\n", "no row"),
+            ("0\n1\nm 0 x\n", "no row"),
+            ("0\n1\nm 0 1 1\n", "no row"),
+            ("0\nx\n", "rows"),
+        ] {
+            let error = parse(bad).expect_err(bad);
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+}

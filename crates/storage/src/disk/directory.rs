@@ -1,0 +1,272 @@
+//! The data directory as a whole: whose it is (`meta.properties`), its lock, and what lies in it.
+
+use super::checkpoint::{self, Offsets};
+use super::files::{Files, SystemFiles, read_small, replace};
+use super::lock::{self, Lock};
+use rustka_wire::codec::Uuid;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Says whose directory it is.
+const META: &str = "meta.properties";
+/// No small file is larger than this: a row for each of very many partitions.
+const SMALL_BYTES_MAX: u64 = 64 << 20;
+
+/// Whose directory it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The broker's id.
+    pub node_id: i32,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The directory's own id.
+    pub directory_id: Uuid,
+}
+
+/// Why a directory cannot be used: a sentence that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryError(pub String);
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// A data directory that is ours as long as this lives.
+pub struct Directory {
+    path: Arc<Path>,
+    files: Arc<dyn Files>,
+    identity: Identity,
+    /// Folders of partitions that nobody has opened yet.
+    folders: BTreeSet<String>,
+    lock: Option<Lock>,
+}
+
+impl Directory {
+    /// Opens a directory, or makes one that belongs to `newcomer`.
+    pub fn open(path: &Path, newcomer: &Identity) -> Result<Directory, DirectoryError> {
+        let about = |what: &str, error: &io::Error| {
+            DirectoryError(format!(
+                "the data directory {} {what}: {error}",
+                path.display()
+            ))
+        };
+        std::fs::create_dir_all(path).map_err(|error| about("cannot be made", &error))?;
+        let lock = lock::take(path).map_err(|error| about("cannot be locked", &error))?;
+        let Some(lock) = lock else {
+            return Err(DirectoryError(format!(
+                "the data directory {} is in use by another process: stop that one, or give this one a directory of its own",
+                path.display()
+            )));
+        };
+        Directory::read(path, Arc::new(SystemFiles), newcomer, Some(lock))
+    }
+
+    /// The same in a file system of a test, without a lock.
+    #[cfg(feature = "testing")]
+    pub fn open_in(
+        files: Arc<dyn Files>,
+        path: &Path,
+        newcomer: &Identity,
+    ) -> Result<Directory, DirectoryError> {
+        Directory::read(path, files, newcomer, None)
+    }
+
+    fn read(
+        path: &Path,
+        files: Arc<dyn Files>,
+        newcomer: &Identity,
+        lock: Option<Lock>,
+    ) -> Result<Directory, DirectoryError> {
+        let about =
+            |what: String| DirectoryError(format!("the data directory {} {what}", path.display()));
+        let broken = |error: io::Error| about(format!("cannot be read: {error}"));
+        let meta = read_small(&*files, &path.join(META), SMALL_BYTES_MAX).map_err(broken)?;
+        let listed = files.list(path).map_err(broken)?;
+        let names = listed.iter().filter(|entry| entry.is_folder);
+        let folders: BTreeSet<String> = names.map(|entry| entry.name.clone()).collect();
+        let identity = match meta {
+            Some(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let found =
+                    parse_meta(&text).map_err(|why| about(format!("has a {META} {why}")))?;
+                let is_known = found.directory_id.is_some();
+                let identity = Identity {
+                    node_id: found.node_id,
+                    cluster_id: found.cluster_id,
+                    directory_id: found.directory_id.unwrap_or(newcomer.directory_id),
+                };
+                if !is_known {
+                    write_meta(&*files, path, &identity)
+                        .map_err(|error| about(format!("cannot be written: {error}")))?;
+                }
+                identity
+            }
+            None if folders.is_empty() => {
+                write_meta(&*files, path, newcomer)
+                    .map_err(|error| about(format!("cannot be written: {error}")))?;
+                newcomer.clone()
+            }
+            None => {
+                return Err(about(format!(
+                    "holds folders but no {META}, so it is not one of Kafka's: give an empty or a new one"
+                )));
+            }
+        };
+        Ok(Directory {
+            path: path.into(),
+            files,
+            identity,
+            folders,
+            lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// Whose it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The file system that it is in.
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.files
+    }
+
+    /// Whether there is a folder of this name that nobody has asked for yet.
+    pub(super) fn take_folder(&mut self, name: &str) -> bool {
+        self.folders.remove(name)
+    }
+
+    /// Reads one of the files with an offset for each partition; empty if it is not there.
+    pub(super) fn read_offsets(&self, name: &str) -> Result<Offsets, DirectoryError> {
+        let path = self.path.join(name);
+        let broken = |why: String| {
+            DirectoryError(format!(
+                "{} cannot be used: {why}; without that file no more is lost than it said",
+                path.display()
+            ))
+        };
+        let bytes = read_small(&*self.files, &path, SMALL_BYTES_MAX);
+        match bytes.map_err(|error| broken(error.to_string()))? {
+            Some(bytes) => checkpoint::parse(&String::from_utf8_lossy(&bytes)).map_err(broken),
+            None => Ok(Offsets::new()),
+        }
+    }
+
+    /// Lets others have it.
+    pub(super) fn release(self) {
+        if let Some(lock) = self.lock
+            && let Err(error) = lock::release(lock, &self.path)
+        {
+            tracing::warn!(
+                target: "rustka::storage",
+                "the lock file in {} could not be removed: {error}",
+                self.path.display()
+            );
+        }
+    }
+}
+
+/// What `meta.properties` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Meta {
+    node_id: i32,
+    cluster_id: String,
+    directory_id: Option<Uuid>,
+}
+
+fn parse_meta(text: &str) -> Result<Meta, String> {
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.starts_with(['#', '!']));
+    let pairs: Vec<(&str, &str)> = lines
+        .filter_map(|line| line.split_once(['=', ':']))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    let get = |key: &str| {
+        pairs
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| *value)
+    };
+    match get("version") {
+        Some("1") => {}
+        Some("0") | None if get("broker.id").is_some() => {
+            return Err(
+                "of a broker that uses ZooKeeper: have Kafka migrate it to KRaft first".to_owned(),
+            );
+        }
+        Some(other) => {
+            return Err(format!(
+                "of version {}, and this one knows version 1: a newer Rustka may know it",
+                other.escape_debug()
+            ));
+        }
+        None => return Err("without a version".to_owned()),
+    }
+    let node_id = get("node.id").ok_or("without a node.id")?;
+    let node_id = node_id
+        .parse()
+        .map_err(|_| format!("whose node.id is '{}'", node_id.escape_debug()))?;
+    let directory_id = get("directory.id").map(|id| {
+        id.parse()
+            .map_err(|_| format!("whose directory.id is '{}'", id.escape_debug()))
+    });
+    Ok(Meta {
+        node_id,
+        cluster_id: get("cluster.id").ok_or("without a cluster.id")?.to_owned(),
+        directory_id: directory_id.transpose()?,
+    })
+}
+
+fn write_meta(files: &dyn Files, folder: &Path, identity: &Identity) -> io::Result<()> {
+    let Identity {
+        node_id,
+        cluster_id,
+        directory_id,
+    } = identity;
+    let text = format!(
+        "#\nversion=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n"
+    );
+    let path: PathBuf = folder.join(META);
+    replace(files, &path, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kafka_writes_about_itself_is_understood() {
+        let text = "#\n#Sun Nov 29 08:00:00 UTC 2026\nnode.id=3\ndirectory.id=AQEBAQEBAQEBAQEBAQEBAQ\nversion=1\ncluster.id=abc\n";
+        let meta = parse_meta(text).unwrap();
+        assert_eq!((meta.node_id, &*meta.cluster_id), (3, "abc"));
+        assert_eq!(meta.directory_id, Some(Uuid([1; 16])));
+    }
+
+    #[test]
+    fn directories_of_other_times_are_refused_with_a_reason() {
+        for (text, why) in [
+            ("version=0\nbroker.id=1\ncluster.id=x\n", "ZooKeeper"),
+            ("version=2\nnode.id=1\ncluster.id=x\n", "version 2"),
+            ("node.id=1\n", "without a version"),
+            ("version=1\ncluster.id=x\n", "node.id"),
+            ("version=1\nnode.id=1\n", "cluster.id"),
+            ("version=1\nnode.id=one\ncluster.id=x\n", "'one'"),
+        ] {
+            let error = parse_meta(text).expect_err(text);
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the engine asks of a file system, so that tests can put one in its place that loses power.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A file system.
+pub trait Files: Send + Sync {
+    /// What lies in a folder, in no order.
+    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>>;
+
+    /// Makes a folder whose parent is there.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn OpenFile>>;
+
+    /// Gives a file or folder another name; a file that has it goes.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Makes durable which files are in a folder, and under which names.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To read what is there.
+    Read,
+    /// To read and write what is there, or a new file.
+    Write,
+    /// To write a new file in the place of what is there.
+    Anew,
+}
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name; none where that is no text.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// Size of a file.
+    pub bytes: u64,
+    /// Wall time at which it was written last.
+    pub written_ms: i64,
+}
+
+/// An open file. What is written is read by others at once, and is durable once it is synced.
+pub trait OpenFile: Send + Sync {
+    /// Reads at most `into.len()` bytes; fewer only at the end.
+    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// Writes all of these bytes.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Cuts the file to this size.
+    fn cut(&self, bytes: u64) -> io::Result<()>;
+
+    /// Its size.
+    fn bytes(&self) -> io::Result<u64>;
+
+    /// Makes durable what was written, and the size.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The system's own.
+pub struct SystemFiles;
+
+impl Files for SystemFiles {
+    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            // Whoever removes files meanwhile is not waited for.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            all.push(Listed {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_folder: metadata.is_dir(),
+                bytes: metadata.len(),
+                written_ms: metadata.modified().map_or(0, wall_ms),
+            });
+        }
+        Ok(all)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir(folder)
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn OpenFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            Mode::Read => {}
+            Mode::Write => {
+                options.write(true).create(true).truncate(false);
+            }
+            Mode::Anew => {
+                options.write(true).create(true).truncate(true);
+            }
+        }
+        Ok(Arc::new(SystemFile(options.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        std::fs::remove_dir(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+}
+
+fn wall_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+struct SystemFile(File);
+
+impl OpenFile for SystemFile {
+    fn read_at(&self, mut into: &mut [u8], mut at: u64) -> io::Result<usize> {
+        let wanted = into.len();
+        while !into.is_empty() {
+            match self.0.read_at(into, at) {
+                Ok(0) => break,
+                Ok(n) => {
+                    into = &mut into[n..];
+                    at += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(wanted - into.len())
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+
+    fn cut(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// All of a small file; nothing if it is not there. One that is larger than `bytes_max` is an error.
+pub(super) fn read_small(
+    files: &dyn Files,
+    path: &Path,
+    bytes_max: u64,
+) -> io::Result<Option<Vec<u8>>> {
+    let file = match files.open(path, Mode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bytes = file.bytes()?;
+    if bytes > bytes_max {
+        let why = format!("it is larger than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    let mut all = vec![0; bytes as usize];
+    let n = file.read_at(&mut all, 0)?;
+    all.truncate(n);
+    Ok(Some(all))
+}
+
+/// Puts a file with this content in the place of what is there, so that a crash leaves one or the other.
+pub(super) fn replace(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let beside = PathBuf::from(beside);
+    let file = files.open(&beside, Mode::Anew)?;
+    file.write_at(content, 0)?;
+    file.sync()?;
+    files.rename(&beside, path)?;
+    match path.parent() {
+        Some(folder) => files.sync_folder(folder),
+        None => Ok(()),
+    }
+}

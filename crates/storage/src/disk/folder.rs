@@ -1,0 +1,218 @@
+//! Where a partition's files lie: `topic-partition`, and what is called how in there.
+
+use super::files::{Files, Listed, Mode, OpenFile, read_small, replace};
+use rustka_core::sync::lock;
+use rustka_wire::codec::Uuid;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The file that says which topic a folder belongs to. Kafka sets folders without it aside.
+pub(super) const METADATA: &str = "partition.metadata";
+/// What a file is called that is about to go.
+pub(super) const DELETED: &str = ".deleted";
+/// No small file is larger than this.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+
+/// The files of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The batches.
+    Log,
+    /// Where to find an offset.
+    Index,
+    /// Where to find a time.
+    TimeIndex,
+    /// Aborted transactions.
+    TransactionIndex,
+    /// What producers had written when the segment began.
+    Snapshot,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 5] = [
+        Kind::Log,
+        Kind::Index,
+        Kind::TimeIndex,
+        Kind::TransactionIndex,
+        Kind::Snapshot,
+    ];
+
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Kind::Log => ".log",
+            Kind::Index => ".index",
+            Kind::TimeIndex => ".timeindex",
+            Kind::TransactionIndex => ".txnindex",
+            Kind::Snapshot => ".snapshot",
+        }
+    }
+
+    /// What a file of this kind is called.
+    pub fn name(self, base_offset: i64) -> String {
+        format!("{base_offset:020}{}", self.suffix())
+    }
+}
+
+/// The base offset in a file's name, if it is one of this kind.
+pub(super) fn base_of(name: &str, kind: Kind) -> Option<i64> {
+    let digits = name.strip_suffix(kind.suffix())?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok())?
+}
+
+/// A partition's folder, which is made with the first file in it.
+pub(super) struct Folder {
+    root: Arc<Path>,
+    files: Arc<dyn Files>,
+    name: Box<str>,
+    topic_id: Uuid,
+    /// What it is called now, if that is no longer its name.
+    renamed: Mutex<Option<Box<str>>>,
+}
+
+impl Folder {
+    pub fn new(root: &Arc<Path>, files: &Arc<dyn Files>, name: &str, topic_id: Uuid) -> Folder {
+        Folder {
+            root: root.clone(),
+            files: files.clone(),
+            name: name.into(),
+            topic_id,
+            renamed: Mutex::new(None),
+        }
+    }
+
+    /// Such as `orders-0`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn path(&self) -> PathBuf {
+        let renamed = lock(&self.renamed);
+        self.root.join(renamed.as_deref().unwrap_or(&self.name))
+    }
+
+    /// Where a file in it lies.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn open(&self, kind: Kind, base_offset: i64, mode: Mode) -> io::Result<Arc<dyn OpenFile>> {
+        self.files.open(&self.at(&kind.name(base_offset)), mode)
+    }
+
+    pub fn list(&self) -> io::Result<Vec<Listed>> {
+        self.files.list(&self.path())
+    }
+
+    /// The topic it belongs to according to itself; nothing if that is not readable.
+    pub fn owner(&self) -> io::Result<Option<Uuid>> {
+        let content = read_small(&*self.files, &self.at(METADATA), SMALL_BYTES_MAX)?;
+        Ok(content.and_then(|content| {
+            let text = String::from_utf8(content).ok()?;
+            let mut lines = text.lines();
+            let id = lines.find_map(|line| line.strip_prefix("topic_id:"))?;
+            id.trim().parse().ok()
+        }))
+    }
+
+    /// Makes the folder. One of another topic that is still there goes first.
+    pub fn create(&self) -> io::Result<()> {
+        let path = self.path();
+        match self.files.create_folder(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.owner()? == Some(self.topic_id) {
+                    return Ok(());
+                }
+                if !self.files.list(&path)?.is_empty() {
+                    self.set_aside("stray")?;
+                    self.files.create_folder(&path)?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        let content = format!("version: 0\ntopic_id: {}", self.topic_id);
+        replace(&*self.files, &self.at(METADATA), content.as_bytes())?;
+        self.files.sync_folder(&self.root)
+    }
+
+    /// Gives whatever has this name another one, so that a new folder can have it.
+    pub fn set_aside(&self, why: &str) -> io::Result<String> {
+        let owner = self.owner()?.unwrap_or(self.topic_id);
+        let aside = aside(&self.name, owner, why);
+        let (from, to) = (self.root.join(&*self.name), self.root.join(&aside));
+        self.files.rename(&from, &to)?;
+        self.files.sync_folder(&self.root)?;
+        Ok(aside)
+    }
+
+    /// The partition is gone: renames its folder as Kafka does, to be removed later. Where it was, if it was there.
+    pub fn doom(&self) -> io::Result<Option<PathBuf>> {
+        let doomed = aside(&self.name, self.topic_id, "delete");
+        let (from, to) = (self.root.join(&*self.name), self.root.join(&doomed));
+        match self.owner() {
+            Ok(owner) if owner == Some(self.topic_id) => {}
+            // It was never made, or is another topic's by now.
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        // Under the lock: a reader finds the files in one place or the other.
+        let mut renamed = lock(&self.renamed);
+        self.files.rename(&from, &to)?;
+        *renamed = Some(doomed.into());
+        drop(renamed);
+        self.files.sync_folder(&self.root)?;
+        Ok(Some(to))
+    }
+}
+
+/// What a folder is called that is no longer a partition's, as in Kafka: no name grows beyond what a file system takes.
+fn aside(name: &str, topic_id: Uuid, why: &str) -> String {
+    const NAME_BYTES_MAX: usize = 255;
+    let hex: String = topic_id
+        .0
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let suffix = format!(".{hex}-{why}");
+    let kept = name.len().min(NAME_BYTES_MAX - suffix.len());
+    format!("{}{suffix}", &name[..kept])
+}
+
+/// Removes a folder with its files. What is no longer there is no error.
+pub(super) fn remove(files: &dyn Files, folder: &Path) -> io::Result<()> {
+    let listed = match files.list(folder) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in listed.iter().filter(|entry| !entry.is_folder) {
+        files.remove_file(&folder.join(&entry.name))?;
+    }
+    files.remove_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_as_in_kafka() {
+        assert_eq!(Kind::Log.name(42), "00000000000000000042.log");
+        assert_eq!(base_of("00000000000000000042.log", Kind::Log), Some(42));
+        for other in [
+            "42.log",
+            "00000000000000000042.index",
+            "00000000000000000042.log.deleted",
+            "+0000000000000000042.log",
+            "99999999999999999999.log",
+        ] {
+            assert_eq!(base_of(other, Kind::Log), None, "{other}");
+        }
+        let long = aside(&"x".repeat(249), Uuid([0xab; 16]), "delete");
+        assert_eq!(long.len(), 255);
+        assert!(long.ends_with(&format!(".{}-delete", "ab".repeat(16))));
+    }
+}

@@ -1,0 +1,66 @@
+//! The lock on a data directory, which Java's brokers take as well: a record lock on all of `.lock`.
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// The file that is locked. It stays after a kill, which harms nobody: the lock is the system's.
+const NAME: &str = ".lock";
+
+/// Held as long as it lives.
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Takes the lock; none if somebody else has it.
+pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(folder.join(NAME))?;
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // A lock of the open file, where there is such a thing: two brokers in one process exclude each other, too.
+    #[cfg(target_os = "linux")]
+    let locked = fcntl(&file, FcntlArg::F_OFD_SETLK(&whole));
+    #[cfg(not(target_os = "linux"))]
+    let locked = fcntl(&file, FcntlArg::F_SETLK(&whole));
+    match locked {
+        Ok(_) => Ok(Some(Lock { _file: file })),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives the lock up and removes its file, as Kafka does after a clean stop.
+pub(super) fn release(lock: Lock, folder: &Path) -> io::Result<()> {
+    let removed = std::fs::remove_file(folder.join(NAME));
+    drop(lock);
+    removed
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_locked_once_even_within_a_process() {
+        let folder = std::env::temp_dir().join(format!("rustka-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let lock = take(&folder).unwrap().expect("free");
+        assert!(take(&folder).unwrap().is_none());
+        release(lock, &folder).unwrap();
+        assert!(take(&folder).unwrap().is_some());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,216 @@
+//! The threads that write and sync. They never answer a request, and no request waits for them under a lock.
+//!
+//! A job is a partition that has something to be written, or something written to be synced. However many batches came
+//! meanwhile, they are one write and one sync: that is the group commit.
+
+use super::writer::Writer;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Threads, of which one never syncs: a write does not wait for the syncs of others.
+const THREADS_MAX: usize = 8;
+
+/// What is to be done.
+pub(super) enum Job {
+    /// Write what is queued for a partition.
+    Write(Arc<Writer>),
+    /// Sync what was written of it.
+    Sync(Arc<Writer>),
+    /// Anything else.
+    Other(Box<dyn FnOnce() + Send>),
+}
+
+#[derive(Default)]
+struct Jobs {
+    writes: VecDeque<Job>,
+    syncs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    syncing: usize,
+    stopping: bool,
+}
+
+impl Jobs {
+    /// The next job; writes come first, and are never kept waiting by syncs.
+    fn next(&mut self) -> Option<Job> {
+        if let Some(job) = self.writes.pop_front() {
+            return Some(job);
+        }
+        let may_sync = self.syncing + 1 < THREADS_MAX;
+        let job = self.syncs.pop_front_if(|_| may_sync)?;
+        self.syncing += 1;
+        Some(job)
+    }
+}
+
+/// See the file's top.
+#[derive(Default)]
+pub(super) struct Pool {
+    jobs: Mutex<Jobs>,
+    told: Condvar,
+    /// No threads: a test does the jobs.
+    by_hand: bool,
+}
+
+impl Pool {
+    /// A pool without threads, whose jobs are done by [`Pool::work_by_hand`].
+    #[cfg(feature = "testing")]
+    pub fn by_hand() -> Pool {
+        Pool {
+            by_hand: true,
+            ..Pool::default()
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a job done soon.
+    pub fn push(self: &Arc<Pool>, job: Job) {
+        let mut jobs = self.lock();
+        match &job {
+            Job::Sync(_) => jobs.syncs.push_back(job),
+            Job::Write(_) | Job::Other(_) => jobs.writes.push_back(job),
+        }
+        if self.by_hand {
+            return;
+        }
+        if jobs.idle == 0 && jobs.threads < THREADS_MAX {
+            jobs.threads += 1;
+            drop(jobs);
+            self.spawn();
+        } else {
+            drop(jobs);
+            self.told.notify_one();
+        }
+    }
+
+    /// Whether a thread that has just written may sync at once instead of leaving that to another.
+    pub fn begin_sync(&self) -> bool {
+        let mut jobs = self.lock();
+        let may = !self.by_hand && jobs.syncing + 1 < THREADS_MAX;
+        jobs.syncing += usize::from(may);
+        may
+    }
+
+    /// It has done so.
+    pub fn end_sync(&self) {
+        self.lock().syncing -= 1;
+        // Another one may have had to wait for this.
+        self.told.notify_one();
+    }
+
+    fn spawn(self: &Arc<Pool>) {
+        let pool = self.clone();
+        let spawned = std::thread::Builder::new()
+            .name("rustka-disk".to_owned())
+            .spawn(move || pool.work());
+        if let Err(error) = spawned {
+            let mut jobs = self.lock();
+            jobs.threads -= 1;
+            let alone = jobs.threads == 0;
+            drop(jobs);
+            tracing::error!(
+                target: "rustka::storage",
+                "a thread that writes records could not be started: {error}"
+            );
+            // Late is better than never.
+            if alone {
+                self.work_by_hand();
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut jobs = self.lock();
+        loop {
+            match jobs.next() {
+                Some(job) => {
+                    drop(jobs);
+                    let syncs = matches!(job, Job::Sync(_));
+                    do_one(job);
+                    jobs = self.lock();
+                    jobs.syncing -= usize::from(syncs);
+                }
+                None if jobs.stopping => {
+                    jobs.threads -= 1;
+                    self.told.notify_all();
+                    return;
+                }
+                None => {
+                    jobs.idle += 1;
+                    jobs = self.told.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+                    jobs.idle -= 1;
+                }
+            }
+        }
+    }
+
+    /// Does everything that is to be done, in this thread.
+    pub fn work_by_hand(&self) {
+        while self.work_one_by_hand(|_| true) {}
+    }
+
+    /// Does the next job that `wanted` wants; whether there was one.
+    pub fn work_one_by_hand(&self, wanted: impl Fn(&Job) -> bool) -> bool {
+        let mut jobs = self.lock();
+        let queue = |queue: &mut VecDeque<Job>| {
+            let at = queue.iter().position(&wanted)?;
+            queue.remove(at)
+        };
+        let Jobs { writes, syncs, .. } = &mut *jobs;
+        let Some(job) = queue(writes).or_else(|| queue(syncs)) else {
+            return false;
+        };
+        drop(jobs);
+        do_one(job);
+        true
+    }
+
+    /// Does what is queued and ends the threads. What comes later is not done.
+    pub fn finish(self: &Arc<Pool>) {
+        if self.by_hand {
+            self.work_by_hand();
+            return;
+        }
+        let mut jobs = self.lock();
+        jobs.stopping = true;
+        self.told.notify_all();
+        while jobs.threads > 0 {
+            jobs = self.told.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends the threads once they have done what they are about.
+    pub fn abandon(&self) {
+        let mut jobs = self.lock();
+        jobs.writes.clear();
+        jobs.syncs.clear();
+        jobs.stopping = true;
+        drop(jobs);
+        self.told.notify_all();
+    }
+}
+
+/// A panic, which is a mistake of ours, concerns the partition whose job it was and no other.
+fn do_one(job: Job) {
+    match job {
+        Job::Write(writer) => {
+            if catch_unwind(AssertUnwindSafe(|| writer.write())).is_err() {
+                writer.give_up();
+            }
+        }
+        Job::Sync(writer) => {
+            if catch_unwind(AssertUnwindSafe(|| writer.sync())).is_err() {
+                writer.give_up();
+            }
+        }
+        Job::Other(work) => {
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!(target: "rustka::storage", "work on the data directory failed unexpectedly");
+            }
+        }
+    }
+}

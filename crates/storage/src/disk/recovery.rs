@@ -1,0 +1,160 @@
+//! Opening what is there of a partition: files that a crash left half done are finished or removed, a torn tail is cut,
+//! indexes are made anew where they do not say what the batches do.
+
+use super::files::{Files, Listed, Mode};
+use super::folder::{DELETED, Folder, Kind, base_of};
+use super::index::{OffsetEntry, TimeEntry};
+use super::scan::{Scan, scan};
+use super::segment::{Segment, SegmentRules};
+use crate::engine::ChunkInfo;
+use std::collections::BTreeSet;
+use std::io;
+
+/// What compaction has not finished.
+const CLEANED: &str = ".cleaned";
+/// What compaction has finished, and not put in its place.
+const SWAP: &str = ".swap";
+/// What was about to take another file's place.
+const TEMPORARY: &str = ".tmp";
+
+/// Opens the segments of a partition, oldest first. `sequence` numbers them.
+pub(super) fn recover(
+    files: &dyn Files,
+    folder: &Folder,
+    rules: &SegmentRules,
+    mut sequence: impl FnMut() -> u64,
+) -> io::Result<Vec<Segment>> {
+    let listed = tidy(files, folder)?;
+    let bases: BTreeSet<i64> = bases(&listed, Kind::Log);
+    for kind in [Kind::Index, Kind::TimeIndex] {
+        for orphan in bases_of_orphans(&listed, kind, &bases) {
+            files.remove_file(&folder.at(&kind.name(orphan)))?;
+        }
+    }
+    let mut segments: Vec<Segment> = Vec::new();
+    let last = bases.last().copied();
+    for base_offset in bases {
+        let name = Kind::Log.name(base_offset);
+        let log = folder.open(Kind::Log, base_offset, Mode::Write)?;
+        let mut found = scan(&*log, base_offset, rules.index_interval_bytes)?;
+        if let Some(why) = &found.bad {
+            let at = format!("{name} of {}, offset {}", folder.name(), found.next_offset);
+            if last != Some(base_offset) {
+                return Err(io::Error::other(format!("{at}: {why}")));
+            }
+            tracing::warn!(
+                target: "rustka::storage",
+                "{at}: {why}; what was written there last is cut off"
+            );
+            log.cut(found.bytes)?;
+            log.sync()?;
+        }
+        let is_last = last == Some(base_offset);
+        let closing = (!is_last).then(|| found.indexing.close()).flatten();
+        found.by_time.extend(closing);
+        write_indexes(folder, base_offset, &found)?;
+        let info = listed.iter().find(|entry| entry.name == name);
+        let written_ms = info.map_or(0, |entry| entry.written_ms);
+        let before = segments.last().map_or(i64::MIN, |last| last.latest_so_far);
+        segments.push(Segment {
+            info: ChunkInfo {
+                sequence: sequence(),
+                base_offset,
+                next_offset: found.next_offset,
+                max_timestamp: found.max_timestamp,
+                first_timestamp: found.first_timestamp,
+                opened_ms: written_ms,
+                written_ms,
+                bytes: found.bytes,
+                cold: true,
+            },
+            latest_so_far: before.max(found.max_timestamp),
+            indexing: is_last.then(|| Box::new(found.indexing)),
+        });
+    }
+    // Gaps belong to the segment before them, so that together they cover all offsets.
+    for at in 1..segments.len() {
+        segments[at - 1].info.next_offset = segments[at].info.base_offset;
+    }
+    Ok(segments)
+}
+
+/// Finishes what compaction had decided, and removes what is of no use; what is left.
+fn tidy(files: &dyn Files, folder: &Folder) -> io::Result<Vec<Listed>> {
+    let listed = folder.list()?;
+    let mut changed = false;
+    for entry in listed.iter().filter(|entry| !entry.is_folder) {
+        let name = &entry.name;
+        let useless = [DELETED, CLEANED, TEMPORARY];
+        if useless.iter().any(|suffix| name.ends_with(suffix)) {
+            files.remove_file(&folder.at(name))?;
+            changed = true;
+        }
+    }
+    for entry in listed.iter().filter(|entry| !entry.is_folder) {
+        let Some(name) = entry.name.strip_suffix(SWAP) else {
+            continue;
+        };
+        if let Some(base_offset) = base_of(name, Kind::Log) {
+            // Indexes of what was there before say nothing of what is there now.
+            for kind in [Kind::Index, Kind::TimeIndex, Kind::TransactionIndex] {
+                remove_if_there(files, folder, &kind.name(base_offset))?;
+            }
+        }
+        files.rename(&folder.at(&entry.name), &folder.at(name))?;
+        changed = true;
+    }
+    match changed {
+        true => {
+            files.sync_folder(&folder.path())?;
+            folder.list()
+        }
+        false => Ok(listed),
+    }
+}
+
+fn remove_if_there(files: &dyn Files, folder: &Folder, name: &str) -> io::Result<()> {
+    match files.remove_file(&folder.at(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn bases(listed: &[Listed], kind: Kind) -> BTreeSet<i64> {
+    let files = listed.iter().filter(|entry| !entry.is_folder);
+    files
+        .filter_map(|entry| base_of(&entry.name, kind))
+        .collect()
+}
+
+fn bases_of_orphans(listed: &[Listed], kind: Kind, logs: &BTreeSet<i64>) -> BTreeSet<i64> {
+    bases(listed, kind).difference(logs).copied().collect()
+}
+
+/// Has the indexes say what the batches do.
+fn write_indexes(folder: &Folder, base_offset: i64, found: &Scan) -> io::Result<()> {
+    let by_offset: Vec<u8> = found
+        .by_offset
+        .iter()
+        .copied()
+        .flat_map(OffsetEntry::encode)
+        .collect();
+    let by_time: Vec<u8> = found
+        .by_time
+        .iter()
+        .copied()
+        .flat_map(TimeEntry::encode)
+        .collect();
+    for (kind, wanted) in [(Kind::Index, by_offset), (Kind::TimeIndex, by_time)] {
+        let file = folder.open(kind, base_offset, Mode::Write)?;
+        let mut there = vec![0; wanted.len()];
+        let same = file.bytes()? == wanted.len() as u64
+            && file.read_at(&mut there, 0)? == there.len()
+            && there == wanted;
+        if !same {
+            file.cut(0)?;
+            file.write_at(&wanted, 0)?;
+        }
+    }
+    Ok(())
+}
