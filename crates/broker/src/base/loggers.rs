@@ -194,6 +194,23 @@ mod tests {
             "once for a partition",
         ),
         ("is read-only: its write", "once for a partition"),
+        ("as the data directory {} says", "at the start"),
+        (
+            "could not be started: {error}",
+            "where there are no threads to be had",
+        ),
+        ("work on the data directory failed", "a mistake of ours"),
+        ("the lock file in {} could not be removed", "at the end"),
+        ("deleted records would come back", "once"),
+        (
+            "does not belong to the topic that is called so",
+            "once for a folder",
+        ),
+        ("deleted records could not be removed", "once"),
+        ("{} could not be {what}", "once for a partition"),
+        ("could not be set aside", "once"),
+        ("is cut off", "at the start, once for a partition"),
+        ("cannot be read: {error}", "once for a file"),
     ];
 
     /// What lines of these levels say below this folder.

@@ -44,12 +44,13 @@ pub(super) fn load(
             // Retention was faster. The next question is answered by where the log starts now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(slices),
             Err(error) => {
-                tracing::error!(
-                    target: "rustka::storage",
-                    "{} of {} cannot be read: {error}",
-                    Kind::Log.name(part.base_offset),
-                    writer.folder.name()
-                );
+                let (folder, name) = (writer.folder.name(), Kind::Log.name(part.base_offset));
+                if writer.shared.is_news(format!("{folder}/{name}")) {
+                    tracing::error!(
+                        target: "rustka::storage",
+                        "{folder}/{name} cannot be read: {error}"
+                    );
+                }
                 return Err(ReadFailed);
             }
         };

@@ -45,7 +45,7 @@ use rustka_core::error::Refusal;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use segment::{Segment, SegmentRules};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -86,6 +86,7 @@ struct Shared {
     next_sync_ms: Mutex<Option<i64>>,
     syncs: AtomicU64,
     written_bytes: AtomicU64,
+    told: Mutex<BTreeSet<String>>,
 }
 
 /// Where logs start that start later than their first segment.
@@ -156,6 +157,7 @@ impl DiskEngine {
                 next_sync_ms: Mutex::new(None),
                 syncs: AtomicU64::new(0),
                 written_bytes: AtomicU64::new(0),
+                told: Mutex::default(),
             }),
             directory: Mutex::new(Some(directory)),
         })
@@ -212,7 +214,16 @@ impl DiskEngine {
     }
 }
 
+/// So many things are told of, each once.
+const TOLD_MAX: usize = 1_000;
+
 impl Shared {
+    /// Whether something that may come again and again is to be told of in the log: once each.
+    fn is_news(&self, what: impl Into<String>) -> bool {
+        let mut told = lock(&self.told);
+        told.len() < TOLD_MAX && told.insert(what.into())
+    }
+
     fn next_sequence(&self) -> u64 {
         self.last_sequence.fetch_add(1, Relaxed)
     }
@@ -240,7 +251,9 @@ impl Shared {
             starts.offsets.clone()
         };
         let path = self.root.join(checkpoint::LOG_START);
-        if let Err(error) = checkpoint::write(&*self.files, &path, &offsets) {
+        if let Err(error) = checkpoint::write(&*self.files, &path, &offsets)
+            && self.is_news(checkpoint::LOG_START)
+        {
             tracing::error!(
                 target: "rustka::storage",
                 "cannot write {}: {error}; deleted records would come back after a crash",
@@ -284,15 +297,38 @@ impl Shared {
         let next_ms = doomed.due.keys().next().copied();
         drop(doomed);
         if !due.is_empty() {
-            let files = self.files.clone();
+            let shared = self.clone();
             let job = Box::new(move || {
                 due.into_values()
                     .flatten()
-                    .for_each(|gone| remove(&*files, gone))
+                    .for_each(|gone| shared.remove(&gone));
             });
             self.pool.push(Job::Other(job));
         }
         next_ms
+    }
+
+    /// What cannot be removed now goes at the next start.
+    fn remove(&self, gone: &Gone) {
+        let removed = match gone {
+            Gone::Folder(folder) => folder::remove(&*self.files, folder),
+            Gone::Files(paths) => {
+                paths
+                    .iter()
+                    .try_for_each(|path| match self.files.remove_file(path) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                        done => done,
+                    })
+            }
+        };
+        if let Err(error) = removed
+            && self.is_news("remove")
+        {
+            tracing::warn!(
+                target: "rustka::storage",
+                "deleted records could not be removed: {error}"
+            );
+        }
     }
 
     /// Has everything synced that was written.
@@ -302,22 +338,6 @@ impl Shared {
             .filter_map(Weak::upgrade)
             .collect();
         writers.iter().for_each(Writer::flush);
-    }
-}
-
-/// What cannot be removed now goes at the next start.
-fn remove(files: &dyn Files, gone: Gone) {
-    let removed = match &gone {
-        Gone::Folder(folder) => folder::remove(files, folder),
-        Gone::Files(paths) => paths
-            .iter()
-            .try_for_each(|path| match files.remove_file(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                done => done,
-            }),
-    };
-    if let Err(error) = removed {
-        tracing::warn!(target: "rustka::storage", "deleted records could not be removed: {error}");
     }
 }
 

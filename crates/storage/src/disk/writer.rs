@@ -62,7 +62,7 @@ pub(super) struct Write {
 
 /// See the file's top.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     pub folder: Folder,
     home: Weak<Partition>,
     desk: Mutex<Desk>,
@@ -405,11 +405,12 @@ impl Writer {
                 // What is left is not found when topics are opened again: its folder tells another topic's id.
                 match self.folder.doom() {
                     Ok(doomed) => self.shared.doom_folder(doomed, delay_ms),
-                    Err(error) => tracing::warn!(
+                    Err(error) if self.shared.is_news("doom") => tracing::warn!(
                         target: "rustka::storage",
                         "the files of the deleted {} could not be set aside: {error}",
                         self.folder.name()
                     ),
+                    Err(_) => {}
                 }
                 Ok(())
             }
