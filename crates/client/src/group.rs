@@ -19,7 +19,7 @@ use crate::assignor::{self, Member, Partitions, RANGE};
 use crate::channel::Channel;
 use crate::client::{Client, Patience, until};
 use crate::cluster::{Coordinated, check};
-use crate::consume::{ConsumeOptions, Consumer, Fetched};
+use crate::consume::{ConsumeOptions, Consumer, Fetched, Place};
 use crate::error::{Error, Problem, Reason, Result};
 use crate::offsets::Start;
 
@@ -106,6 +106,14 @@ impl GroupConsumer {
     /// What this member reads at present.
     pub fn assigned(&self) -> &Partitions {
         &self.assigned
+    }
+
+    /// Goes on at this offset of a partition that this member reads; what was handed out beyond it does not count as done.
+    pub fn seek(&mut self, place: &Place, offset: i64) {
+        let is_assigned = self.assigned.get(&*place.0);
+        if is_assigned.is_some_and(|partitions| partitions.contains(&place.1)) {
+            self.consumer.seek(place, offset);
+        }
     }
 
     /// The group's generation that this member is in, if it is in one.

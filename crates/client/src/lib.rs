@@ -44,7 +44,10 @@ pub mod record;
 mod sync;
 pub mod versions;
 
-pub use admin::{Committed, Resource};
+pub use admin::{
+    Committed, GroupDescription, MemberDescription, NewPassword, QuotaEntity, QuotaMatch, Resource,
+    ScramChange,
+};
 pub use channel::Channel;
 pub use client::{Client, ClientOptions, To};
 pub use clock::{Clock, SystemClock};

@@ -74,7 +74,9 @@ impl Client {
         Ok(found)
     }
 
-    async fn list_offsets(
+    /// The first offset of each partition with this timestamp or a later one, or for one of ListOffsets' negative words; -1
+    /// where there is none.
+    pub async fn list_offsets(
         &self,
         topic: &str,
         wanted: BTreeMap<i32, i64>,

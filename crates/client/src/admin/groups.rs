@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rustka_core::error::ErrorCode;
+use rustka_wire::consumer_group_describe_request::ConsumerGroupDescribeRequest;
+use rustka_wire::consumer_group_describe_response::{
+    Assignment, DescribedGroup as ConsumersDescribed,
+};
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::describe_groups_request::DescribeGroupsRequest;
 use rustka_wire::describe_groups_response::DescribedGroup;
@@ -13,9 +18,10 @@ use rustka_wire::offset_delete_request::{
 use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
 use super::ANY;
+use crate::assignor::{self, Partitions};
 use crate::client::{Client, To};
 use crate::cluster::{Coordinated, check, missing};
-use crate::error::Result;
+use crate::error::{Reason, Result};
 use crate::group::commit;
 
 /// An offset that a group has committed.
@@ -168,7 +174,12 @@ impl Client {
     }
 
     /// Forgets what a group has committed of partitions of a topic that it is not subscribed to.
-    pub async fn delete_offsets(&self, group: &str, topic: &str, partitions: &[i32]) -> Result<()> {
+    pub async fn delete_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<BTreeMap<i32, Result<()>>> {
         let partitions = partitions
             .iter()
             .map(|&partition_index| OffsetDeleteRequestPartition { partition_index });
@@ -182,11 +193,113 @@ impl Client {
         let answer = self.call_at(To::Group(group), ANY, &request).await?;
         let told = answer.body()?;
         check(&about(group), told.error_code, None)?;
-        for partition in told.topics.iter().flat_map(|topic| &topic.partitions) {
+        let partitions = told.topics.iter().flat_map(|topic| &topic.partitions);
+        let outcomes = partitions.map(|partition| {
             let about = format!("partition {topic}-{}", partition.partition_index);
-            check(&about, partition.error_code, None)?;
+            let outcome = check(&about, partition.error_code, None);
+            (partition.partition_index, outcome)
+        });
+        Ok(outcomes.collect())
+    }
+
+    /// A group of either protocol and its members.
+    pub async fn describe_any_group(&self, group: &str) -> Result<GroupDescription> {
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![group.into()],
+            ..Default::default()
+        };
+        let mut patience = self.patience();
+        loop {
+            let answer = match self.call_at(To::Group(group), ANY, &request).await {
+                Err(error) if matches!(error.reason, Reason::Unsupported { .. }) => break,
+                answer => answer?,
+            };
+            let told = answer.body()?.groups.into_iter().next();
+            let told = told.ok_or_else(|| missing("ConsumerGroupDescribe"))?;
+            let message = told.error_message.as_deref();
+            match check(&about(group), told.error_code, message) {
+                Ok(()) => return Ok(GroupDescription::of_consumers(told)),
+                // It may be of the classic protocol.
+                Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => break,
+                Err(error) => patience.again(error).await?,
+            }
         }
-        Ok(())
+        Ok(GroupDescription::of_classic(
+            self.describe_group(group).await?,
+        ))
+    }
+}
+
+/// A group, whatever its protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Kafka's name of its state.
+    pub state: String,
+    /// The assignor; empty where there is none.
+    pub assignor: String,
+    /// The group's epoch and that of its assignment, with KIP-848.
+    pub epochs: Option<(i32, i32)>,
+    /// Its members.
+    pub members: Vec<MemberDescription>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberDescription {
+    /// Its id.
+    pub member_id: String,
+    /// The id of a static member.
+    pub instance_id: Option<String>,
+    /// What its client calls itself.
+    pub client_id: String,
+    /// Where it came from.
+    pub host: String,
+    /// What it reads.
+    pub assigned: Partitions,
+    /// Its epoch and what it is to read, with KIP-848.
+    pub target: Option<(i32, Partitions)>,
+}
+
+impl GroupDescription {
+    fn of_classic(told: DescribedGroup<'_>) -> GroupDescription {
+        let members = told.members.into_iter().map(|member| MemberDescription {
+            member_id: member.member_id.into_owned(),
+            instance_id: member.group_instance_id.map(Into::into),
+            client_id: member.client_id.into_owned(),
+            host: member.client_host.into_owned(),
+            // Groups of other kinds, such as Connect's, assign other things than partitions.
+            assigned: assignor::assigned(&member.member_assignment).unwrap_or_default(),
+            target: None,
+        });
+        GroupDescription {
+            state: told.group_state.into_owned(),
+            assignor: told.protocol_data.into_owned(),
+            epochs: None,
+            members: members.collect(),
+        }
+    }
+
+    fn of_consumers(told: ConsumersDescribed<'_>) -> GroupDescription {
+        let partitions = |assignment: Assignment<'_>| -> Partitions {
+            let topics = assignment.topic_partitions.into_iter();
+            topics
+                .map(|topic| (topic.topic_name.into_owned(), topic.partitions))
+                .collect()
+        };
+        let members = told.members.into_iter().map(|member| MemberDescription {
+            member_id: member.member_id.into_owned(),
+            instance_id: member.instance_id.map(Into::into),
+            client_id: member.client_id.into_owned(),
+            host: member.client_host.into_owned(),
+            assigned: partitions(member.assignment),
+            target: Some((member.member_epoch, partitions(member.target_assignment))),
+        });
+        GroupDescription {
+            state: told.group_state.into_owned(),
+            assignor: told.assignor_name.into_owned(),
+            epochs: Some((told.group_epoch, told.assignment_epoch)),
+            members: members.collect(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustka_core::error::ErrorCode;
 use rustka_wire::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreatableTopicResult;
@@ -9,11 +10,21 @@ use rustka_wire::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use rustka_wire::describe_topic_partitions_request::{
+    Cursor, DescribeTopicPartitionsRequest, TopicRequest,
+};
+use rustka_wire::describe_topic_partitions_response::{
+    DescribeTopicPartitionsResponsePartition as DescribedPartition,
+    DescribeTopicPartitionsResponseTopic as DescribedTopic,
+};
 
 use super::{ANY, TIMEOUT_MS};
 use crate::client::{Client, To};
 use crate::cluster::{check, missing};
-use crate::error::Result;
+use crate::error::{Reason, Result};
+
+/// Partitions that are asked for at a time.
+const PAGE_PARTITIONS: i32 = 2_000;
 
 impl Client {
     /// Creates topics, or only says whether that could be done.
@@ -52,6 +63,85 @@ impl Client {
         let created = self.create_topics(vec![topic], false).await?;
         let first = created.into_iter().next();
         first.unwrap_or_else(|| Err(missing("CreateTopics")))
+    }
+
+    /// Topics with all that a broker knows of their partitions. Those that do not exist any more are left out.
+    pub async fn describe_topics(&self, names: &[String]) -> Result<Vec<DescribedTopic<'static>>> {
+        let mut topics: Vec<DescribedTopic<'static>> = Vec::new();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        let mut cursor = None;
+        while !names.is_empty() {
+            let request = DescribeTopicPartitionsRequest {
+                topics: names
+                    .iter()
+                    .map(|name| TopicRequest {
+                        name: (*name).into(),
+                    })
+                    .collect(),
+                response_partition_limit: PAGE_PARTITIONS,
+                cursor: cursor.take(),
+            };
+            let answer = match self.call(&request).await {
+                Err(error) if matches!(error.reason, Reason::Unsupported { .. }) => {
+                    return self.topics_of_metadata(&names).await;
+                }
+                answer => answer?,
+            };
+            let told = answer.body()?.into_owned();
+            for topic in told.topics {
+                if is_gone(topic.error_code) {
+                    continue;
+                }
+                let about = format!("topic {}", topic.name.as_deref().unwrap_or_default());
+                check(&about, topic.error_code, None)?;
+                match topics.last_mut() {
+                    // The rest of one that did not fit.
+                    Some(last) if last.name == topic.name => {
+                        last.partitions.extend(topic.partitions);
+                    }
+                    _ => topics.push(topic),
+                }
+            }
+            let Some(next) = told.next_cursor else { break };
+            names.retain(|name| *name >= &*next.topic_name);
+            cursor = Some(Cursor {
+                topic_name: next.topic_name,
+                partition_index: next.partition_index,
+            });
+        }
+        Ok(topics)
+    }
+
+    /// The same from brokers that know less.
+    async fn topics_of_metadata(&self, names: &[&str]) -> Result<Vec<DescribedTopic<'static>>> {
+        let told = self.metadata(Some(names)).await?;
+        let mut topics = Vec::new();
+        for topic in told.topics {
+            if is_gone(topic.error_code) {
+                continue;
+            }
+            let partitions = topic.partitions.into_iter();
+            topics.push(DescribedTopic {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                is_internal: topic.is_internal,
+                partitions: partitions
+                    .map(|partition| DescribedPartition {
+                        error_code: partition.error_code,
+                        partition_index: partition.partition_index,
+                        leader_id: partition.leader_id,
+                        leader_epoch: partition.leader_epoch,
+                        replica_nodes: partition.replica_nodes,
+                        isr_nodes: partition.isr_nodes,
+                        offline_replicas: partition.offline_replicas,
+                        ..Default::default()
+                    })
+                    .collect(),
+                ..Default::default()
+            });
+        }
+        Ok(topics)
     }
 
     /// Deletes topics.
@@ -139,4 +229,8 @@ impl Client {
         }
         Ok(begins)
     }
+}
+
+fn is_gone(code: i16) -> bool {
+    code == ErrorCode::UnknownTopicOrPartition.code()
 }

@@ -1,9 +1,22 @@
-//! The binary under names that launchers of Kafka and Redpanda call: `kafka-server-start`, `kafka-storage`, `rpk`, `nc` and
-//! `zookeeper-server-start`, each with or without `.sh`, by a link to it. Under any other name it is `rustka`.
+//! The binary under the names of others' tools, each with or without `.sh`, by a link to it: what launchers call
+//! (`kafka-server-start`, `kafka-storage`, `rpk`, `nc`, `zookeeper-server-start`), and Kafka's tools for whoever knows these by
+//! heart. Under any other name it is `rustka`.
 
+mod acls;
+mod cluster;
+mod configs;
+mod consumer;
+mod groups;
 mod netcat;
+mod options;
+mod producer;
+mod quotas;
 mod redpanda;
+mod reset;
 mod storage;
+mod time;
+mod tool;
+mod topics;
 mod zookeeper;
 
 use std::ffi::OsString;
@@ -48,29 +61,63 @@ pub fn called(mut arguments: impl Iterator<Item = OsString>) -> Called {
     let name = Path::new(&path).file_name().unwrap_or_default();
     let name = name.to_string_lossy();
     let name = name.strip_suffix(".sh").unwrap_or(&name);
-    let texts = |arguments: &mut dyn Iterator<Item = OsString>| -> Vec<String> {
-        arguments
-            .map(|text| text.to_string_lossy().into_owned())
-            .collect()
-    };
+    let is_ours = ["kafka-", "zookeeper-"]
+        .iter()
+        .any(|start| name.starts_with(start));
+    if !is_ours && !["rpk", "nc"].contains(&name) {
+        return Called::Broker(Start {
+            arguments: arguments.collect(),
+            variables: Vec::new(),
+            ready_words: None,
+            usage_code: 2,
+        });
+    }
+    let arguments: Vec<String> = arguments
+        .map(|text| text.to_string_lossy().into_owned())
+        .collect();
+    if let Some(code) = tool(name, &arguments) {
+        return Called::Done(code);
+    }
     let ended = match name {
-        "kafka-server-start" => storage::server(texts(&mut arguments)).map(Called::Broker),
-        "rpk" => redpanda::rpk(&texts(&mut arguments)).map(Called::Broker),
-        "kafka-storage" => storage::run(&texts(&mut arguments)).map(Called::Done),
-        "zookeeper-server-start" => zookeeper::run(&texts(&mut arguments)).map(Called::Done),
-        "nc" => return Called::Done(netcat::run(&texts(&mut arguments))),
-        _ => {
-            return Called::Broker(Start {
-                arguments: arguments.collect(),
-                variables: Vec::new(),
-                ready_words: None,
-                usage_code: 2,
-            });
-        }
+        "kafka-server-start" => storage::server(arguments).map(Called::Broker),
+        "rpk" => redpanda::rpk(&arguments).map(Called::Broker),
+        "kafka-storage" => storage::run(&arguments).map(Called::Done),
+        "zookeeper-server-start" => zookeeper::run(&arguments).map(Called::Done),
+        "nc" => return Called::Done(netcat::run(&arguments)),
+        _ => Err("Kafka has a tool of this name, perhaps; it is not built in".to_owned()),
     };
     ended.unwrap_or_else(|sentence| {
         eprintln!("{name}: {sentence}");
         Called::Done(ExitCode::FAILURE)
+    })
+}
+
+/// Runs one of Kafka's tools for administrators.
+fn tool(name: &str, arguments: &[String]) -> Option<ExitCode> {
+    Some(match name {
+        "kafka-topics" => tool::run(name, &topics::TOOL, arguments, topics::run),
+        "kafka-consumer-groups" => tool::run(name, &groups::TOOL, arguments, groups::run),
+        "kafka-configs" => tool::run(name, &configs::TOOL, arguments, configs::run),
+        "kafka-acls" => tool::run(name, &acls::TOOL, arguments, acls::run),
+        "kafka-console-producer" => tool::run(name, &producer::TOOL, arguments, producer::run),
+        "kafka-console-consumer" => tool::run(name, &consumer::TOOL, arguments, consumer::run),
+        "kafka-get-offsets" => {
+            tool::run(name, &cluster::GET_OFFSETS, arguments, cluster::get_offsets)
+        }
+        "kafka-delete-records" => tool::run(
+            name,
+            &cluster::DELETE_RECORDS,
+            arguments,
+            cluster::delete_records,
+        ),
+        "kafka-broker-api-versions" => tool::run(
+            name,
+            &cluster::API_VERSIONS,
+            arguments,
+            cluster::api_versions,
+        ),
+        "kafka-log-dirs" => tool::run(name, &cluster::LOG_DIRS, arguments, cluster::log_dirs),
+        _ => return None,
     })
 }
 

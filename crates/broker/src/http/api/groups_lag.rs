@@ -289,8 +289,10 @@ pub async fn forget(ask: Ask) -> Result<Answer, Problem> {
     if partitions.is_empty() {
         refuse(ErrorCode::UnknownTopicOrPartition.code())?;
     }
-    ask.client()
-        .delete_offsets(group, topic, &partitions)
-        .await?;
+    let client = ask.client();
+    let outcomes = client.delete_offsets(group, topic, &partitions).await?;
+    for outcome in outcomes.into_values() {
+        outcome?;
+    }
     Ok(crate::http::answer::done())
 }

@@ -1,7 +1,7 @@
 //! Which broker a command asks, and as whom: from flags, the environment, or a client's properties file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -50,16 +50,87 @@ pub struct ConnectArguments {
 impl ConnectArguments {
     /// A client that has reached its cluster.
     pub async fn client(&self) -> Result<Client, Failure> {
-        let file = self.properties()?;
-        let bootstrap = self.bootstrap_server.as_deref();
-        let bootstrap = bootstrap.or(file.get("bootstrap.servers").map(String::as_str));
-        let bootstrap = bootstrap.unwrap_or(BOOTSTRAP);
+        let mut reach = Reach::of(self.client_config.as_deref())?;
+        let flags = [
+            ("bootstrap.servers", &self.bootstrap_server),
+            ("sasl.mechanism", &self.sasl_mechanism),
+        ];
+        for (key, value) in flags {
+            if let Some(value) = value {
+                reach.properties.insert(key.to_owned(), value.clone());
+            }
+        }
+        if let Some(login) = &self.login {
+            let (user, password) = login.split_once(':').ok_or_else(|| {
+                Failure::Usage("--login takes a name and a password: alice:secret".to_owned())
+            })?;
+            reach.login = Some((user.to_owned(), password.to_owned()));
+        }
+        reach.client().await
+    }
+}
+
+/// How a cluster is reached: what Kafka's clients have in their properties.
+pub struct Reach {
+    properties: BTreeMap<String, String>,
+    login: Option<(String, String)>,
+    /// What messages call the source of the properties.
+    named: String,
+}
+
+impl Reach {
+    /// As a file of properties says, if one is named.
+    fn of(file: Option<&Path>) -> Result<Reach, Failure> {
+        let Some(path) = file else {
+            return Ok(Reach {
+                properties: BTreeMap::new(),
+                login: None,
+                named: "the arguments".to_owned(),
+            });
+        };
+        let named = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("cannot read {named}: {error}")))?;
+        let read = properties::parse(&text)
+            .map_err(|error| Failure::Usage(format!("{named}: {error}")))?;
+        let properties = read.into_iter().map(|one| (one.key, one.value)).collect();
+        let login = None;
+        Ok(Reach {
+            properties,
+            login,
+            named,
+        })
+    }
+
+    /// At these addresses, and else as a file of properties says.
+    pub fn at(bootstrap: &str, file: Option<&Path>) -> Result<Reach, Failure> {
+        let mut reach = Reach::of(file)?;
+        reach
+            .properties
+            .insert("bootstrap.servers".to_owned(), bootstrap.to_owned());
+        Ok(reach)
+    }
+
+    /// Puts a property in place of the file's.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.properties.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// A property, wherever it comes from.
+    pub fn property(&self, key: &str) -> Option<&str> {
+        self.properties.get(key).map(String::as_str)
+    }
+
+    /// A client that has reached its cluster.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        let bootstrap = self.property("bootstrap.servers").unwrap_or(BOOTSTRAP);
         let addresses =
             Address::list(bootstrap).map_err(|error| Failure::Usage(error.to_string()))?;
+        self.check_protocol()?;
         let mut options =
             ClientOptions::new(addresses, Tcp).patience_ms(PATIENCE_MS.0, PATIENCE_MS.1);
-        options = options.client_id(file.get("client.id").map_or("rustka", String::as_str));
-        if let Some(login) = self.login(&file)? {
+        options = options.client_id(self.property("client.id").unwrap_or("rustka"));
+        if let Some(login) = self.login()? {
             options = options.login(login);
         }
         let client = options.client();
@@ -73,34 +144,20 @@ impl ConnectArguments {
         }
     }
 
-    fn properties(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let Some(path) = &self.client_config else {
-            return Ok(BTreeMap::new());
-        };
-        let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
-        let read = properties::parse(&text)
-            .map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-        let read: BTreeMap<String, String> =
-            read.into_iter().map(|one| (one.key, one.value)).collect();
-        match read
-            .get("security.protocol")
-            .map(|name| name.to_uppercase())
-            .as_deref()
-        {
-            None | Some("PLAINTEXT" | "SASL_PLAINTEXT") => Ok(read),
+    fn check_protocol(&self) -> Result<(), Failure> {
+        let protocol = self.property("security.protocol").map(str::to_uppercase);
+        match protocol.as_deref() {
+            None | Some("PLAINTEXT" | "SASL_PLAINTEXT") => Ok(()),
             Some(other) => Err(Failure::Usage(format!(
-                "{shown}: security.protocol {other} is not among those that this command speaks: PLAINTEXT, SASL_PLAINTEXT"
+                "{}: security.protocol {other} is not among those that this command speaks: PLAINTEXT, SASL_PLAINTEXT",
+                self.named
             ))),
         }
     }
 
-    fn login(&self, file: &BTreeMap<String, String>) -> Result<Option<PasswordLogin>, Failure> {
-        let given = match (&self.login, file.get("sasl.jaas.config")) {
-            (Some(login), _) => login.split_once(':').ok_or_else(|| {
-                Failure::Usage("--login takes a name and a password: alice:secret".to_owned())
-            })?,
+    fn login(&self) -> Result<Option<PasswordLogin>, Failure> {
+        let given = match (&self.login, self.property("sasl.jaas.config")) {
+            (Some((user, password)), _) => (user.as_str(), password.as_str()),
             (None, Some(jaas)) => {
                 match (option_of(jaas, "username"), option_of(jaas, "password")) {
                     (Some(user), Some(password)) => (user, password),
@@ -114,8 +171,7 @@ impl ConnectArguments {
             }
             (None, None) => return Ok(None),
         };
-        let name = self.sasl_mechanism.as_ref().or(file.get("sasl.mechanism"));
-        let mechanism = match name {
+        let mechanism = match self.property("sasl.mechanism") {
             None => PasswordMechanism::Scram(Strength::Sha256),
             Some(name) => PasswordMechanism::named(name).ok_or_else(|| {
                 Failure::Usage(format!(

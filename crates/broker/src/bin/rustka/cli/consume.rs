@@ -106,8 +106,11 @@ async fn as_member(
             }
             polled = member.poll() => polled?,
         };
-        if let Some(fetched) = polled {
-            printer.print(&fetched)?;
+        if let Some(fetched) = polled
+            && let Some(rest) = printer.print(&fetched)?
+        {
+            // Whoever comes next in this group gets what was not printed.
+            member.seek(&(fetched.topic, fetched.partition), rest);
         }
     }
     Ok(member.leave().await?)
@@ -160,10 +163,12 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn print(&mut self, fetched: &Fetched) -> Result<(), Failure> {
-        let mut text = Vec::new();
+    /// Prints what is wanted of these; the offset of the first that there was no room for.
+    fn print(&mut self, fetched: &Fetched) -> Result<Option<i64>, Failure> {
+        let (mut text, mut rest) = (Vec::new(), None);
         for record in &fetched.records {
             if self.left == 0 {
+                rest = Some(record.offset);
                 break;
             }
             if !self.is_wanted(record) {
@@ -175,7 +180,8 @@ impl Printer<'_> {
                 false => write_template(&self.arguments.template, fetched, record, &mut text),
             }
         }
-        self.output.bytes(&text)
+        self.output.bytes(&text)?;
+        Ok(rest)
     }
 
     fn is_wanted(&self, record: &Record) -> bool {

@@ -1,13 +1,15 @@
 //! The commands that ask a broker, of ours or any other: `rustka topic list`, `rustka consume orders`.
 
+pub mod acl_words;
 mod config;
-mod connect;
+pub mod connect;
 mod consume;
 mod explain;
-mod failure;
+pub mod failure;
 mod group;
 mod health;
-mod output;
+pub mod lines;
+pub mod output;
 mod produce;
 mod topic;
 

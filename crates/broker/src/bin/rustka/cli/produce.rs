@@ -6,17 +6,10 @@ use clap::{Args, ValueEnum};
 use rustka_client::{Client, NewRecord, ProduceOptions, Producer};
 use rustka_core::compression::Codec;
 use serde_json::Value;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use super::failure::Failure;
+use super::lines::Lines;
 use super::output::Output;
-
-/// Records that are sent together, at most.
-const RECORDS_MAX: usize = 10_000;
-/// Bytes of lines that are sent together, at most, but for one line.
-const BYTES_MAX: usize = 4 << 20;
-/// The longest line.
-const LINE_BYTES_MAX: usize = 1 << 30;
 
 /// How batches are compressed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -74,72 +67,28 @@ pub async fn run(
     arguments: ProduceArguments,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let (mut input, named): (Box<dyn AsyncBufRead + Unpin>, String) = match &arguments.file {
-        None => (
-            Box::new(BufReader::new(tokio::io::stdin())),
-            "standard input".to_owned(),
-        ),
-        Some(path) => {
-            let named = path.display().to_string();
-            let file = tokio::fs::File::open(path).await;
-            let file =
-                file.map_err(|error| Failure::Usage(format!("cannot read {named}: {error}")))?;
-            (Box::new(BufReader::new(file)), named)
-        }
-    };
+    let mut lines = Lines::of(arguments.file.as_deref())
+        .await
+        .map_err(Failure::Usage)?;
     let options = ProduceOptions {
         codec: (arguments.compression.into(), None),
         ..ProduceOptions::default()
     };
     client.topic_or_create(&arguments.topic).await?;
     let mut producer = Producer::new(client, options);
-    let (mut at, mut records, mut bytes, mut sent) = (0_usize, Vec::new(), 0, 0_usize);
-    loop {
-        let line = next_line(&mut *input, &named).await?;
-        let has_ended = line.is_none();
-        if let Some(line) = line {
+    let (mut at, mut sent) = (0_usize, 0_usize);
+    while let Some(some) = lines.next().await.map_err(Failure::Refused)? {
+        let mut records = Vec::with_capacity(some.len());
+        for line in some {
             at += 1;
-            bytes += line.len();
             let record = arguments.record(line);
+            let named = lines.named();
             records
                 .push(record.map_err(|why| Failure::Usage(format!("{named}, line {at}: {why}")))?);
         }
-        if has_ended || records.len() >= RECORDS_MAX || bytes >= BYTES_MAX {
-            if !records.is_empty() {
-                sent += producer.send(&arguments.topic, &records).await?.len();
-            }
-            (records, bytes) = (Vec::new(), 0);
-        }
-        if has_ended {
-            break;
-        }
+        sent += producer.send(&arguments.topic, &records).await?.len();
     }
     output.done(&format!("{sent} records written to {}", arguments.topic))
-}
-
-/// The next line without its end.
-async fn next_line(
-    input: &mut (dyn AsyncBufRead + Unpin),
-    named: &str,
-) -> Result<Option<Vec<u8>>, Failure> {
-    let mut line = Vec::new();
-    let cannot = |why: String| Failure::Refused(format!("cannot read {named}: {why}"));
-    let read = input.read_until(b'\n', &mut line).await;
-    if read.map_err(|error| cannot(error.to_string()))? == 0 {
-        return Ok(None);
-    }
-    if line.len() > LINE_BYTES_MAX {
-        return Err(cannot(format!(
-            "a line is longer than {LINE_BYTES_MAX} bytes"
-        )));
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-    }
-    Ok(Some(line))
 }
 
 impl ProduceArguments {

@@ -1,0 +1,474 @@
+//! `kafka-console-consumer`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustka_client::{
+    Client, ConsumeOptions, Consumer, Fetched, GroupConsumer, GroupOptions, Isolation, Record,
+    Start,
+};
+
+use super::options::Takes::{Many, Nothing, One};
+use super::tool::{Call, Failed, Outcome, Tool, message, pattern};
+use crate::cli::connect::Reach;
+use crate::cli::output::Output;
+use crate::properties;
+
+pub const TOOL: Tool = Tool {
+    options: &[
+        ("bootstrap-server", One),
+        ("command-config", One),
+        ("consumer.config", One),
+        ("command-property", Many),
+        ("consumer-property", Many),
+        ("topic", One),
+        ("include", One),
+        ("partition", One),
+        ("offset", One),
+        ("from-beginning", Nothing),
+        ("group", One),
+        ("max-messages", One),
+        ("timeout-ms", One),
+        ("isolation-level", One),
+        ("formatter", One),
+        ("formatter-property", Many),
+        ("property", Many),
+        ("formatter-config", One),
+        ("key-deserializer", One),
+        ("value-deserializer", One),
+        ("skip-message-on-error", Nothing),
+        ("enable-systest-events", Nothing),
+        ("help", Nothing),
+        ("version", Nothing),
+    ],
+    not_here: &[],
+    config_options: &["command-config", "consumer.config"],
+    mistake: Failed::Usage,
+};
+
+/// A group that nobody named is called so, with a number behind.
+const GROUP_PREFIX: &str = "console-consumer-";
+
+pub async fn run(call: &mut Call) -> Outcome {
+    check(call).map_err(Failed::Usage)?;
+    super::tool::renamed(
+        &call.given,
+        &[
+            ("property", "formatter-property"),
+            ("consumer-property", "command-property"),
+            ("consumer.config", "command-config"),
+        ],
+    )?;
+    let mut reach = call.reach(&["consumer-property", "command-property"])?;
+    if let Some(level) = call.given.one("isolation-level") {
+        reach.set("isolation.level", level);
+    }
+    let reading = Reading::of(call, &reach)?;
+    let client = reach.client().await?;
+    let mut printer = Printer {
+        format: Format::of(call)?,
+        left: call.given.number("max-messages").map_err(Failed::Usage)?,
+        printed: 0,
+        output: &mut call.output,
+    };
+    // A negative number is no limit.
+    printer.left = printer.left.filter(|left| *left >= 0);
+    let outcome = match &reading.place {
+        Some((partition, start)) => {
+            alone(&client, &reading, (*partition, *start), &mut printer).await
+        }
+        None => as_member(&client, &reading, &mut printer).await,
+    };
+    let printed = printer.printed;
+    match outcome {
+        Err(Failed::Asked(error)) => eprintln!(
+            "ERROR Error processing message, terminating consumer process: {}",
+            message(&error)
+        ),
+        other => other?,
+    }
+    eprintln!("Processed a total of {printed} messages");
+    Ok(())
+}
+
+fn check(call: &Call) -> Result<(), String> {
+    let given = &call.given;
+    given.required("bootstrap-server")?;
+    if given.among(&["topic", "include"]).len() != 1 {
+        return Err("Exactly one of --include/--topic is required.".to_owned());
+    }
+    if given.has("offset") && !given.has("partition") {
+        return Err("The partition is required when offset is specified.".to_owned());
+    }
+    given.excludes("from-beginning", &["offset"])?;
+    given.excludes("group", &["partition"])?;
+    given.excludes("include", &["partition"])
+}
+
+/// What is read, and how.
+struct Reading {
+    topic: Option<String>,
+    include: Option<regex_lite::Regex>,
+    /// The only partition, and where to begin there.
+    place: Option<(i32, Start)>,
+    group: Option<String>,
+    start: Start,
+    isolation: Isolation,
+    /// How long no record may come.
+    timeout: Option<Duration>,
+}
+
+impl Reading {
+    fn of(call: &Call, reach: &Reach) -> Outcome<Reading> {
+        let given = &call.given;
+        let reset = match reach.property("auto.offset.reset") {
+            Some("earliest") => Start::Earliest,
+            _ if given.has("from-beginning") => Start::Earliest,
+            _ => Start::Latest,
+        };
+        let start = match given.one("offset").map(str::to_lowercase).as_deref() {
+            None => reset,
+            Some("earliest") => Start::Earliest,
+            Some("latest") => Start::Latest,
+            Some(text) => match text.parse() {
+                Ok(offset) if offset >= 0 => Start::Offset(offset),
+                _ => {
+                    return Err(Failed::Usage(format!(
+                        "The provided offset value '{text}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
+                    )));
+                }
+            },
+        };
+        let partition: Option<i32> = given.number("partition").map_err(Failed::Usage)?;
+        let timeout: Option<i64> = given.number("timeout-ms").map_err(Failed::Usage)?;
+        let isolation = match reach.property("isolation.level") {
+            None | Some("read_uncommitted") => Isolation::ReadUncommitted,
+            Some("read_committed") => Isolation::ReadCommitted,
+            Some(other) => {
+                return Err(Failed::Usage(format!(
+                    "{other} is no isolation level: read_uncommitted, read_committed"
+                )));
+            }
+        };
+        Ok(Reading {
+            topic: given.one("topic").map(str::to_owned),
+            include: given.one("include").map(pattern).transpose()?,
+            place: partition.map(|partition| (partition, start)),
+            group: given
+                .one("group")
+                .or(reach.property("group.id"))
+                .map(str::to_owned),
+            start: reset,
+            isolation,
+            timeout: timeout
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis),
+        })
+    }
+
+    fn options(&self) -> ConsumeOptions {
+        ConsumeOptions {
+            isolation: self.isolation,
+            ..ConsumeOptions::default()
+        }
+    }
+
+    /// The topics to be read. One that is named may be created for it.
+    async fn topics(&self, client: &Client) -> Outcome<Vec<String>> {
+        if let Some(topic) = &self.topic {
+            // What cannot be created is waited for.
+            if let Err(error) = client.topic_or_create(topic).await {
+                eprintln!("WARN: {}", message(&error));
+            }
+            return Ok(vec![topic.clone()]);
+        }
+        let told = client.metadata(None).await?;
+        let names = told.topics.into_iter().filter(|topic| !topic.is_internal);
+        let names = names.map(|topic| topic.name.unwrap_or_default().into_owned());
+        Ok(names
+            .filter(|name| {
+                self.include
+                    .as_ref()
+                    .is_some_and(|include| include.is_match(name))
+            })
+            .collect())
+    }
+}
+
+/// Waits for records, but not longer than is asked for, and until somebody presses Ctrl-C. Nothing at the end.
+async fn next(
+    reading: &Reading,
+    poll: impl Future<Output = rustka_client::Result<Option<Fetched>>>,
+    quiet_since: tokio::time::Instant,
+) -> Outcome<Option<Option<Fetched>>> {
+    let late = async {
+        match reading.timeout {
+            Some(timeout) => tokio::time::sleep_until(quiet_since + timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => Ok(None),
+        polled = poll => Ok(Some(polled?)),
+        () = late => {
+            eprintln!("ERROR Error processing message, terminating consumer process: no message within --timeout-ms");
+            Ok(None)
+        }
+    }
+}
+
+async fn alone(
+    client: &Client,
+    reading: &Reading,
+    (partition, start): (i32, Start),
+    printer: &mut Printer<'_>,
+) -> Outcome {
+    let topic = reading.topic.as_deref().unwrap_or_default();
+    client.topic_or_create(topic).await?;
+    let mut consumer = Consumer::new(client, reading.options());
+    consumer
+        .assign(topic, &BTreeMap::from([(partition, start)]))
+        .await?;
+    let mut quiet_since = tokio::time::Instant::now();
+    while printer.wants_more() {
+        match next(reading, consumer.poll(), quiet_since).await? {
+            None => break,
+            Some(None) => {}
+            Some(Some(fetched)) => {
+                printer.print(&fetched)?;
+                quiet_since = tokio::time::Instant::now();
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn as_member(client: &Client, reading: &Reading, printer: &mut Printer<'_>) -> Outcome {
+    if !printer.wants_more() {
+        return Ok(());
+    }
+    let topics = reading.topics(client).await?;
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let group = match &reading.group {
+        Some(group) => group.clone(),
+        None => format!("{GROUP_PREFIX}{}", std::process::id()),
+    };
+    let options = GroupOptions {
+        start: reading.start,
+        // Nobody comes back to a group that nobody named.
+        is_committing: reading.group.is_some(),
+        consume: reading.options(),
+        ..GroupOptions::default()
+    };
+    let mut member = GroupConsumer::new(client, &group, &topics, options);
+    let mut quiet_since = tokio::time::Instant::now();
+    while printer.wants_more() {
+        match next(reading, member.poll(), quiet_since).await? {
+            None => break,
+            Some(None) => {}
+            Some(Some(fetched)) => {
+                if let Some(rest) = printer.print(&fetched)? {
+                    // Whoever comes next in this group gets what was not printed.
+                    member.seek(&(fetched.topic, fetched.partition), rest);
+                }
+                quiet_since = tokio::time::Instant::now();
+            }
+        }
+    }
+    Ok(member.leave().await?)
+}
+
+struct Printer<'a> {
+    format: Format,
+    /// Records still to be printed.
+    left: Option<i64>,
+    printed: u64,
+    output: &'a mut Output,
+}
+
+impl Printer<'_> {
+    fn wants_more(&self) -> bool {
+        self.left != Some(0)
+    }
+
+    /// Prints these; the offset of the first that was too many.
+    fn print(&mut self, fetched: &Fetched) -> Outcome<Option<i64>> {
+        let (mut text, mut rest) = (Vec::new(), None);
+        for record in &fetched.records {
+            if !self.wants_more() {
+                rest = Some(record.offset);
+                break;
+            }
+            self.left = self.left.map(|left| left - 1);
+            self.printed += 1;
+            self.format.write(fetched, record, &mut text);
+        }
+        self.output.bytes(&text)?;
+        Ok(rest)
+    }
+}
+
+/// How a record is printed.
+struct Format {
+    properties: BTreeMap<String, String>,
+    is_silent: bool,
+    key: Deserializer,
+    value: Deserializer,
+}
+
+/// How bytes become text.
+#[derive(Clone, Copy)]
+enum Deserializer {
+    /// As they are.
+    Bytes,
+    /// A number of so many bytes, as Java writes it.
+    Number(usize),
+}
+
+impl Deserializer {
+    fn named(name: &str) -> Outcome<Deserializer> {
+        match name.rsplit('.').next().unwrap_or_default() {
+            "StringDeserializer" | "ByteArrayDeserializer" | "BytesDeserializer" => {
+                Ok(Deserializer::Bytes)
+            }
+            "LongDeserializer" => Ok(Deserializer::Number(8)),
+            "IntegerDeserializer" => Ok(Deserializer::Number(4)),
+            "ShortDeserializer" => Ok(Deserializer::Number(2)),
+            other => Err(Failed::Complaint(format!(
+                "{other} is not built in; there are StringDeserializer, LongDeserializer, IntegerDeserializer and ShortDeserializer"
+            ))),
+        }
+    }
+
+    fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Deserializer::Number(length) if length == bytes.len() => {
+                let negative = bytes.first().is_some_and(|byte| *byte >= 0x80);
+                let mut whole = [if negative { 0xff } else { 0 }; 8];
+                whole[8 - length..].copy_from_slice(bytes);
+                out.extend(i64::from_be_bytes(whole).to_string().into_bytes());
+            }
+            _ => out.extend(bytes),
+        }
+    }
+}
+
+impl Format {
+    fn of(call: &Call) -> Outcome<Format> {
+        let given = &call.given;
+        let mut properties = BTreeMap::new();
+        if let Some(file) = given.one("formatter-config") {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Failed::Complaint(format!("{file}: {error}")))?;
+            let read = properties::parse(&text)
+                .map_err(|error| Failed::Complaint(format!("{file}: {error}")))?;
+            properties.extend(read.into_iter().map(|one| (one.key, one.value)));
+        }
+        for name in ["property", "formatter-property"] {
+            for text in given.all(name) {
+                let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                properties.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        let formatter = given.one("formatter").unwrap_or("DefaultMessageFormatter");
+        let is_silent = match formatter.strip_prefix("org.apache.kafka.tools.consumer.") {
+            Some("DefaultMessageFormatter" | "LoggingMessageFormatter") => false,
+            None if formatter == "DefaultMessageFormatter" => false,
+            Some("NoOpMessageFormatter") => true,
+            _ => {
+                return Err(Failed::Usage(format!(
+                    "{formatter} is not built in; there are org.apache.kafka.tools.consumer.DefaultMessageFormatter and NoOpMessageFormatter"
+                )));
+            }
+        };
+        let deserializer = |option: &str, property: &str| {
+            let name = given.one(option);
+            let name = name.or(properties.get(property).map(String::as_str));
+            name.map_or(Ok(Deserializer::Bytes), Deserializer::named)
+        };
+        Ok(Format {
+            key: deserializer("key-deserializer", "key.deserializer")?,
+            value: deserializer("value-deserializer", "value.deserializer")?,
+            properties,
+            is_silent,
+        })
+    }
+
+    fn is(&self, key: &str, default: bool) -> bool {
+        let value = self.properties.get(key);
+        value.map_or(default, |value| value.eq_ignore_ascii_case("true"))
+    }
+
+    fn text(&self, key: &str, default: &'static str) -> &str {
+        self.properties.get(key).map_or(default, String::as_str)
+    }
+
+    fn write(&self, fetched: &Fetched, record: &Record, out: &mut Vec<u8>) {
+        if self.is_silent {
+            return;
+        }
+        let separator = self.text("key.separator", "\t").as_bytes();
+        let null = self.text("null.literal", "null").as_bytes();
+        let mut is_first = true;
+        let mut field = |out: &mut Vec<u8>, write: &mut dyn FnMut(&mut Vec<u8>)| {
+            if !std::mem::take(&mut is_first) {
+                out.extend(separator);
+            }
+            write(out);
+        };
+        let plain = [
+            ("print.timestamp", time(record)),
+            (
+                "print.partition",
+                format!("Partition:{}", fetched.partition),
+            ),
+            ("print.offset", format!("Offset:{}", record.offset)),
+            // Of share groups, and of what the tool does not look at.
+            ("print.delivery", "Delivery:NOT_PRESENT".to_owned()),
+            ("print.epoch", "Epoch:NOT_PRESENT".to_owned()),
+        ];
+        for (key, text) in plain {
+            if self.is(key, false) {
+                field(out, &mut |out| out.extend(text.as_bytes()));
+            }
+        }
+        if self.is("print.headers", false) {
+            field(out, &mut |out| self.write_headers(record, null, out));
+        }
+        for (key, default, bytes, deserializer) in [
+            ("print.key", false, &record.key, self.key),
+            ("print.value", true, &record.value, self.value),
+        ] {
+            if self.is(key, default) {
+                field(out, &mut |out| match bytes {
+                    Some(bytes) => deserializer.write(bytes, out),
+                    None => out.extend(null),
+                });
+            }
+        }
+        out.extend(self.text("line.separator", "\n").as_bytes());
+    }
+
+    fn write_headers(&self, record: &Record, null: &[u8], out: &mut Vec<u8>) {
+        if record.headers.is_empty() {
+            out.extend(b"NO_HEADERS");
+        }
+        for (at, (name, value)) in record.headers.iter().enumerate() {
+            if at > 0 {
+                out.extend(self.text("headers.separator", ",").as_bytes());
+            }
+            out.extend(name.as_bytes());
+            out.push(b':');
+            out.extend(value.as_deref().unwrap_or(null));
+        }
+    }
+}
+
+fn time(record: &Record) -> String {
+    match (record.timestamp, record.is_append_time) {
+        (-1, _) => "NO_TIMESTAMP".to_owned(),
+        (time, true) => format!("LogAppendTime:{time}"),
+        (time, false) => format!("CreateTime:{time}"),
+    }
+}
