@@ -132,9 +132,9 @@ fn lines(given: &Given, operations: &[i8]) -> Outcome<Vec<Entry>> {
             false => &any,
         };
         for principal in given.all(principals) {
-            if !principal
+            if principal
                 .split_once(':')
-                .is_some_and(|(kind, _)| !kind.is_empty())
+                .is_none_or(|(kind, _)| kind.is_empty())
             {
                 return Err(Failed::Told(format!(
                     "Error while executing ACL command: expected a string in format principalType:principalName but got {principal}"

@@ -1,7 +1,6 @@
 //! `kafka-console-consumer`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rustka_client::{
     Client, ConsumeOptions, Consumer, Fetched, GroupConsumer, GroupOptions, Isolation, Record,
@@ -115,7 +114,7 @@ struct Reading {
     start: Start,
     isolation: Isolation,
     /// How long no record may come.
-    timeout: Option<Duration>,
+    timeout_ms: Option<i64>,
 }
 
 impl Reading {
@@ -160,9 +159,7 @@ impl Reading {
                 .map(str::to_owned),
             start: reset,
             isolation,
-            timeout: timeout
-                .and_then(|ms| u64::try_from(ms).ok())
-                .map(Duration::from_millis),
+            timeout_ms: timeout.filter(|ms| *ms >= 0),
         })
     }
 
@@ -197,13 +194,17 @@ impl Reading {
 
 /// Waits for records, but not longer than is asked for, and until somebody presses Ctrl-C. Nothing at the end.
 async fn next(
+    client: &Client,
     reading: &Reading,
     poll: impl Future<Output = rustka_client::Result<Option<Fetched>>>,
-    quiet_since: tokio::time::Instant,
+    quiet_since_ms: i64,
 ) -> Outcome<Option<Option<Fetched>>> {
     let late = async {
-        match reading.timeout {
-            Some(timeout) => tokio::time::sleep_until(quiet_since + timeout).await,
+        match reading.timeout_ms {
+            Some(timeout_ms) => {
+                let due_ms = quiet_since_ms.saturating_add(timeout_ms);
+                client.clock().sleep_until(due_ms).await;
+            }
             None => std::future::pending().await,
         }
     };
@@ -230,14 +231,14 @@ async fn alone(
     consumer
         .assign(topic, &BTreeMap::from([(partition, start)]))
         .await?;
-    let mut quiet_since = tokio::time::Instant::now();
+    let mut quiet_since_ms = client.clock().monotonic_ms();
     while printer.wants_more() {
-        match next(reading, consumer.poll(), quiet_since).await? {
+        match next(client, reading, consumer.poll(), quiet_since_ms).await? {
             None => break,
             Some(None) => {}
             Some(Some(fetched)) => {
                 printer.print(&fetched)?;
-                quiet_since = tokio::time::Instant::now();
+                quiet_since_ms = client.clock().monotonic_ms();
             }
         }
     }
@@ -262,9 +263,9 @@ async fn as_member(client: &Client, reading: &Reading, printer: &mut Printer<'_>
         ..GroupOptions::default()
     };
     let mut member = GroupConsumer::new(client, &group, &topics, options);
-    let mut quiet_since = tokio::time::Instant::now();
+    let mut quiet_since_ms = client.clock().monotonic_ms();
     while printer.wants_more() {
-        match next(reading, member.poll(), quiet_since).await? {
+        match next(client, reading, member.poll(), quiet_since_ms).await? {
             None => break,
             Some(None) => {}
             Some(Some(fetched)) => {
@@ -272,7 +273,7 @@ async fn as_member(client: &Client, reading: &Reading, printer: &mut Printer<'_>
                     // Whoever comes next in this group gets what was not printed.
                     member.seek(&(fetched.topic, fetched.partition), rest);
                 }
-                quiet_since = tokio::time::Instant::now();
+                quiet_since_ms = client.clock().monotonic_ms();
             }
         }
     }

@@ -139,6 +139,9 @@ fn options(given: &Given, reach: &Reach) -> Outcome<ProduceOptions> {
     })
 }
 
+/// Headers of a record, in order.
+type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 /// How a line becomes a record: headers, key and value, each behind the other.
 struct Reader {
     has_headers: bool,
@@ -242,12 +245,7 @@ impl Reader {
         }
     }
 
-    fn headers(
-        &self,
-        text: &[u8],
-        line: &[u8],
-        at: usize,
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>, String> {
+    fn headers(&self, text: &[u8], line: &[u8], at: usize) -> Result<Headers, String> {
         let mut headers = Vec::new();
         let mut rest = Some(text);
         while let Some(text) = rest {

@@ -1,7 +1,6 @@
 //! `kafka-consumer-groups --reset-offsets`.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustka_client::{Client, Committed, Isolation};
 use rustka_core::error::ErrorCode;
@@ -182,7 +181,7 @@ async fn wanted(
             }
         },
         "by-duration" => match time::of_duration(&value) {
-            Some(back) => Some(now_ms().saturating_sub(back).max(0)),
+            Some(back) => Some(client.clock().wall_ms().saturating_sub(back).max(0)),
             None => {
                 refused(call, "Text cannot be parsed to a Duration")?;
                 return Ok(None);
@@ -214,13 +213,6 @@ async fn wanted(
         wanted.insert(place, offset);
     }
     Ok(Some(wanted))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }
 
 /// Where these partitions are at a time, or at an end.
