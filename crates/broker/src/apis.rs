@@ -56,7 +56,10 @@ use rustka_wire::{
     alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
     alter_replica_log_dirs_request::AlterReplicaLogDirsRequest,
     alter_user_scram_credentials_request::AlterUserScramCredentialsRequest,
-    api_versions_request::ApiVersionsRequest, create_acls_request::CreateAclsRequest,
+    api_versions_request::ApiVersionsRequest,
+    consumer_group_describe_request::ConsumerGroupDescribeRequest,
+    consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest,
+    create_acls_request::CreateAclsRequest,
     create_delegation_token_request::CreateDelegationTokenRequest,
     create_partitions_request::CreatePartitionsRequest, create_topics_request::CreateTopicsRequest,
     delete_acls_request::DeleteAclsRequest, delete_groups_request::DeleteGroupsRequest,
@@ -155,6 +158,8 @@ apis! {
     UnregisterBrokerRequest, 0 to 0 => unregister_broker::handle;
     DescribeTransactionsRequest<'_>, 0 to 0 => describe_transactions::handle;
     ListTransactionsRequest<'_>, 0 to 2 => list_transactions::handle;
+    ConsumerGroupHeartbeatRequest<'_>, 0 to 1 => consumer_group_heartbeat::handle;
+    ConsumerGroupDescribeRequest<'_>, 0 to 1 => consumer_group_describe::handle;
     GetTelemetrySubscriptionsRequest, 0 to 0 => telemetry::get;
     PushTelemetryRequest<'_>, 0 to 0 => telemetry::push;
     ListConfigResourcesRequest, 0 to 1 => list_config_resources::handle;

@@ -12,6 +12,7 @@ use rustka_wire::update_features_request::{FeatureUpdateKey, UpdateFeaturesReque
 use rustka_wire::update_features_response::UpdateFeaturesResponse;
 
 const REPLICAS: &str = "eligible.leader.replicas.version";
+const GROUP: &str = "group.version";
 const KRAFT: &str = "kraft.version";
 const METADATA: &str = "metadata.version";
 /// Which protocol producers of transactions speak (KIP-890).
@@ -77,7 +78,7 @@ async fn a_new_cluster_has_the_features_of_kafka_that_stand_for_what_is_there() 
     let (told, epoch) = levels(&mut world.connect()).await;
     assert_eq!(
         told,
-        named(&[(REPLICAS, 1), (METADATA, 33), (TRANSACTION, 2)])
+        named(&[(REPLICAS, 1), (GROUP, 1), (METADATA, 33), (TRANSACTION, 2)])
     );
     assert!(epoch >= 0, "{epoch}");
 }
@@ -89,7 +90,7 @@ async fn a_changed_level_is_told_at_once_and_the_epoch_grows() {
     let (_, before) = levels(&mut client).await;
     assert_eq!(update(&mut client, REPLICAS, 0, SAFE_DOWNGRADE).await, 0);
     let (told, after) = levels(&mut client).await;
-    assert_eq!(told, named(&[(METADATA, 33), (TRANSACTION, 2)]));
+    assert_eq!(told, named(&[(GROUP, 1), (METADATA, 33), (TRANSACTION, 2)]));
     assert!(after > before, "{before} {after}");
     assert_eq!(update(&mut client, REPLICAS, 1, UPGRADE).await, 0);
     let refused = update(&mut client, METADATA, 32, SAFE_DOWNGRADE).await;
@@ -97,7 +98,7 @@ async fn a_changed_level_is_told_at_once_and_the_epoch_grows() {
     let (told, _) = levels(&mut client).await;
     assert_eq!(
         told,
-        named(&[(REPLICAS, 1), (METADATA, 33), (TRANSACTION, 2)])
+        named(&[(REPLICAS, 1), (GROUP, 1), (METADATA, 33), (TRANSACTION, 2)])
     );
 }
 

@@ -1,4 +1,4 @@
-//! The group coordinator of one `__consumer_offsets` partition: classic groups and committed offsets.
+//! The group coordinator of one `__consumer_offsets` partition: groups of every kind and committed offsets.
 //! A machine without I/O: requests, time and chance come in, journal entries and answers go out as `Effects`.
 //! Each kind of group has a folder of its own; committed offsets stand beside them, for all kinds.
 
@@ -7,9 +7,11 @@ mod classic;
 mod codec;
 pub mod command;
 mod committed;
+pub mod consumer;
 mod desk;
 mod durable;
 pub mod effects;
+mod kinds;
 mod offsets;
 mod on_demand;
 mod options;
@@ -22,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::account::{Account, Share};
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, Refusal};
 use crate::machine::{Machine, Ticket};
 use crate::producers::Marker;
 use crate::sync::Rank;
@@ -30,17 +32,21 @@ use crate::time::Now;
 
 pub use addresses::Addresses;
 pub use classic::State;
-use classic::{GROUP_BYTES, Group, check_join, limited};
+use classic::{GROUP_BYTES, check_join, limited};
 use command::{
     Command, CommitPartition, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetCommit,
 };
 use committed::Offsets;
+use consumer::topics::Topics;
+use consumer::{Beat, Beaten, Settings};
 use desk::Desk;
+use durable::Durable;
 use effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
-use offsets::{HoldsOffsets, Within};
+use kinds::Group;
+use offsets::Within;
 pub use options::{GroupOptions, MEMORY_LIMIT};
 use records::Record;
-use timers::{Timer, Timers};
+use timers::Timers;
 
 /// The option that limits how many groups there may be.
 const GROUPS_LIMIT: &str = "rustka.groups.count.max";
@@ -61,6 +67,8 @@ pub fn partition_for(group: &str, partitions: u32) -> u32 {
 pub struct GroupShard {
     options: GroupOptions,
     groups: BTreeMap<Name, Box<Group>>,
+    /// The topics that there are, as far as the shard was told.
+    topics: Arc<Topics>,
     timers: Timers,
     parked: BTreeMap<Ticket, (Name, Name)>,
     addresses: Arc<Addresses>,
@@ -90,6 +98,7 @@ impl GroupShard {
         GroupShard {
             options,
             groups: BTreeMap::new(),
+            topics: Arc::default(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
             number: addresses.enter_shard(),
@@ -105,6 +114,13 @@ impl GroupShard {
     /// Replaces the options; deadlines that are already set stay.
     pub fn set_options(&mut self, options: GroupOptions) {
         self.options = options;
+    }
+
+    /// The topics that there are from now on.
+    pub fn set_topics(&mut self, topics: &Arc<Topics>) {
+        if !Arc::ptr_eq(topics, &self.topics) {
+            self.topics = topics.clone();
+        }
     }
 
     /// Forgets every group, for a journal that begins anew. The options stay.
@@ -124,13 +140,17 @@ impl GroupShard {
     ) {
         let (mut d, groups) = desk(self, now, out);
         let (member_id, instance_id, generation) = member;
-        match groups.get_mut(group) {
+        match groups.get_mut(group).map(|group| &mut **group) {
             _ if group.is_empty() => {
                 d.reply_at_once(ticket, Reply::Heartbeat(ErrorCode::InvalidGroupId));
             }
-            Some(group) => {
+            Some(Group::Classic(group)) => {
                 let code = group.heartbeat(&mut d, member_id, instance_id, generation);
                 d.reply(ticket, &group.id, Reply::Heartbeat(code));
+            }
+            Some(Group::Consumer(group)) => {
+                let unknown = Reply::Heartbeat(ErrorCode::UnknownMemberId);
+                d.reply(ticket, &group.id, unknown);
             }
             None => d.reply_at_once(ticket, Reply::Heartbeat(ErrorCode::UnknownMemberId)),
         }
@@ -149,14 +169,34 @@ impl GroupShard {
         if instance_id.is_some() {
             return None;
         }
-        self.groups.get_mut(group)?.beat(now, member_id, generation)
+        match &mut **self.groups.get_mut(group)? {
+            Group::Classic(group) => group.beat(now, member_id, generation),
+            Group::Consumer(_) => None,
+        }
+    }
+
+    /// The same for a heartbeat of a consumer group that says nothing but who it is from: its client's id and address,
+    /// what is set for the group, and the version of the topics that there are now.
+    pub fn consumer_beat(
+        &mut self,
+        now: Now,
+        group: &str,
+        member: (&str, i32),
+        client: (&str, &str),
+        settings: Settings,
+        version: u64,
+    ) -> Option<Beaten> {
+        match &mut **self.groups.get_mut(group)? {
+            Group::Consumer(group) => group.beat(now, member, client, settings, version),
+            Group::Classic(_) => None,
+        }
     }
 
     /// Looks through all offsets now, as `expire` does every check interval.
     pub fn expire_offsets(&mut self, now: Now, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         for group in groups.values_mut().filter(|group| group.exists()) {
-            group.expire_offsets(&mut d);
+            group.holder_mut().expire_offsets(&mut d);
             group.weigh();
         }
         self.drop_gone();
@@ -201,6 +241,10 @@ impl GroupShard {
     fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         if let Some(group) = existing(groups, &join.group) {
+            let Some(group) = group.as_classic(&mut d) else {
+                let refused = refuse_join(&join, ErrorCode::InconsistentGroupProtocol);
+                return d.reply(ticket, &join.group, refused);
+            };
             let wants_id = match group.check_join(&d, &join) {
                 Ok(wants_id) => wants_id,
                 Err(refused) => return group.refuse_join(&mut d, ticket, join, refused),
@@ -212,7 +256,7 @@ impl GroupShard {
             if wants_id {
                 make_room_for_id(&mut d, groups, &join);
             }
-            if let Some(group) = groups.get_mut(&join.group) {
+            if let Some(Group::Classic(group)) = existing(groups, &join.group) {
                 group.join(&mut d, ticket, join, wants_id);
             }
             return;
@@ -221,7 +265,12 @@ impl GroupShard {
             let refused = refuse_join(&join, ErrorCode::UnknownMemberId);
             return d.reply(ticket, &join.group, refused);
         }
-        let mut fresh = Group::new(join.group.clone(), now.wall_ms, d.account);
+        let mut fresh = classic::Group::new(
+            join.group.clone(),
+            Durable::default(),
+            now.wall_ms,
+            d.account,
+        );
         if let Err(limit) = make_room_for_group(&mut d, groups, 0) {
             let refused = limited(ErrorCode::CoordinatorLoadInProgress, limit);
             return fresh.refuse_join(&mut d, ticket, join, refused);
@@ -236,11 +285,13 @@ impl GroupShard {
         let group = groups
             .entry(join.group.clone())
             .or_insert_with(|| Box::new(Group::new(join.group.clone(), now.wall_ms, d.account)));
-        group.create(&mut d);
+        if let Some(group) = group.as_classic(&mut d) {
+            group.create(&mut d);
+        }
         if let Ok(true) = checked {
             make_room_for_id(&mut d, groups, &join);
         }
-        let Some(group) = groups.get_mut(&join.group) else {
+        let Some(Group::Classic(group)) = existing(groups, &join.group) else {
             return;
         };
         match checked {
@@ -253,7 +304,7 @@ impl GroupShard {
 
     fn leave(&mut self, now: Now, ticket: Ticket, leave: Leave, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
-        let Some(group) = existing(groups, &leave.group) else {
+        let Some(Group::Classic(group)) = existing(groups, &leave.group) else {
             let unknown = leave.members.into_iter().map(|leaver| Left {
                 member_id: leaver.member_id,
                 instance_id: leaver.instance_id,
@@ -286,7 +337,7 @@ impl GroupShard {
             return d.reply_at_once(ticket, reply(results));
         }
         if existing(groups, &id).is_none() && commit.generation >= 0 {
-            let code = if commit.group_id_not_found {
+            let code = if commit.knows_epochs {
                 ErrorCode::GroupIdNotFound
             } else {
                 ErrorCode::IllegalGeneration
@@ -308,9 +359,17 @@ impl GroupShard {
         let group = groups
             .entry(id.clone())
             .or_insert_with(|| Box::new(Group::new(id.clone(), now.wall_ms, d.account)));
-        let results = group.commit(&mut d, commit, within);
-        d.reply(ticket, &group.id, reply(results));
+        let results = group.holder_mut().commit(&mut d, commit, within);
+        d.reply(ticket, &id, reply(results));
         self.drop_if_gone(&id);
+        self.arm_offsets(now);
+    }
+
+    fn beat_consumer(&mut self, now: Now, ticket: Ticket, beat: &Beat, out: &mut Effects) {
+        let (mut d, groups) = desk(self, now, out);
+        let result = decide_beat(&mut d, groups, beat);
+        d.reply(ticket, &beat.group, Reply::ConsumerBeat(result));
+        self.drop_if_gone(&beat.group);
         self.arm_offsets(now);
     }
 
@@ -332,7 +391,7 @@ impl GroupShard {
 
     fn ended(&mut self, producer_id: i64, commit: bool) {
         for group in self.groups.values_mut() {
-            group.durable.end(producer_id, commit);
+            group.durable_mut().end(producer_id, commit);
             group.weigh();
         }
         self.drop_gone();
@@ -342,16 +401,15 @@ impl GroupShard {
         let passes = |names: &[Name], name: &str| {
             names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        if !passes(&filter.types, "classic") {
-            return Vec::new();
-        }
         self.groups
             .values()
-            .filter(|group| group.exists() && passes(&filter.states, group.state.name()))
+            .filter(|group| group.exists() && passes(&filter.types, group.kind()))
+            .filter(|group| passes(&filter.states, group.state()))
             .map(|group| Listed {
-                group: group.id.clone(),
-                protocol_type: group.protocol_type.clone().unwrap_or_default(),
-                state: group.state,
+                group: group.id().clone(),
+                protocol_type: group.protocol_type(),
+                state: group.state(),
+                kind: group.kind(),
             })
             .collect()
     }
@@ -364,7 +422,7 @@ impl GroupShard {
     }
 
     fn drop_if_gone(&mut self, id: &str) {
-        let is_gone = |group: &Group| !group.exists() && group.durable.is_settled();
+        let is_gone = |group: &Group| !group.exists() && group.durable().is_settled();
         if self.groups.get(id).is_some_and(|group| is_gone(group)) {
             self.groups.remove(id);
         }
@@ -372,7 +430,7 @@ impl GroupShard {
 
     fn drop_gone(&mut self) {
         self.groups
-            .retain(|_, group| group.exists() || !group.durable.is_settled());
+            .retain(|_, group| group.exists() || !group.durable().is_settled());
     }
 }
 
@@ -389,6 +447,10 @@ pub fn refusal(command: &Command, options: &GroupOptions) -> Option<Reply> {
         Command::Leave(leave) if leave.group.is_empty() => Some(Reply::Leave(Err(nameless))),
         Command::OffsetDelete(delete) if delete.group.is_empty() => {
             Some(Reply::OffsetDelete(Err(nameless)))
+        }
+        Command::ConsumerBeat(beat) => {
+            let refused = consumer::check_beat(beat, options).err()?;
+            Some(Reply::ConsumerBeat(Err(refused)))
         }
         _ => None,
     }
@@ -418,10 +480,11 @@ impl Machine for GroupShard {
             .groups
             .entry(id.clone())
             .or_insert_with(|| Box::new(Group::new(id.clone(), 0, &self.account)));
-        group.durable.apply(record);
+        group.durable_mut().apply(record);
         group.weigh();
-        if !group.exists() {
-            self.groups.remove(&id);
+        match group.exists() {
+            true => group.follow_records(0),
+            false => drop(self.groups.remove(&id)),
         }
     }
 
@@ -445,8 +508,8 @@ impl Machine for GroupShard {
                 let (mut d, groups) = desk(self, now, out);
                 let id = sync.group.clone();
                 match existing(groups, &sync.group) {
-                    Some(group) => group.sync(&mut d, ticket, sync),
-                    None => {
+                    Some(Group::Classic(group)) => group.sync(&mut d, ticket, sync),
+                    Some(Group::Consumer(_)) | None => {
                         d.reply(ticket, &id, Reply::Sync(Err(ErrorCode::UnknownMemberId)));
                     }
                 }
@@ -472,16 +535,16 @@ impl Machine for GroupShard {
                 let (mut d, groups) = desk(self, now, out);
                 let id = fetch.group.clone();
                 let fetched = match existing(groups, &fetch.group) {
-                    Some(group) => group.fetch(fetch),
-                    None => offsets::fetch_nothing(fetch.topics),
+                    Some(group) => group.holder().fetch(fetch),
+                    None => Ok(offsets::fetch_nothing(fetch.topics)),
                 };
-                d.reply(ticket, &id, Reply::OffsetFetch(Ok(fetched)));
+                d.reply(ticket, &id, Reply::OffsetFetch(fetched));
             }
             Command::OffsetDelete(delete) => {
                 let (mut d, groups) = desk(self, now, out);
                 let group = existing(groups, &delete.group);
                 let result = match group {
-                    Some(group) => group.forget(&mut d, delete.topics),
+                    Some(group) => group.holder_mut().forget(&mut d, delete.topics),
                     None => Err(ErrorCode::GroupIdNotFound),
                 };
                 d.reply(ticket, &delete.group, Reply::OffsetDelete(result));
@@ -489,8 +552,21 @@ impl Machine for GroupShard {
             }
             Command::DescribeGroup { group } => {
                 let (mut d, groups) = desk(self, now, out);
-                let described = existing(groups, &group).map(|group| group.describe());
+                let described = match existing(groups, &group) {
+                    Some(Group::Classic(group)) => Some(group.describe()),
+                    Some(Group::Consumer(_)) | None => None,
+                };
                 d.reply(ticket, &group, Reply::DescribeGroup(Ok(described)));
+            }
+            Command::ConsumerBeat(beat) => self.beat_consumer(now, ticket, &beat, out),
+            Command::DescribeConsumerGroup { group } => {
+                let (mut d, groups) = desk(self, now, out);
+                let described = match existing(groups, &group) {
+                    Some(Group::Consumer(group)) => Ok(group.describe()),
+                    Some(Group::Classic(_)) => Err(no_consumer_group(&group)),
+                    None => Err(no_group(&group)),
+                };
+                d.reply(ticket, &group, Reply::DescribeConsumerGroup(described));
             }
             Command::ListGroups(filter) => {
                 let listed = self.list(&filter);
@@ -501,9 +577,9 @@ impl Machine for GroupShard {
                 let (mut d, groups) = desk(self, now, out);
                 let code = match existing(groups, &id) {
                     None => ErrorCode::GroupIdNotFound,
-                    Some(group) if group.state != State::Empty => ErrorCode::NonEmptyGroup,
+                    Some(group) if !group.is_empty() => ErrorCode::NonEmptyGroup,
                     Some(group) => {
-                        group.delete(&mut d);
+                        group.holder_mut().delete(&mut d);
                         ErrorCode::None
                     }
                 };
@@ -513,7 +589,7 @@ impl Machine for GroupShard {
             Command::TopicDeleted { topic, topic_id } => {
                 let (mut d, groups) = desk(self, now, out);
                 for group in groups.values_mut() {
-                    group.topic_deleted(&mut d, &topic, topic_id);
+                    group.holder_mut().topic_deleted(&mut d, &topic, topic_id);
                     group.weigh();
                 }
                 d.reply_of_all(ticket, Reply::TopicDeleted);
@@ -529,7 +605,7 @@ impl Machine for GroupShard {
         let Some((group, member_id)) = self.parked.remove(&ticket) else {
             return;
         };
-        if let Some(group) = self.groups.get_mut(&group) {
+        if let Some(Group::Classic(group)) = existing(&mut self.groups, &group) {
             group.disconnect(&member_id, ticket);
         }
     }
@@ -537,16 +613,10 @@ impl Machine for GroupShard {
     fn expire(&mut self, now: Now, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         while let Some((id, timer)) = d.timers.pop_due(now.monotonic_ms) {
-            let Some(group) = groups.get_mut(&id) else {
-                continue;
-            };
-            match timer {
-                Timer::Rebalance => group.rebalance_timer(&mut d),
-                Timer::Sync => group.sync_timer(&mut d),
-                Timer::Session(member_id) => group.session_timer(&mut d, &member_id),
-                Timer::Pending(member_id) => group.give_up_id(&mut d, &member_id),
+            if let Some(group) = groups.get_mut(&id) {
+                group.due(&mut d, timer);
+                group.weigh();
             }
-            group.weigh();
         }
         if self
             .offsets_due_ms
@@ -586,13 +656,14 @@ impl Machine for GroupShard {
         };
         match result {
             Ok(()) => {
-                if let Some(assigned) = group.durable.durable(position) {
+                if let Some(assigned) = group.durable_mut().durable(position)
+                    && let Group::Classic(group) = &mut **group
+                {
                     group.assigned(&mut d, &assigned);
                 }
             }
             Err(_) => {
-                group.durable.lost(position);
-                group.resume(&mut d);
+                group.roll_back(&mut d, position);
                 d.warn(Event::RolledBack { group: id.clone() });
             }
         }
@@ -606,11 +677,16 @@ impl Machine for GroupShard {
 
     fn live(&self) -> impl Iterator<Item = Record> {
         self.groups.iter().flat_map(|(id, group)| {
-            let metadata = group.durable.metadata.iter().map(|value| Record::Group {
+            let durable = group.durable();
+            let consumer = durable.consumer().live().map(|value| Record::Consumer {
+                group: id.clone(),
+                value,
+            });
+            let metadata = durable.metadata.iter().map(|value| Record::Group {
                 group: id.clone(),
                 value: Some(value.clone()),
             });
-            let offsets = group.durable.offsets.topics();
+            let offsets = durable.offsets.topics();
             let offsets = offsets.flat_map(|(topic, partitions)| {
                 partitions.map(|(partition, value)| Record::Offset {
                     group: id.clone(),
@@ -619,7 +695,7 @@ impl Machine for GroupShard {
                     value: Some(value),
                 })
             });
-            let pending = group.durable.pending.iter();
+            let pending = durable.pending.iter();
             let pending = pending.flat_map(|(producer_id, places)| {
                 // What another commit has overtaken is of no use to anybody.
                 let places = places.iter().filter(|(_, pending)| !pending.is_outdated);
@@ -632,7 +708,7 @@ impl Machine for GroupShard {
                     value: pending.value.clone(),
                 })
             });
-            metadata.chain(offsets).chain(pending)
+            metadata.chain(consumer).chain(offsets).chain(pending)
         })
     }
 
@@ -662,6 +738,7 @@ fn desk<'a>(
     let d = Desk {
         now,
         options: &shard.options,
+        topics: &shard.topics,
         timers: &mut shard.timers,
         parked: &mut shard.parked,
         addresses: &shard.addresses,
@@ -678,7 +755,7 @@ fn desk<'a>(
 /// moments is of no use to anybody, and whoever comes with it later is told to ask for another.
 fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Box<Group>>, join: &Join) {
     let ids_max = d.options.pending_per_group_max;
-    if let Some(group) = groups.get_mut(&join.group)
+    if let Some(Group::Classic(group)) = existing(groups, &join.group)
         && let Some(oldest) = group.oldest_id_if_full(ids_max)
     {
         group.give_up_id(d, &oldest);
@@ -689,7 +766,7 @@ fn make_room_for_id(d: &mut Desk, groups: &mut BTreeMap<Name, Box<Group>>, join:
         .addresses
         .oldest_if_full(&join.client_host, d.shard, ids_max);
     if let Some(oldest) = oldest
-        && let Some(group) = groups.get_mut(&oldest.group)
+        && let Some(Group::Classic(group)) = existing(groups, &oldest.group)
     {
         group.give_up_id(d, &oldest.member_id);
         group.weigh();
@@ -732,7 +809,7 @@ fn make_room_for_commit(
         return Ok(());
     }
     // Only where there is no room for all of them it is worth looking which are there already.
-    let offsets = &group.durable.offsets;
+    let offsets = &group.durable().offsets;
     let new = partitions.filter(|(topic, at)| offsets.get(topic, at.partition).is_none());
     let new_bytes: usize = new.map(bytes_of).sum();
     let has_room = new_bytes == 0 || has_room(topics_bytes + new_bytes);
@@ -750,11 +827,66 @@ fn some_give_way(d: &mut Desk, groups: &mut BTreeMap<Name, Box<Group>>) -> bool 
     let some = of_no_use.len().div_ceil(GIVE_WAY_DIVISOR);
     for (_, id) in of_no_use.into_iter().take(some) {
         if let Some(group) = groups.get_mut(&id) {
-            group.delete(d);
+            group.holder_mut().delete(d);
         }
     }
-    groups.retain(|_, group| group.exists() || !group.durable.is_settled());
+    groups.retain(|_, group| group.exists() || !group.durable().is_settled());
     some > 0
+}
+
+/// A heartbeat of a group that may be none yet, or may be one of another kind.
+fn decide_beat(
+    d: &mut Desk,
+    groups: &mut BTreeMap<Name, Box<Group>>,
+    beat: &Beat,
+) -> Result<Beaten, Refusal> {
+    let id = &beat.group;
+    match existing(groups, id) {
+        Some(group) => {
+            if beat.epoch != 0 && matches!(group, Group::Classic(_)) {
+                return Err(no_consumer_group(id));
+            }
+            let group = group.as_consumer(d);
+            return group
+                .ok_or_else(|| no_consumer_group(id))?
+                .heartbeat(d, beat);
+        }
+        None if beat.epoch != 0 => return Err(no_group(id)),
+        None => {}
+    }
+    if let Err(limit) = make_room_for_group(d, groups, 0) {
+        let code = ErrorCode::CoordinatorLoadInProgress;
+        d.warn(Event::Refused {
+            group: id.clone(),
+            client_host: beat.client_host.clone(),
+            code,
+            limit,
+        });
+        return Err(code.into());
+    }
+    // A deleted group may still be waiting for its tombstone: then it lives again.
+    let wall_ms = d.now.wall_ms;
+    let group = groups
+        .entry(id.clone())
+        .or_insert_with(|| Box::new(Group::new(id.clone(), wall_ms, d.account)));
+    group
+        .as_consumer(d)
+        .ok_or_else(|| no_consumer_group(id))?
+        .heartbeat(d, beat)
+}
+
+fn no_group(id: &str) -> Refusal {
+    let id: String = id.escape_debug().take(200).collect();
+    Refusal::new(
+        ErrorCode::GroupIdNotFound,
+        format!("There is no group {id}."),
+    )
+}
+
+fn no_consumer_group(id: &str) -> Refusal {
+    let id: String = id.escape_debug().take(200).collect();
+    let message = format!("Group {id} is not a consumer group.");
+    Refusal::new(ErrorCode::GroupIdNotFound, message)
 }
 
 fn existing<'a>(groups: &'a mut BTreeMap<Name, Box<Group>>, id: &str) -> Option<&'a mut Group> {

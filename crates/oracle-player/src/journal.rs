@@ -8,7 +8,17 @@ use crate::batch;
 use crate::schema::{Error, Schemas};
 
 /// Types of records in `__consumer_offsets`, as the first two bytes of a key number them.
-const TYPES: [(i16, &str); 2] = [(1, "OffsetCommit"), (2, "GroupMetadata")];
+const TYPES: [(i16, &str); 9] = [
+    (1, "OffsetCommit"),
+    (2, "GroupMetadata"),
+    (3, "ConsumerGroupMetadata"),
+    (4, "ConsumerGroupPartitionMetadata"),
+    (5, "ConsumerGroupMemberMetadata"),
+    (6, "ConsumerGroupTargetAssignmentMetadata"),
+    (7, "ConsumerGroupTargetAssignmentMember"),
+    (8, "ConsumerGroupCurrentMemberAssignment"),
+    (16, "ConsumerGroupRegularExpression"),
+];
 
 /// Puts a list of `{type, key, version, value}` in the place of every `records`.
 pub fn describe(schemas: &Schemas, value: &mut Value) -> Result<(), Error> {

@@ -3,18 +3,26 @@
 
 pub use rustka_core::cluster::FeatureLevels;
 use rustka_core::cluster::features::{
-    ELIGIBLE_LEADER_REPLICAS, KRAFT_VERSION, METADATA_VERSION, TRANSACTION_VERSION,
+    ELIGIBLE_LEADER_REPLICAS, GROUP_VERSION, KRAFT_VERSION, METADATA_VERSION, TRANSACTION_VERSION,
 };
 use rustka_core::sync::{Rank, read_at, write_at};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
-/// Every feature, by name. What a level stands for is built before it is told: groups, share groups and
-/// streams of KIP-848, KIP-932 and KIP-1071 are not yet.
+/// Every feature, by name. What a level stands for is built before it is told: share groups and streams
+/// of KIP-932 and KIP-1071 are not yet.
 pub static FEATURES: &[FeatureLevels] = &[
     FeatureLevels {
         name: ELIGIBLE_LEADER_REPLICAS,
+        min: 0,
+        max: 1,
+        first: 1,
+        falls: true,
+    },
+    // Consumer groups of the new protocol (KIP-848).
+    FeatureLevels {
+        name: GROUP_VERSION,
         min: 0,
         max: 1,
         first: 1,

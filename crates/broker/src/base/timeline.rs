@@ -100,7 +100,7 @@ impl Timeline {
                 group,
                 state,
                 generation,
-            } => (group, What::State(state.name(), *generation)),
+            } => (group, What::State(state, *generation)),
             Event::Refused { .. } | Event::RolledBack { .. } => return,
         };
         let mut moments = lock(&self.moments);
@@ -230,6 +230,8 @@ pub fn words(cause: Cause) -> &'static str {
         Cause::NotRejoined => "a member did not join again in time",
         Cause::NotSynced => "a member did not fetch its share in time",
         Cause::TooLarge => "the group is larger than it may be",
+        Cause::TopicsChanged => "topics were created, deleted or enlarged",
+        Cause::NotRevoked => "a member did not give partitions up in time",
     }
 }
 
@@ -258,7 +260,7 @@ mod tests {
     fn state(state: State, generation: i32) -> Event {
         Event::State {
             group: "g".into(),
-            state,
+            state: state.name(),
             generation,
         }
     }

@@ -1,4 +1,4 @@
-//! Consumer groups: one shard per partition of `__consumer_offsets`, and the task that drives their deadlines.
+//! Groups of every kind: one shard per partition of `__consumer_offsets`, and the task that drives their deadlines.
 //!
 //! The machines of `rustka_core::group` decide. Here are their locks, their journals, the requests that wait for them
 //! and the time. The topic is created with the first request that needs a shard.
@@ -12,6 +12,7 @@ use super::cluster::Cluster;
 use super::journal::{PartitionJournal, Writes};
 use super::shard::{Host, Shard, Teller};
 use super::timers::Timers;
+use crate::base::config::NamedResource;
 use crate::base::fault::Point;
 use crate::base::rate::LogLimit;
 use crate::base::start::StartError;
@@ -21,13 +22,16 @@ use news::News;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::Command;
+use rustka_core::group::consumer::topics::{Topic as GroupTopic, Topics as GroupTopics};
+use rustka_core::group::consumer::{Beaten, Settings};
 use rustka_core::group::effects::{Event, Reply};
 use rustka_core::group::records::Record;
 use rustka_core::group::{Addresses, GroupOptions, GroupShard as Machine, partition_for, refusal};
 use rustka_core::names::CONSUMER_OFFSETS;
+use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use rustka_storage::Partition;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What its supervisor calls the task that drives deadlines.
 pub const TASK: &str = "the timers of groups";
@@ -45,6 +49,8 @@ pub struct Groups {
     shards: OnceLock<Box<[Shard<Machine>]>>,
     /// Who holds member ids that have not joined.
     addresses: Arc<Addresses>,
+    /// The topics that there are, as groups of the new protocol see them.
+    topics: Mutex<Arc<GroupTopics>>,
     /// What the task below sleeps until.
     timers: Timers,
     news: News,
@@ -62,6 +68,7 @@ impl Groups {
             options,
             shards: OnceLock::new(),
             addresses: Arc::default(),
+            topics: Mutex::default(),
             timers: Timers::default(),
             news: News::default(),
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
@@ -129,6 +136,79 @@ impl Groups {
             machine.heartbeat(now, ticket, group, member, out);
             None
         })
+    }
+
+    /// Hands a command about a consumer group to its shard, which knows today's topics.
+    pub fn consumer_call(
+        self: &Arc<Self>,
+        group: &str,
+        command: impl FnOnce(Settings) -> Command,
+    ) -> Answer {
+        self.look_at_topics();
+        self.call(group, command(self.consumer_settings(group)))
+    }
+
+    /// The short way of a heartbeat that says nothing but who it is from; `None` where the group has to decide.
+    pub fn consumer_beat(
+        self: &Arc<Self>,
+        group: &str,
+        member: (&str, i32),
+        client: (&str, &str),
+    ) -> Option<Beaten> {
+        if !is_there(&self.node) {
+            return None;
+        }
+        let (settings, version) = (
+            self.consumer_settings(group),
+            self.node.topics.read().version(),
+        );
+        let (shards, at) = self.of(group);
+        shards[at].glance(&**self, |machine, now| {
+            machine.consumer_beat(now, group, member, client, settings, version)
+        })
+    }
+
+    /// Takes note of the topics that there are now, if there are others than before.
+    fn look_at_topics(&self) {
+        let catalog = self.node.topics.read();
+        let version = catalog.version();
+        if lock(&self.topics).version == version {
+            return;
+        }
+        let topics = catalog.topics().map(|topic| {
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            let id = topic.id.0;
+            (topic.name.clone(), GroupTopic { id, partitions })
+        });
+        *lock(&self.topics) = Arc::new(GroupTopics::new(version, topics));
+    }
+
+    /// What is set for a consumer group.
+    fn consumer_settings(&self, group: &str) -> Settings {
+        let config = &self.node.config;
+        let broker = config.settings();
+        let mut settings = Settings {
+            session_timeout_ms: broker.group_consumer_session_timeout_ms,
+            heartbeat_interval_ms: broker.group_consumer_heartbeat_interval_ms,
+            assignment_interval_ms: broker.group_consumer_assignment_interval_ms,
+            hurries: !broker.consumer_heartbeat_interval_is_kafkas,
+        };
+        if !config.has_any(NamedResource::Group) {
+            return settings;
+        }
+        let own = config.overrides(NamedResource::Group, group);
+        let value = |name: &str| own.get(name)?.parse::<i32>().ok();
+        if let Some(ms) = value("consumer.session.timeout.ms") {
+            settings.session_timeout_ms = ms;
+        }
+        if let Some(ms) = value("consumer.heartbeat.interval.ms") {
+            settings.heartbeat_interval_ms = ms;
+            settings.hurries = false;
+        }
+        if let Some(ms) = value("consumer.assignment.interval.ms") {
+            settings.assignment_interval_ms = ms;
+        }
+        settings
     }
 
     /// Asks every shard there is, in their order.
@@ -273,6 +353,10 @@ impl Host<Machine> for Groups {
         news::rebuilt(self, result);
     }
 
+    fn prepare(&self, machine: &mut Machine) {
+        machine.set_topics(&lock(&self.topics));
+    }
+
     fn is_observed(&self) -> bool {
         // The timeline of rebalances is told afterwards, to whoever wonders.
         true
@@ -310,6 +394,8 @@ fn options(config: &BrokerConfig) -> GroupOptions {
         session_timeout_ms_min: settings.group_session_timeout_min_ms,
         session_timeout_ms_max: settings.group_session_timeout_max_ms,
         group_size_max: size(settings.group_size_max),
+        consumer_size_max: size(settings.group_consumer_size_max),
+        consumer_session_timeout_ms: settings.group_consumer_session_timeout_ms,
         groups_max: size(settings.group_count_max),
         members_max: size(settings.group_members_max),
         member_metadata_bytes_max: size(settings.group_member_metadata_bytes_max),

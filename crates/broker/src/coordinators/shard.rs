@@ -42,6 +42,9 @@ pub trait Host<M: Machine>: Send + Sync {
     /// that cannot be done. Called without a lock.
     fn rebuilt(&self, result: Result<(), ErrorCode>);
 
+    /// The machine is about to decide something: what it has to know of the rest of the broker.
+    fn prepare(&self, _machine: &mut M) {}
+
     /// Whether anybody wants to hear all news.
     fn is_observed(&self) -> bool;
 
@@ -232,6 +235,20 @@ impl<M: Machine> Shard<M> {
         host.decided();
         let (_, ready) = inner.settle(host, now, None);
         self.unlock(host, inner, ready);
+    }
+
+    /// What the machine can say at once and without deciding anything; `None` also where nobody is served.
+    pub fn glance<T>(
+        &self,
+        host: &dyn Host<M>,
+        glance: impl FnOnce(&mut M, Now) -> Option<T>,
+    ) -> Option<T> {
+        let now = host.now();
+        let mut inner = self.lock(host, now)?;
+        match inner.closed || inner.journal.is_none() {
+            true => None,
+            false => glance(&mut inner.machine, now),
+        }
     }
 
     /// A waiting request's client hung up.
@@ -446,6 +463,7 @@ impl<M: Machine> Inner<M> {
 
     /// The machine and where it writes, with as much news as somebody wants to hear.
     pub(super) fn machine(&mut self, host: &dyn Host<M>) -> (&mut M, &mut Effects<M>) {
+        host.prepare(&mut self.machine);
         self.out.observed = host.is_observed();
         host.inform(&mut self.machine);
         (&mut self.machine, &mut self.out)

@@ -10,6 +10,8 @@ use crate::error::{ErrorCode, Refusal};
 
 /// Replicas that may lead although they are not in sync (KIP-966). On one node none ever has to.
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+/// Whether there are consumer groups of the new protocol (KIP-848).
+pub const GROUP_VERSION: &str = "group.version";
 /// How controllers agree (KIP-853).
 pub const KRAFT_VERSION: &str = "kraft.version";
 /// What records of the metadata log may say.

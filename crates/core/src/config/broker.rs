@@ -10,7 +10,10 @@ use super::value::split_list;
 use crate::error::Refusal;
 
 /// Where our default is not Kafka's. `strict` turns these off; a value that is set wins in both modes.
-const DEFAULTS_THAT_DIFFER: [(&str, &str); 1] = [("group.initial.rebalance.delay.ms", "100")];
+const DEFAULTS_THAT_DIFFER: [(&str, &str); 2] = [
+    ("group.initial.rebalance.delay.ms", "100"),
+    ("group.consumer.assignment.interval.ms", "0"),
+];
 
 /// Defaults of our own keys under `strict`, where they would otherwise change what a client sees.
 const STRICT_DEFAULTS: [(&str, &str); 2] = [
@@ -256,6 +259,8 @@ macro_rules! settings {
             $($(#[doc = $doc])* pub $field: $type,)*
             /// Whether `group.initial.rebalance.delay.ms` follows Kafka's own rule (set, or strict).
             pub initial_rebalance_delay_is_kafkas: bool,
+            /// Whether `group.consumer.heartbeat.interval.ms` holds at all times (set, or strict).
+            pub consumer_heartbeat_interval_is_kafkas: bool,
         }
 
         impl BrokerSettings {
@@ -264,6 +269,8 @@ macro_rules! settings {
                     $($field: Setting::parse(config.value($name), $name),)*
                     initial_rebalance_delay_is_kafkas: config.strict
                         || config.is_set("group.initial.rebalance.delay.ms"),
+                    consumer_heartbeat_interval_is_kafkas: config.strict
+                        || config.is_set("group.consumer.heartbeat.interval.ms"),
                 }
             }
 
@@ -340,6 +347,8 @@ settings! {
     group_consumer_heartbeat_interval_ms: i32 = "group.consumer.heartbeat.interval.ms";
     /// The session timeout of members of the new protocol.
     group_consumer_session_timeout_ms: i32 = "group.consumer.session.timeout.ms";
+    /// How long an assignment of the new protocol holds at least.
+    group_consumer_assignment_interval_ms: i32 = "group.consumer.assignment.interval.ms";
     /// Members of one group of the new protocol.
     group_consumer_size_max: i32 = "group.consumer.max.size";
     /// How often every compacted log is looked at; a log that has just grown is looked at at once.

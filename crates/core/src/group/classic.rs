@@ -38,9 +38,6 @@ pub(super) const MEMBER_BYTES: usize = 900;
 /// What a member id takes that was given out.
 const PENDING_ID_BYTES: usize = 600;
 
-/// Records of one journal entry.
-const RECORDS_PER_ENTRY_MAX: usize = 1_000;
-
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: Name,
@@ -65,14 +62,16 @@ pub(super) struct Group {
     lingers: bool,
     /// What it takes, as it was counted last.
     weight: Weight,
+    pub(super) account: Arc<Account>,
 }
 
 impl Group {
-    pub(super) fn new(id: Name, wall_ms: i64, account: &Arc<Account>) -> Group {
+    pub(super) fn new(id: Name, durable: Durable, wall_ms: i64, account: &Arc<Account>) -> Group {
         Group {
             weight: Weight::new(account, Share::Groups),
+            account: account.clone(),
             id,
-            durable: Durable::default(),
+            durable,
             state: State::Empty,
             state_since_ms: Some(wall_ms),
             generation: 0,
@@ -142,7 +141,7 @@ impl Group {
         let (group, generation) = (&self.id, self.generation);
         d.event(|| Event::State {
             group: group.clone(),
-            state,
+            state: state.name(),
             generation,
         });
     }
@@ -151,23 +150,7 @@ impl Group {
 
     /// Writes records of this group and applies them.
     fn journal(&mut self, d: &mut Desk, records: Vec<Record>, after: Option<Assigned>) {
-        let mut after = after;
-        let mut records = records;
-        while records.len() > RECORDS_PER_ENTRY_MAX {
-            let rest = records.split_off(RECORDS_PER_ENTRY_MAX);
-            self.journal_one(d, records, None);
-            records = rest;
-        }
-        self.journal_one(d, records, after.take());
-    }
-
-    fn journal_one(&mut self, d: &mut Desk, records: Vec<Record>, after: Option<Assigned>) {
-        let undo = records
-            .iter()
-            .map(|record| self.durable.apply(record.clone()))
-            .collect();
-        let position = d.append(&self.id, records);
-        self.durable.appended(position, undo, after);
+        self.durable.write(d, &self.id, records, after);
     }
 
     fn journal_group(&mut self, d: &mut Desk, value: Arc<GroupMetadata>, assigned: bool) {
@@ -417,7 +400,7 @@ impl Group {
     }
 
     /// Refuses what waits and stops every timer.
-    fn clear(&mut self, d: &mut Desk, code: ErrorCode) {
+    pub(super) fn clear(&mut self, d: &mut Desk, code: ErrorCode) {
         for id in self.pending.ids() {
             self.forget_pending(d, &id);
         }

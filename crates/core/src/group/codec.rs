@@ -11,6 +11,7 @@ use rustka_wire::offset_commit_value::OffsetCommitValue;
 use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 
 use super::command::NO_TOPIC_ID;
+use super::consumer;
 use super::records::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
 use crate::machine::{EncodedRecord, JournalRecord, Standing};
 use crate::producers::Marker;
@@ -64,6 +65,7 @@ impl JournalRecord for Record {
                 offset_key(&mut key, group, topic, *partition);
                 Some(encode_offset(value))
             }
+            Record::Consumer { group, value } => return consumer::codec::encode(group, value),
             // Its batch says it all.
             Record::End { .. } => None,
         };
@@ -82,7 +84,9 @@ impl JournalRecord for Record {
 
     fn standing(&self) -> Standing {
         match self {
-            Record::Group { .. } | Record::Offset { .. } => Standing::Plain,
+            Record::Group { .. } | Record::Offset { .. } | Record::Consumer { .. } => {
+                Standing::Plain
+            }
             Record::Pending {
                 producer, since, ..
             } => Standing::Open {
@@ -124,7 +128,7 @@ impl JournalRecord for Record {
 }
 
 impl Record {
-    /// Reads a record of `__consumer_offsets`; `None` for kinds that are not classic groups' or offsets.
+    /// Reads a record of `__consumer_offsets`; `None` for kinds that are of other groups.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {
         let mut key = Reader::new(key);
         match key.i16()? {
@@ -153,7 +157,10 @@ impl Record {
                     value: value.map(decode_offset).transpose()?,
                 }))
             }
-            _ => Ok(None),
+            kind => {
+                let decoded = consumer::codec::decode(kind, &mut key, value)?;
+                Ok(decoded.map(|(group, value)| Record::Consumer { group, value }))
+            }
         }
     }
 }

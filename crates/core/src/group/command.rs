@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::consumer::Beat;
 use crate::producers::{Marker, Verification};
 
 /// A name that is shared rather than copied: group, member, topic, protocol.
@@ -45,6 +46,13 @@ pub enum Command {
     OffsetFetch(OffsetFetch),
     /// OffsetDelete of partitions that exist.
     OffsetDelete(OffsetDelete),
+    /// ConsumerGroupHeartbeat.
+    ConsumerBeat(Box<Beat>),
+    /// ConsumerGroupDescribe, one group.
+    DescribeConsumerGroup {
+        /// The group to describe.
+        group: Name,
+    },
     /// DescribeGroups, one group.
     DescribeGroup {
         /// The group to describe.
@@ -76,8 +84,10 @@ impl Command {
             Command::OffsetCommit(commit) => Some(&commit.group),
             Command::TransactionCommit(within) => Some(&within.commit.group),
             Command::OffsetDelete(delete) => Some(&delete.group),
+            Command::ConsumerBeat(beat) => Some(&beat.group),
             Command::DeleteGroup { group } => Some(group),
             Command::Heartbeat(_)
+            | Command::DescribeConsumerGroup { .. }
             | Command::EndTransaction { .. }
             | Command::OffsetFetch(_)
             | Command::DescribeGroup { .. }
@@ -188,8 +198,8 @@ pub struct OffsetCommit {
     pub generation: i32,
     /// v2 to v4: how long the offsets are kept, if the client says so.
     pub retention_ms: Option<i64>,
-    /// v9+: an absent group is GROUP_ID_NOT_FOUND instead of ILLEGAL_GENERATION.
-    pub group_id_not_found: bool,
+    /// v9+: an absent group is GROUP_ID_NOT_FOUND instead of ILLEGAL_GENERATION, and members of consumer groups may commit.
+    pub knows_epochs: bool,
     /// What is committed.
     pub topics: Vec<CommitTopic>,
 }
@@ -236,6 +246,8 @@ pub struct OffsetFetch {
     pub group: Name,
     /// `None`: every committed offset.
     pub topics: Option<Vec<TopicPartitions>>,
+    /// v9+: who asks, and its epoch; nobody in particular with a negative one.
+    pub member: (Option<Name>, i32),
     /// v7+: an offset that an open transaction may yet replace is refused (KIP-447).
     pub require_stable: bool,
 }
@@ -265,6 +277,6 @@ pub struct OffsetDelete {
 pub struct ListGroups {
     /// State names (v4+).
     pub states: Vec<Name>,
-    /// Type names (v5+); every group here is "classic".
+    /// Type names (v5+).
     pub types: Vec<Name>,
 }

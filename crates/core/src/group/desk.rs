@@ -9,6 +9,7 @@ use crate::time::Now;
 
 use super::addresses::Addresses;
 use super::command::Name;
+use super::consumer::topics::Topics;
 use super::effects::{Effects, Entry, Event, Held, Reply};
 use super::options::GroupOptions;
 use super::records::Record;
@@ -17,6 +18,8 @@ use super::timers::Timers;
 pub(super) struct Desk<'a> {
     pub(super) now: Now,
     pub(super) options: &'a GroupOptions,
+    /// The topics that there are.
+    pub(super) topics: &'a Topics,
     pub(super) timers: &'a mut Timers,
     /// Which member each parked request belongs to.
     pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,

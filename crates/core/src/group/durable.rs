@@ -5,8 +5,14 @@ use std::sync::Arc;
 
 use super::command::{NO_TOPIC_ID, Name, TopicId};
 use super::committed::Offsets;
+use super::consumer::Roster;
+use super::consumer::records::ConsumerRecord;
+use super::desk::Desk;
 use super::records::{CommittedOffset, GroupMetadata, Record};
 use crate::machine::{Undo, Unsettled};
+
+/// Records of one journal entry.
+const RECORDS_PER_ENTRY_MAX: usize = 1_000;
 
 /// Offsets of open transactions, by producer id, topic and partition.
 pub(super) type Pending = BTreeMap<i64, BTreeMap<(Name, i32), PendingOffset>>;
@@ -31,6 +37,8 @@ pub(super) struct Durable {
     pub(super) pending: Pending,
     /// How many offsets there are in `pending`.
     pending_count: usize,
+    /// Of a consumer group; `None` while there is nothing.
+    consumer: Option<Box<Roster>>,
     unsettled: Unsettled<Replaced, Assigned>,
 }
 
@@ -47,6 +55,7 @@ pub(super) enum Replaced {
     Metadata(Option<Arc<GroupMetadata>>),
     Offset(Name, i32, Option<CommittedOffset>),
     Pending(i64, (Name, i32), Option<PendingOffset>),
+    Consumer(ConsumerRecord),
     Nothing,
 }
 
@@ -61,15 +70,32 @@ impl Undo for Replaced {
             (Replaced::Pending(id, place, _), Replaced::Pending(other, other_place, _)) => {
                 id == other && place == other_place
             }
+            (Replaced::Consumer(one), Replaced::Consumer(other)) => one.is_of_same_place(other),
             _ => false,
         }
     }
 }
 
+/// What there is of a consumer group that is none.
+static NO_ROSTER: Roster = Roster::new();
+
 impl Durable {
     /// Whether anything of the group is on record.
     pub(super) fn exists(&self) -> bool {
-        self.metadata.is_some() || !self.offsets.is_empty() || !self.pending.is_empty()
+        self.metadata.is_some()
+            || !self.offsets.is_empty()
+            || !self.pending.is_empty()
+            || self.is_consumer()
+    }
+
+    /// Whether there are records of a consumer group.
+    pub(super) fn is_consumer(&self) -> bool {
+        self.consumer.is_some()
+    }
+
+    /// What there is of a consumer group.
+    pub(super) fn consumer(&self) -> &Roster {
+        self.consumer.as_deref().unwrap_or(&NO_ROSTER)
     }
 
     /// Whether every entry is settled.
@@ -115,9 +141,19 @@ impl Durable {
                 let old = self.put_pending(producer_id, place.clone(), Some(pending));
                 Replaced::Pending(producer_id, place, old)
             }
+            Record::Consumer { value, .. } => Replaced::Consumer(self.apply_consumer(value)),
             // It is about all groups, and `end` is told of it.
             Record::End { .. } => Replaced::Nothing,
         }
+    }
+
+    fn apply_consumer(&mut self, record: ConsumerRecord) -> ConsumerRecord {
+        let roster = self.consumer.get_or_insert_default();
+        let old = roster.apply(record);
+        if roster.is_empty() {
+            self.consumer = None;
+        }
+        old
     }
 
     /// The producer's transaction is over: what it committed counts, or never did.
@@ -176,11 +212,51 @@ impl Durable {
 
     /// What it takes, about.
     pub(super) fn bytes(&self) -> usize {
-        self.offsets.bytes() + self.pending_count * PENDING_BYTES
+        let roster_bytes = self.consumer.as_ref().map_or(0, |roster| roster.bytes());
+        self.offsets.bytes() + self.pending_count * PENDING_BYTES + roster_bytes
     }
 
-    /// Remembers an appended entry until it is settled.
-    pub(super) fn appended(&mut self, position: u64, undo: Vec<Replaced>, after: Option<Assigned>) {
+    /// Writes records of this group and applies them; `after` waits for the last of them.
+    pub(super) fn write(
+        &mut self,
+        d: &mut Desk,
+        group: &Name,
+        records: Vec<Record>,
+        after: Option<Assigned>,
+    ) {
+        let undo = records.iter().map(|record| self.apply(record.clone()));
+        let undo = undo.collect();
+        self.append_all(d, group, (records, undo), after);
+    }
+
+    /// Writes records that have been applied.
+    pub(super) fn append(
+        &mut self,
+        d: &mut Desk,
+        group: &Name,
+        records: Vec<Record>,
+        undo: Vec<Replaced>,
+    ) {
+        if !records.is_empty() {
+            self.append_all(d, group, (records, undo), None);
+        }
+    }
+
+    fn append_all(
+        &mut self,
+        d: &mut Desk,
+        group: &Name,
+        (mut records, mut undo): (Vec<Record>, Vec<Replaced>),
+        after: Option<Assigned>,
+    ) {
+        while records.len() > RECORDS_PER_ENTRY_MAX {
+            let later = records.split_off(RECORDS_PER_ENTRY_MAX);
+            let undo_later = undo.split_off(RECORDS_PER_ENTRY_MAX);
+            let position = d.append(group, records);
+            self.unsettled.appended(position, undo, None);
+            (records, undo) = (later, undo_later);
+        }
+        let position = d.append(group, records);
         self.unsettled.appended(position, undo, after);
     }
 
@@ -204,6 +280,9 @@ impl Durable {
             }
             Replaced::Pending(producer_id, place, value) => {
                 self.put_pending(producer_id, place, value);
+            }
+            Replaced::Consumer(record) => {
+                self.apply_consumer(record);
             }
             Replaced::Nothing => {}
         }

@@ -1,10 +1,11 @@
 //! What a group shard answers, and its news.
 
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, Refusal};
 
 use super::GroupShard;
 use super::classic::State;
 use super::command::{Bytes, Name, TopicId};
+use super::consumer::{Beaten, ConsumerDescribed};
 use crate::machine;
 
 /// Everything one call asks for.
@@ -37,6 +38,10 @@ pub enum Reply {
     OffsetFetch(Result<Vec<FetchedTopic>, ErrorCode>),
     /// To OffsetDelete: one result per partition, or an error for all.
     OffsetDelete(Result<Vec<TopicResults>, ErrorCode>),
+    /// To ConsumerBeat.
+    ConsumerBeat(Result<Beaten, Refusal>),
+    /// To DescribeConsumerGroup.
+    DescribeConsumerGroup(Result<ConsumerDescribed, Refusal>),
     /// To DescribeGroup; `Ok(None)`: no such group.
     DescribeGroup(Result<Option<Described>, ErrorCode>),
     /// To ListGroups.
@@ -66,6 +71,8 @@ impl Reply {
             Reply::Ended(_) => Reply::Ended(Err(code)),
             Reply::OffsetFetch(_) => Reply::OffsetFetch(Err(code)),
             Reply::OffsetDelete(_) => Reply::OffsetDelete(Err(code)),
+            Reply::ConsumerBeat(_) => Reply::ConsumerBeat(Err(code.into())),
+            Reply::DescribeConsumerGroup(_) => Reply::DescribeConsumerGroup(Err(code.into())),
             Reply::DescribeGroup(_) => Reply::DescribeGroup(Err(code)),
             Reply::DeleteGroup(_) => Reply::DeleteGroup(code),
             whole @ (Reply::ListGroups(_) | Reply::TopicDeleted) => whole,
@@ -214,8 +221,10 @@ pub struct Listed {
     pub group: Name,
     /// Such as "consumer"; "" for groups that only hold offsets.
     pub protocol_type: Name,
-    /// The state.
-    pub state: State,
+    /// The state, by Kafka's name.
+    pub state: &'static str,
+    /// "classic" or "consumer".
+    pub kind: &'static str,
 }
 
 /// Why something happened in a group.
@@ -239,6 +248,10 @@ pub enum Cause {
     NotSynced,
     /// The group is larger than it may be.
     TooLarge,
+    /// Topics that the group wants were created, deleted or enlarged.
+    TopicsChanged,
+    /// A member did not give partitions up in time.
+    NotRevoked,
 }
 
 /// What an observer may want to know.
@@ -255,8 +268,8 @@ pub enum Event {
     State {
         /// The group.
         group: Name,
-        /// The new state.
-        state: State,
+        /// The new state, by Kafka's name.
+        state: &'static str,
         /// The generation at that moment.
         generation: i32,
     },

@@ -118,10 +118,14 @@ pub(super) trait HoldsOffsets {
         }
     }
 
-    fn fetch(&self, fetch: OffsetFetch) -> Vec<FetchedTopic> {
+    /// Whether this client may ask for offsets.
+    fn check_fetch(&self, member: &(Option<Name>, i32)) -> Result<(), ErrorCode>;
+
+    fn fetch(&self, fetch: OffsetFetch) -> Result<Vec<FetchedTopic>, ErrorCode> {
+        self.check_fetch(&fetch.member)?;
         let require_stable = fetch.require_stable;
         let Some(topics) = fetch.topics else {
-            return self.fetch_all(require_stable);
+            return Ok(self.fetch_all(require_stable));
         };
         let fetch_one = |topic: TopicPartitions| {
             let (name, topic_id) = (&topic.topic, topic.topic_id);
@@ -139,7 +143,7 @@ pub(super) trait HoldsOffsets {
                 partitions,
             }
         };
-        topics.into_iter().map(fetch_one).collect()
+        Ok(topics.into_iter().map(fetch_one).collect())
     }
 
     fn is_unstable(&self, topic: &Name, partition: i32) -> bool {
@@ -227,7 +231,7 @@ pub(super) trait HoldsOffsets {
         let Some(rule) = self.expiry_rule() else {
             return;
         };
-        let records = self.forget_records(|topic, offset| {
+        let records = self.forget_records(&|topic, offset| {
             if self.is_subscribed(topic) {
                 return false;
             }
@@ -249,7 +253,7 @@ pub(super) trait HoldsOffsets {
         }
     }
 
-    fn forget_records(&self, ended: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
+    fn forget_records(&self, ended: &dyn Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         for (topic, partitions) in self.durable().offsets.topics() {
             for (partition, offset) in partitions {

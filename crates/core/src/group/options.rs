@@ -20,6 +20,10 @@ pub struct GroupOptions {
     pub session_timeout_ms_max: i32,
     /// `group.max.size`.
     pub group_size_max: usize,
+    /// `group.consumer.max.size`.
+    pub consumer_size_max: usize,
+    /// `group.consumer.session.timeout.ms`: how long members that are only known from the journal may be silent.
+    pub consumer_session_timeout_ms: i32,
     /// `rustka.groups.count.max`, this shard's part of it: a new group beyond it is refused.
     pub groups_max: usize,
     /// Members of a group, whatever `group.max.size` says.
@@ -50,6 +54,8 @@ impl Default for GroupOptions {
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
             group_size_max: i32::MAX as usize,
+            consumer_size_max: i32::MAX as usize,
+            consumer_session_timeout_ms: 45_000,
             groups_max: 200_000,
             members_max: 10_000,
             member_metadata_bytes_max: 1 << 20,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::command::{Bytes, Name, TopicId};
+use super::consumer::records::ConsumerRecord;
 use crate::producers::{Marker, Verification};
 
 /// One record of the journal; `None` is a tombstone.
@@ -25,6 +26,13 @@ pub enum Record {
         partition: i32,
         /// `None`: forgotten.
         value: Option<CommittedOffset>,
+    },
+    /// A record of a consumer group of the new protocol.
+    Consumer {
+        /// The group.
+        group: Name,
+        /// What it says.
+        value: ConsumerRecord,
     },
     /// An offset that is committed if a transaction is.
     Pending {
@@ -56,6 +64,7 @@ impl Record {
         match self {
             Record::Group { group, .. }
             | Record::Offset { group, .. }
+            | Record::Consumer { group, .. }
             | Record::Pending { group, .. } => Some(group),
             Record::End { .. } => None,
         }

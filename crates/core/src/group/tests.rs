@@ -1,5 +1,6 @@
 //! The group machine from outside: requests in, answers out, on a clock and a journal the tests hold in hand.
 
+mod consumer;
 mod join;
 mod journal;
 mod limits;

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Session(Name),
     /// A member id given out.
     Pending(Name),
+    /// What a member has to give up.
+    Revocation(Name),
 }
 
 /// Due times in order.

@@ -2,6 +2,12 @@
 
 use super::{Names, Refusable, Row, alone, each};
 use rustka_wire::codec::{Reader, Writer};
+use rustka_wire::consumer_group_describe_request::ConsumerGroupDescribeRequest;
+use rustka_wire::consumer_group_describe_response::{
+    ConsumerGroupDescribeResponse, DescribedGroup as ConsumerDescribed,
+};
+use rustka_wire::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
+use rustka_wire::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
 use rustka_wire::describe_groups_request::DescribeGroupsRequest;
@@ -155,6 +161,25 @@ refusals! {
         }),
         ..Default::default()
     }, |names| asked.groups.iter().for_each(|id| names.group(id));
+
+    ConsumerGroupHeartbeatRequest<'_>, |asked, code, version| ConsumerGroupHeartbeatResponse {
+        error_code: code,
+        error_message: None,
+        ..Default::default()
+    }, |names| {
+        names.group(&asked.group_id);
+        asked.subscribed_topic_names.iter().flatten().for_each(|topic| names.topic(topic));
+    };
+
+    ConsumerGroupDescribeRequest<'_>, |asked, code, version| ConsumerGroupDescribeResponse {
+        groups: each(&asked.group_ids, |id| ConsumerDescribed {
+            error_code: code,
+            error_message: None,
+            group_id: id.clone(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }, |names| asked.group_ids.iter().for_each(|id| names.group(id));
 
     ListGroupsRequest<'_>, |asked, code, version| ListGroupsResponse {
         error_code: code,

@@ -112,7 +112,7 @@ fn for_observers(event: &Event) -> Option<hooks::Event<'_>> {
             generation,
         } => hooks::Event::GroupState {
             group,
-            state: state.name(),
+            state,
             generation: *generation,
         },
         Event::MemberGone {
@@ -178,7 +178,7 @@ fn log(groups: &Groups, event: &Event, now: Now) {
             state,
             generation,
         } => {
-            tracing::debug!(target: "rustka::groups", "group {group:?} is {} at {generation}", state.name())
+            tracing::debug!(target: "rustka::groups", "group {group:?} is {state} at {generation}")
         }
         Event::MemberJoins { group, member, .. } => {
             tracing::debug!(target: "rustka::groups", "group {group:?}: {member} joins")

@@ -148,6 +148,7 @@ impl World {
         self.call(Command::OffsetFetch(OffsetFetch {
             group: group.into(),
             topics: None,
+            member: (None, -1),
             require_stable: false,
         }))
     }
@@ -198,7 +199,7 @@ fn commit(group: &str, member: &str, generation: i32, offset: i64) -> Command {
         instance_id: None,
         generation,
         retention_ms: None,
-        group_id_not_found: true,
+        knows_epochs: true,
         topics: vec![CommitTopic {
             topic: "t".into(),
             topic_id: NO_TOPIC_ID,
@@ -446,6 +447,7 @@ async fn a_coordinator_that_restarts_in_the_middle_of_a_rebalance_forgets_nothin
     let fetch = OffsetFetch {
         group: "g".into(),
         topics: None,
+        member: (None, -1),
         require_stable: false,
     };
     machine.handle(now, ticket, Command::OffsetFetch(fetch), &mut out);

@@ -45,7 +45,7 @@ fn group(listed: &Listed) -> ListedGroup<'_> {
     ListedGroup {
         group_id: Cow::Borrowed(&*listed.group),
         protocol_type: Cow::Borrowed(&*listed.protocol_type),
-        group_state: Cow::Borrowed(listed.state.name()),
-        group_type: Cow::Borrowed("classic"),
+        group_state: Cow::Borrowed(listed.state),
+        group_type: Cow::Borrowed(listed.kind),
     }
 }

@@ -87,7 +87,7 @@ pub fn handle(request: Request<'_>) -> Handled {
         instance_id: asked.group_instance_id.as_deref().map(Into::into),
         generation: asked.generation_id_or_member_epoch,
         retention_ms: Some(asked.retention_time_ms).filter(|retention_ms| *retention_ms >= 0),
-        group_id_not_found: version >= 9,
+        knows_epochs: version >= 9,
         topics,
     };
     match request

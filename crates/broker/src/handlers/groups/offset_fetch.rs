@@ -8,7 +8,7 @@ use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
-use rustka_core::group::command::{Command, NO_TOPIC_ID, OffsetFetch, TopicPartitions};
+use rustka_core::group::command::{Command, NO_TOPIC_ID, Name, OffsetFetch, TopicPartitions};
 use rustka_core::group::effects::{FetchedPartition, FetchedTopic, Reply};
 use rustka_wire::codec::Uuid;
 use rustka_wire::offset_fetch_request::{
@@ -38,6 +38,9 @@ pub fn handle(request: Request<'_>) -> Handled {
     }
 }
 
+/// Who asks, by member id and epoch.
+type Member = (Option<Name>, i32);
+
 /// What is kept of one group of the request until its answer is here.
 struct Part {
     group: Box<str>,
@@ -58,7 +61,7 @@ impl Part {
         group: &str,
         topics: Option<Vec<TopicPartitions>>,
         mut refused: Vec<RefusedGroup>,
-        require_stable: bool,
+        (member, require_stable): (Member, bool),
     ) -> (Part, Answer) {
         let wants_all = topics.is_none();
         let answer = match request.check(Operation::Describe, Resource::Group(group)) {
@@ -68,6 +71,7 @@ impl Part {
                 let command = Command::OffsetFetch(OffsetFetch {
                     group: group_name,
                     topics,
+                    member,
                     require_stable,
                 });
                 request.parts.groups.call(group, command)
@@ -120,7 +124,7 @@ fn one(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Handled {
         &asked.group_id,
         topics,
         Vec::new(),
-        asked.require_stable,
+        ((None, -1), asked.require_stable),
     );
     let (respond, access) = (request.respond(), request.access());
     answer::respond(respond.clone(), answer, move |reply, w, version| {
@@ -170,12 +174,16 @@ fn many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> Handled {
                 (Some(known), unknown)
             }
         };
+        let member = (
+            group.member_id.as_deref().map(Into::into),
+            group.member_epoch,
+        );
         let (part, answer) = Part::ask(
             request,
             &group.group_id,
             topics,
             unknown,
-            asked.require_stable,
+            (member, asked.require_stable),
         );
         answers.push(answer);
         parts.push(part);

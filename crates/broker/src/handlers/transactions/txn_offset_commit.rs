@@ -110,7 +110,7 @@ pub fn handle(request: Request<'_>) -> Handled {
             instance_id: wire.group_instance_id.as_deref().map(Into::into),
             generation: wire.generation_id_or_member_epoch,
             retention_ms: None,
-            group_id_not_found: false,
+            knows_epochs: false,
             topics,
         },
     };

@@ -82,6 +82,7 @@ pub async fn look_at_group(
     let fetch = Command::OffsetFetch(OffsetFetch {
         group: id.clone(),
         topics: None,
+        member: (None, -1),
         require_stable: false,
     });
     let mut offsets = Vec::new();

@@ -56,6 +56,10 @@ impl HoldsOffsets for Group {
         }
     }
 
+    fn check_fetch(&self, _: &(Option<Name>, i32)) -> Result<(), ErrorCode> {
+        Ok(())
+    }
+
     fn has_committed(&mut self, d: &mut Desk, member_id: &str) {
         if matches!(self.state, State::Stable | State::PreparingRebalance) {
             // A consumer that is busy processing still commits.
@@ -103,7 +107,7 @@ impl HoldsOffsets for Group {
     }
 
     fn delete(&mut self, d: &mut Desk) {
-        let mut records = self.forget_records(|_, _| true);
+        let mut records = self.forget_records(&|_, _| true);
         if self.durable.metadata.is_some() {
             records.push(Record::Group {
                 group: self.id.clone(),

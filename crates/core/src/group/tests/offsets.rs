@@ -29,6 +29,7 @@ fn the_empty_group_id_holds_offsets_like_any_other() {
     let fetch = OffsetFetch {
         group: n(""),
         topics: None,
+        member: (None, -1),
         require_stable: false,
     };
     assert_eq!(fetched(w.ask(Command::OffsetFetch(fetch))), 9);
@@ -45,7 +46,7 @@ fn a_member_commits_to_an_absent_group() {
     let mut w = World::new();
     assert_eq!(w.commit("m", 1, 0), ErrorCode::GroupIdNotFound);
     let mut commit = w.commit_of("m", 1, 0);
-    commit.group_id_not_found = false;
+    commit.knows_epochs = false;
     let code = first_code(w.ask(Command::OffsetCommit(commit)));
     assert_eq!(code, ErrorCode::IllegalGeneration);
     assert!(w.shard.is_empty());
@@ -141,6 +142,7 @@ fn fetching_everything_returns_everything_with_epoch_and_note() {
     let fetch = OffsetFetch {
         group: n("g"),
         topics: None,
+        member: (None, -1),
         require_stable: false,
     };
     let Reply::OffsetFetch(Ok(topics)) = w.ask(Command::OffsetFetch(fetch)) else {
@@ -169,6 +171,7 @@ fn an_offset_of_another_topic_with_the_same_name_is_not_returned() {
                 topic_id,
                 partitions: vec![0],
             }]),
+            member: (None, -1),
             require_stable: false,
         };
         fetched(w.ask(Command::OffsetFetch(fetch)))
@@ -323,6 +326,7 @@ fn offsets_of_topics_a_stable_group_left_behind_end_a_week_after_the_commit() {
     let fetch = OffsetFetch {
         group: n("g"),
         topics: None,
+        member: (None, -1),
         require_stable: false,
     };
     let Reply::OffsetFetch(Ok(topics)) = w.ask(Command::OffsetFetch(fetch)) else {

@@ -251,6 +251,7 @@ impl Simulation {
                 topic_id: NO_TOPIC_ID,
                 partitions: vec![partition.into()],
             }]),
+            member: (None, -1),
             require_stable: false,
         }));
         let question = Question::Fetch(partition, acknowledged);

@@ -183,7 +183,7 @@ fn event_text(event: &Event) -> String {
         Event::Rebalance { cause, .. } => format!("a rebalance begins: {cause:?}"),
         Event::State {
             state, generation, ..
-        } => format!("the group is {} in generation {generation}", state.name()),
+        } => format!("the group is {state} in generation {generation}"),
         Event::MemberJoins { member, .. } => format!("{member} joins"),
         Event::MemberGone { member, cause, .. } => format!("{member} is out: {cause:?}"),
         Event::Refused { code, limit, .. } => format!("refused by {limit}: {}", code.name()),
@@ -193,6 +193,7 @@ fn event_text(event: &Event) -> String {
 
 fn record_text(record: &Record) -> String {
     match record {
+        Record::Consumer { value, .. } => format!("{value:?}"),
         Record::Group { value: None, .. } => "the group is deleted".into(),
         Record::Group {
             value: Some(value), ..

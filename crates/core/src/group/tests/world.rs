@@ -355,7 +355,7 @@ impl World {
             instance_id: None,
             generation,
             retention_ms: None,
-            group_id_not_found: true,
+            knows_epochs: true,
             topics: vec![CommitTopic {
                 topic: n("t"),
                 topic_id: [1; 16],
@@ -382,6 +382,7 @@ impl World {
                 topic_id: NO_TOPIC_ID,
                 partitions: vec![0],
             }]),
+            member: (None, -1),
             require_stable: false,
         })
     }

@@ -1,0 +1,107 @@
+//! The topics that there are, as groups see them.
+
+use std::collections::BTreeMap;
+
+use twox_hash::XxHash3_64;
+
+use super::places::Place;
+use crate::group::command::{Name, TopicId};
+
+/// What a topic's hash begins with.
+const HASH_VERSION: u8 = 0;
+
+/// All topics at one time.
+#[derive(Debug, Default)]
+pub struct Topics {
+    /// Another number whenever something has changed.
+    pub version: u64,
+    by_name: BTreeMap<Name, Topic>,
+    by_id: BTreeMap<TopicId, Name>,
+}
+
+/// One topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its id.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: i32,
+}
+
+impl Topics {
+    /// These topics.
+    pub fn new(version: u64, topics: impl IntoIterator<Item = (Name, Topic)>) -> Topics {
+        let by_name: BTreeMap<Name, Topic> = topics.into_iter().collect();
+        let by_id = by_name.iter().map(|(name, topic)| (topic.id, name.clone()));
+        Topics {
+            version,
+            by_id: by_id.collect(),
+            by_name,
+        }
+    }
+
+    /// The topic of this name.
+    pub fn get(&self, name: &str) -> Option<Topic> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name of the topic with this id.
+    pub fn name(&self, id: &TopicId) -> Option<&Name> {
+        self.by_id.get(id)
+    }
+
+    /// The names of all topics, in order.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.by_name.keys()
+    }
+
+    /// One number for these topics, in the order of their names and each once: another one as soon as any of them has
+    /// another id or size. Topics that do not exist do not count. The same number as Kafka's.
+    pub(super) fn hash<'a>(&self, names: impl IntoIterator<Item = &'a Name>) -> i64 {
+        let mut bytes = Vec::new();
+        for name in names {
+            let Some(topic) = self.get(name) else {
+                continue;
+            };
+            put_text(&mut bytes, name);
+            bytes.extend(hash_of(name, topic).to_le_bytes());
+        }
+        match bytes.is_empty() {
+            true => 0,
+            false => XxHash3_64::oneshot(&bytes).cast_signed(),
+        }
+    }
+}
+
+fn hash_of(name: &str, topic: Topic) -> u64 {
+    let mut bytes = vec![HASH_VERSION];
+    let (high, low) = topic.id.split_at(8);
+    bytes.extend(high.iter().rev());
+    bytes.extend(low.iter().rev());
+    put_text(&mut bytes, name);
+    bytes.extend(topic.partitions.to_le_bytes());
+    for partition in 0..topic.partitions {
+        bytes.extend(partition.to_le_bytes());
+    }
+    XxHash3_64::oneshot(&bytes)
+}
+
+/// A text in UTF-16 and its length behind it.
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    let mut count = 0i32;
+    for unit in text.encode_utf16() {
+        bytes.extend(unit.to_le_bytes());
+        count = count.saturating_add(1);
+    }
+    bytes.extend(count.to_le_bytes());
+}
+
+impl Topic {
+    /// All its partitions.
+    pub(super) fn places(self) -> impl Iterator<Item = Place> {
+        (0..self.partitions).map(move |partition| Place {
+            topic: self.id,
+            partition,
+        })
+    }
+}
