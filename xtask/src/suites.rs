@@ -63,6 +63,19 @@ pub const SUITES: &[Suite] = &[
         environment: &[("WITH_ACLS", "1")],
         needs: &["java", "mvn", "bc"],
     },
+    // The same checks of the tools that the binary itself is.
+    Suite {
+        name: "cli-own",
+        broker: &[
+            "--strict",
+            "-c",
+            "num.partitions=1",
+            "-c",
+            "group.initial.rebalance.delay.ms=0",
+        ],
+        environment: &[("WITH_ACLS", "1")],
+        needs: &["bc"],
+    },
 ];
 
 /// Runs the suites that are named, or all; ends the process with 1 if anything is not as expected.
@@ -162,11 +175,13 @@ impl Suite {
             fs::remove_file(&results).map_err(|e| format!("{}: {e}", results.display()))?;
         }
         fs::create_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
+        let binary = fs::canonicalize(broker).map_err(|e| format!("{}: {e}", broker.display()))?;
         let broker = Started::new(broker, self.broker)?;
         let status = Command::new(root.join(format!("clients/suites/{}.sh", self.name)))
             .arg(&broker.bootstrap)
             .arg(&out)
             .envs(self.environment.iter().copied())
+            .env("BROKER_BINARY", binary)
             .stdin(Stdio::null())
             .status()
             .map_err(|e| format!("{}.sh: {e}", self.name))?;

@@ -284,6 +284,168 @@ fn a_command_logs_in_as_it_is_told_and_says_why_it_could_not() {
 }
 
 #[test]
+fn who_may_log_in_do_what_and_use_how_much_is_set_and_listed() {
+    let broker = Broker::start(&[
+        "-c",
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "-c",
+        "super.users=User:ANONYMOUS",
+    ]);
+    broker.run(&["user", "set", "alice", "--password", "secret"]);
+    broker.feed(&["user", "set", "bob"], "hush\n");
+    let users = rows(&broker.run(&["user", "list", "--format", "json"]));
+    assert_eq!(users.len(), 4, "{users:?}");
+    broker.run(&["user", "delete", "bob"]);
+    assert!(!broker.run(&["user", "list"]).contains("bob"));
+    let (code, why) = broker.fail(&["user", "delete", "bob"]);
+    assert_eq!((code, why.contains("bob")), (Some(1), true), "{why}");
+
+    broker.run(&[
+        "acl",
+        "allow",
+        "User:alice",
+        "read",
+        "describe",
+        "--topic",
+        "or",
+        "--prefix",
+    ]);
+    broker.run(&["acl", "deny", "User:eve", "all", "--cluster"]);
+    let acls = rows(&broker.run(&["acl", "list", "--topic", "orders", "--format", "json"]));
+    let operations: Vec<_> = acls.iter().map(|row| row["operation"].as_str()).collect();
+    assert_eq!(acls.len(), 2, "{acls:?}");
+    assert!(operations.contains(&Some("read")) && operations.contains(&Some("describe")));
+    let removed = broker.run(&[
+        "acl",
+        "remove",
+        "User:alice",
+        "read",
+        "--topic",
+        "or",
+        "--prefix",
+    ]);
+    assert_eq!(removed, "1 ACLs removed\n");
+    assert_eq!(
+        rows(&broker.run(&["acl", "list", "--format", "json"])).len(),
+        2
+    );
+    let (code, why) = broker.fail(&["acl", "allow", "User:alice", "reed", "--topic", "t"]);
+    assert_eq!((code, why.contains("read")), (Some(2), true), "{why}");
+    let (code, why) = broker.fail(&["acl", "allow", "alice", "read", "--topic", "t"]);
+    assert_eq!((code, why.contains("User:alice")), (Some(2), true), "{why}");
+
+    broker.run(&["quota", "set", "--user", "alice", "producer_byte_rate=1024"]);
+    broker.run(&[
+        "quota",
+        "set",
+        "--user",
+        "",
+        "--client",
+        "app",
+        "consumer_byte_rate=7",
+    ]);
+    let quotas = rows(&broker.run(&["quota", "list", "--format", "json"]));
+    assert_eq!(quotas.len(), 2, "{quotas:?}");
+    assert_eq!(
+        (&quotas[0]["user"], &quotas[0]["value"]),
+        (&"alice".into(), &1024.0.into())
+    );
+    assert_eq!(
+        (&quotas[1]["user"], &quotas[1]["client"]),
+        (&"(default)".into(), &"app".into())
+    );
+    broker.run(&["quota", "unset", "--user", "alice", "producer_byte_rate"]);
+    assert_eq!(
+        rows(&broker.run(&["quota", "list", "--format", "json"])).len(),
+        1
+    );
+
+    broker.run(&["topic", "create", "t", "-p", "1"]);
+    broker.feed(&["produce", "t"], "one\n");
+    let sizes = rows(&broker.run(&["log", "--topic", "t", "--format", "json"]));
+    assert!(sizes[0]["bytes"].as_i64() > Some(0), "{sizes:?}");
+}
+
+/// Starts a broker with a certificate of its own, and keeps what has to be trusted in a file.
+fn broker_with_tls(test: &str, flags: &[&str]) -> (Broker, std::path::PathBuf) {
+    let mut process = Command::new(RUSTKA)
+        .args(["--port", "0", "--http-port", "0", "--tls-self-signed"])
+        .args(flags)
+        .env("RUST_LOG", "off")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("rustka runs");
+    let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+    let ready = lines.next().expect("the ready line").expect("text");
+    let ready: Value = serde_json::from_str(&ready).expect("JSON");
+    let mut trusted = String::new();
+    while !trusted.contains("END CERTIFICATE") {
+        trusted += &lines.next().expect("a line").expect("text");
+        trusted.push('\n');
+    }
+    let file = std::env::temp_dir().join(format!("rustka-{test}-{}.pem", std::process::id()));
+    std::fs::write(&file, trusted).expect("a file");
+    let address = ready["bootstrap"].as_str().expect("an address");
+    let port = address.rsplit(':').next().expect("a port");
+    let address = format!("localhost:{port}");
+    (Broker { process, address }, file)
+}
+
+#[test]
+fn a_command_connects_by_tls_and_logs_in_behind_it() {
+    let (broker, ca) = broker_with_tls("command-tls", &["--user", "alice:secret"]);
+    let trusted = ca.to_str().expect("text");
+    let login = ["--login", "alice:secret", "--tls-ca", trusted];
+    broker.run(&[&["topic", "create", "t", "-p", "1"], &login[..]].concat());
+    broker.feed(&[&["produce", "t"], &login[..]].concat(), "one\n");
+    let read = broker.run(&[&["consume", "t"], &login[..]].concat());
+    assert_eq!(read, "one\n");
+
+    // As people have it for Java's clients, under Kafka's names too.
+    let properties = ca.with_extension("properties");
+    let text = format!(
+        "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\nssl.truststore.location={trusted}\nssl.truststore.type=PEM\n\
+        sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username=\"alice\" password=\"secret\";\n"
+    );
+    std::fs::write(&properties, text).expect("a file");
+    let file = properties.to_str().expect("text");
+    assert!(
+        broker
+            .run(&["topic", "list", "--client-config", file])
+            .contains('t')
+    );
+    let tool = ca.with_file_name(format!("{}-kafka-topics", std::process::id()));
+    std::fs::create_dir_all(&tool).expect("a folder");
+    let name = tool.join("kafka-topics.sh");
+    std::os::unix::fs::symlink(RUSTKA, &name).expect("a link");
+    let listed = Command::new(&name)
+        .args([
+            "--bootstrap-server",
+            &broker.address,
+            "--command-config",
+            file,
+            "--list",
+        ])
+        .output();
+    assert_eq!(told(listed.expect("it runs")), "t\n");
+
+    // Who is not trusted is told so, and whoever speaks without TLS what is wanted.
+    let (code, why) = broker.fail(&["health", "--login", "alice:secret", "--tls-ca", file]);
+    assert_eq!(
+        (code, why.contains("certificate")),
+        (Some(2), true),
+        "{why}"
+    );
+    let (code, why) = broker.fail(&["health", "--login", "alice:secret"]);
+    assert_eq!((code, why.contains("TLS")), (Some(69), true), "{why}");
+    for left in [&ca, &properties] {
+        std::fs::remove_file(left).expect("removed");
+    }
+    std::fs::remove_dir_all(&tool).expect("removed");
+}
+
+#[test]
 fn a_mistake_ends_with_2_and_names_what_is_near_and_no_broker_ends_with_69() {
     for (arguments, named) in [
         (&["topic", "lst"][..], "list"),

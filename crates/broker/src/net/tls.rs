@@ -4,7 +4,7 @@ mod names;
 pub mod reload;
 pub mod rules;
 pub mod self_signed;
-mod store;
+pub mod store;
 
 use crate::net::transport::Transport;
 use crate::node::{Node, Peer, Tls};

@@ -9,6 +9,7 @@ use rustka_client::{Address, Client, ClientOptions, PasswordLogin, PasswordMecha
 use rustka_core::security::scram::Strength;
 
 use super::failure::Failure;
+use super::tls::Tls;
 use crate::properties;
 
 /// How long reaching a broker may take.
@@ -42,6 +43,15 @@ pub struct ConnectArguments {
     /// How the password is proved: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 [SCRAM-SHA-256].
     #[arg(long, global = true, value_name = "NAME")]
     sasl_mechanism: Option<String>,
+    /// Connect by TLS.
+    #[arg(long, global = true)]
+    tls: bool,
+    /// Connect by TLS, and trust these authorities rather than the system's: a PEM file.
+    #[arg(long, global = true, value_name = "FILE", env = "RUSTKA_TLS_CA")]
+    tls_ca: Option<String>,
+    /// Show this certificate: a PEM file with its key.
+    #[arg(long, global = true, value_name = "FILE", env = "RUSTKA_TLS_CERT")]
+    tls_cert: Option<String>,
     /// A properties file as Kafka's clients take it.
     #[arg(long, global = true, value_name = "FILE", env = "RUSTKA_CLIENT_CONFIG")]
     client_config: Option<PathBuf>,
@@ -54,11 +64,16 @@ impl ConnectArguments {
         let flags = [
             ("bootstrap.servers", &self.bootstrap_server),
             ("sasl.mechanism", &self.sasl_mechanism),
+            ("ssl.truststore.location", &self.tls_ca),
+            ("ssl.keystore.location", &self.tls_cert),
         ];
         for (key, value) in flags {
             if let Some(value) = value {
                 reach.properties.insert(key.to_owned(), value.clone());
             }
+        }
+        if self.tls || self.tls_ca.is_some() || self.tls_cert.is_some() {
+            reach.set("security.protocol", "SSL");
         }
         if let Some(login) = &self.login {
             let (user, password) = login.split_once(':').ok_or_else(|| {
@@ -126,9 +141,15 @@ impl Reach {
         let bootstrap = self.property("bootstrap.servers").unwrap_or(BOOTSTRAP);
         let addresses =
             Address::list(bootstrap).map_err(|error| Failure::Usage(error.to_string()))?;
-        self.check_protocol()?;
-        let mut options =
-            ClientOptions::new(addresses, Tcp).patience_ms(PATIENCE_MS.0, PATIENCE_MS.1);
+        let options = match self.is_tls()? {
+            false => ClientOptions::new(addresses, Tcp),
+            true => {
+                let tls = Tls::of(|key| self.property(key));
+                let tls = tls.map_err(|why| Failure::Usage(format!("{}: {why}", self.named)))?;
+                ClientOptions::new(addresses, tls)
+            }
+        };
+        let mut options = options.patience_ms(PATIENCE_MS.0, PATIENCE_MS.1);
         options = options.client_id(self.property("client.id").unwrap_or("rustka"));
         if let Some(login) = self.login()? {
             options = options.login(login);
@@ -144,12 +165,13 @@ impl Reach {
         }
     }
 
-    fn check_protocol(&self) -> Result<(), Failure> {
+    fn is_tls(&self) -> Result<bool, Failure> {
         let protocol = self.property("security.protocol").map(str::to_uppercase);
         match protocol.as_deref() {
-            None | Some("PLAINTEXT" | "SASL_PLAINTEXT") => Ok(()),
+            None | Some("PLAINTEXT" | "SASL_PLAINTEXT") => Ok(false),
+            Some("SSL" | "SASL_SSL") => Ok(true),
             Some(other) => Err(Failure::Usage(format!(
-                "{}: security.protocol {other} is not among those that this command speaks: PLAINTEXT, SASL_PLAINTEXT",
+                "{}: security.protocol {other} is none of PLAINTEXT, SASL_PLAINTEXT, SSL, SASL_SSL",
                 self.named
             ))),
         }

@@ -1,5 +1,6 @@
 //! The commands that ask a broker, of ours or any other: `rustka topic list`, `rustka consume orders`.
 
+mod acl;
 pub mod acl_words;
 mod config;
 pub mod connect;
@@ -9,9 +10,13 @@ pub mod failure;
 mod group;
 mod health;
 pub mod lines;
+mod log;
 pub mod output;
 mod produce;
+mod quota;
+mod tls;
 mod topic;
+mod user;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +32,10 @@ const COMMANDS: &[&str] = &[
     "topic",
     "group",
     "config",
+    "acl",
+    "user",
+    "quota",
+    "log",
     "produce",
     "consume",
     "health",
@@ -68,6 +77,17 @@ enum Command {
     /// Configs of topics, brokers and groups: describe, set, unset.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// ACLs: who may do what.
+    #[command(subcommand)]
+    Acl(acl::AclCommand),
+    /// Users who log in by SCRAM.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Quotas of users, clients and addresses.
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
+    /// How much each partition takes, and where.
+    Log(log::LogArguments),
     /// Write records: each line of the input is one.
     Produce(produce::ProduceArguments),
     /// Read records.
@@ -134,6 +154,10 @@ async fn perform(arguments: Arguments) -> Result<(), Failure> {
         Command::Topic(command) => topic::run(&client, command, &mut output).await,
         Command::Group(command) => group::run(&client, command, &mut output).await,
         Command::Config(command) => config::run(&client, command, &mut output).await,
+        Command::Acl(command) => acl::run(&client, command, &mut output).await,
+        Command::User(command) => user::run(&client, command, &mut output).await,
+        Command::Quota(command) => quota::run(&client, command, &mut output).await,
+        Command::Log(arguments) => log::run(&client, arguments, &mut output).await,
         Command::Produce(arguments) => produce::run(&client, arguments, &mut output).await,
         Command::Consume(arguments) => consume::run(&client, arguments, &mut output).await,
         Command::Health => health::run(&client, &mut output).await,

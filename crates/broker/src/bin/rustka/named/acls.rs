@@ -41,6 +41,7 @@ pub const TOOL: Tool = Tool {
     ],
     not_here: &["bootstrap-controller"],
     config_options: &["command-config"],
+    client_id: None,
     mistake: Failed::Usage,
 };
 

@@ -23,6 +23,7 @@ pub const GET_OFFSETS: Tool = Tool {
     ],
     not_here: &[],
     config_options: &["command-config"],
+    client_id: None,
     mistake: occurred,
 };
 
@@ -36,6 +37,7 @@ pub const DELETE_RECORDS: Tool = Tool {
     ],
     not_here: &[],
     config_options: &["command-config"],
+    client_id: None,
     mistake: Failed::Usage,
 };
 
@@ -48,6 +50,7 @@ pub const API_VERSIONS: Tool = Tool {
     ],
     not_here: &["bootstrap-controller"],
     config_options: &["command-config"],
+    client_id: None,
     mistake: Failed::Usage,
 };
 
@@ -63,6 +66,7 @@ pub const LOG_DIRS: Tool = Tool {
     ],
     not_here: &["bootstrap-controller"],
     config_options: &["command-config"],
+    client_id: None,
     mistake: Failed::Usage,
 };
 

@@ -7,7 +7,7 @@ use rustka_wire::list_config_resources_request::ListConfigResourcesRequest;
 
 use super::options::Takes::{Many, Nothing, One};
 use super::quotas;
-use super::tool::{Call, Failed, Outcome, Tool, message};
+use super::tool::{Call, Failed, Outcome, Tool, class, message};
 use crate::properties;
 
 pub const TOOL: Tool = Tool {
@@ -41,6 +41,7 @@ pub const TOOL: Tool = Tool {
     ],
     not_here: &["bootstrap-controller"],
     config_options: &["command-config"],
+    client_id: None,
     mistake: Failed::Usage,
 };
 
@@ -92,7 +93,8 @@ pub async fn run(call: &mut Call) -> Outcome {
     outcome.map_err(|failed| {
         failed.in_words(|error| {
             Failed::Complaint(format!(
-                "Error while executing config command: {}",
+                "Error while executing config command: {}: {}",
+                class(error),
                 message(error)
             ))
         })

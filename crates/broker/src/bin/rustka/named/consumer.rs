@@ -42,6 +42,7 @@ pub const TOOL: Tool = Tool {
     ],
     not_here: &[],
     config_options: &["command-config", "consumer.config"],
+    client_id: Some("console-consumer"),
     mistake: Failed::Usage,
 };
 

@@ -47,6 +47,7 @@ pub const TOOL: Tool = Tool {
     ],
     not_here: &[],
     config_options: &["command-config"],
+    client_id: None,
     mistake: Failed::Usage,
 };
 

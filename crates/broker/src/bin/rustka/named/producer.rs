@@ -8,7 +8,7 @@ use rustka_core::compression::Codec;
 
 use super::options::Given;
 use super::options::Takes::{Many, Maybe, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, message};
+use super::tool::{Call, Failed, Outcome, Tool, class, message};
 use crate::cli::connect::Reach;
 use crate::cli::lines::Lines;
 use crate::properties;
@@ -42,6 +42,7 @@ pub const TOOL: Tool = Tool {
     ],
     not_here: &["line-reader"],
     config_options: &["command-config", "producer.config"],
+    client_id: Some("console-producer"),
     mistake: Failed::Usage,
 };
 
@@ -83,7 +84,8 @@ pub async fn run(call: &mut Call) -> Outcome {
         {
             // As with Kafka's tool: told, and the exit code is 0 all the same.
             eprintln!(
-                "ERROR records for topic {topic} could not be written: {}",
+                "ERROR records for topic {topic} could not be written: {}: {}",
+                class(&error),
                 message(&error)
             );
         }

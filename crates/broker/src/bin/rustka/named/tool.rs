@@ -23,6 +23,8 @@ pub struct Tool {
     pub not_here: &'static [&'static str],
     /// The option that names a file of client properties; more than one where old names still work.
     pub config_options: &'static [&'static str],
+    /// What the tool calls itself on connections, where that shows.
+    pub client_id: Option<&'static str>,
     /// How a sentence on an option's value is told.
     pub mistake: fn(String) -> Failed,
 }
@@ -34,6 +36,7 @@ pub struct Call {
     /// Its standard output.
     pub output: Output,
     config_options: &'static [&'static str],
+    client_id: Option<&'static str>,
 }
 
 /// How a tool fails.
@@ -96,6 +99,9 @@ impl Call {
             .iter()
             .find_map(|name| self.given.one(name));
         let mut reach = Reach::at(bootstrap, file.map(AsRef::as_ref))?;
+        if let (None, Some(name)) = (reach.property("client.id"), self.client_id) {
+            reach.set("client.id", name);
+        }
         for text in property_options
             .iter()
             .flat_map(|name| self.given.all(name))
@@ -133,6 +139,7 @@ pub fn run(
                 given,
                 output: Output::new(Format::Table),
                 config_options: tool.config_options,
+                client_id: tool.client_id,
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -13,7 +13,7 @@ use rustka_wire::describe_topic_partitions_response::{
 };
 
 use super::options::Takes::{Many, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, message, pattern};
+use super::tool::{Call, Failed, Outcome, Tool, class, message, pattern};
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -44,6 +44,7 @@ pub const TOOL: Tool = Tool {
     ],
     not_here: &[],
     config_options: &["command-config"],
+    client_id: None,
     mistake: wrong,
 };
 
@@ -74,7 +75,13 @@ pub async fn run(call: &mut Call) -> Outcome {
         "describe" => describe(&client, call).await,
         _ => alter(&client, call).await,
     };
-    outcome.map_err(|failed| failed.in_words(|error| wrong(message(error))))
+    outcome.map_err(|failed| {
+        failed.in_words(|error| {
+            // What Kafka's tool writes to its log.
+            eprintln!("ERROR {}: {}", class(error), message(error));
+            wrong(message(error))
+        })
+    })
 }
 
 fn check(call: &Call) -> Result<(), String> {
