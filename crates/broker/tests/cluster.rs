@@ -16,6 +16,7 @@ use rustka_wire::init_producer_id_response::InitProducerIdResponse;
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
 use rustka_wire::produce_response::ProduceResponse;
+use std::sync::Arc;
 
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -35,6 +36,14 @@ fn creation(name: &'static str) -> CreateTopicsRequest<'static> {
     }
 }
 
+fn deletion(name: &'static str) -> DeleteTopicsRequest<'static> {
+    DeleteTopicsRequest {
+        topic_names: vec![name.into()],
+        timeout_ms: 10_000,
+        ..Default::default()
+    }
+}
+
 async fn create(client: &mut Client, name: &'static str) -> i16 {
     let answer = client
         .ask(CreateTopicsRequest::KEY, 7, &creation(name))
@@ -43,11 +52,7 @@ async fn create(client: &mut Client, name: &'static str) -> i16 {
 }
 
 async fn delete(client: &mut Client, name: &'static str) -> i16 {
-    let request = DeleteTopicsRequest {
-        topic_names: vec![name.into()],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
+    let request = deletion(name);
     let answer = client.ask(DeleteTopicsRequest::KEY, 5, &request).await;
     answer.body::<DeleteTopicsResponse<'_>>().responses[0].error_code
 }
@@ -193,6 +198,61 @@ async fn after_a_mistake_of_ours_topics_are_what_the_log_says() {
     assert_eq!(names(&mut client).await, ["t", "u"]);
     let topic = world.broker.node().topics.by_name("t").expect("there");
     assert_eq!((topic.id, topic.partitions.len()), (id, 2));
+}
+
+/// A panic between writing a change down and showing it left requests with what had been before, until somebody
+/// changed something else: a topic was there and nobody saw it, or was gone and went on being served.
+#[tokio::test]
+async fn what_is_written_is_shown_also_after_a_panic_on_the_way() {
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let node = world.broker.node();
+    let gone = node.topics.by_name("t").expect("there");
+    for create in [true, false] {
+        let fault = Fault::within(Point::Publish, CLUSTER_METADATA);
+        node.faults.arm(fault).expect("it fits");
+        let mut unlucky = world.connect();
+        if create {
+            let request = creation("u");
+            unlucky.send(CreateTopicsRequest::KEY, 7, &request).await;
+        } else {
+            let request = deletion("t");
+            unlucky.send(DeleteTopicsRequest::KEY, 5, &request).await;
+        }
+        assert!(unlucky.is_closed().await);
+        world.settle().await;
+        let expected: &[&str] = if create { &["t", "u"] } else { &["u"] };
+        assert_eq!(names(&mut client).await, expected);
+    }
+    assert!(gone.partitions[0].usable_offsets().is_err(), "deleted");
+}
+
+/// A fetch session kept every partition that it had ever read, with all that belongs to it, until it was used again.
+#[tokio::test]
+async fn a_deleted_topic_is_not_kept_by_the_sessions_that_read_it() {
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    client.produce("t", 0, batch(10)).await;
+    let mut request = fetch_request("t", 0, 0, 0);
+    request.session_epoch = 0;
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    let session = answer.body::<FetchResponse<'_>>().session_id;
+    assert!(session > 0);
+    let partition = world.broker.node().partition("t", 0).expect("there");
+    let kept = Arc::downgrade(&partition);
+    drop((partition, answer));
+    assert_eq!(delete(&mut client, "t").await, 0);
+    world.settle().await;
+    assert!(kept.upgrade().is_none(), "nobody keeps it");
+    request.session_id = session;
+    request.session_epoch = 1;
+    request.topics.clear();
+    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+    let body: FetchResponse<'_> = answer.body();
+    let code = body.responses[0].partitions[0].error_code;
+    assert_eq!(code, UNKNOWN_TOPIC_OR_PARTITION);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ use crate::sync::Rank;
 use crate::time::Now;
 use crate::topic_ids::TopicIds;
 
-use command::{Change, ClusterTopic, Command, Reply};
+use command::{Change, ClusterTopic, Command, Everything, Reply};
 use place::{Place, Replicas};
 use records::Record;
 use replay::Growing;
@@ -453,6 +453,11 @@ impl Machine for Cluster {
             });
         }
         out.events.push(Change::SecurityWhole(self.facts.clone()));
+        out.events.push(Change::NothingElse(Everything {
+            topics: self.topics.topics().map(|topic| topic.id).collect(),
+            resources: self.configs.keys().cloned().collect(),
+            features: self.features.keys().cloned().collect(),
+        }));
     }
 
     fn committed(

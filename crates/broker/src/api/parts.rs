@@ -12,7 +12,7 @@ use rustka_core::fetch::FetchSessions;
 use rustka_core::sync::{Guard, Rank, lock_at};
 use rustka_core::telemetry::Telemetry;
 use rustka_storage::Partition;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// The parts of a broker that requests reach.
 pub struct Parts {
@@ -54,8 +54,8 @@ impl Parts {
 pub struct SessionPartition {
     /// The catalog's version at that moment.
     pub catalog_version: u64,
-    /// The partition, or why there is none.
-    pub found: Option<Result<Arc<Partition>, ErrorCode>>,
+    /// The partition, or why there is none. A session keeps no partition alive that is deleted.
+    pub found: Option<Result<Weak<Partition>, ErrorCode>>,
     /// The topic's name, once it was found.
     pub name: Option<Arc<str>>,
 }

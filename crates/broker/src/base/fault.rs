@@ -20,6 +20,8 @@ pub enum Point {
     Append,
     /// A shard of groups that has decided and has not written. Armed with its journal's topic.
     Decide,
+    /// A change of topics or configs that is written and not shown to requests yet. Armed with `__cluster_metadata`.
+    Publish,
     /// A task that lives as long as the broker, when it is next woken. Armed with the task's name in the place of a topic.
     Task,
     /// An answer: the work is done, and the client may not come to know.
@@ -76,7 +78,7 @@ impl Fault {
         let effect = match point {
             Point::Accept | Point::Dispatch | Point::Reply => Effect::Close,
             Point::Admit | Point::Append => Effect::Error(ErrorCode::KafkaStorageError),
-            Point::Decide | Point::Task => Effect::Panic,
+            Point::Decide | Point::Publish | Point::Task => Effect::Panic,
         };
         Fault {
             point,
@@ -113,7 +115,9 @@ impl Fault {
             Point::Dispatch => (!matches!(self.effect, Truncate(_) | Panic), true, true),
             Point::Reply => (!matches!(self.effect, Panic), true, true),
             Point::Admit | Point::Append => (matches!(self.effect, Error(_)), false, true),
-            Point::Decide | Point::Task => (matches!(self.effect, Panic), false, true),
+            Point::Decide | Point::Publish | Point::Task => {
+                (matches!(self.effect, Panic), false, true)
+            }
         };
         let of_request = self.api.is_some() || self.group.is_some() || self.client.is_some();
         let unfit = if !effects {

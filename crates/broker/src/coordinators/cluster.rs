@@ -291,6 +291,7 @@ impl Host<Machine> for Cluster {
     }
 
     fn tell(&self, change: Change, _: Now) {
+        let _again = ShowAgain(self);
         self.publish(change);
     }
 
@@ -327,6 +328,19 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(value) => return value,
             Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Where a panic leaves something half shown, the task below has the machine made anew from its log, which shows
+/// everything again: requests that only look would not.
+struct ShowAgain<'a>(&'a Cluster);
+
+impl Drop for ShowAgain<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.shard.journal_told();
+            self.0.told.notify_one();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the cluster can be asked and what it answers, free of API versions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustka_wire::Uuid;
@@ -158,8 +159,21 @@ pub enum Change {
     Security(Fact),
     /// All there is about users and rights; what was told before no longer counts.
     SecurityWhole(Facts),
+    /// That was all: what was told before and not again is gone.
+    NothingElse(Everything),
     /// A change could not be written; it was not made.
     Lost,
+}
+
+/// All that there is, by name, besides what is told as a whole.
+#[derive(Clone, Debug)]
+pub struct Everything {
+    /// The topics.
+    pub topics: BTreeSet<Uuid>,
+    /// What has configs and is neither a topic nor this broker.
+    pub resources: BTreeSet<Resource>,
+    /// The features that are on.
+    pub features: BTreeSet<Arc<str>>,
 }
 
 /// A name and what became of it.

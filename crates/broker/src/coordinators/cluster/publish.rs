@@ -3,29 +3,29 @@
 
 use super::{Cluster, FollowUp};
 use crate::base::config::NamedResource;
+use crate::base::fault::Point;
 use crate::node::topics::{TopicHere, TopicRef};
-use rustka_core::cluster::command::{Change, ClusterTopic};
+use rustka_core::cluster::command::{Change, ClusterTopic, Everything};
 use rustka_core::cluster::place::Place;
-use rustka_core::cluster::resource::ResourceKind;
+use rustka_core::cluster::resource::{Resource, ResourceKind};
 use rustka_core::config::{
     BrokerConfig, DynamicLayer, Overrides, SharedConfig, TopicConfig, listener_address,
 };
+use rustka_core::names::CLUSTER_METADATA;
 use rustka_core::security::facts::Fact;
 use rustka_core::sync::lock;
 use rustka_storage::{Partition, PartitionName};
+use rustka_wire::codec::Uuid;
 use std::sync::Arc;
 
 impl Cluster {
     /// Shows one change. Changes come one at a time, in order.
     pub(super) fn publish(&self, change: Change) {
+        let faults = &self.node.faults;
+        faults.panic_point(Point::Publish, CLUSTER_METADATA);
         match change {
             Change::Topic(topic) => self.show(&topic),
-            Change::TopicGone(topic) => {
-                // The catalog is unlocked before partitions are: waiting fetches wake on the way.
-                let gone = self.node.topics.write().take(topic.id);
-                let gone = gone.map(FollowUp::Gone);
-                lock(&self.follow_ups).extend(gone);
-            }
+            Change::TopicGone(topic) => self.hide(topic.id),
             Change::Broker(config) => self.show_broker(config),
             Change::Configs { resource, values } => {
                 let kind = match resource.kind {
@@ -47,8 +47,41 @@ impl Cluster {
                 self.node.tokens.show_all(&facts);
                 self.node.security.show_all(&facts);
             }
+            Change::NothingElse(all) => self.hide_others(&all),
             Change::Lost => {
                 self.failed("a change of topics or configs could not be written and was not made");
+            }
+        }
+    }
+
+    /// A topic is gone.
+    fn hide(&self, id: Uuid) {
+        // The catalog is unlocked before partitions are: waiting fetches wake on the way.
+        let gone = self.node.topics.write().take(id);
+        let gone = gone.map(FollowUp::Gone);
+        lock(&self.follow_ups).extend(gone);
+    }
+
+    /// Takes back what was shown once and is no more.
+    fn hide_others(&self, all: &Everything) {
+        for topic in self.node.topics.all() {
+            if !all.topics.contains(&topic.id) {
+                self.hide(topic.id);
+            }
+        }
+        for (kind, of) in [
+            (NamedResource::Group, ResourceKind::Group),
+            (NamedResource::ClientMetrics, ResourceKind::ClientMetrics),
+        ] {
+            for name in self.node.config.names(kind) {
+                if !all.resources.contains(&Resource::new(of, &name)) {
+                    self.node.config.set_named(kind, &name, Arc::default());
+                }
+            }
+        }
+        for (name, _) in self.node.features.all() {
+            if !all.features.contains(&name) {
+                self.node.features.set(name, 0);
             }
         }
     }

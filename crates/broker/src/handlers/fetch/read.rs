@@ -147,11 +147,11 @@ pub fn read(
 
 /// An entry's partition, or why there is none. What a request did not find it does not find later either: nothing
 /// would wake it.
-fn found<'e>(
+fn found(
     catalog: &TopicIndex,
-    entry: &'e mut Entry<SessionPartition>,
+    entry: &mut Entry<SessionPartition>,
     pass: Pass,
-) -> &'e Result<Arc<Partition>, ErrorCode> {
+) -> Result<Arc<Partition>, ErrorCode> {
     let version = catalog.version();
     let Entry {
         requested, handle, ..
@@ -160,7 +160,16 @@ fn found<'e>(
     if handle.catalog_version != version && !is_settled {
         (handle.catalog_version, handle.found) = (version, None);
     }
-    handle.found.get_or_insert_with(|| {
+    match &handle.found {
+        Some(Err(code)) => return Err(*code),
+        Some(Ok(partition)) => {
+            if let Some(partition) = partition.upgrade() {
+                return Ok(partition);
+            }
+        }
+        None => {}
+    }
+    let mut find = || {
         let topic = match &requested.topic {
             TopicKey::Id(id) => catalog.by_id(*id).ok_or_else(|| match &handle.name {
                 // What was found by its id is missed by its name (E82).
@@ -177,7 +186,10 @@ fn found<'e>(
         }
         let partition = topic.partition(requested.partition);
         partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
-    })
+    };
+    let found = find();
+    handle.found = Some(found.as_ref().map(Arc::downgrade).map_err(|code| *code));
+    found
 }
 
 const OFFSETS_UNKNOWN: Offsets = Offsets {
@@ -219,12 +231,12 @@ fn read_one(
     }
     let was_found = matches!(entry.handle.found, Some(Ok(_)));
     let partition = match found(catalog, entry, pass) {
-        Ok(partition) => partition.clone(),
+        Ok(partition) => partition,
         Err(code) => {
-            fetched.error = *code;
+            fetched.error = code;
             // Only reading finds out that another topic has this name by now.
             fetched.refused = match pass {
-                Pass::First => *code != ErrorCode::InconsistentTopicId,
+                Pass::First => code != ErrorCode::InconsistentTopicId,
                 Pass::Later => !was_found,
             };
             return fetched;

@@ -38,18 +38,18 @@ impl Places {
     ) -> Result<Places, ErrorCode> {
         let waiter = Waiter::new();
         let mut places = Vec::new();
-        context
-            .view()?
-            .for_each(|_, entry| match &entry.handle.found {
-                Some(Ok(partition)) if !plan.denied.contains(&entry.requested.topic) => {
-                    places.push(Place {
-                        appended: partition.register(&waiter),
-                        partition: partition.clone(),
-                        grew: false,
-                    });
-                }
-                _ => {}
-            });
+        context.view()?.for_each(|_, entry| {
+            let found = entry.handle.found.as_ref();
+            let found = found.and_then(|found| found.as_ref().ok()?.upgrade());
+            let may_read = !plan.denied.contains(&entry.requested.topic);
+            if let Some(partition) = found.filter(|_| may_read) {
+                places.push(Place {
+                    appended: partition.register(&waiter),
+                    partition,
+                    grew: false,
+                });
+            }
+        });
         Ok(Places {
             waiter,
             places,

@@ -291,6 +291,7 @@ fn heard(w: &World) -> Vec<(String, usize, i64)> {
             | Change::Feature { .. }
             | Change::Security(_)
             | Change::SecurityWhole(_)
+            | Change::NothingElse(_)
             | Change::Lost => {}
         }
     }
