@@ -56,8 +56,6 @@ const PARKED_MAX: usize = 500_000;
 const AUTO_CREATIONS_AT_ONCE: u32 = 1_000;
 /// See above.
 const AUTO_CREATIONS_PER_SECOND: u32 = 20;
-/// Part of the memory limit that frames may take while they are being received.
-const RECEIVING_PART: usize = 4;
 /// Unread bytes that a connection in memory holds in each direction, about what a socket on loopback does.
 const MEMORY_STREAM_BYTES: usize = 256 << 10;
 
@@ -209,9 +207,8 @@ impl Broker {
             }
         };
         let memory = engine.memory().clone();
-        let receiving_bytes = usize::try_from(config.settings().connections_buffer_bytes)
-            .unwrap_or(usize::MAX)
-            .min(memory.limit() / RECEIVING_PART);
+        let receiving_bytes =
+            usize::try_from(config.settings().connections_buffer_bytes).unwrap_or(usize::MAX);
         tracing::info!(
             target: "rustka::broker",
             "records and frames may take {} MiB of memory",

@@ -42,6 +42,12 @@ const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
 const FRAMES_BYTES_LEAST: usize = 2 << 20;
 /// What a journal keeps while it is being shortened.
 const JOURNAL_BYTES_LEAST: usize = 8 << 10;
+/// Bytes of all frames that are being received.
+const BUFFER_BYTES: &str = "rustka.connections.buffer.bytes";
+/// Part of the memory limit that these may take.
+const RECEIVING_PART: usize = 4;
+/// What they may take at any limit.
+const RECEIVING_BYTES_LEAST: usize = 1 << 20;
 
 /// Options of a broker; see [`Broker::builder`].
 #[derive(Clone)]
@@ -285,6 +291,7 @@ impl Options {
             contradictions(&config).into_iter().map(refused).collect();
         mistakes.extend(self.dangers(&config).map(StartError::new));
         mistakes.extend(self.check_memory_limit(&config).err());
+        mistakes.extend(self.check_receiving(&config).err());
         if topic_ids::are_by_name(&config) && self.cluster_id.is_none() {
             let sentence = "rustka.topic.ids=by-name needs a cluster id that stays the same: set CLUSTER_ID in the environment";
             mistakes.push(StartError::new(sentence.to_owned()));
@@ -460,7 +467,42 @@ impl Options {
         let node_id = node_id.map_or(NODE_ID_DEFAULT, |(_, value)| *value);
         pairs.extend(["node.id", "broker.id"].map(|key| (key, node_id)));
         pairs.extend_from_slice(addresses);
-        BrokerConfig::parse(pairs, self.strict).map_err(refused)
+        let parse = |pairs: &[(&str, &str)]| {
+            BrokerConfig::parse(pairs.iter().copied(), self.strict).map_err(refused)
+        };
+        let config = parse(&pairs)?;
+        let most = self.receiving_bytes_max(&config);
+        if config.is_set(BUFFER_BYTES) || config.settings().connections_buffer_bytes <= most {
+            return Ok(config);
+        }
+        // Whoever asks for the value is told what holds.
+        let most = most.to_string();
+        pairs.push((BUFFER_BYTES, &most));
+        parse(&pairs)
+    }
+
+    /// How much of the memory limit frames may take while they are being received.
+    fn receiving_bytes_max(&self, config: &BrokerConfig) -> i64 {
+        let limit = match &self.engine {
+            Some(engine) => engine.memory().limit(),
+            None => self.memory_limit_bytes(config),
+        };
+        let most = (limit / RECEIVING_PART).max(RECEIVING_BYTES_LEAST);
+        i64::try_from(most).unwrap_or(i64::MAX)
+    }
+
+    /// Refuses a config that could not be honoured as it is set.
+    fn check_receiving(&self, config: &BrokerConfig) -> Result<(), StartError> {
+        let (set, most) = (
+            config.settings().connections_buffer_bytes,
+            self.receiving_bytes_max(config),
+        );
+        if set > most {
+            return Err(StartError::new(format!(
+                "{BUFFER_BYTES}={set} is more than a quarter of the memory limit: expected at most {most}, or a larger --memory-limit"
+            )));
+        }
+        Ok(())
     }
 
     /// The configs of a broker that listens and is reached there: it says so itself, whatever else was set.

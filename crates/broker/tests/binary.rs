@@ -38,6 +38,15 @@ fn what_is_not_known_ends_with_2_and_names_the_nearest_that_is() {
         // Two megabytes for requests, and eight kilobytes for each of 50 journals.
         (&["--memory-limit", "1M"], &["1048576", "2506752"]),
         (
+            &[
+                "--memory-limit",
+                "64M",
+                "-c",
+                "rustka.connections.buffer.bytes=16777217",
+            ],
+            &["16777217", "16777216", "--memory-limit"],
+        ),
+        (
             &["-c", "max.conections=5"],
             &["max.conections", "max.connections"],
         ),
