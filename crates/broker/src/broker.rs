@@ -29,7 +29,7 @@ use crate::net::tls::self_signed::SelfSigned;
 use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
-use crate::node::{Compactor, Listener, Node, Quotas, Security, State, Tokens};
+use crate::node::{Compactor, Doctor, Listener, Node, Quotas, Security, State, Tokens};
 use crate::options::Options;
 use crate::upkeep::{compaction, files, housekeeping, supervise};
 use rustka_core::config::BrokerConfig;
@@ -247,6 +247,7 @@ impl Broker {
             state: watch::Sender::new(State::Starting),
             creations: PerSecond::default(),
             peers: Peers::default(),
+            doctor: Doctor::default(),
             receiving: Budget::new(receiving_bytes),
             readers_checked_ms: AtomicI64::new(i64::MIN),
             next_peer: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 //! everything that answers requests; a part of the broker takes from here what it needs.
 
 mod compactor;
+pub mod doctor;
 mod identity;
 mod listener;
 mod peer;
@@ -26,6 +27,7 @@ use crate::base::request_log::RequestLog;
 use crate::base::timeline::Timeline;
 use crate::base::work::Work;
 pub use compactor::Compactor;
+pub use doctor::Doctor;
 pub use identity::{ANONYMOUS, Identity};
 pub use listener::{HostPort, Listener, LoginRules, Protocol};
 pub use peer::{NOTHING, Overdue, Peer};
@@ -116,6 +118,8 @@ pub struct Node {
     pub creations: PerSecond,
     /// Open connections.
     pub peers: Peers,
+    /// Who was told where to connect and has not come.
+    pub doctor: Doctor,
     /// Bytes of frames that are being received.
     pub receiving: Arc<Budget>,
     /// When slow readers were last looked for.

@@ -18,6 +18,10 @@ fn endpoint(node: &Node, caller: &Caller, node_id: i32) -> Option<Endpoint> {
         let (host, port) = hook.endpoint(&caller.context(), node_id, usual)?;
         return Some((Cow::Owned(host), port.into()));
     }
+    if let Some(told) = &usual {
+        let now_ms = node.clock.monotonic_ms();
+        node.doctor.told(caller.peer(), listener, told, now_ms);
+    }
     usual.map(|(host, port)| (Cow::Owned(host.into()), port.into()))
 }
 

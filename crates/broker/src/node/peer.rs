@@ -35,6 +35,8 @@ pub struct Peer {
     pub since_ms: i64,
     /// Whether it is known who is there.
     pub(crate) inside: AtomicBool,
+    /// Whether it has asked for something for which it had to come to where it was told to.
+    came: AtomicBool,
     /// Where it came in and who that was.
     entry: OnceLock<(Arc<Listener>, Arc<str>)>,
     /// The client's name for itself, as in its last request.
@@ -103,6 +105,7 @@ impl Peer {
             is_own: false,
             since_ms: now_ms,
             inside: AtomicBool::new(false),
+            came: AtomicBool::new(false),
             entry: OnceLock::new(),
             client_id: Mutex::new("".into()),
             requests: AtomicU64::new(0),
@@ -135,6 +138,16 @@ impl Peer {
     /// The client has said what it is.
     pub fn introduce(&self, software: Software) {
         *lock(&self.software) = Some(Arc::new(software));
+    }
+
+    /// Whether it has asked for something for which it had to come to where it was told to.
+    pub fn has_come(&self) -> bool {
+        self.came.load(Relaxed)
+    }
+
+    /// It asks for that.
+    pub(super) fn comes(&self) {
+        self.came.store(true, Relaxed);
     }
 
     /// It is known who is there. Only the first time counts: a login that is repeated changes nothing.

@@ -3,6 +3,7 @@
 use crate::api::parts::Parts;
 use crate::base::heap::{self, Crowd};
 use crate::base::hooks::Event;
+use crate::base::rate::LogLimit;
 use crate::node::{Node, Overdue, State, reached};
 use rustka_core::cluster::command::Command;
 use rustka_core::time::{Now, WALL_DISTRUST_MS};
@@ -42,6 +43,7 @@ pub async fn run(parts: Arc<Parts>) {
     let mut next_tokens_ms = started_ms.saturating_add(tokens_ms);
     let mut clock_was_believed = true;
     let mut crowd = Crowd::default();
+    let strays = LogLimit::default();
     let mut next_idle_ms = started_ms.saturating_add(IDLE_MS);
     let mut next_checkpoint_ms = started_ms.saturating_add(CHECKPOINT_MS);
     loop {
@@ -65,6 +67,7 @@ pub async fn run(parts: Arc<Parts>) {
             next_checkpoint_ms = now.monotonic_ms.saturating_add(CHECKPOINT_MS);
         }
         close_overdue(node, now.monotonic_ms, idle_max_ms);
+        miss(node, now.monotonic_ms, &strays);
         let connections = node.metrics.connections_open.load(Relaxed);
         let connections = usize::try_from(connections).unwrap_or(0);
         let mut much_is_free = crowd.has_gone(connections + groups.pending_ids());
@@ -83,6 +86,15 @@ pub async fn run(parts: Arc<Parts>) {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => return,
             () = node.clock.sleep_until(next_round_ms) => {}
+        }
+    }
+}
+
+/// Says once of each client that was told where to connect that it has not come.
+fn miss(node: &Node, now_ms: i64, lines: &LogLimit) {
+    for stray in node.doctor.newly_missed(|| node.peers.all(), now_ms) {
+        if let Some(left_out) = lines.admits(now_ms) {
+            tracing::warn!(target: "rustka::listener", "{stray}{left_out}");
         }
     }
 }

@@ -55,7 +55,21 @@ pub async fn list(ask: Ask) -> Result<Answer, Problem> {
             "reason": closing.reason,
         })
     });
+    let strays = node.doctor.strays(now_ms);
+    let strays = strays.iter().map(|stray| {
+        json!({
+            "address": stray.address.to_string(),
+            "clientId": &*stray.client_id,
+            "software": stray.software.as_ref().map(|software| &software.name),
+            "listener": &*stray.listener,
+            "told": stray.told,
+            "reachedAt": stray.reached.map(|at| at.to_string()),
+            "sinceMs": stray.since_ms.to_string(),
+            "advice": stray.advice,
+        })
+    });
     Ok(json(&json!({
+        "strays": strays.collect::<Vec<_>>(),
         "total": total,
         "from": from,
         "clients": rows,

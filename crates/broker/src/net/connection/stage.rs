@@ -6,7 +6,7 @@ use crate::api::request::{Frame, Header, Outcome, Request};
 use crate::apis;
 use crate::base::hooks::Event;
 use crate::net::login::{Entered, Login, Verdict};
-use crate::node::{Identity, Listener, Peer};
+use crate::node::{Doctor, Identity, Listener, Peer};
 use rustka_core::security::sasl::Mechanism;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::sasl_handshake_request::SaslHandshakeRequest;
@@ -169,7 +169,11 @@ impl Inside {
         let client_id = client_id.unwrap_or_default();
         self.caller.begin(&header, client_id, received_ms);
         let bytes = frame.bytes().len();
-        self.caller.peer().asks(header.api, bytes);
+        let peer = self.caller.peer();
+        peer.asks(header.api, bytes);
+        if !peer.has_come() && Doctor::is_work(header.api) {
+            parts.node.doctor.came(peer);
+        }
         let is_introduction = header.api == ApiVersionsRequest::KEY;
         let outcome = apis::dispatch(Request {
             node: &parts.node,
