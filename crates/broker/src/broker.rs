@@ -21,6 +21,7 @@ use crate::coordinators::transactions::{self, Transactions};
 #[cfg(feature = "http")]
 use crate::http::{self, Http};
 use crate::net::addresses::Address;
+use crate::net::bearer::Kept;
 use crate::net::listener;
 use crate::net::login_rules::ListenerConfigs;
 use crate::net::tls::reload::{self, Watched};
@@ -47,6 +48,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
+/// What the supervisor calls whoever keeps up the keys of tokens.
+const KEYS_TASK: &str = "the keys of tokens";
 /// How long an ordered shutdown waits for parked requests to be answered.
 const SHUTDOWN_MS: u64 = 5_000;
 
@@ -181,11 +184,15 @@ impl Broker {
         let config = options.broker_config_at(&listening(false), &listening(true))?;
         let id = config.value("node.id").and_then(|id| id.parse().ok());
         let id = id.ok_or_else(|| StartError::new("node.id has no value".to_owned()))?;
+        let mut kept_keys = Vec::new();
         let listeners = addresses.iter().zip(bound).map(|(address, bound)| {
             let (name, protocol) = (&address.name, address.protocol);
             let advertised = address.advertised.clone();
             let mut listener = Listener::new(name, protocol, id, bound.port, advertised);
-            listener.login = options.login_rules(address, &config)?;
+            if let Some((rules, kept)) = options.login_rules(address, &config)? {
+                listener.login = Some(rules);
+                kept_keys.extend(kept.filter(Kept::has_source));
+            }
             let loaded = options.tls(address, &config, made)?;
             for note in loaded.iter().flat_map(|loaded| &loaded.notes) {
                 tracing::warn!(target: "rustka::listener", "listener {name}: {note}");
@@ -260,6 +267,13 @@ impl Broker {
             work: Work::default(),
             config: LiveConfig::new(config),
         });
+        for kept in kept_keys {
+            let (of, kept) = (node.clone(), Arc::new(kept));
+            supervise::keep(&node, KEYS_TASK, move || {
+                let (of, kept) = (of.clone(), kept.clone());
+                async move { kept.keep_up(&of).await }
+            });
+        }
         let cluster = Cluster::new(node.clone())?;
         cluster.let_in(&options.users)?;
         if node.engine.directory().is_some() {

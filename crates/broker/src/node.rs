@@ -1,6 +1,7 @@
 //! The parts of one broker that all the others share: time, configs, memory, topics, connections, counters. Below
 //! everything that answers requests; a part of the broker takes from here what it needs.
 
+mod bearer;
 mod compactor;
 pub mod doctor;
 mod identity;
@@ -26,6 +27,7 @@ use crate::base::rate::PerSecond;
 use crate::base::request_log::RequestLog;
 use crate::base::timeline::Timeline;
 use crate::base::work::Work;
+pub use bearer::Bearer;
 pub use compactor::Compactor;
 pub use doctor::Doctor;
 pub use identity::{ANONYMOUS, Identity};

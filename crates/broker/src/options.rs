@@ -12,6 +12,7 @@ use crate::broker::Broker;
 #[cfg(feature = "http")]
 use crate::http::PageOptions;
 use crate::net::addresses::{Address, Advertised, addresses};
+use crate::net::bearer::Kept;
 pub use crate::net::login_rules::LoginFile;
 use crate::net::login_rules::{self, ListenerConfigs};
 use crate::net::tls::rules::{self as tls_rules, Loaded};
@@ -355,7 +356,7 @@ impl Options {
         &self,
         address: &Address,
         config: &BrokerConfig,
-    ) -> Result<Option<LoginRules>, StartError> {
+    ) -> Result<Option<(LoginRules, Option<Kept>)>, StartError> {
         let own = &self.listener_configs;
         let of = || login_rules::of(address, config, own, &self.all_users(), &self.login_file);
         let rules = address.protocol.has_login().then(of);

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod authorizer;
+pub mod bearer;
 pub mod facts;
 pub mod filter;
 pub mod jaas;

@@ -8,6 +8,7 @@ use crate::apis;
 use crate::base::random;
 use crate::node::{Listener, LoginRules, Node, Peer};
 use rustka_core::error::ErrorCode;
+use rustka_core::security::bearer::{self, Unfit};
 use rustka_core::security::sasl::{Entrant, Exchange, Failure, Mechanism, Secrets, Step};
 use rustka_core::security::scram::{Credential, Strength};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
@@ -74,6 +75,15 @@ impl Secrets for Known<'_> {
 
     fn scram(&self, strength: Strength, user: &str) -> Option<Credential> {
         self.node.security.credential(strength, user)
+    }
+
+    fn bearer(&self, token: &str) -> Result<Entrant, Unfit> {
+        let Some(bearer) = &self.rules.bearer else {
+            return Err(Unfit("no tokens are taken here".to_owned()));
+        };
+        let now = self.node.clock.now();
+        let claims = bearer.check(token, now.wall_ms, now.monotonic_ms)?;
+        Ok(bearer::entrant(&claims))
     }
 
     fn token(&self, strength: Strength, id: &str) -> Option<(Credential, Entrant)> {

@@ -2,6 +2,7 @@
 
 use crate::base::start::StartError;
 use crate::net::addresses::Address;
+use crate::net::bearer::{self, Kept};
 use crate::node::LoginRules;
 use rustka_core::config::{BrokerConfig, Scope, check_value, find_key, nearest_name};
 use rustka_core::security::jaas;
@@ -85,6 +86,12 @@ impl<'a> View<'a> {
         self.own_value(key).or_else(|| self.config.value(key))
     }
 
+    /// What holds for one mechanism at this listener.
+    pub fn value_of(&self, mechanism: &str, key: &str) -> Option<&'a str> {
+        let own = self.own_value(&format!("{mechanism}.{key}"));
+        own.or_else(|| self.value(key))
+    }
+
     fn number(&self, key: &str) -> i64 {
         self.value(key)
             .and_then(|value| value.trim().parse().ok())
@@ -100,16 +107,19 @@ impl<'a> View<'a> {
     }
 }
 
-/// The rules of a listener with a login. `users` are those who may log in at every listener.
+/// The rules of a listener with a login, and the keys of tokens that have to be kept up for it. `users` are those who may log
+/// in at every listener.
 pub fn of(
     address: &Address,
     config: &BrokerConfig,
     own: &ListenerConfigs,
     users: &[(String, String)],
     file: &LoginFile,
-) -> Result<LoginRules, StartError> {
+) -> Result<(LoginRules, Option<Kept>), StartError> {
     let view = View::of(address, config, own);
     let mechanisms = mechanisms(&view, !users.is_empty())?;
+    let takes_tokens = mechanisms.contains(&Mechanism::Bearer);
+    let kept = takes_tokens.then(|| bearer::of(&view)).transpose()?;
     let mut passwords = Passwords::default();
     for (user, password) in users {
         passwords.set(user, password);
@@ -118,13 +128,15 @@ pub fn of(
         passwords.set(&user, &password);
     }
     let bytes = view.number("sasl.server.max.receive.size");
-    Ok(LoginRules {
+    let rules = LoginRules {
         mechanisms,
         passwords,
         session_ms_max: view.number("connections.max.reauth.ms"),
         failure_delay_ms: view.number("connection.failed.authentication.delay.ms"),
         message_bytes_max: usize::try_from(bytes).unwrap_or(0),
-    })
+        bearer: kept.as_ref().map(|kept| kept.bearer.clone()),
+    };
+    Ok((rules, kept))
 }
 
 /// The users of PLAIN: of the listener's own config, or else of its section in the file.
@@ -167,7 +179,7 @@ fn mechanisms(view: &View<'_>, has_users: bool) -> Result<Vec<Mechanism>, StartE
     let key = "sasl.enabled.mechanisms";
     let is_set = view.config.is_set(key) || view.own_value(key).is_some();
     if has_users && !is_set {
-        return Ok(Mechanism::ALL.to_vec());
+        return Ok(Mechanism::BY_PASSWORD.to_vec());
     }
     let names = view.value(key).unwrap_or("");
     let names = names
@@ -206,7 +218,9 @@ mod tests {
         let text = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
         let own = own.iter().map(text).collect();
         let users: Vec<_> = users.iter().map(text).collect();
-        of(&address(), &config, &own, &users, &LoginFile::new()).map_err(|error| error.to_string())
+        of(&address(), &config, &own, &users, &LoginFile::new())
+            .map(|(rules, _)| rules)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -225,7 +239,7 @@ mod tests {
             let own = own
                 .iter()
                 .map(|(key, value)| (key.to_string(), value.to_string()));
-            of(&address, &config, &own.collect(), &[], &file).unwrap()
+            of(&address, &config, &own.collect(), &[], &file).unwrap().0
         };
         let outside = rules("OUTSIDE", &[]);
         assert!(outside.passwords.is("own", "2") && !outside.passwords.is("all", "1"));
@@ -261,7 +275,7 @@ mod tests {
     fn users_open_every_mechanism_unless_one_is_chosen() {
         assert_eq!(
             rules(&[], &[("b", "2")]).unwrap().mechanisms,
-            Mechanism::ALL
+            Mechanism::BY_PASSWORD
         );
         let error = rules(&[], &[]).unwrap_err();
         assert!(

@@ -1,6 +1,7 @@
 //! Listeners and connections: bytes in, answers out. Nothing here knows what a request means.
 
 pub mod addresses;
+pub mod bearer;
 pub mod connection;
 pub mod listener;
 pub mod login;

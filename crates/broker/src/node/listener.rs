@@ -1,10 +1,10 @@
 //! A place where clients come in: how they log in there, and what they are told about this node.
 
-use crate::node::{Peer, Tls};
+use crate::node::{Bearer, Peer, Tls};
 use rustka_core::security::plain::Passwords;
 use rustka_core::security::sasl::Mechanism;
 use rustka_core::sync::{Rank, read_at, write_at};
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
 /// What is spoken at a listener before and around Kafka's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct LoginRules {
     pub failure_delay_ms: i64,
     /// Bytes of one message of a login.
     pub message_bytes_max: usize,
+    /// How tokens are checked, where they are taken.
+    pub bearer: Option<Arc<Bearer>>,
 }
 
 /// Host and port.

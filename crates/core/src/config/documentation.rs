@@ -331,6 +331,50 @@ const BROKER: &[(&str, &str)] = &[
         "Whether compressed batches are inflated to check their records.",
     ),
     (
+        "rustka.oauthbearer.unsecured",
+        "Has OAUTHBEARER believe tokens that nobody has signed, and no others: for tests.",
+    ),
+    (
+        "sasl.oauthbearer.clock.skew.seconds",
+        "How far the clock of whoever issues tokens may be from this one.",
+    ),
+    (
+        "sasl.oauthbearer.expected.audience",
+        "For whom a token has to be meant, for one of them.",
+    ),
+    (
+        "sasl.oauthbearer.expected.issuer",
+        "Who has to have issued a token.",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+        "How often the keys of those who sign tokens are read again.",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+        "The longest pause before reading keys is tried again, and the shortest before a token with an unknown key has it done early.",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+        "The first pause before reading keys is tried again; it doubles.",
+    ),
+    (
+        "sasl.oauthbearer.jwks.endpoint.url",
+        "Where the keys of those who sign tokens are: a file (file:///PATH), https, or http on this machine.",
+    ),
+    (
+        "sasl.oauthbearer.scope.claim.name",
+        "The claim of a token with its scope, which has to be a text or a list of texts.",
+    ),
+    (
+        "sasl.oauthbearer.sub.claim.name",
+        "The claim of a token that names the user.",
+    ),
+    (
+        "ssl.key.password",
+        "Opens a private key in PEM that is encrypted by itself.",
+    ),
+    (
         "sasl.enabled.mechanisms",
         "The ways to log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512.",
     ),

@@ -76,6 +76,7 @@ fn failed(why: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bearer::Unfit;
     use super::*;
     use crate::security::sasl::Entrant;
     use crate::security::scram::{Credential, Strength};
@@ -93,6 +94,10 @@ mod tests {
 
         fn token(&self, _: Strength, _: &str) -> Option<(Credential, Entrant)> {
             None
+        }
+
+        fn bearer(&self, _: &str) -> Result<Entrant, Unfit> {
+            Err(Unfit("there are no tokens here".to_owned()))
         }
     }
 

@@ -1,5 +1,6 @@
 //! One login by SASL: which mechanism, what it is told, who came in. The messages around it are the caller's.
 
+use super::bearer::{BearerExchange, Unfit};
 use super::plain;
 use super::scram::{self, ScramExchange};
 use std::fmt;
@@ -11,11 +12,21 @@ pub enum Mechanism {
     Plain,
     /// A proof of the password (RFC 5802, 7677).
     Scram(scram::Strength),
+    /// A token that somebody else has made (RFC 7628).
+    Bearer,
 }
 
 impl Mechanism {
     /// All that are understood.
-    pub const ALL: [Mechanism; 3] = [
+    pub const ALL: [Mechanism; 4] = [
+        Mechanism::Plain,
+        Mechanism::Scram(scram::Strength::Sha256),
+        Mechanism::Scram(scram::Strength::Sha512),
+        Mechanism::Bearer,
+    ];
+
+    /// Those for which a name and a password are enough.
+    pub const BY_PASSWORD: [Mechanism; 3] = [
         Mechanism::Plain,
         Mechanism::Scram(scram::Strength::Sha256),
         Mechanism::Scram(scram::Strength::Sha512),
@@ -33,6 +44,7 @@ impl Mechanism {
         match self {
             Mechanism::Plain => "PLAIN",
             Mechanism::Scram(strength) => strength.mechanism(),
+            Mechanism::Bearer => "OAUTHBEARER",
         }
     }
 }
@@ -47,6 +59,9 @@ pub trait Secrets {
 
     /// What is kept of a delegation token's secret, and who logs in with it.
     fn token(&self, strength: scram::Strength, id: &str) -> Option<(scram::Credential, Entrant)>;
+
+    /// Who comes in with a token that somebody else has made.
+    fn bearer(&self, token: &str) -> Result<Entrant, Unfit>;
 }
 
 /// Somebody who comes in.
@@ -111,17 +126,24 @@ pub enum Step {
 /// A login under way.
 pub struct Exchange {
     mechanism: Mechanism,
-    scram: Option<ScramExchange>,
+    kind: Kind,
+}
+
+enum Kind {
+    Plain,
+    Scram(ScramExchange),
+    Bearer(BearerExchange),
 }
 
 impl Exchange {
     /// Begins one. `nonce` is for SCRAM, printable and never used before.
     pub fn new(mechanism: Mechanism, nonce: &str) -> Exchange {
-        let scram = match mechanism {
-            Mechanism::Scram(strength) => Some(ScramExchange::new(strength, nonce)),
-            Mechanism::Plain => None,
+        let kind = match mechanism {
+            Mechanism::Plain => Kind::Plain,
+            Mechanism::Scram(strength) => Kind::Scram(ScramExchange::new(strength, nonce)),
+            Mechanism::Bearer => Kind::Bearer(BearerExchange::default()),
         };
-        Exchange { mechanism, scram }
+        Exchange { mechanism, kind }
     }
 
     /// The mechanism that was chosen.
@@ -131,9 +153,10 @@ impl Exchange {
 
     /// Takes the client's next message.
     pub fn step(&mut self, message: &[u8], secrets: &dyn Secrets) -> Result<Step, Failure> {
-        match &mut self.scram {
-            Some(scram) => scram.step(message, secrets),
-            None => plain::login(message, secrets)
+        match &mut self.kind {
+            Kind::Scram(scram) => scram.step(message, secrets),
+            Kind::Bearer(bearer) => bearer.step(message, secrets),
+            Kind::Plain => plain::login(message, secrets)
                 .map(|user| Step::Done(Vec::new(), Entrant::user(&user))),
         }
     }

@@ -334,6 +334,7 @@ pub fn proof(strength: Strength, password: &str, first: &str, server: &str) -> O
 
 #[cfg(test)]
 mod tests {
+    use super::super::bearer::Unfit;
     use super::*;
 
     struct One(&'static str, Credential);
@@ -353,6 +354,10 @@ mod tests {
                 ..Entrant::user("owner")
             };
             (id == "token").then(|| (self.1.clone(), entrant))
+        }
+
+        fn bearer(&self, _: &str) -> Result<Entrant, Unfit> {
+            Err(Unfit("there are no tokens here".to_owned()))
         }
     }
 
