@@ -193,6 +193,7 @@ impl Broker {
                 listener.login = Some(rules);
                 kept_keys.extend(kept.filter(Kept::has_source));
             }
+            listener.limits = options.limits(name);
             let loaded = options.tls(address, &config, made)?;
             for note in loaded.iter().flat_map(|loaded| &loaded.notes) {
                 tracing::warn!(target: "rustka::listener", "listener {name}: {note}");

@@ -31,7 +31,7 @@ pub use bearer::Bearer;
 pub use compactor::Compactor;
 pub use doctor::Doctor;
 pub use identity::{ANONYMOUS, Identity};
-pub use listener::{HostPort, Listener, LoginRules, Protocol};
+pub use listener::{HostPort, Listener, ListenerLimits, LoginRules, Protocol};
 pub use peer::{NOTHING, Overdue, Peer};
 use peers::Peers;
 pub use quotas::Quotas;

@@ -17,7 +17,7 @@ pub use crate::net::login_rules::LoginFile;
 use crate::net::login_rules::{self, ListenerConfigs};
 use crate::net::tls::rules::{self as tls_rules, Loaded};
 use crate::net::tls::self_signed::SelfSigned;
-use crate::node::{LoginRules, Protocol};
+use crate::node::{ListenerLimits, LoginRules, Protocol};
 pub use data_dir::parse_fsync;
 use rustka_core::config::{BrokerConfig, Scope, contradictions, danger, keys};
 use rustka_core::error::Refusal;
@@ -361,6 +361,14 @@ impl Options {
         let of = || login_rules::of(address, config, own, &self.all_users(), &self.login_file);
         let rules = address.protocol.has_login().then(of);
         rules.transpose()
+    }
+
+    /// How many connections a listener takes.
+    pub(crate) fn limits(&self, listener: &str) -> ListenerLimits {
+        ListenerLimits::new(listener, |key| {
+            let value = self.listener_configs.get(key)?;
+            value.trim().parse().ok()
+        })
     }
 
     /// Those who may log in everywhere.

@@ -6,6 +6,9 @@ use common::{Client, World, batch, fetch_request};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use rustka_wire::metadata_request::MetadataRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::net::SocketAddr;
@@ -337,4 +340,77 @@ async fn connections_beyond_the_limit_wait_for_those_before_them() {
     drop(first);
     third.read_u32().await.expect("an answer, now");
     assert_eq!(broker.node().peers.count(), 2);
+}
+
+/// The same for one listener alone, whose limit may change while the broker runs.
+#[tokio::test]
+async fn a_full_listener_keeps_its_own_clients_waiting_and_no_others() {
+    let broker = rustka::Broker::builder()
+        .http_port(0)
+        .config("listeners", "A://127.0.0.1:0,B://127.0.0.1:0")
+        .config("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT")
+        .config("listener.name.a.max.connections", "1")
+        .start()
+        .expect("a broker");
+    let listeners = &broker.node().listeners;
+    let connect = |at: usize| tokio::net::TcpStream::connect(("127.0.0.1", listeners[at].port));
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    let mut first = connect(0).await.expect("connects");
+    first.write_all(&request).await.expect("sends");
+    first.read_u32().await.expect("an answer");
+    let mut waiting = connect(0).await.expect("the kernel takes it");
+    waiting.write_all(&request).await.expect("sends");
+    for _ in 0..5 {
+        let mut other = connect(1).await.expect("connects");
+        other.write_all(&request).await.expect("sends");
+        other.read_u32().await.expect("an answer");
+    }
+    assert_eq!(listeners[0].limits.open.load(Relaxed), 1);
+    let admin = connect(1).await.expect("connects");
+    let mut admin = rustka_client::Connection::over(admin, "tcp", "test");
+    let raise = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 4,
+            resource_name: "1".into(),
+            configs: vec![AlterableConfig {
+                name: "listener.name.a.max.connections".into(),
+                config_operation: 0,
+                value: Some("2".into()),
+            }],
+        }],
+        ..Default::default()
+    };
+    let answer = admin.call_in(1, &raise).await.expect("an answer");
+    assert_eq!(answer.body().expect("a body").responses[0].error_code, 0);
+    waiting.read_u32().await.expect("an answer, now");
+    assert_eq!(listeners[0].limits.open.load(Relaxed), 2);
+}
+
+/// New connections of one listener wait for the next second, and those of another do not.
+#[tokio::test]
+async fn a_listener_that_takes_one_connection_a_second_holds_up_no_other() {
+    let world = World::with(|options| {
+        options
+            .sockets(true)
+            .http_port(0)
+            .config("listeners", "A://127.0.0.1:0,B://127.0.0.1:0")
+            .config("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT")
+            .config("listener.name.a.max.connection.creation.rate", "1")
+    });
+    let listeners = &world.broker.node().listeners;
+    let connect = |at: usize| tokio::net::TcpStream::connect(("127.0.0.1", listeners[at].port));
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    let mut first = connect(0).await.expect("connects");
+    first.write_all(&request).await.expect("sends");
+    first.read_u32().await.expect("an answer");
+    let mut second = connect(0).await.expect("connects");
+    second.write_all(&request).await.expect("sends");
+    for _ in 0..5 {
+        let mut other = connect(1).await.expect("connects");
+        other.write_all(&request).await.expect("sends");
+        other.read_u32().await.expect("an answer");
+    }
+    assert_eq!(listeners[0].limits.open.load(Relaxed), 1);
+    world.clock.advance(std::time::Duration::from_millis(1_000));
+    second.read_u32().await.expect("an answer, a second later");
 }

@@ -175,10 +175,10 @@ impl Gate {
 
     async fn next(&mut self, listener: &TcpListener, of: &Arc<Listener>, parts: &Arc<Parts>) {
         let node = &parts.node;
-        room(node).await;
+        room(node, of).await;
         match listener.accept().await {
             Ok((stream, address)) => {
-                pace(node).await;
+                pace(node, of).await;
                 connected(stream, address, of, parts);
             }
             Err(error) if is_out_of_descriptors(&error) && self.spare.is_some() => {
@@ -220,9 +220,15 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Kafka counts connections per second, those of all sockets together, and lets the next one wait after it was accepted
-/// (`max.connection.creation.rate`).
-async fn pace(node: &Node) {
+/// Kafka counts connections per second, those of all sockets together and those of one listener, and lets the next one wait
+/// after it was accepted (`max.connection.creation.rate`).
+async fn pace(node: &Node, of: &Listener) {
+    while let Err(next_ms) = of
+        .limits
+        .creates(&node.config.broker(), node.clock.monotonic_ms())
+    {
+        node.clock.sleep_until(next_ms).await;
+    }
     loop {
         let rate = node.config.settings().connection_creation_rate_max;
         match node.creations.take(rate, node.clock.monotonic_ms()) {
@@ -232,14 +238,17 @@ async fn pace(node: &Node) {
     }
 }
 
-/// Waits until there are fewer connections than `max.connections`; the kernel keeps the next ones meanwhile, as in Kafka.
-async fn room(node: &Node) {
+/// Waits until there are fewer connections than `max.connections`, in all and at this listener; the kernel keeps the next
+/// ones meanwhile, as in Kafka.
+async fn room(node: &Node, of: &Listener) {
     loop {
         let left = node.peers.left.notified();
         let mut left = std::pin::pin!(left);
         left.as_mut().enable();
-        let max = node.config.settings().connections_max;
-        if usize::try_from(max).is_ok_and(|max| node.peers.count() < max) {
+        let config = node.config.broker();
+        let max = config.settings().connections_max;
+        let has_room = usize::try_from(max).is_ok_and(|max| node.peers.count() < max);
+        if has_room && of.limits.have_room(&config) {
             return;
         }
         let look_again_ms = node.clock.monotonic_ms() + CAP_LOOK_MS;
@@ -313,7 +322,7 @@ pub fn serve<T: Transport>(
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         return turned_away(node, address, refused.to_string());
     }
-    let mut guard = Registered::new(node.clone(), peer.clone(), weight);
+    let mut guard = Registered::new(node.clone(), peer.clone(), of.clone(), weight);
     if of.tls.is_some() {
         let (of, parts) = (of.clone(), parts.clone());
         tokio::spawn(async move {
@@ -381,18 +390,21 @@ fn turned_away(node: &Arc<Node>, address: SocketAddr, reason: String) {
 struct Registered {
     node: Arc<Node>,
     peer: Arc<Peer>,
+    of: Arc<Listener>,
     told: bool,
     /// What the connection takes.
     _weight: Weight,
 }
 
 impl Registered {
-    fn new(node: Arc<Node>, peer: Arc<Peer>, weight: Weight) -> Registered {
+    fn new(node: Arc<Node>, peer: Arc<Peer>, of: Arc<Listener>, weight: Weight) -> Registered {
+        of.limits.open.fetch_add(1, Relaxed);
         node.metrics.connections_accepted.fetch_add(1, Relaxed);
         node.metrics.connections_open.fetch_add(1, Relaxed);
         Registered {
             node,
             peer,
+            of,
             told: false,
             _weight: weight,
         }
@@ -409,6 +421,8 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.node.metrics.connections_open.fetch_sub(1, Relaxed);
+        // Before those who wait for room are told.
+        self.of.limits.open.fetch_sub(1, Relaxed);
         if self.told {
             let address = self.peer.address;
             self.node.hooks.saw(|| Event::Disconnected(address));

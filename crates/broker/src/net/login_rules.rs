@@ -47,6 +47,11 @@ pub fn check(key: &str, value: &str) -> Result<(), String> {
             None => format!("'{key}': there is no config {rest}"),
         });
     };
+    let is_limit = ["max.connections", "max.connection.creation.rate"].contains(&known.name);
+    if is_limit && value.trim().parse::<i64>().is_ok_and(|number| number < 1) {
+        let value = value.trim();
+        return Err(format!("Invalid value '{value}' for config '{key}': expected at least 1."));
+    }
     let checked = check_value(known, value);
     checked.map(drop).map_err(|refusal| {
         // The sentence may repeat the value, which may be a secret.
@@ -310,5 +315,7 @@ mod tests {
         assert!(error.contains("connections.max.reauth.ms"), "{error}");
         assert!(check("listener.name.x.connections.max.reauth.ms", "soon").is_err());
         assert!(check("listener.name.x", "1").is_err());
+        assert!(check("listener.name.x.max.connections", "1").is_ok());
+        assert!(check("listener.name.x.max.connections", "0").is_err());
     }
 }

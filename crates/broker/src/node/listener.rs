@@ -1,9 +1,12 @@
 //! A place where clients come in: how they log in there, and what they are told about this node.
 
+use crate::base::rate::PerSecond;
 use crate::node::{Bearer, Peer, Tls};
+use rustka_core::config::BrokerConfig;
 use rustka_core::security::plain::Passwords;
 use rustka_core::security::sasl::Mechanism;
 use rustka_core::sync::{Rank, read_at, write_at};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
 /// What is spoken at a listener before and around Kafka's requests.
@@ -73,6 +76,65 @@ pub struct LoginRules {
     pub bearer: Option<Arc<Bearer>>,
 }
 
+/// How many connections a listener takes, beside what all of them take together (`listener.name.NAME.max.connections` and
+/// `….max.connection.creation.rate`). Both may be changed while the broker runs.
+pub struct ListenerLimits {
+    connections: Limit,
+    creations: Limit,
+    /// Connections that are open here.
+    pub open: AtomicUsize,
+    /// Those that came in this second.
+    pub created: PerSecond,
+}
+
+/// One number and its key.
+struct Limit {
+    key: String,
+    fixed: Option<i32>,
+}
+
+impl Limit {
+    /// What holds now; none where nothing is set for this listener.
+    fn now(&self, config: &BrokerConfig) -> Option<i32> {
+        let set = config.set_value(&self.key);
+        set.and_then(|value| value.trim().parse().ok()).or(self.fixed)
+    }
+}
+
+impl ListenerLimits {
+    /// Those of a listener, with what was set at the start for each key.
+    pub fn new(listener: &str, set: impl Fn(&str) -> Option<i32>) -> ListenerLimits {
+        let listener = listener.to_lowercase();
+        let limit = |key: &str| {
+            let key = format!("listener.name.{listener}.{key}");
+            Limit {
+                fixed: set(&key),
+                key,
+            }
+        };
+        ListenerLimits {
+            connections: limit("max.connections"),
+            creations: limit("max.connection.creation.rate"),
+            open: AtomicUsize::new(0),
+            created: PerSecond::default(),
+        }
+    }
+
+    /// Whether there is room for one more.
+    pub fn have_room(&self, config: &BrokerConfig) -> bool {
+        let max = self.connections.now(config);
+        max.is_none_or(|max| usize::try_from(max).is_ok_and(|max| self.open.load(Relaxed) < max))
+    }
+
+    /// Counts a connection in this second, or says when the next one begins.
+    pub fn creates(&self, config: &BrokerConfig, now_ms: i64) -> Result<(), i64> {
+        match self.creations.now(config) {
+            Some(rate) => self.created.take(rate, now_ms),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Host and port.
 pub type HostPort = (Box<str>, u16);
 
@@ -90,6 +152,8 @@ pub struct Listener {
     pub login: Option<LoginRules>,
     /// Its certificate, where what is sent is encrypted.
     pub tls: Option<Tls>,
+    /// How many connections it takes.
+    pub limits: ListenerLimits,
     /// What clients are told, as it was set at the start.
     advertised_first: Option<HostPort>,
     /// What has taken its place.
@@ -112,6 +176,7 @@ impl Listener {
             port,
             login: None,
             tls: None,
+            limits: ListenerLimits::new(name, |_| None),
             advertised_first: advertised,
             advertised: RwLock::default(),
         }
