@@ -38,6 +38,8 @@ const CODES: [i64; 5] = [29, 30, 31, 53, 65];
 #[derive(Default)]
 struct Shown {
     asked: BTreeSet<String>,
+    /// What was asked of anybody, without the names of resources.
+    needed: BTreeSet<String>,
     denied_codes: BTreeSet<i64>,
     allowed_codes: BTreeSet<i64>,
 }
@@ -75,6 +77,12 @@ fn shown() -> BTreeMap<String, Shown> {
                 let api = step["api"].as_str().expect("an api");
                 let shown = all.entry(api.to_owned()).or_default();
                 let asked = asked.iter().filter_map(Value::as_str).map(str::to_owned);
+                let asked: Vec<String> = asked.collect();
+                let needed = asked.iter().map(|asked| {
+                    let words: Vec<&str> = asked.splitn(3, ' ').collect();
+                    words[..2].join(" ")
+                });
+                shown.needed.extend(needed);
                 match step["client"].as_str() {
                     Some(DENIED) => {
                         shown.asked.extend(asked);
@@ -102,5 +110,40 @@ fn every_api_is_checked_and_says_what_is_denied() {
         assert_eq!(says_so, checked && !SILENT.contains(&name), "{name} denies");
         let denies_all = CODES.iter().any(|code| shown.allowed_codes.contains(code));
         assert!(!denies_all, "{name} denies who may do everything");
+    }
+}
+
+/// The row of an API in `docs/rights.md`.
+fn row(name: &str, shown: &Shown) -> String {
+    let join = |words: Vec<String>, nothing: &str| match words.is_empty() {
+        true => nothing.to_owned(),
+        false => words.join(", "),
+    };
+    let needed = join(shown.needed.iter().cloned().collect(), "nothing");
+    let denied = shown.denied_codes.iter();
+    let denied = denied.filter(|code| CODES.contains(code));
+    let denied = join(denied.map(i64::to_string).collect(), "–");
+    format!("| {name} | {needed} | {denied} |")
+}
+
+/// Attacks, row 38: one table of what each request needs, with those to come, that people can read and nobody can forget.
+#[test]
+fn the_table_of_rights_has_every_api_as_it_was_recorded_and_those_to_come() {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rights.md");
+    let table = std::fs::read_to_string(table).expect("docs/rights.md");
+    let rows: BTreeMap<&str, &str> = table
+        .lines()
+        .filter_map(|line| Some((line.strip_prefix("| ")?.split(" |").next()?, line)))
+        .collect();
+    let shown = shown();
+    for api in APIS {
+        let name = ApiKey::find(api.key).expect("a known key").name;
+        let expected = row(name, shown.get(name).expect(name));
+        assert_eq!(rows.get(name), Some(&&*expected), "the row in docs/rights.md");
+    }
+    let to_come = rows.keys().filter(|name| !shown.contains_key(**name));
+    for name in to_come.filter(|name| **name != "request") {
+        let is_kafkas = (0..=200).any(|key| ApiKey::find(key).is_some_and(|api| api.name == *name));
+        assert!(is_kafkas, "{name} is a request");
     }
 }
