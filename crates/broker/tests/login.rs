@@ -9,6 +9,8 @@ use rustka_core::security::scram::{Strength, proof};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::describe_cluster_request::DescribeClusterRequest;
 use rustka_wire::describe_cluster_response::DescribeClusterResponse;
+use rustka_wire::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use rustka_wire::describe_configs_response::DescribeConfigsResponse;
 use rustka_wire::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
 use rustka_wire::describe_user_scram_credentials_response::DescribeUserScramCredentialsResponse;
 use rustka_wire::incremental_alter_configs_request::{
@@ -188,6 +190,91 @@ async fn before_a_login_a_frame_may_be_as_long_as_a_login_needs_and_no_longer() 
     client.send_raw(&length(LOGIN_BYTES_MAX + 1)).await;
     world.settle().await;
     assert_eq!(world.connections(), 2, "inside, requests may be longer");
+}
+
+/// Attacks, row 37: a login that has to be repeated lasts as long as it was told, and is repeated by the same user.
+#[tokio::test]
+async fn a_session_ends_when_it_was_told_to_unless_its_user_logs_in_again() {
+    let world = World::with(|options| guarded(options).config("connections.max.reauth.ms", "3000"));
+    let begin = async || {
+        let mut client = world.connect();
+        log_in(&mut client, "alice", "secret").await;
+        let answer = client.answer(SaslAuthenticateRequest::KEY, 2).await;
+        let body: SaslAuthenticateResponse<'_> = answer.body();
+        assert_eq!((body.error_code, body.session_lifetime_ms), (0, 3_000));
+        client
+    };
+    let (mut silent, mut busy, mut other) = (begin().await, begin().await, begin().await);
+    world.advance_ms(2_999).await;
+    assert!(is_served(&mut silent).await);
+    log_in(&mut busy, "alice", "secret").await;
+    assert_eq!(told(&mut busy).await.0, 0);
+    log_in(&mut other, "bob", "other").await;
+    world.advance_ms(1_000).await;
+    let (code, words, _) = told(&mut other).await;
+    assert_eq!(code, SASL_AUTHENTICATION_FAILED);
+    assert!(words.contains("from User.alice: User.bob"), "{words}");
+    assert!(other.is_closed().await);
+    assert!(is_served(&mut busy).await);
+    let request = MetadataRequest::default();
+    silent.send(MetadataRequest::KEY, 12, &request).await;
+    assert!(silent.is_closed().await);
+}
+
+/// Attacks, row 36: how much work a login makes is the server's word, and never the client's.
+#[tokio::test]
+async fn no_client_can_make_a_login_cost_more_than_its_own_password_does() {
+    let world = World::with(guarded);
+    // Whatever a client says of iterations is an extension that nobody reads, and a long name is no name.
+    let long = format!("n,,n={},r=abc", "x".repeat(400_000));
+    for (message, code) in [
+        (b"n,,n=bob,r=abc,i=2147483".to_vec(), 0),
+        (long.into_bytes(), SASL_AUTHENTICATION_FAILED),
+    ] {
+        let mut client = world.connect();
+        assert_eq!(handshake(&mut client, "SCRAM-SHA-256").await, 0);
+        send_message(&mut client, &message).await;
+        world.advance_ms(1_000).await;
+        let (found, _, server) = told(&mut client).await;
+        assert_eq!(found, code);
+        if code == 0 {
+            let server = String::from_utf8(server).expect("text");
+            assert!(server.ends_with(",i=4096"), "{server}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_description_of_configs() {
+    let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_a=\"hush\";";
+    let world = World::with(|options| {
+        options
+            .config("ssl.keystore.password", "hush")
+            .config("ssl.key.password", "hush")
+            .config("ssl.keystore.key", "hush")
+            .config("delegation.token.secret.key", "hush")
+            .config("sasl.jaas.config", jaas)
+            .config("listener.name.plaintext.plain.sasl.jaas.config", jaas)
+    });
+    let mut client = world.connect();
+    let request = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: 4,
+            resource_name: "1".into(),
+            configuration_keys: None,
+        }],
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    let answer = client.ask(DescribeConfigsRequest::KEY, 4, &request).await;
+    let body: DescribeConfigsResponse<'_> = answer.body();
+    let told = format!("{body:?}");
+    assert!(told.contains("ssl.keystore.password") && !told.contains("hush"));
+    let options = rustka::Broker::builder().user("a", "hush");
+    let options = options.config("listeners", "SASL_PLAINTEXT://127.0.0.1:0");
+    let broker = options.sockets(false).start().expect("a broker");
+    let rules = format!("{:?}", broker.node().listeners[0].login);
+    assert!(!rules.contains("hush"), "{rules}");
 }
 
 #[tokio::test]

@@ -350,6 +350,58 @@ async fn whoever_speaks_without_tls_where_there_is_tls_is_closed_and_named() {
     );
 }
 
+/// The first message of a client that speaks this version and these suites, and nothing newer.
+fn hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
+    let mut body = version.to_vec();
+    body.extend([7; 32]);
+    body.push(0);
+    let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+    body.extend(u16::to_be_bytes(suites.len() as u16));
+    body.extend(suites);
+    body.extend([1, 0]);
+    // Curves, the form of points, and how to sign: without them nobody could answer.
+    let extensions = [
+        0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0, 0, 13, 0, 6, 0, 4, 4, 3, 4, 1,
+    ];
+    body.extend(u16::to_be_bytes(extensions.len() as u16));
+    body.extend(extensions);
+    let mut message = vec![1];
+    message.extend(&u32::to_be_bytes(body.len() as u32)[1..]);
+    message.extend(body);
+    let mut record = vec![22, 3, 1];
+    record.extend(u16::to_be_bytes(message.len() as u16));
+    record.extend(message);
+    record
+}
+
+/// Attacks, row 34: versions before 1.2 and ciphers that can be broken are not spoken, whoever asks for them.
+#[tokio::test]
+async fn old_versions_and_weak_ciphers_are_refused() {
+    const ECDSA_GCM: u16 = 0xc02b;
+    let weak = [0x0005, 0x000a, 0x002f, 0x0035, 0x003c, 0xc009, 0xc00a, 0xc023];
+    let world = World::with(|options| options.tls_self_signed(true));
+    let answer = async |words: Vec<u8>| {
+        let mut stream = world.broker.connect();
+        stream.write_all(&words).await.unwrap();
+        let mut head = [0; 7];
+        stream.read_exact(&mut head).await.unwrap();
+        head
+    };
+    for (version, suites, code) in [
+        // protocol_version
+        ([3, 0], &[ECDSA_GCM][..], 70),
+        ([3, 1], &[ECDSA_GCM], 70),
+        ([3, 2], &[ECDSA_GCM], 70),
+        // handshake_failure
+        ([3, 3], &weak, 40),
+    ] {
+        let head = answer(hello(version, suites)).await;
+        assert_eq!((head[0], head[5], head[6]), (21, 2, code), "{version:?}");
+    }
+    let head = answer(hello([3, 3], &[ECDSA_GCM])).await;
+    assert_eq!(head[0], 22, "a handshake that goes on");
+}
+
 #[tokio::test]
 async fn whoever_does_not_shake_hands_is_closed_after_the_time_that_a_login_has() {
     let world = World::with(|options| options.tls_self_signed(true));
