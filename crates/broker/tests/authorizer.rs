@@ -139,7 +139,11 @@ fn the_table_of_rights_has_every_api_as_it_was_recorded_and_those_to_come() {
     for api in APIS {
         let name = ApiKey::find(api.key).expect("a known key").name;
         let expected = row(name, shown.get(name).expect(name));
-        assert_eq!(rows.get(name), Some(&&*expected), "the row in docs/rights.md");
+        assert_eq!(
+            rows.get(name),
+            Some(&&*expected),
+            "the row in docs/rights.md"
+        );
     }
     let to_come = rows.keys().filter(|name| !shown.contains_key(**name));
     for name in to_come.filter(|name| **name != "request") {

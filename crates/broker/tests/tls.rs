@@ -355,7 +355,10 @@ fn hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
     let mut body = version.to_vec();
     body.extend([7; 32]);
     body.push(0);
-    let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+    let suites: Vec<u8> = suites
+        .iter()
+        .flat_map(|suite| suite.to_be_bytes())
+        .collect();
     body.extend(u16::to_be_bytes(suites.len() as u16));
     body.extend(suites);
     body.extend([1, 0]);
@@ -378,7 +381,9 @@ fn hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
 #[tokio::test]
 async fn old_versions_and_weak_ciphers_are_refused() {
     const ECDSA_GCM: u16 = 0xc02b;
-    let weak = [0x0005, 0x000a, 0x002f, 0x0035, 0x003c, 0xc009, 0xc00a, 0xc023];
+    let weak = [
+        0x0005, 0x000a, 0x002f, 0x0035, 0x003c, 0xc009, 0xc00a, 0xc023,
+    ];
     let world = World::with(|options| options.tls_self_signed(true));
     let answer = async |words: Vec<u8>| {
         let mut stream = world.broker.connect();

@@ -6,6 +6,7 @@
 mod fetch;
 
 use super::login_rules::View;
+use crate::base::rate::LogLimit;
 use crate::base::start::StartError;
 use crate::node::{Bearer, Node};
 use rustka_core::security::bearer::{KeySet, Rules};
@@ -153,6 +154,7 @@ impl Kept {
             return std::future::pending().await;
         };
         let mut wait_ms = self.retry_ms;
+        let lines = LogLimit::default();
         loop {
             let began_ms = node.clock.monotonic_ms();
             let next_ms = match source.load(node).await {
@@ -163,7 +165,9 @@ impl Kept {
                     self.refresh_ms
                 }
                 Err(why) => {
-                    tracing::warn!(target: "rustka::listener", "the keys of tokens stay as they are, since {source} has none that can be used: {why}");
+                    if let Some(left_out) = lines.admits(node.clock.monotonic_ms()) {
+                        tracing::warn!(target: "rustka::listener", "the keys of tokens stay as they are, since {source} has none that can be used: {why}{left_out}");
+                    }
                     let next_ms = wait_ms.min(self.retry_ms_max);
                     wait_ms = wait_ms.saturating_mul(2).min(self.retry_ms_max);
                     next_ms

@@ -50,7 +50,9 @@ pub fn check(key: &str, value: &str) -> Result<(), String> {
     let is_limit = ["max.connections", "max.connection.creation.rate"].contains(&known.name);
     if is_limit && value.trim().parse::<i64>().is_ok_and(|number| number < 1) {
         let value = value.trim();
-        return Err(format!("Invalid value '{value}' for config '{key}': expected at least 1."));
+        return Err(format!(
+            "Invalid value '{value}' for config '{key}': expected at least 1."
+        ));
     }
     let checked = check_value(known, value);
     checked.map(drop).map_err(|refusal| {

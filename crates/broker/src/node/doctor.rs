@@ -123,6 +123,7 @@ impl Doctor {
             return;
         }
         let who = (peer.address.ip(), peer.client_id());
+        let software = peer.software();
         let mut cases = self.lock();
         if let Some(case) = cases.get_mut(&who) {
             case.last_ms = now_ms;
@@ -145,7 +146,7 @@ impl Doctor {
             told: told.clone(),
             listener: listener.name.clone(),
             reached: peer.local,
-            software: peer.software(),
+            software,
         };
         cases.insert(who, case);
     }
@@ -162,12 +163,15 @@ impl Doctor {
 
     /// Those who are missed from now on. `peers` are all connections that are open.
     pub fn newly_missed(&self, peers: impl Fn() -> Vec<Arc<Peer>>, now_ms: i64) -> Vec<Stray> {
-        let mut cases = self.lock();
-        cases.retain(|_, case| now_ms.saturating_sub(case.last_ms) < FORGOTTEN_MS);
         let is_late = |case: &Case| {
             !case.came && !case.missed && now_ms.saturating_sub(case.first_ms) >= COMES_WITHIN_MS
         };
-        if !cases.values().any(is_late) {
+        let any_is_late = {
+            let mut cases = self.lock();
+            cases.retain(|_, case| now_ms.saturating_sub(case.last_ms) < FORGOTTEN_MS);
+            cases.values().any(is_late)
+        };
+        if !any_is_late {
             return Vec::new();
         }
         let mut open: BTreeMap<Who, bool> = BTreeMap::new();
@@ -175,6 +179,7 @@ impl Doctor {
             let who = (peer.address.ip(), peer.client_id());
             *open.entry(who).or_default() |= peer.has_come();
         }
+        let mut cases = self.lock();
         let mut missed = Vec::new();
         for (who, case) in cases.iter_mut().filter(|(_, case)| is_late(case)) {
             match open.get(who) {

@@ -97,7 +97,8 @@ impl Limit {
     /// What holds now; none where nothing is set for this listener.
     fn now(&self, config: &BrokerConfig) -> Option<i32> {
         let set = config.set_value(&self.key);
-        set.and_then(|value| value.trim().parse().ok()).or(self.fixed)
+        set.and_then(|value| value.trim().parse().ok())
+            .or(self.fixed)
     }
 }
 

@@ -144,6 +144,7 @@ where
     // The connection is driven for as long as the answer takes, and is gone with it.
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
+        biased;
         answered = &mut answer => answered,
         _ended = connection => answer.await,
     }

@@ -188,7 +188,7 @@ mod tests {
         assert!(!is_good(None, "EdDSA", SIGNED, &signature));
         assert!(!is_good(None, "none", SIGNED, b""));
         assert!(!is_good(None, "HS256", SIGNED, &signature));
-        let changed = SIGNED.replace("am9l", "ZXZl");
+        let changed = SIGNED.replace("eyJpc3Mi", "eyJpc3Ni");
         assert!(!is_good(None, "ES256", &changed, &signature));
         for at in 0..signature.len() {
             let mut wrong = signature.clone();
