@@ -7,19 +7,25 @@ Whoever connects has to log in, by PLAIN or SCRAM; only `admin` may do everythin
     rustka --user-file users.txt --tls-self-signed
 
 The same within TLS: the broker prints the certificate that clients have to trust.
+
+    rustka -c listeners=SASL_PLAINTEXT://127.0.0.1:9092 -c sasl.enabled.mechanisms=OAUTHBEARER -c rustka.oauthbearer.unsecured=true
+
+Whoever connects shows a token. Nobody signs them here; docs/security.md tells how to name the keys of those who do.
 """
 
 import asyncio
+import base64
 import json
 import os
 import ssl
 import subprocess
+import time
 import uuid
 
 import aiokafka
 import kafka
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -33,6 +39,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 from kafka.errors import KafkaError
+from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from helpers import read_confluent, read_kafka_python, until
 
@@ -271,3 +278,61 @@ def test_who_does_not_trust_the_broker_is_told_so(encrypted):
     client = AdminClient(settings)
     until("the refusal", lambda _: any("_SSL" in line for line in said), lambda: client.poll(0.5))
     assert any("certificate verify failed" in line for line in said), said
+
+
+def unsigned(user, seconds):
+    """A token that nobody has signed."""
+    expires = time.time() + seconds
+
+    def part(fields):
+        return base64.urlsafe_b64encode(json.dumps(fields).encode()).rstrip(b"=").decode()
+
+    return f"{part({'alg': 'none'})}.{part({'sub': user, 'exp': int(expires)})}.", expires
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    """The address of a broker that believes tokens that nobody has signed: good enough for a lesson, and for nothing else."""
+    binary = os.environ.get("RUSTKA_BIN")
+    if not binary:
+        pytest.skip("needs a broker of its own: set RUSTKA_BIN")
+    command = [binary, "--http-port", "0", "-c", "listeners=SASL_PLAINTEXT://127.0.0.1:0"]
+    command += ["-c", "sasl.enabled.mechanisms=OAUTHBEARER", "-c", "rustka.oauthbearer.unsecured=true"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    yield json.loads(process.stdout.readline())["bootstrap"]
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def confluent_token(bootstrap, token, expires):
+    return AdminClient(
+        {
+            "bootstrap.servers": bootstrap,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "OAUTHBEARER",
+            "oauth_cb": lambda _: (token, expires, "alice", {}),
+        }
+    )
+
+
+def test_confluent_kafka_logs_in_with_a_token(tokens):
+    admin = confluent_token(tokens, *unsigned("alice", 3600))
+    assert admin.list_topics(timeout=10).orig_broker_id == 1
+
+
+def test_a_token_that_has_expired_is_refused(tokens):
+    token, _ = unsigned("alice", -60)
+    admin = confluent_token(tokens, token, time.time() + 3600)
+    with pytest.raises(KafkaException):
+        admin.list_topics(timeout=3)
+
+
+def test_kafka_python_logs_in_with_a_token(tokens):
+    class Provider(AbstractTokenProvider):
+        def token(self):
+            return unsigned("alice", 3600)[0]
+
+    settings = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER"}
+    admin = kafka.KafkaAdminClient(bootstrap_servers=tokens, sasl_oauth_token_provider=Provider(), **settings)
+    assert admin.list_topics() == []
+    admin.close()

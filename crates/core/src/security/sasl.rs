@@ -131,7 +131,7 @@ pub struct Exchange {
 
 enum Kind {
     Plain,
-    Scram(ScramExchange),
+    Scram(Box<ScramExchange>),
     Bearer(BearerExchange),
 }
 
@@ -140,7 +140,9 @@ impl Exchange {
     pub fn new(mechanism: Mechanism, nonce: &str) -> Exchange {
         let kind = match mechanism {
             Mechanism::Plain => Kind::Plain,
-            Mechanism::Scram(strength) => Kind::Scram(ScramExchange::new(strength, nonce)),
+            Mechanism::Scram(strength) => {
+                Kind::Scram(Box::new(ScramExchange::new(strength, nonce)))
+            }
             Mechanism::Bearer => Kind::Bearer(BearerExchange::default()),
         };
         Exchange { mechanism, kind }
