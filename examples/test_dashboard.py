@@ -413,7 +413,7 @@ def test_who_caused_a_rebalance_and_who_is_behind(broker, open_page):
     page.goto(f"{broker.http}/#/clients")
     page.fill("#search", "worker-1")
     expect(page.locator("tbody tr").first).to_contain_text("confluent-kafka-python")
-    page.get_by_role("link", name="Requests").first.click()
+    page.locator("tbody").get_by_role("link", name="worker-1").first.click()
     until("a request of it", lambda count: count > 0, lambda: both() and page.locator("tbody tr.link").count())
     page.locator("tbody tr.link").first.click()
     expect(page.locator("section pre")).not_to_have_count(0)

@@ -129,7 +129,7 @@ export function Message({ row: brief, open, onOpen, actions }) {
       ${row.unreadable ? html`<td colspan="2" class="bad"><${Text} of=${row.unreadable} /></td>` : [part(row.key, 'key'), part(row.value, '')]}
       <td class="num dim wide-only">${bytes(size)}</td></tr>
     ${open && !row.unreadable && html`<tr class="detail"><td colspan="6"><div class="stack">
-      <div class="row"><${Tag}>${NAMES[kind]}<//>${row.codec !== 'none' && html`<${Tag}>${row.codec}<//>`}${row.transactional && html`<${Tag} kind="accent">transactional<//>`}<span class="dim grow">${row.timestampType === 'append' ? 'time set by the broker' : 'time set by the producer'} · ${ago(row.timestamp)}</span>${actions?.(row)}</div>
+      <div class="row"><${Tag}>${NAMES[kind]}<//>${row.codec !== 'uncompressed' && html`<${Tag}>${row.codec}<//>`}${row.transactional && html`<${Tag} kind="accent">transactional<//>`}<span class="dim grow">${row.timestampType === 'append' ? 'time set by the broker' : 'time set by the producer'} · ${ago(row.timestamp)}</span>${actions?.(row)}</div>
       <${Data} title="Key" of=${row.key} href=${href('key')} /><${Data} title="Value" of=${row.value} href=${href('value')} />
       ${row.headers.length > 0 && html`<div class="stack tight"><b>Headers</b><dl>${row.headers.map(header => html`<dt class="mono"><${Text} of=${header.name} /></dt><dd class="mono">${header.value ? html`<${Text} of=${line(header.value)} />` : html`<span class="faint">null</span>`}</dd>`)}</dl>
         ${row.headerCount > row.headers.length && html`<div class="note">${count(row.headerCount - row.headers.length)} more headers are not shown.</div>`}</div>`}

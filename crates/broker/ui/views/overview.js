@@ -30,7 +30,7 @@ export function Overview() {
       <${Card} label="Connections" value=${count(told.connections)} more=${count(told.connectionsTotal) + ' in all' + (told.connectionsRefused !== '0' ? `, ${count(told.connectionsRefused)} closed by us` : '')} />
       <${Card} label="Topics" value=${count(told.topics)} more=${count(told.partitions) + ' partitions'} />
       <${Card} label="Records held" value=${short(told.records)} more=${bytes(told.bytes)} />
-      <${Card} label="Oldest record" value=${told.oldestMs ? ago(told.oldestMs).replace(' ago', '') : '–'} more=${told.oldestMs ? 'of all that are held' : 'nothing is held'} />
+      <${Card} label="Oldest record" value=${told.oldestMs ? ago(told.oldestMs).replace(/( min .*)? ago$/, (_, rest) => rest ? ' min' : '') : '–'} more=${told.oldestMs ? 'the oldest held' : 'nothing is held'} />
       <${Card} label="Memory" value=${bytes(memory.inUse)} more=${`${Math.round(part * 100)}% of ${bytes(memory.limit)}` + (memory.evictedChunks !== '0' ? ', oldest records are dropped' : '')}><${Meter} part=${part} /><//>
     </div>
     <${Failed} error=${error} />
