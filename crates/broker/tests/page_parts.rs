@@ -223,13 +223,19 @@ async fn requests_are_recorded_only_while_somebody_watches() {
     assert_eq!(whole["answer"]["topics"][0]["errorCode"], 0);
     let lines = page.get("/api/v1/requests/export?api=create").await;
     assert_eq!(lines.body.lines().count(), 1);
+    for _ in 0..150 {
+        let all = MetadataRequest::default();
+        client.ask(MetadataRequest::KEY, 12, &all).await;
+    }
+    let lines = page.get("/api/v1/requests/export?api=metadata").await;
+    assert_eq!(lines.body.lines().count(), 151, "all of them, in pieces");
 
     // Nobody has asked for long enough: what comes is nobody's business.
     world.advance_ms(11_000).await;
     client.create_topic("later", 1).await;
     client.create_topic("later-still", 1).await;
     let listed = page.get("/api/v1/requests").await.json();
-    assert_eq!(listed["total"], 2);
+    assert_eq!(listed["total"], 152);
     assert_eq!(
         page.send("POST", "/api/v1/requests/recording", json!({ "on": true }))
             .await
@@ -242,7 +248,7 @@ async fn requests_are_recorded_only_while_somebody_watches() {
     let listed = page.get("/api/v1/requests").await.json();
     assert_eq!(
         (&listed["recording"], &listed["total"]),
-        (&json!(true), &json!(3))
+        (&json!(true), &json!(153))
     );
 }
 

@@ -3,7 +3,7 @@ import { Data, line, kindOf } from '../data.js';
 
 const NAMES = { json: 'JSON', msgpack: 'MessagePack', hex: 'binary', text: 'text', null: 'null' };
 
-const KEPT = 500;
+const KEPT = 200;
 
 export function Messages({ topic, place }) {
   const { mayChange, say } = useApp();

@@ -40,7 +40,9 @@ pub async fn list(ask: Ask) -> Result<Answer, Problem> {
         }
     });
     let total = rows.len();
-    let errors = last_errors(node);
+    let of = node.clone();
+    let errors = node.work.run(move || last_errors(&of)).await;
+    let errors = errors.unwrap_or_default();
     let rows = rows.iter().skip(from).take(limit).map(|peer| {
         let mut row = row(peer, now_ms);
         row["lastError"] = errors.get(&peer.id).cloned().unwrap_or(Value::Null);

@@ -5,6 +5,7 @@ use crate::base::hooks::{Operation, Resource};
 use crate::base::request_log::{Entry, LOG_BYTES_MAX, Message};
 use crate::http::answer::{Answer, json, with};
 use crate::http::ask::Ask;
+use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::node::Node;
 use hyper::StatusCode;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 /// Rows of one answer, and rows unless told otherwise.
 const ROWS_MAX: usize = 1_000;
 const ROWS: usize = 200;
+/// Entries that are decoded at a time for an export.
+const EXPORTED_TOGETHER: usize = 64;
 /// Answers that are looked into for errors, the last ones.
 const LOOKED_INTO_MAX: usize = 500;
 /// Fields that hold secrets, or what would help to find them.
@@ -26,44 +29,64 @@ const SECRETS: [&str; 4] = ["authBytes", "saltedPassword", "salt", "hmac"];
 pub async fn list(ask: Ask) -> Result<Answer, Problem> {
     may_see(&ask)?;
     let limit = ask.query.number("limit", 1..=ROWS_MAX)?.unwrap_or(ROWS);
-    let node = ask.node();
+    let wanted = Wanted::parse(&ask)?;
+    let node = ask.node().clone();
     node.requests.watched(node.clock.monotonic_ms());
-    let found = found(&ask)?;
-    let rows: Vec<Value> = found
-        .iter()
-        .rev()
-        .take(limit)
-        .map(|entry| row(entry))
-        .collect();
-    Ok(json(&json!({
-        "recording": node.requests.is_switched_on(),
-        "bytesMax": LOG_BYTES_MAX,
-        "total": found.len(),
-        "requests": rows,
-    })))
+    // To look for errors means to decode answers.
+    let looked = ask.node().work.run(move || {
+        let found = wanted.found(&node);
+        let last = found.iter().rev().take(limit);
+        let rows: Vec<Value> = last.map(|entry| row(entry)).collect();
+        json!({
+            "recording": node.requests.is_switched_on(),
+            "bytesMax": LOG_BYTES_MAX,
+            "total": found.len(),
+            "requests": rows,
+        })
+    });
+    let told = looked.await.ok_or(ErrorCode::UnknownServerError)?;
+    Ok(json(&told))
 }
 
-/// The entries that the query lets pass, the oldest first.
-fn found(ask: &Ask) -> Result<Vec<Arc<Entry>>, Problem> {
-    let query = &ask.query;
-    let connection = query.number("connection", 0..=u64::MAX)?;
-    let api = query.text("api").map(str::to_lowercase);
-    let client = query.text("client").map(str::to_lowercase);
-    let only_errors = query.word("errors", &["no", "yes"])? == "yes";
-    let mut entries = ask.node().requests.entries();
-    entries.retain(|entry| {
+/// Which entries a query lets pass.
+struct Wanted {
+    connection: Option<u64>,
+    api: Option<String>,
+    client: Option<String>,
+    only_errors: bool,
+}
+
+impl Wanted {
+    fn parse(ask: &Ask) -> Result<Wanted, Problem> {
+        let query = &ask.query;
+        Ok(Wanted {
+            connection: query.number("connection", 0..=u64::MAX)?,
+            api: query.text("api").map(str::to_lowercase),
+            client: query.text("client").map(str::to_lowercase),
+            only_errors: query.word("errors", &["no", "yes"])? == "yes",
+        })
+    }
+
+    /// The entries that pass, the oldest first.
+    fn found(&self, node: &Node) -> Vec<Arc<Entry>> {
+        let mut entries = node.requests.entries();
+        entries.retain(|entry| self.lets_pass(entry));
+        entries
+    }
+
+    fn lets_pass(&self, entry: &Entry) -> bool {
         let noted = &entry.noted;
         let has = |text: &str, wanted: &Option<String>| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| text.to_lowercase().contains(wanted))
+            let wanted = wanted.as_ref();
+            wanted.is_none_or(|wanted| text.to_lowercase().contains(wanted))
         };
-        connection.is_none_or(|connection| connection == noted.connection)
-            && has(name(noted.api.0), &api)
-            && (has(&noted.client_id, &client) || has(&noted.address.to_string(), &client))
-            && (!only_errors || error(entry).is_some())
-    });
-    Ok(entries)
+        let is_of = |connection| connection == noted.connection;
+        self.connection.is_none_or(is_of)
+            && has(name(noted.api.0), &self.api)
+            && (has(&noted.client_id, &self.client)
+                || has(&noted.address.to_string(), &self.client))
+            && (!self.only_errors || error(entry).is_some())
+    }
 }
 
 /// Requests hold records of any topic: only who may change the cluster sees them.
@@ -194,12 +217,25 @@ fn whole(entry: &Entry) -> Value {
 /// Everything that is kept and that the query lets pass, as JSON lines, the oldest first.
 pub async fn export(ask: Ask) -> Result<Answer, Problem> {
     may_see(&ask)?;
-    let mut lines = String::new();
-    for entry in found(&ask)? {
-        lines.push_str(&whole(&entry).to_string());
-        lines.push('\n');
-    }
-    let mut answer = with(StatusCode::OK, "application/jsonl", lines);
+    let wanted = Wanted::parse(&ask)?;
+    let (node, viewer) = (ask.node().clone(), ask.viewer());
+    let (body, pieces) = Body::stream();
+    tokio::spawn(async move {
+        let entries = node.requests.entries();
+        let wanted = Arc::new(wanted);
+        for some in entries.chunks(EXPORTED_TOGETHER) {
+            if let Err(problem) = viewer.who() {
+                return pieces.fail(&problem.detail).await;
+            }
+            let (some, wanted) = (some.to_vec(), wanted.clone());
+            let lines = node.work.run(move || lines(&some, &wanted)).await;
+            let lines = lines.unwrap_or_default();
+            if !lines.is_empty() && !pieces.send(lines).await {
+                return;
+            }
+        }
+    });
+    let mut answer = with(StatusCode::OK, "application/jsonl", body);
     let headers = answer.headers_mut();
     crate::http::answer::set(
         headers,
@@ -207,6 +243,15 @@ pub async fn export(ask: Ask) -> Result<Answer, Problem> {
         "attachment; filename=\"requests.jsonl\"",
     );
     Ok(answer)
+}
+
+fn lines(entries: &[Arc<Entry>], wanted: &Wanted) -> String {
+    let mut lines = String::new();
+    for entry in entries.iter().filter(|entry| wanted.lets_pass(entry)) {
+        lines.push_str(&whole(entry).to_string());
+        lines.push('\n');
+    }
+    lines
 }
 
 /// Records requests whether anybody watches or not, or no more.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// A tail looks for new records so often.
 const TAIL_MS: i64 = 250;
 /// Records that a tail shows at once, and without a filter looks at; the others are only counted: nobody reads faster.
-const TAIL_RECORDS_MAX: usize = 100;
+const TAIL_RECORDS_MAX: usize = 50;
 /// Bytes of a key, a value or a header that a tail shows: who opens a record asks for it.
 const TAIL_SHOWN_BYTES_MAX: usize = 2 << 10;
 /// A tail that has nothing to say says so after this long, so that both ends know of each other.
