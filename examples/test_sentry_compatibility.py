@@ -16,11 +16,13 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
     KafkaException,
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 from helpers import read_confluent, until
 
@@ -212,7 +214,7 @@ def test_offsets_are_looked_up_inside_assign_and_committed_inside_revoke(bootstr
 
 
 def test_services_with_different_topics_share_one_group(bootstrap, topics):
-    names = ["ingest-events", "ingest-attachments", "ingest-transactions", "events", "outcomes"]
+    names = ["ingest-events", "ingest-attachments", "ingest-transactions", "events", "outcomes", "uptime-results", "snuba-items"]
     subscriptions = [named(topics, name) for name in names]
     group = f"snuba-consumers-{uuid.uuid4().hex[:6]}"
     services = []
@@ -298,3 +300,136 @@ def test_the_commit_log_is_followed_next_to_the_topic(bootstrap, topics):
     assert seen == list(range(10))
     follower.close()
     reader.close()
+
+
+def test_all_topics_are_made_within_a_second_and_an_unknown_config_is_refused(bootstrap):
+    # As the bootstrap of Snuba does it, whose socket times out after a second: one request for everything.
+    names = sorted(sentry_kafka_schemas.list_topics())
+    configs = {name: sentry_kafka_schemas.get_topic(name).get("topic_creation_config", {}) for name in names}
+    prefix = f"bootstrap-{uuid.uuid4().hex[:6]}-"
+    wanted = [
+        NewTopic(prefix + name, 1, 1, config={key: str(value) for key, value in configs[name].items()}) for name in names
+    ]
+    admin = AdminClient({"bootstrap.servers": bootstrap} | SOCKET_TIMEOUT)
+    admin.list_topics(timeout=1)
+    begun = time.monotonic()
+    for future in admin.create_topics(wanted, operation_timeout=1).values():
+        future.result(30)
+    assert time.monotonic() - begun < 1
+    for future in admin.delete_topics([topic.topic for topic in wanted], operation_timeout=30).values():
+        future.result(30)
+
+    unknown = NewTopic(prefix + "odd", 1, 1, config={"retention.msec": "1"})
+    [future] = admin.create_topics([unknown]).values()
+    with pytest.raises(KafkaException) as refused:
+        future.result(30)
+    assert refused.value.args[0].name() == "INVALID_CONFIG"
+
+
+def stored_codecs(bootstrap, topic):
+    """The codec of each batch of a topic's partition, by its number, from a Fetch of version 4."""
+    body = struct.pack(">iiiib", -1, 500, 1, 50_000_000, 0)
+    body += struct.pack(">ih", 1, len(topic)) + topic.encode() + struct.pack(">iiqi", 1, 0, 0, 50_000_000)
+    host, port = bootstrap.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(request(1, 4, 5, body))
+        stream = connection.makefile("rb")
+        answer = stream.read(struct.unpack(">i", stream.read(4))[0])
+    # Behind correlation id, throttle time, one topic and one partition with its error, offsets and aborted transactions.
+    at = 4 + 4 + 4 + 2 + len(topic) + 4
+    _partition, error, _high, _stable, aborted = struct.unpack_from(">ihqqi", answer, at)
+    assert error == 0
+    at += 26 + max(aborted, 0) * 16
+    length = struct.unpack_from(">i", answer, at)[0]
+    records, codecs = answer[at + 4 : at + 4 + length], []
+    while records:
+        size, attributes = struct.unpack_from(">i", records, 8)[0], struct.unpack_from(">h", records, 21)[0]
+        codecs.append(attributes & 7)
+        records = records[12 + size :]
+    return codecs
+
+
+def test_whatever_a_writer_compresses_with_is_stored_as_lz4(bootstrap, topics):
+    # All of Sentry's topics ask for it, and neither Relay nor Vroom compresses by itself.
+    topic, lz4 = named(topics, "ingest-occurrences"), 3
+    assert topics[topic]["compression.type"] == "lz4"
+    codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
+    for codec in codecs:
+        producer = Producer({"bootstrap.servers": bootstrap, "compression.type": codec})
+        producer.produce(topic, codec.encode() * 1_000)
+        assert producer.flush(30) == 0
+    assert stored_codecs(bootstrap, topic) == [lz4] * len(codecs)
+    consumer = new_consumer(bootstrap, "none")
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    assert [message.value() for message in read_confluent(consumer, 5)] == [codec.encode() * 1_000 for codec in codecs]
+    consumer.close()
+
+
+def test_commits_of_those_who_give_up_partitions_count_while_the_group_rebalances(bootstrap, topics):
+    topic, group = named(topics, "transactions"), f"transactions-{uuid.uuid4().hex[:6]}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    [grown] = admin.create_partitions([NewPartitions(topic, 3)]).values()
+    grown.result(30)
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for number in range(30):
+        producer.produce(topic, str(number).encode(), partition=number % 3)
+    assert producer.flush(30) == 0
+    read, members = [], []
+
+    def member():
+        consumer, positions = new_consumer(bootstrap, group), {}
+
+        def on_revoke(consumer, _partitions):
+            # The generation is over already; the commit has to count all the same.
+            offsets = [TopicPartition(topic, partition, offset) for partition, offset in positions.items()]
+            if offsets:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            positions.clear()
+
+        consumer.subscribe([topic], on_revoke=on_revoke)
+        members.append((consumer, positions))
+
+    def poll():
+        for consumer, positions in members:
+            message = consumer.poll(0.05)
+            if message is not None:
+                assert message.error() is None, message.error()
+                positions[message.partition()] = message.offset() + 1
+                read.append((message.partition(), message.offset()))
+        return [len(consumer.assignment()) for consumer, _ in members]
+
+    member()
+    until("the first member to read", lambda _: len(read) >= 5, poll)
+    for count in (2, 3):
+        member()
+        until(f"{count} members to share", lambda held: sum(held) == 3 and all(held), poll)
+    until("everything to be read", lambda _: len(read) >= 30, poll)
+    assert len(read) == len(set(read)) == 30, "nothing was read twice"
+    for consumer, _ in members:
+        consumer.close()
+
+
+def test_an_offset_that_is_gone_is_out_of_range_until_it_is_repaired(bootstrap, topics):
+    # The trouble that self-hosted Sentry's users know best, and the way out that its manual names.
+    topic, group = named(topics, "ingest-monitors"), f"monitors-{uuid.uuid4().hex[:6]}"
+    write(bootstrap, topic, [str(number).encode() for number in range(10)])
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def commit(offset):
+        places = [TopicPartition(topic, 0, offset)]
+        [done] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
+        done.result(30)
+
+    commit(2)
+    [deleted] = admin.delete_records([TopicPartition(topic, 0, 6)]).values()
+    assert deleted.result(30).low_watermark == 6
+    consumer = new_consumer(bootstrap, group, auto_offset_reset="error")
+    consumer.subscribe([topic])
+    message = until("an answer", lambda message: message is not None, lambda: consumer.poll(0.5))
+    assert message.error().code() == KafkaError._AUTO_OFFSET_RESET
+    consumer.close()
+    commit(6)
+    consumer = new_consumer(bootstrap, group, auto_offset_reset="error")
+    consumer.subscribe([topic])
+    assert [message.value() for message in read_confluent(consumer, 4)] == [b"6", b"7", b"8", b"9"]
+    consumer.close()

@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod docs;
 mod oracle;
+mod package;
 mod started;
 mod suites;
 mod tally;
@@ -35,6 +36,11 @@ const CHORES: &[(&str, &str, Chore)] = &[
         "oracle",
         "golden: Kafka's bytes of every message; record [SCENARIO...]: Kafka's answers",
         oracle::run,
+    ),
+    (
+        "package",
+        "pack the release binary with its manual and completions, and a checksum beside it",
+        package::run,
     ),
     (
         "python",

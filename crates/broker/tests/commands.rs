@@ -497,6 +497,16 @@ fn what_needs_no_broker_asks_none() {
             .expect("it runs");
         assert!(told(output).contains("consume"));
     }
+    let page = told(
+        Command::new(RUSTKA)
+            .arg("manual")
+            .output()
+            .expect("it runs"),
+    );
+    assert!(
+        page.contains(".TH rustka 1") && page.contains("consume"),
+        "{page}"
+    );
     let help = Command::new(RUSTKA)
         .args(["topic", "--help"])
         .output()

@@ -40,6 +40,7 @@ const COMMANDS: &[&str] = &[
     "consume",
     "health",
     "completions",
+    "manual",
     "version",
     "help",
 ];
@@ -99,6 +100,8 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// The manual page, for man: `rustka manual | man -l -`.
+    Manual,
     /// The version of this program.
     Version,
 }
@@ -143,6 +146,11 @@ async fn perform(arguments: Arguments) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "rustka", &mut script);
             return output.bytes(&script);
         }
+        Command::Manual => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            return output.bytes(&page);
+        }
         Command::Version => return output.line(env!("CARGO_PKG_VERSION")),
         Command::Config(config::ConfigCommand::Explain(arguments)) => {
             return explain::run(arguments, &mut output);
@@ -161,7 +169,7 @@ async fn perform(arguments: Arguments) -> Result<(), Failure> {
         Command::Produce(arguments) => produce::run(&client, arguments, &mut output).await,
         Command::Consume(arguments) => consume::run(&client, arguments, &mut output).await,
         Command::Health => health::run(&client, &mut output).await,
-        Command::Completions { .. } | Command::Version => Ok(()),
+        Command::Completions { .. } | Command::Manual | Command::Version => Ok(()),
     }
 }
 
