@@ -1,17 +1,85 @@
-//! `cargo xtask bench`: hands its words to the benchmark, which stands in `bench/runner`.
+//! `cargo xtask bench`: hands its words to the benchmark, which stands in `bench/runner`; `cargo xtask bench memory` runs
+//! what measures memory, two tests of the broker over its release build.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::root;
 
+/// Limits under which the mix of everything is run, in MiB.
+const MIX_MIB: &str = "64,256,1024";
+/// How long each of them, and how long topics come and go.
+const MIX_SECONDS: &str = "120";
+
 /// Builds the benchmark and runs it.
 pub fn run(arguments: &[String]) -> Result<(), String> {
-    let status = Command::new(env!("CARGO"))
-        .current_dir(root())
-        .args(["run", "--quiet", "--package", "bench-runner", "--"])
-        .args(arguments)
+    match arguments.split_first() {
+        Some((first, rest)) if first == "memory" => memory(rest),
+        _ => {
+            let runner = ["run", "--quiet", "--package", "bench-runner", "--"];
+            finish(cargo().args(runner).args(arguments))
+        }
+    }
+}
+
+/// Says what the broker takes for what it holds; or another one, by the name of its script.
+fn memory(arguments: &[String]) -> Result<(), String> {
+    let settings = [
+        ("RUSTKA_MIX_MIB", MIX_MIB),
+        ("RUSTKA_MIX_SECONDS", MIX_SECONDS),
+    ];
+    let settings = settings.map(|(name, default)| {
+        let set = std::env::var(name);
+        (name, set.unwrap_or_else(|_| default.to_owned()))
+    });
+    let broker = match arguments {
+        [] => ("RUSTKA_MIX_BINARY", binary()?),
+        [peer] => {
+            let script = root().join(format!("bench/peers/{peer}.sh"));
+            ("RUSTKA_MIX_PEER", known(&script)?)
+        }
+        _ => return Err("usage: cargo xtask bench memory [PEER]".to_owned()),
+    };
+    let tests = ["test", "--quiet", "--package", "rustka"];
+    let both = [
+        "--test",
+        "memory_mix",
+        "--test",
+        "memory_figures",
+        "--no-fail-fast",
+    ];
+    let shown = ["--", "--nocapture", "--test-threads=1"];
+    let mut command = cargo();
+    command.args(tests).args(both).args(shown);
+    finish(command.envs(settings).env(broker.0, broker.1))
+}
+
+/// The release build, or what `RUSTKA_BIN` names.
+fn binary() -> Result<String, String> {
+    if let Ok(binary) = std::env::var("RUSTKA_BIN") {
+        return known(Path::new(&binary));
+    }
+    finish(cargo().args(["build", "--quiet", "--release", "--package", "rustka"]))?;
+    known(&root().join("target/release/rustka"))
+}
+
+fn known(path: &Path) -> Result<String, String> {
+    let path = path
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path.display().to_string())
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root());
+    command
+}
+
+fn finish(command: &mut Command) -> Result<(), String> {
+    let status = command
         .status()
-        .map_err(|e| format!("cargo run: {e}"))?;
+        .map_err(|error| format!("cargo: {error}"))?;
     match status.success() {
         true => Ok(()),
         false => Err(format!("ended with {status}")),

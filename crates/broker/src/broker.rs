@@ -204,7 +204,8 @@ impl Broker {
         let listeners: Vec<_> = listeners.collect::<Result<_, StartError>>()?;
         let security = Security::new(options.authorizer_options(&config)?);
         warn_of_open_doors(addresses);
-        let memory = || Memory::new(options.memory_limit_bytes(&config));
+        let limit = options.memory_limit_of(&config);
+        let memory = || Memory::new(limit.bytes);
         let directory_id = directory.as_ref().map(|one| one.identity().directory_id);
         let engine: Arc<dyn Engine> = match (options.engine.clone(), directory) {
             (Some(engine), _) => engine,
@@ -219,8 +220,9 @@ impl Broker {
             usize::try_from(config.settings().connections_buffer_bytes).unwrap_or(usize::MAX);
         tracing::info!(
             target: "rustka::broker",
-            "records and frames may take {} MiB of memory",
-            memory.limit() >> 20
+            "the memory limit is {} MiB, {}",
+            memory.limit() >> 20,
+            limit.told
         );
         let cluster_id = options
             .cluster_id
@@ -240,6 +242,7 @@ impl Broker {
             memory,
             engine,
             compactor: Compactor::default(),
+            machine: options.machine.clone(),
             metrics: Metrics::default(),
             topics: Topics::default(),
             features: Features::default(),

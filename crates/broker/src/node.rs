@@ -22,6 +22,7 @@ use crate::base::features::Features;
 use crate::base::health::Health;
 use crate::base::hooks::{Event, Hooks};
 use crate::base::loggers::Loggers;
+use crate::base::machine::Machine;
 use crate::base::metrics::Metrics;
 use crate::base::rate::PerSecond;
 use crate::base::request_log::RequestLog;
@@ -88,6 +89,8 @@ pub struct Node {
     pub memory: Arc<Memory>,
     /// Keeps the partitions' batches.
     pub engine: Arc<dyn Engine>,
+    /// How much memory there is, and whether it is short.
+    pub machine: Machine,
     /// Logs to be compacted.
     pub compactor: Compactor,
     /// Counters.

@@ -7,6 +7,7 @@ use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};
 use crate::base::init::Init;
 use crate::base::join::join;
 use crate::base::loggers::LogControl;
+use crate::base::machine::{Machine, Usable};
 use crate::base::start::StartError;
 use crate::broker::Broker;
 #[cfg(feature = "http")]
@@ -37,7 +38,9 @@ const SUPER_USERS: &str = "super.users";
 const EVERYONE: &str = "allow.everyone.if.no.acl.found";
 /// What Kafka's authorizer is configured by, which stands in no table of configs.
 pub const APART: [&str; 2] = [SUPER_USERS, EVERYONE];
-/// Memory for records never defaults to less than this.
+/// What the process takes beside its limit and a tenth of that.
+const OWN_BYTES: u64 = 16 << 20;
+/// Memory for records does not default to less than this where there is so much.
 const MEMORY_DEFAULT_MIN: u64 = 128 << 20;
 /// What requests need to come and go at all.
 const FRAMES_BYTES_LEAST: usize = 2 << 20;
@@ -59,6 +62,7 @@ pub struct Options {
     pub(crate) http_port: Option<u16>,
     pub(crate) sockets: bool,
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) machine: Machine,
     pub(crate) strict: bool,
     pub(crate) configs: Vec<(String, String)>,
     pub(crate) listener_configs: ListenerConfigs,
@@ -87,6 +91,7 @@ impl Default for Options {
             http_port: None,
             sockets: true,
             memory_limit: None,
+            machine: Machine::default(),
             strict: false,
             configs: Vec::new(),
             listener_configs: ListenerConfigs::new(),
@@ -342,7 +347,7 @@ impl Options {
         let journals = config.settings().offsets_partitions.unsigned_abs() as usize;
         let journals_bytes = journals.saturating_mul(JOURNAL_BYTES_LEAST);
         let least = FRAMES_BYTES_LEAST.saturating_add(journals_bytes);
-        let limit = self.memory_limit_bytes(config);
+        let limit = self.memory_limit_of(config).bytes;
         if self.engine.is_none() && limit < least {
             return Err(StartError::new(format!(
                 "a memory limit of {limit} bytes is too small for what a broker has to keep: expected at least {least}"
@@ -494,7 +499,7 @@ impl Options {
     fn receiving_bytes_max(&self, config: &BrokerConfig) -> i64 {
         let limit = match &self.engine {
             Some(engine) => engine.memory().limit(),
-            None => self.memory_limit_bytes(config),
+            None => self.memory_limit_of(config).bytes,
         };
         let most = (limit / RECEIVING_PART).max(RECEIVING_BYTES_LEAST);
         i64::try_from(most).unwrap_or(i64::MAX)
@@ -528,13 +533,29 @@ impl Options {
     }
 
     /// What was asked for, else the config `rustka.memory.limit`, else a share of what there is.
-    pub(crate) fn memory_limit_bytes(&self, config: &BrokerConfig) -> usize {
+    pub(crate) fn memory_limit_of(&self, config: &BrokerConfig) -> MemoryLimit {
         let set = u64::try_from(config.settings().memory_limit_bytes).unwrap_or(0);
-        let bytes = self
-            .memory_limit
-            .or((set > 0).then_some(set))
-            .unwrap_or_else(|| (usable_memory_bytes() / 4).max(MEMORY_DEFAULT_MIN));
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+        let (bytes, told) = match self.memory_limit.or((set > 0).then_some(set)) {
+            Some(bytes) => (bytes, "as was set".to_owned()),
+            None => match self.machine.usable() {
+                Some(usable) => (
+                    default_limit(&usable),
+                    format!("of {} MiB by {}", usable.bytes >> 20, usable.source),
+                ),
+                None => (
+                    MEMORY_DEFAULT_MIN,
+                    "since nothing tells what there is".to_owned(),
+                ),
+            },
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        MemoryLimit { bytes, told }
+    }
+
+    /// The machine that is asked how much memory there is and whether it is short; for tests.
+    pub fn machine(mut self, machine: Machine) -> Self {
+        self.machine = machine;
+        self
     }
 }
 
@@ -554,32 +575,18 @@ fn refused(refusal: Refusal) -> StartError {
     ))
 }
 
-/// Memory that this process may use: its control group's limit, else the machine's memory.
-fn usable_memory_bytes() -> u64 {
-    let number = |path: &str| {
-        std::fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-            line.split_whitespace()
-                .nth(1)?
-                .parse::<u64>()
-                .ok()
-                .map(|kib| kib * 1024)
-        });
-    let group = number("/sys/fs/cgroup/memory.max")
-        .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    match (machine, group) {
-        (Some(machine), Some(group)) => machine.min(group),
-        (Some(bytes), None) | (None, Some(bytes)) => bytes,
-        (None, None) => MEMORY_DEFAULT_MIN * 4,
-    }
+/// How much memory a broker takes, and why so much.
+pub(crate) struct MemoryLimit {
+    pub bytes: usize,
+    pub told: String,
+}
+
+/// A quarter of what the process may use, and no less than some; but never so much that the process could not stay below
+/// what it may use, with its own needs and the holes of its heap.
+fn default_limit(usable: &Usable) -> u64 {
+    let possible = usable.bytes.saturating_sub(OWN_BYTES) / 11 * 10;
+    let quarter = usable.bytes / 4;
+    quarter.max(MEMORY_DEFAULT_MIN.min(possible))
 }
 
 /// Checks a config that Kafka's table of broker configs does not have: of one listener, `listener.name.NAME.…`, or of
@@ -610,6 +617,22 @@ pub fn parse_size(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In a container of 100 MB the limit was 128 MB.
+    #[test]
+    fn the_default_limit_is_a_quarter_and_what_fits_where_that_is_little() {
+        let of = |mib: u64| {
+            let usable = Usable {
+                bytes: mib << 20,
+                source: String::new(),
+            };
+            let limit = default_limit(&usable);
+            assert!(limit + limit / 10 + OWN_BYTES <= usable.bytes.max(OWN_BYTES * 3 / 2));
+            limit >> 20
+        };
+        assert_eq!([of(8_192), of(1_024), of(512)], [2_048, 256, 128]);
+        assert_eq!([of(256), of(100), of(64)], [128, 76, 43]);
+    }
 
     #[test]
     fn sizes_are_bytes_or_powers_of_1024() {

@@ -3,12 +3,14 @@
 mod common;
 
 use common::{Client, START_MS, World, batch, produce_request};
+use rustka::base::machine::Machine;
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_wire::Records;
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
 use rustka_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -151,4 +153,98 @@ async fn what_compaction_can_free_is_freed_before_its_time_once_a_write_is_refus
         }
     }
     assert!(refusals > 0, "the limit was reached");
+}
+
+/// A broker kept what it had freed for whoever came next, also while others on its machine waited for memory.
+#[tokio::test]
+async fn while_memory_is_short_on_the_machine_nothing_is_kept_for_later() {
+    let root = std::env::temp_dir().join(format!("rustka-short-{}", std::process::id()));
+    let pressure = root.join("proc/pressure");
+    std::fs::create_dir_all(&pressure).expect("made");
+    let tell = |text: &str| std::fs::write(pressure.join("memory"), text).expect("written");
+    tell("some avg10=0.00 avg60=0.00\n");
+    let world = World::with(|options| options.memory_limit(LIMIT).machine(Machine::at(&root)));
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    for _ in 0..20 {
+        assert_eq!(refused(&mut client, "t", 1, batch(100_000)).await, 0);
+    }
+    let delete = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState {
+            name: Some("t".into()),
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    client.ask(DeleteTopicsRequest::KEY, 6, &delete).await;
+    let pool = &world.broker.node().pool;
+    world.advance_ms(1_000).await;
+    assert!(pool.bytes_kept() >= 1_000_000, "{}", pool.bytes_kept());
+    tell("some avg10=20.00 avg60=1.00\n");
+    world.advance_ms(1_000).await;
+    assert_eq!(pool.bytes_kept(), 0);
+    std::fs::remove_dir_all(root).expect("removed");
+}
+
+/// Records that stay for good filled all memory there was; then no group could commit, and a journal that had no room to
+/// be shortened in was never shortened.
+#[tokio::test]
+async fn records_that_stay_leave_room_for_groups_and_say_what_fills_the_memory() {
+    let world = World::with(|options| options.memory_limit(LIMIT));
+    let mut client = world.connect();
+    create_compacted(&mut client, 10, "1.0").await;
+    client.create_topic("t", 40).await;
+    let mut sentence = None;
+    for n in 0u64..40_000 {
+        let record = NewRecord {
+            timestamp: START_MS,
+            key: Some(&n.to_be_bytes()),
+            value: Some(&[7; 4_000]),
+            ..NewRecord::default()
+        };
+        let batch = BatchBuilder::new()
+            .record(&record)
+            .build()
+            .expect("a batch");
+        let request = produce_request("state", 0, batch);
+        let answer = client.ask(ProduceRequest::KEY, 11, &request).await;
+        let body: ProduceResponse<'_> = answer.body();
+        let partition = &body.responses[0].partition_responses[0];
+        if partition.error_code != 0 {
+            sentence = partition.error_message.clone().map(String::from);
+            break;
+        }
+    }
+    let sentence = sentence.expect("the limit is reached, and told");
+    for part in [
+        "the memory limit of 16777216 bytes is reached and nothing may be dropped",
+        "bytes of records of topics without delete in their cleanup.policy",
+        "raise --memory-limit",
+    ] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    for n in 0..3_000 {
+        let request = commit(&format!("group-{}", n % 100));
+        let answer = client.ask(OffsetCommitRequest::KEY, 8, &request).await;
+        let body: OffsetCommitResponse<'_> = answer.body();
+        let partitions = &body.topics[0].partitions;
+        assert!(
+            partitions.iter().all(|one| one.error_code == 0),
+            "commit {n}"
+        );
+    }
+    let memory = &world.broker.node().memory;
+    assert!(memory.bytes_taken() <= memory.limit() + memory.limit() / 16);
+    let delete = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState {
+            name: Some("state".into()),
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    client.ask(DeleteTopicsRequest::KEY, 6, &delete).await;
+    create_compacted(&mut client, 10, "1.0").await;
+    assert_eq!(write_key(&mut client, 10, 1).await, 0);
 }

@@ -3,6 +3,10 @@
 //!
 //! Calls into the C library, hence `unsafe`.
 
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 /// From this size on a block has pages of its own, which go back to the system with it. Blocks of records and frames are
 /// used again through their pool, so that few of them come here.
 #[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
@@ -14,17 +18,41 @@ const HEAPS_MAX: libc::c_int = 2;
 /// A smaller crowd leaves too little to be worth a walk through the heap.
 const CROWD_MIN: usize = 500;
 
-/// Watches how many there are of whatever costs memory.
-#[derive(Debug, Default)]
+/// Less than this is not worth a walk through the heap.
+pub const GIVE_BACK_BYTES_MIN: usize = 1 << 20;
+
+/// Whether the process is a broker and nothing else.
+static IS_OURS: AtomicBool = AtomicBool::new(false);
+
+/// Watches how much there is of whatever costs memory.
+#[derive(Debug)]
 pub struct Crowd {
+    /// A smaller one leaves too little to be worth a walk through the heap.
+    least: usize,
     most: usize,
 }
 
 impl Crowd {
-    /// Takes note that there are so many now; true once when a crowd has gone for the most part.
+    /// Of things that cost about 2 kB each.
+    pub fn of_things() -> Crowd {
+        Crowd {
+            least: CROWD_MIN,
+            most: 0,
+        }
+    }
+
+    /// Of bytes.
+    pub fn of_bytes() -> Crowd {
+        Crowd {
+            least: GIVE_BACK_BYTES_MIN,
+            most: 0,
+        }
+    }
+
+    /// Takes note that there is so much now; true once when a crowd has gone for the most part.
     pub fn has_gone(&mut self, count: usize) -> bool {
         self.most = self.most.max(count);
-        let gone = self.most >= CROWD_MIN && count <= self.most / 2;
+        let gone = self.most >= self.least && count <= self.most / 2;
         if gone {
             self.most = count;
         }
@@ -35,6 +63,7 @@ impl Crowd {
 /// Has the C library's heap, where it can be told so, keep few holes: for a process that is a broker and nothing else.
 /// It would raise the first of these sizes up to 32 MiB by itself, and then keep tens of megabytes at a limit of 64.
 pub fn keep_tight() {
+    IS_OURS.store(true, Relaxed);
     #[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code)]
     {
@@ -58,13 +87,64 @@ pub fn give_back() {
     }
 }
 
+/// Lets go of the pages of the program's own file, most of which were needed only to start. Those that are needed again
+/// come back by themselves from the system's cache. Nothing happens in a process that is more than a broker.
+pub fn let_go_of_program() {
+    #[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+    if IS_OURS.load(Relaxed)
+        && let Ok(maps) = std::fs::read_to_string("/proc/self/smaps")
+        && let Ok(program) = std::env::current_exe()
+    {
+        unchanged_ranges(&maps, &program.to_string_lossy())
+            .into_iter()
+            .for_each(release);
+    }
+}
+
+/// Where a file is mapped that the process can only read, and has not changed before that was so.
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+fn unchanged_ranges(maps: &str, file: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut range = None;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        match first {
+            // What relocations have changed exists only in memory.
+            "Anonymous:" => found.extend(range.take().filter(|_| second == "0")),
+            name if name.ends_with(':') => {}
+            addresses => {
+                let is_read_only = matches!(second, "r--p" | "r-xp") && line.ends_with(file);
+                range = is_read_only.then(|| range_of(addresses)).flatten();
+            }
+        }
+    }
+    found
+}
+
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+fn range_of(addresses: &str) -> Option<Range<usize>> {
+    let (from, to) = addresses.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    Some(address(from)?..address(to)?)
+}
+
+#[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn release(range: Range<usize>) {
+    let start = std::ptr::with_exposed_provenance_mut(range.start);
+    // SAFETY: the range is a private mapping of a file without a changed page, which nobody may write to: whoever reads
+    // there next is given the same bytes from the file again.
+    let _released = unsafe { libc::madvise(start, range.len(), libc::MADV_DONTNEED) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_crowd_has_gone_once_half_of_it_has() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Crowd::of_things();
         for (count, gone) in [
             (0, false),
             (5_000, false),
@@ -81,8 +161,29 @@ mod tests {
 
     #[test]
     fn a_few_are_no_crowd() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Crowd::of_things();
         assert!(!crowd.has_gone(CROWD_MIN - 1));
         assert!(!crowd.has_gone(0));
+    }
+
+    #[test]
+    fn only_what_can_be_read_from_the_file_again_is_let_go_of() {
+        let maps = "\
+1000-2000 r--p 00000000 00:1a 7 /bin/rustka
+Size: 4 kB
+Anonymous:             0 kB
+2000-5000 r-xp 00001000 00:1a 7 /bin/rustka
+Anonymous:             0 kB
+5000-6000 r--p 00004000 00:1a 7 /bin/rustka
+Anonymous:             4 kB
+6000-7000 rw-p 00005000 00:1a 7 /bin/rustka
+Anonymous:             0 kB
+8000-9000 r-xp 00000000 00:1a 8 /lib/libc.so
+Anonymous:             0 kB
+a000-b000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+";
+        let expected = vec![0x1000..0x2000, 0x2000..0x5000];
+        assert_eq!(unchanged_ranges(maps, "/bin/rustka"), expected);
     }
 }

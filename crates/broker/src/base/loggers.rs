@@ -171,7 +171,11 @@ mod tests {
             "listener {name}: {note}",
             "at the start, one for each listener",
         ),
-        ("may take {} MiB of memory", "at the start"),
+        ("the memory limit is {} MiB", "at the start"),
+        (
+            "memory is short on this machine",
+            "once until it is no longer",
+        ),
         ("whoever can listen in on the network", "at the start"),
         ("the storage did not end in order", "at the end"),
         ("were not answered before the broker stopped", "at the end"),

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod init;
 pub mod join;
 pub mod loggers;
+pub mod machine;
 pub mod metrics;
 pub mod random;
 pub mod rate;

@@ -16,8 +16,12 @@ use std::sync::Arc;
 
 /// A journal below this size is never compacted, where memory is plenty.
 const COMPACT_BYTES_MIN: u64 = 1 << 20;
-/// And nowhere one below this.
+/// The same for little memory.
 const COMPACT_BYTES_LEAST: u64 = 32 << 10;
+/// The same for memory that is full: fifty of twice this size, as chunks are not all filled, take a sixteenth of it.
+const COMPACT_PART_FULL: u64 = 1600;
+/// No journal below this is worth it.
+const COMPACT_BYTES_FULL_LEAST: u64 = 4 << 10;
 /// A journal above this part of the memory limit may be compacted: there are fifty, and what they could drop must not
 /// take the place of records.
 const COMPACT_PART: u64 = 1024;
@@ -25,6 +29,8 @@ const COMPACT_PART: u64 = 1024;
 const COMPACT_FACTOR: u64 = 4;
 /// The same where memory is full.
 const COMPACT_FACTOR_FULL: u64 = 2;
+/// A journal that was refused a write is compacted if it has grown by this part of its live state.
+const COMPACT_PART_REFUSED: u64 = 8;
 /// A batch of a compacted journal is closed at this size.
 const LIVE_BATCH_BYTES: usize = 64 << 10;
 /// What a marker takes in the log.
@@ -85,8 +91,14 @@ pub struct PartitionJournal {
     live_bytes: u64,
     /// What it may grow to in any case.
     compact_bytes_min: u64,
+    /// The same while memory is full.
+    compact_bytes_full: u64,
     /// What it could drop is wanted elsewhere.
     memory_is_full: bool,
+    /// It could not write.
+    is_refused: bool,
+    /// It writes what takes the place of something larger, for which there is always room.
+    is_compacting: bool,
     compaction: Option<Compaction>,
     /// It grows as long as the broker lives.
     stays_whole: bool,
@@ -101,7 +113,8 @@ impl PartitionJournal {
         faults: &Arc<Faults>,
         partition: Arc<Partition>,
     ) -> PartitionJournal {
-        let part = engine.memory().limit() as u64 / COMPACT_PART;
+        let limit = engine.memory().limit() as u64;
+        let (part, part_full) = (limit / COMPACT_PART, limit / COMPACT_PART_FULL);
         PartitionJournal {
             topic,
             engine: engine.clone(),
@@ -111,7 +124,10 @@ impl PartitionJournal {
             partition,
             live_bytes: 0,
             compact_bytes_min: part.clamp(COMPACT_BYTES_LEAST, COMPACT_BYTES_MIN),
+            compact_bytes_full: part_full.clamp(COMPACT_BYTES_FULL_LEAST, COMPACT_BYTES_LEAST),
             memory_is_full: false,
+            is_refused: false,
+            is_compacting: false,
             compaction: None,
             stays_whole: false,
             lines: LogLimit::new(1, LINES_QUIET_MS),
@@ -137,10 +153,13 @@ impl PartitionJournal {
         if let Err(refusal) = room {
             let memory = self.engine.memory();
             let reserve = memory.limit() / RESERVE_DIVISOR;
-            if memory.bytes_taken() > memory.limit().saturating_add(reserve) {
+            let is_over = memory.bytes_taken() > memory.limit().saturating_add(reserve);
+            if is_over && !self.is_compacting {
+                self.is_refused = true;
                 return Err(refusal.code);
             }
         }
+        self.is_refused = false;
         self.faults.refusal(Point::Admit, self.topic)?;
         let (appended, bytes) = self.put(batch, standing, now)?;
         if let Err(code) = self.faults.refusal(Point::Append, self.topic) {
@@ -234,15 +253,21 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 
     fn wants_compaction(&self) -> bool {
         let (factor, least) = match self.memory_is_full {
-            true => (COMPACT_FACTOR_FULL, COMPACT_BYTES_LEAST),
+            true => (COMPACT_FACTOR_FULL, self.compact_bytes_full),
             false => (COMPACT_FACTOR, self.compact_bytes_min),
         };
-        let limit = self.live_bytes.saturating_mul(factor);
+        let limit = match self.is_refused {
+            true => self.live_bytes + self.live_bytes / COMPACT_PART_REFUSED,
+            false => self.live_bytes.saturating_mul(factor),
+        };
         !self.stays_whole && self.compaction.is_none() && self.bytes > limit.max(least)
     }
 
     fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {
-        match self.write_live(live, now) {
+        self.is_compacting = true;
+        let written = self.write_live(live, now);
+        self.is_compacting = false;
+        match written {
             Ok(()) => self.drop_replaced(now),
             Err(code) => self.warn(code, now),
         }

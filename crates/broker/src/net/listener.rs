@@ -13,12 +13,13 @@ use crate::node::{Identity, Listener, Node, Peer, State, reached};
 use rustka_core::account::{Share, Weight};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fs::File;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
@@ -322,10 +323,11 @@ pub fn serve<T: Transport>(
     if let Err(refused) = node.peers.enter(&peer, &node.config.settings()) {
         return turned_away(node, address, refused.to_string());
     }
-    let mut guard = Registered::new(node.clone(), peer.clone(), of.clone(), weight);
+    let guard = Registered::new(node.clone(), peer.clone(), of.clone(), weight);
     if of.tls.is_some() {
         let (of, parts) = (of.clone(), parts.clone());
         tokio::spawn(async move {
+            let mut guard = guard;
             guard.tell();
             if let Some(connection) = encrypted(stream, peer, of, parts).await {
                 connection.held(held).await;
@@ -335,11 +337,25 @@ pub fn serve<T: Transport>(
         return;
     }
     let connection = Connection::new(stream, parts.clone(), peer, of.clone()).held(held);
-    tokio::spawn(async move {
-        guard.tell();
-        connection.await;
-        drop(guard);
-    });
+    tokio::spawn(Served { connection, guard });
+}
+
+/// A connection in its task. There may be very many: an `async` block would have two places for the connection, one
+/// before it is awaited.
+struct Served<T> {
+    connection: Connection<T>,
+    guard: Registered,
+}
+
+impl<T: Transport> Future for Served<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.guard.told {
+            self.guard.tell();
+        }
+        Pin::new(&mut self.connection).poll(cx)
+    }
 }
 
 /// Shakes hands at a listener with TLS. Where nobody logs in, a certificate says who is there.

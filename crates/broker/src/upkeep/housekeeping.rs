@@ -1,8 +1,9 @@
 //! What has to be done now and then: retention, idle and slow connections, silent producers.
 
 use crate::api::parts::Parts;
-use crate::base::heap::{self, Crowd};
+use crate::base::heap::{self, Crowd, GIVE_BACK_BYTES_MIN};
 use crate::base::hooks::Event;
+use crate::base::machine::Gauge;
 use crate::base::rate::LogLimit;
 use crate::node::{Node, Overdue, State, reached};
 use rustka_core::cluster::command::Command;
@@ -23,9 +24,6 @@ const IDLE_MS: i64 = 10_000;
 /// (`log.flush.offset.checkpoint.interval.ms`).
 const CHECKPOINT_MS: i64 = 60_000;
 
-/// Less than this is not worth a walk through the heap.
-const GIVE_BACK_BYTES_MIN: usize = 1 << 20;
-
 /// When retention is looked at first, as in Kafka (`log.initial.task.delay.ms`).
 const RETENTION_DELAY_MS: i64 = 30_000;
 
@@ -42,7 +40,11 @@ pub async fn run(parts: Arc<Parts>) {
     let tokens_ms = node.config.fixed().token_check_interval_ms;
     let mut next_tokens_ms = started_ms.saturating_add(tokens_ms);
     let mut clock_was_believed = true;
-    let mut crowd = Crowd::default();
+    let mut crowd = Crowd::of_things();
+    let mut remembered = Crowd::of_bytes();
+    let (mut has_started, mut has_settled) = (false, false);
+    let gauge = node.machine.gauge();
+    let mut is_short = false;
     let strays = LogLimit::default();
     let mut next_idle_ms = started_ms.saturating_add(IDLE_MS);
     let mut next_checkpoint_ms = started_ms.saturating_add(CHECKPOINT_MS);
@@ -71,13 +73,21 @@ pub async fn run(parts: Arc<Parts>) {
         let connections = node.metrics.connections_open.load(Relaxed);
         let connections = usize::try_from(connections).unwrap_or(0);
         let mut much_is_free = crowd.has_gone(connections + groups.pending_ids());
+        much_is_free |= remembered.has_gone(node.memory.account.kept());
         if now.monotonic_ms >= next_idle_ms {
             much_is_free |= node.pool.give_back_idle() >= GIVE_BACK_BYTES_MIN;
             next_idle_ms = now.monotonic_ms.saturating_add(IDLE_MS);
         }
+        much_is_free |= give_way(node, &gauge, &mut is_short);
         if much_is_free {
             heap::give_back();
         }
+        // The first time what was needed to start, later what a crowd has needed.
+        if much_is_free || has_started && !has_settled {
+            heap::let_go_of_program();
+            has_settled = true;
+        }
+        has_started = true;
         let next_round_ms = now
             .monotonic_ms
             .saturating_add(ROUND_MS)
@@ -97,6 +107,24 @@ fn miss(node: &Node, now_ms: i64, lines: &LogLimit) {
             tracing::warn!(target: "rustka::listener", "{stray}{left_out}");
         }
     }
+}
+
+/// While memory is short on the machine nothing is kept for later use; whether much was given back. Says so once.
+fn give_way(node: &Node, gauge: &Gauge, is_short: &mut bool) -> bool {
+    let shortage = gauge.shortage();
+    let begins = shortage.is_some() && !*is_short;
+    *is_short = shortage.is_some();
+    if let Some(why) = shortage.filter(|_| begins) {
+        tracing::info!(
+            target: "rustka::housekeeping",
+            "memory is short on this machine ({why}): freed memory is given back at once"
+        );
+    }
+    let kept = node.pool.bytes_kept();
+    if *is_short {
+        node.pool.trim();
+    }
+    begins || *is_short && kept >= GIVE_BACK_BYTES_MIN
 }
 
 /// Says once of each jump that the wall clock is not believed for a while.

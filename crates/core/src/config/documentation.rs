@@ -320,7 +320,7 @@ const BROKER: &[(&str, &str)] = &[
     ),
     (
         "rustka.memory.limit",
-        "Bytes of memory in all; 0 chooses a quarter of what the process may use, at least 128 MiB.",
+        "Bytes of memory in all; 0 chooses a quarter of what the process may use, at least 128 MiB where there is so much.",
     ),
     (
         "rustka.topic.ids",
