@@ -2,7 +2,8 @@
 //! nothing else here notices. Each is named once, with what to change.
 //!
 //! Whoever asks for metadata and then only for what any connection is asked has not come yet. The first other request from
-//! there, by the same name, says that all is well.
+//! there, by the same name, says that all is well. Clients that have nothing to do look much the same: so most have to ask
+//! again and again before they are missed, as those do that try to connect and cannot.
 
 use super::{HostPort, Listener, Peer};
 use crate::base::hooks::Software;
@@ -24,8 +25,13 @@ use std::sync::{Arc, Mutex};
 
 /// A client has this long to come to where it was told to.
 const COMES_WITHIN_MS: i64 = 10_000;
-/// Whoever has hung up is missed only after asking so often within that time.
+/// What a client asks is counted for so long, and then anew.
+const WINDOW_MS: i64 = 60_000;
+/// A client is missed after asking so often: while it is connected, or, since health checks come and go, within
+/// [`COMES_WITHIN_MS`].
 const ASKS_MIN: u32 = 5;
+/// Kafka's own client asks for metadata only when it has something to do.
+const ASKS_ONCE: &str = "apache-kafka-java";
 /// Clients that are remembered; of more the oldest are forgotten.
 const CASES_MAX: usize = 1_000;
 /// After so long without a word a client is forgotten.
@@ -55,7 +61,12 @@ pub struct Doctor(Mutex<BTreeMap<Who, Case>>);
 struct Case {
     first_ms: i64,
     last_ms: i64,
+    /// How often it asked for metadata since `first_ms`.
     asks: u32,
+    /// How often of these before [`COMES_WITHIN_MS`] were over.
+    asks_soon: u32,
+    /// The connection and the request that asked last: one request may be told many addresses.
+    last: (u64, u64),
     /// Whether it has come, for which it is never named again.
     came: bool,
     /// Whether it has been missed.
@@ -122,12 +133,18 @@ impl Doctor {
         if peer.is_own || peer.has_come() {
             return;
         }
+        if peer.last_api() != MetadataRequest::KEY {
+            return;
+        }
         let who = (peer.address.ip(), peer.client_id());
         let software = peer.software();
+        let last = (peer.id, peer.requests());
         let mut cases = self.lock();
         if let Some(case) = cases.get_mut(&who) {
-            case.last_ms = now_ms;
-            case.asks = case.asks.saturating_add(1);
+            if case.last != last {
+                case.asks(now_ms);
+            }
+            case.last = last;
             case.told = told.clone();
             return;
         }
@@ -141,6 +158,8 @@ impl Doctor {
             first_ms: now_ms,
             last_ms: now_ms,
             asks: 1,
+            asks_soon: 1,
+            last,
             came: false,
             missed: false,
             told: told.clone(),
@@ -184,14 +203,7 @@ impl Doctor {
         for (who, case) in cases.iter_mut().filter(|(_, case)| is_late(case)) {
             match open.get(who) {
                 Some(true) => case.came = true,
-                Some(false) if !case.may_be_idle() => case.missed = true,
-                None if case.asks >= ASKS_MIN => case.missed = true,
-                // Whoever only wanted to know something begins anew next time.
-                None => {
-                    case.first_ms = now_ms;
-                    case.asks = 0;
-                }
-                Some(false) => {}
+                is_open => case.missed = case.is_missed(is_open.is_some()),
             }
             if case.missed {
                 missed.push(case.stray(who, now_ms));
@@ -209,10 +221,24 @@ impl Doctor {
 }
 
 impl Case {
-    /// librdkafka asks for metadata when it is made, and connects to brokers when there is something to do.
-    fn may_be_idle(&self) -> bool {
+    /// It asks once more.
+    fn asks(&mut self, now_ms: i64) {
+        if now_ms.saturating_sub(self.first_ms) >= WINDOW_MS && !self.missed {
+            self.first_ms = now_ms;
+            (self.asks, self.asks_soon) = (0, 0);
+        }
+        self.last_ms = now_ms;
+        self.asks = self.asks.saturating_add(1);
+        if now_ms.saturating_sub(self.first_ms) < COMES_WITHIN_MS {
+            self.asks_soon = self.asks;
+        }
+    }
+
+    /// Whether it asked so often that it has tried to come. Asked once it is late.
+    fn is_missed(&self, is_open: bool) -> bool {
         let name = self.software.as_ref().map_or("", |software| &software.name);
-        self.asks < 2 && (name.contains("librdkafka") || name.starts_with("confluent-kafka"))
+        let asks_min = if name == ASKS_ONCE { 1 } else { ASKS_MIN };
+        is_open && self.asks >= asks_min || self.asks_soon >= ASKS_MIN
     }
 
     fn stray(&self, who: &Who, now_ms: i64) -> Stray {
@@ -256,9 +282,13 @@ mod tests {
             }
         }
 
+        /// Asks for metadata, which tells two addresses.
         fn ask(&self, peer: &Peer, now_ms: i64) {
-            let told = ("kafka".into(), 29_092);
-            self.doctor.told(peer, &self.listener, &told, now_ms);
+            peer.asks(MetadataRequest::KEY, 10);
+            for _ in 0..2 {
+                let told = ("kafka".into(), 29_092);
+                self.doctor.told(peer, &self.listener, &told, now_ms);
+            }
         }
 
         fn missed(&self, open: &[&Arc<Peer>], now_ms: i64) -> usize {
@@ -278,7 +308,9 @@ mod tests {
     fn whoever_was_told_and_stays_where_it_is_gets_one_line() {
         let scene = Scene::new();
         let lost = peer(1, "shop");
-        scene.ask(&lost, 0);
+        for at in [0, 2_000, 4_000, 6_000, 8_000] {
+            scene.ask(&lost, at);
+        }
         assert_eq!(scene.missed(&[&lost], 9_999), 0);
         let open = || vec![lost.clone()];
         let strays = scene.doctor.newly_missed(open, 10_000);
@@ -295,7 +327,9 @@ mod tests {
         assert_eq!(scene.doctor.strays(60_000).len(), 1);
         scene.doctor.came(&peer(2, "shop"));
         assert_eq!(scene.doctor.strays(60_000).len(), 0);
-        scene.ask(&lost, 70_000);
+        for at in 0..5 {
+            scene.ask(&lost, 70_000 + at);
+        }
         assert_eq!(
             scene.missed(&[&lost], 99_000),
             0,
@@ -308,7 +342,9 @@ mod tests {
         let scene = Scene::new();
         let (first, second) = (peer(1, "shop"), peer(2, "shop"));
         scene.doctor.came(&second);
-        scene.ask(&first, 0);
+        for at in 0..5 {
+            scene.ask(&first, at);
+        }
         assert_eq!(scene.missed(&[&first, &second], 20_000), 0);
         scene.ask(&first, 30_000);
         assert_eq!(scene.missed(&[&first], 50_000), 0);
@@ -318,28 +354,34 @@ mod tests {
     fn whoever_only_looks_and_leaves_is_not_missed_but_whoever_tries_again_and_again_is() {
         let scene = Scene::new();
         for at in 0..10 {
-            let now_ms = at * 10_000;
-            scene.ask(&peer(1, "health check"), now_ms);
+            let now_ms = at * 3_000;
+            scene.ask(&peer(at as u64, "health check"), now_ms);
             assert_eq!(scene.missed(&[], now_ms), 0);
         }
         for at in 0..5 {
-            scene.ask(&peer(1, "shop"), at * 1_000);
+            scene.ask(&peer(at as u64, "shop"), at * 1_000);
         }
-        assert_eq!(scene.missed(&[], 10_000), 1);
+        assert_eq!(scene.missed(&[], 40_000), 1);
     }
 
+    // Producers that had nothing to write yet were named in the log.
     #[test]
-    fn a_librdkafka_that_has_nothing_to_do_is_left_alone() {
+    fn whoever_has_nothing_to_do_is_left_alone_but_for_clients_that_ask_only_when_they_have() {
         let scene = Scene::new();
-        let idle = peer(1, "rdkafka");
-        idle.introduce(Software {
-            name: "librdkafka".into(),
-            version: "2.3.0".into(),
+        let (idle, java) = (peer(1, "idle"), peer(2, "java"));
+        java.introduce(Software {
+            name: ASKS_ONCE.into(),
+            version: "4.4.0".into(),
         });
         scene.ask(&idle, 0);
-        assert_eq!(scene.missed(&[&idle], 60_000), 0);
-        scene.ask(&idle, 61_000);
-        assert_eq!(scene.missed(&[&idle], 62_000), 1);
+        scene.ask(&java, 0);
+        assert_eq!(scene.missed(&[&idle, &java], 60_000), 1);
+        assert_eq!(&*scene.doctor.strays(60_000)[0].client_id, "java");
+        // Metadata is asked for again now and then.
+        for at in 1..100 {
+            scene.ask(&idle, at * 300_000);
+            assert_eq!(scene.missed(&[&idle], at * 300_000 + 20_000), 0);
+        }
     }
 
     #[test]
