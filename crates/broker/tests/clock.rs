@@ -2,12 +2,14 @@
 
 mod common;
 
-use common::{Client, START_MS, World, batch};
+use common::{Client, START_MS, World, batch, fetch_request};
+use rustka::fault::{Effect, Fault, Point};
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -207,4 +209,32 @@ async fn old_records_go_though_new_ones_came_right_behind_them() {
     let node = world.broker.node();
     let partition = node.partition("t", 0).expect("a partition");
     assert_eq!(partition.offsets().log_start, 2);
+}
+
+/// A fetch that waits for a second, and whose answer is held back for another one: the second wait begins when the first
+/// one ends, not when the test next looks at the clock.
+#[tokio::test]
+async fn time_that_passes_meets_each_deadline_in_its_turn() {
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let late = Fault {
+        api: Some(FetchRequest::KEY),
+        times: 2,
+        ..Fault::at(Point::Reply).with(Effect::Delay(1_000))
+    };
+    world.broker.node().faults.arm(late).expect("it fits");
+    let request = fetch_request("t", 0, 0, 1_000);
+    client.send(FetchRequest::KEY, 12, &request).await;
+    world.pass_ms(1_999).await;
+    assert!(!client.has_answer());
+    world.pass_ms(1).await;
+    assert!(client.has_answer());
+    client.answer(FetchRequest::KEY, 12).await;
+    client.send(FetchRequest::KEY, 12, &request).await;
+    world.advance_ms(2_000).await;
+    assert!(
+        !client.has_answer(),
+        "a clock that jumps is later than both"
+    );
 }

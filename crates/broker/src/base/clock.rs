@@ -111,6 +111,17 @@ impl Clock {
         due.into_iter().for_each(Waker::wake);
     }
 
+    /// When the first of those who wait for a manual clock is due; none where nobody does, and of the system's clock.
+    pub fn next_deadline_ms(&self) -> Option<i64> {
+        match &self.0 {
+            Source::System(_) => None,
+            Source::Manual(manual) => {
+                let sleepers = lock(&manual.sleepers);
+                sleepers.wakers.keys().next().map(|(due_ms, _)| *due_ms)
+            }
+        }
+    }
+
     /// Sets a manual clock's wall time forward or back, as somebody who corrects a machine's clock does. Nothing is
     /// woken by it: waiting goes by the other clock.
     pub fn jump_wall(&self, by_ms: i64) {
@@ -257,9 +268,11 @@ mod tests {
                 sleeps.push(sleep);
             }
         }
+        assert_eq!(clock.next_deadline_ms(), Some(10));
         clock.advance(Duration::from_millis(9));
         assert!(lock(&woken).is_empty());
         clock.advance(Duration::from_millis(21));
+        assert_eq!(clock.next_deadline_ms(), Some(31));
         assert_eq!(*lock(&woken), ["first", "second", "third"]);
         let mut cx = Context::from_waker(Waker::noop());
         let ended = sleeps

@@ -74,7 +74,32 @@ impl World {
         }
     }
 
-    /// Lets time pass on the broker's clock, and what has become due happen.
+    /// Lets everything end that has begun, work on other threads included.
+    pub async fn done(&self) {
+        self.settle().await;
+        self.broker.node().work.finished().await;
+        self.settle().await;
+    }
+
+    /// Lets time pass from one deadline to the next: what is due at one is done, and whom it concerns is answered, before
+    /// time goes on, and what it wants to happen later happens in its turn.
+    pub async fn pass_ms(&self, ms: u64) {
+        self.done().await;
+        let end_ms = self.clock.monotonic_ms() + i64::try_from(ms).expect("a short time");
+        loop {
+            let now_ms = self.clock.monotonic_ms();
+            let next_ms = self.clock.next_deadline_ms().unwrap_or(end_ms);
+            let step_ms = next_ms.clamp(now_ms, end_ms) - now_ms;
+            self.clock
+                .advance(Duration::from_millis(step_ms.unsigned_abs()));
+            self.done().await;
+            if next_ms > end_ms || now_ms == end_ms {
+                return;
+            }
+        }
+    }
+
+    /// Lets time jump on the broker's clock, as it does where the machine was asleep, and what has become due happen.
     pub async fn advance_ms(&self, ms: u64) {
         self.settle().await;
         self.clock.advance(Duration::from_millis(ms));
