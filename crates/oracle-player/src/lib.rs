@@ -7,6 +7,7 @@ pub mod journal;
 mod line;
 mod outcome;
 pub mod play;
+pub mod sample;
 mod sasl;
 pub mod scenario;
 pub mod schema;

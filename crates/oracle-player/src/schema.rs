@@ -18,8 +18,8 @@ pub struct Schemas {
     by_name: BTreeMap<String, Value>,
 }
 
-struct Context<'a> {
-    version: i16,
+pub(crate) struct Context<'a> {
+    pub(crate) version: i16,
     flexible: bool,
     common: &'a Value,
 }
@@ -75,32 +75,34 @@ impl Schemas {
             .ok_or_else(|| format!("no schema {message}"))
     }
 
-    /// The bytes of a tree.
-    pub fn encode(&self, message: &str, version: i16, tree: &Value) -> Result<Vec<u8>, Error> {
-        let schema = self.schema(message)?;
-        let context = Context {
+    pub(crate) fn fields(&self, message: &str) -> Result<&Value, Error> {
+        Ok(&self.schema(message)?["fields"])
+    }
+
+    pub(crate) fn context(&self, message: &str, version: i16) -> Result<Context<'_>, Error> {
+        Ok(Context {
             version,
             flexible: self.is_flexible(message, version)?,
-            common: &schema["commonStructs"],
-        };
+            common: &self.schema(message)?["commonStructs"],
+        })
+    }
+
+    /// The bytes of a tree.
+    pub fn encode(&self, message: &str, version: i16, tree: &Value) -> Result<Vec<u8>, Error> {
+        let context = self.context(message, version)?;
         let mut out = Vec::new();
         context
-            .encode_struct(&schema["fields"], tree, &mut out)
+            .encode_struct(self.fields(message)?, tree, &mut out)
             .map_err(|e| format!("{message} v{version}: {e}"))?;
         Ok(out)
     }
 
     /// The tree of some bytes, which must be used up.
     pub fn decode(&self, message: &str, version: i16, bytes: &[u8]) -> Result<Value, Error> {
-        let schema = self.schema(message)?;
-        let context = Context {
-            version,
-            flexible: self.is_flexible(message, version)?,
-            common: &schema["commonStructs"],
-        };
+        let context = self.context(message, version)?;
         let mut input = Input { rest: bytes };
         let tree = context
-            .decode_struct(&schema["fields"], &mut input)
+            .decode_struct(self.fields(message)?, &mut input)
             .map_err(|e| format!("{message} v{version}: {e}"))?;
         if !input.rest.is_empty() {
             return Err(format!(
@@ -113,7 +115,7 @@ impl Schemas {
 }
 
 impl<'a> Context<'a> {
-    fn fields_of(&self, field: &'a Value, kind: &str) -> Option<&'a Value> {
+    pub(crate) fn fields_of(&self, field: &'a Value, kind: &str) -> Option<&'a Value> {
         if field["fields"].is_array() {
             return Some(&field["fields"]);
         }
@@ -453,11 +455,11 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn text_of(value: &Value) -> &str {
+pub(crate) fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or("")
 }
 
-fn key_of(field: &Value) -> String {
+pub(crate) fn key_of(field: &Value) -> String {
     let name = text_of(&field["name"]);
     name[..1].to_lowercase() + &name[1..]
 }
@@ -471,7 +473,7 @@ fn unknown_field(fields: &Value, tree: &Value) -> Option<String> {
         .cloned()
 }
 
-fn has_version(field: &Value, version: i16) -> bool {
+pub(crate) fn has_version(field: &Value, version: i16) -> bool {
     in_range(
         if field["versions"].is_string() {
             &field["versions"]
