@@ -33,21 +33,27 @@ struct Image {
     user: String,
     entrypoint: Vec<String>,
     command: Vec<String>,
+    /// What the image looks at to know that it is well.
+    health: Vec<String>,
 }
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images")
 }
 
-/// Reads the stage `compatible`.
-fn image() -> Image {
+/// Reads a stage.
+fn image(stage: &str) -> Image {
     let text = std::fs::read_to_string(folder().join("Dockerfile")).expect("a Dockerfile");
     let text = text.replace("\\\n", " ");
     let lines = text
         .lines()
-        .skip_while(|line| !line.ends_with("AS compatible"))
-        .skip(1);
-    let mut image = Image::default();
+        .skip_while(|line| !line.ends_with(&format!("AS {stage}")))
+        .skip(1)
+        .take_while(|line| !line.starts_with("FROM"));
+    let mut image = Image {
+        workdir: "/".to_owned(),
+        ..Image::default()
+    };
     for line in lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         let (what, rest) = line.split_once(' ').expect(line);
         let list = || serde_json::from_str(rest).expect(line);
@@ -60,6 +66,10 @@ fn image() -> Image {
             "USER" => image.user = rest.to_owned(),
             "ENTRYPOINT" => image.entrypoint = list(),
             "CMD" => image.command = list(),
+            "HEALTHCHECK" => {
+                let (_, command) = rest.split_once("CMD ").expect(line);
+                image.health = serde_json::from_str(command).expect(line);
+            }
             "EXPOSE" => {}
             "RUN" | "COPY" => image.steps.push((what.to_owned(), rest.to_owned())),
             other => panic!("a step that this test does not know: {other}"),
@@ -94,9 +104,9 @@ struct Root {
 }
 
 impl Root {
-    fn build(test: &str) -> Root {
+    fn build(test: &str, stage: &str) -> Root {
         let path = std::env::temp_dir().join(format!("rustka-image-{test}-{}", std::process::id()));
-        let image = image();
+        let image = image(stage);
         let shown = path.display();
         for folder in [
             "bin", "usr/bin", "usr/sbin", "tmp", "dev", "proc", "etc", "home", "var/lib",
@@ -171,6 +181,8 @@ impl Drop for Root {
 #[derive(Default)]
 struct Launch<'a> {
     name: &'a str,
+    /// Of the Dockerfile; the compatible one if absent.
+    stage: Option<&'a str>,
     user: Option<&'a str>,
     entrypoint: Option<&'a [&'a str]>,
     command: Option<&'a [&'a str]>,
@@ -194,7 +206,7 @@ struct Container {
 
 impl Container {
     fn start(launch: &Launch<'_>) -> Container {
-        let root = Root::build(launch.name);
+        let root = Root::build(launch.name, launch.stage.unwrap_or("compatible"));
         let own = |words: &Vec<String>| words.clone();
         let given = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let entrypoint = launch
@@ -634,6 +646,7 @@ fn rusts_apache_module_starts() {
             )],
             words: "Kafka Server started",
             address: "127.0.0.1:9092",
+            ..Launch::default()
         },
         |_| {},
     );
@@ -817,5 +830,44 @@ fn sentrys_service_starts_and_its_health_check_passes() {
                 "{told}"
             );
         },
+    );
+}
+
+/// The quick start: the static image with the variables of the compose file, and its own health check.
+#[test]
+fn the_compose_file_of_the_quick_start_serves() {
+    let text = std::fs::read_to_string(folder().join("compose.yaml")).expect("a compose file");
+    let variables: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "))
+        .filter(|(name, _)| name.starts_with("KAFKA_"))
+        .collect();
+    assert_eq!(variables.len(), 3, "{text}");
+    launch(
+        &Launch {
+            name: "compose",
+            stage: Some("static"),
+            variables: &variables,
+            words: "\"ready\":true",
+            address: "localhost:9092",
+            ..Launch::default()
+        },
+        |container| {
+            let health = container.root.image.health.clone();
+            let words: Vec<&str> = health.iter().map(String::as_str).collect();
+            let (is_well, text) = container.exec(&words);
+            assert!(!words.is_empty() && is_well, "{words:?}: {text}");
+        },
+    );
+}
+
+#[test]
+fn sentrys_compose_file_changes_the_image_alone() {
+    let path = folder().join("sentry.override.yaml");
+    let text = std::fs::read_to_string(path).expect("a compose file");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        lines,
+        ["services:", "  kafka:", "    image: rustka:compatible"]
     );
 }
