@@ -15,6 +15,7 @@ pub mod place;
 pub mod records;
 mod replay;
 pub mod resource;
+mod returning;
 mod security;
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,8 @@ pub struct Cluster {
     here: Arc<Replicas>,
     /// The topic whose records are just being applied.
     growing: Option<Growing>,
+    /// Records that hold once the row of them has ended.
+    together: Option<Vec<Record>>,
     /// Whether anything is on record.
     is_blank: bool,
     position: u64,
@@ -140,6 +143,7 @@ impl Cluster {
             facts: Facts::default(),
             allowance: None,
             growing: None,
+            together: None,
             is_blank: true,
             position: 0,
             unsettled: Unsettled::default(),
@@ -236,7 +240,7 @@ impl Cluster {
                 }
                 Record::ProducerIds { .. } => Image::ProducerIds(self.next_producer_id),
                 Record::Security(fact) => Image::Security(self.facts.now(fact)),
-                Record::ClearElr { .. } => continue,
+                Record::ClearElr { .. } | Record::Together(_) => continue,
             };
             if let Image::Topic(id, _) = &image {
                 last = Some(*id);
@@ -403,6 +407,7 @@ impl Cluster {
                 partition,
                 leader,
             } => Reply::Elect(self.elect(topic, partition, leader, out)),
+            Command::Return => Reply::Return(self.come_back(out)),
         }
     }
 }
@@ -424,11 +429,13 @@ impl Machine for Cluster {
     }
 
     fn apply(&mut self, record: Record) {
-        self.absorb(&record);
+        self.replay(record);
     }
 
     /// Writes down what a new cluster begins with, if nothing is on record, and tells what there is.
     fn loaded(&mut self, _: Now, out: &mut Effects) {
+        // What has not ended does not hold.
+        self.together = None;
         self.finish();
         self.weigh();
         if self.is_blank {
@@ -534,6 +541,7 @@ impl Machine for Cluster {
                 Reply::AllocateProducerIds(Err(ErrorCode::KafkaStorageError))
             }
             Reply::Elect(_) => Reply::Elect(Err(ErrorCode::KafkaStorageError)),
+            Reply::Return(_) => Reply::Return(Err(refusal())),
         }
     }
 }

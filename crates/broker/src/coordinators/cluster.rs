@@ -118,6 +118,11 @@ impl Cluster {
             told: Notify::new(),
             lines: LogLimit::default(),
         });
+        let is_new = cluster.log.offsets().log_end == 0;
+        let last_epoch = cluster.log.with_state(|state| state.epochs.latest());
+        if let Ok(Some(last)) = last_epoch {
+            cluster.log.set_leader(None, last.epoch);
+        }
         cluster.shard.attach(&cluster, 0);
         let loaded = cluster.shard.load(&*cluster);
         loaded.map_err(|code| {
@@ -126,7 +131,19 @@ impl Cluster {
                 "the log of the cluster, {CLUSTER_METADATA}, cannot be read: {code}"
             ))
         })?;
+        if cluster.node.engine.directory().is_some() {
+            cluster.come_back(is_new)?;
+        }
         Ok(cluster)
+    }
+
+    /// In a new life the node leads what it holds anew.
+    fn come_back(self: &Arc<Self>, is_new: bool) -> Result<(), StartError> {
+        if !is_new && let Answer::Now(Reply::Return(Err(refusal))) = self.call(Command::Return) {
+            let why = refusal.message.unwrap_or_default();
+            return Err(StartError::new(why));
+        }
+        self.settle()
     }
 
     /// Waits until all that is decided is durable and shown. Only while the broker starts: it holds the thread up.

@@ -373,6 +373,10 @@ fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result
             .for_each(apply);
         return Ok(());
     }
+    // Of whom Kafka's controllers have elected, for instance.
+    if header.is_control() {
+        return Ok(());
+    }
     for record in Records::new(&bytes, header.record_count) {
         let record = record.map_err(|_| Unreadable)?;
         let record = R::decode(record.key, record.value).map_err(|_| Unreadable)?;

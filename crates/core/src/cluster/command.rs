@@ -95,6 +95,8 @@ pub enum Command {
         /// The node.
         leader: i32,
     },
+    /// This node has come back with a log of an earlier life: it leads what it holds, under new epochs.
+    Return,
 }
 
 /// An answer.
@@ -130,6 +132,8 @@ pub enum Reply {
     AllocateProducerIds(Result<i64, ErrorCode>),
     /// To Elect.
     Elect(Result<(), ErrorCode>),
+    /// To Return.
+    Return(Result<(), Refusal>),
 }
 
 /// What is different now that a change is durable. Told in the order of the changes, before they are answered.

@@ -5,8 +5,11 @@ mod security;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use rustka_wire::abort_transaction_record::AbortTransactionRecord;
+use rustka_wire::begin_transaction_record::BeginTransactionRecord;
 use rustka_wire::clear_elr_record::ClearElrRecord;
 use rustka_wire::config_record::ConfigRecord;
+use rustka_wire::end_transaction_record::EndTransactionRecord;
 use rustka_wire::feature_level_record::FeatureLevelRecord;
 use rustka_wire::partition_change_record::PartitionChangeRecord;
 use rustka_wire::partition_record::PartitionRecord;
@@ -86,6 +89,19 @@ pub enum Record {
     },
     /// Something about users or rights holds, or no longer does.
     Security(Fact),
+    /// Where records begin or end that hold together or not at all (KIP-868). Written by Kafka.
+    Together(Together),
+}
+
+/// What such records do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// They begin; what they are, for people.
+    Begin(Option<Box<str>>),
+    /// They were all of them, and hold.
+    End,
+    /// They do not hold; why, for people.
+    Abort(Option<Box<str>>),
 }
 
 impl JournalRecord for Record {
@@ -162,6 +178,20 @@ impl JournalRecord for Record {
                 record.encode(&mut w, 0);
             }
             Record::Security(fact) => security::encode(&mut w, fact),
+            Record::Together(Together::Begin(name)) => {
+                frame(&mut w, BeginTransactionRecord::KEY, 0);
+                let name = name.as_deref().map(Cow::Borrowed);
+                BeginTransactionRecord { name }.encode(&mut w, 0);
+            }
+            Record::Together(Together::End) => {
+                frame(&mut w, EndTransactionRecord::KEY, 0);
+                EndTransactionRecord::default().encode(&mut w, 0);
+            }
+            Record::Together(Together::Abort(reason)) => {
+                frame(&mut w, AbortTransactionRecord::KEY, 0);
+                let reason = reason.as_deref().map(Cow::Borrowed);
+                AbortTransactionRecord { reason }.encode(&mut w, 0);
+            }
         }
         EncodedRecord {
             key: None,
@@ -235,6 +265,15 @@ impl JournalRecord for Record {
                     broker_epoch: record.broker_epoch,
                     next: record.next_producer_id,
                 }
+            }
+            BeginTransactionRecord::KEY => {
+                let record = BeginTransactionRecord::decode(&mut r, version)?;
+                Record::Together(Together::Begin(record.name.map(Into::into)))
+            }
+            EndTransactionRecord::KEY => Record::Together(Together::End),
+            AbortTransactionRecord::KEY => {
+                let record = AbortTransactionRecord::decode(&mut r, version)?;
+                Record::Together(Together::Abort(record.reason.map(Into::into)))
             }
             _ => return Ok(security::decode(&mut r, key, version)?.map(Record::Security)),
         }))

@@ -7,7 +7,7 @@ use rustka_wire::Uuid;
 
 use super::command::ClusterTopic;
 use super::place::Place;
-use super::records::Record;
+use super::records::{Record, Together};
 use super::resource::{Resource, ResourceKind};
 use super::{Cluster, create};
 use crate::config::Overrides;
@@ -27,6 +27,23 @@ pub(super) struct Growing {
 }
 
 impl Cluster {
+    /// Makes one record of the log true. Those that hold together wait for the last of them.
+    pub(super) fn replay(&mut self, record: Record) {
+        match (&record, self.together.take()) {
+            // Kafka begins no such row within another.
+            (Record::Together(Together::Begin(_)), _) => self.together = Some(Vec::new()),
+            (Record::Together(Together::End), Some(row)) => {
+                row.iter().for_each(|record| self.absorb(record));
+            }
+            (Record::Together(_), _) => {}
+            (_, Some(mut row)) => {
+                row.push(record);
+                self.together = Some(row);
+            }
+            (_, None) => self.absorb(&record),
+        }
+    }
+
     /// Makes one record true. `finish` ends a row of them.
     pub(super) fn absorb(&mut self, record: &Record) {
         self.is_blank = false;
@@ -70,7 +87,7 @@ impl Cluster {
                 name,
                 value,
             } => self.absorb_config(resource, name, value.as_deref()),
-            Record::ClearElr { .. } => {}
+            Record::ClearElr { .. } | Record::Together(_) => {}
             Record::Feature { name, level: 0 } => {
                 self.features.remove(&**name);
             }

@@ -1,7 +1,8 @@
 //! The data directory as a whole: whose it is (`meta.properties`), its lock, and what lies in it.
 
 use super::checkpoint::{self, Offsets};
-use super::files::{Files, SystemFiles, read_small, replace};
+use super::files::{Files, Mode, SystemFiles, read_small, replace};
+use super::folder::is_doomed;
 use super::lock::{self, Lock};
 use rustka_wire::codec::Uuid;
 use std::collections::BTreeSet;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 /// Says whose directory it is.
 const META: &str = "meta.properties";
+/// Left by Kafka where it has stopped in order.
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// No small file is larger than this: a row for each of very many partitions.
 const SMALL_BYTES_MAX: u64 = 64 << 20;
 
@@ -119,6 +122,13 @@ impl Directory {
                 )));
             }
         };
+        // From here on it is no longer as it was left. Kafka believes the mark whatever the files say.
+        if listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN) {
+            files
+                .remove_file(&path.join(CLEAN_SHUTDOWN))
+                .and_then(|()| files.sync_folder(path))
+                .map_err(|error| about(format!("cannot be written: {error}")))?;
+        }
         Ok(Directory {
             path: path.into(),
             files,
@@ -148,6 +158,12 @@ impl Directory {
         self.folders.remove(name)
     }
 
+    /// Folders that an earlier life was about to remove.
+    pub(super) fn take_doomed(&mut self) -> Vec<PathBuf> {
+        let doomed = self.folders.extract_if(.., |name| is_doomed(name));
+        doomed.map(|name| self.path.join(name)).collect()
+    }
+
     /// Reads one of the files with an offset for each partition; empty if it is not there.
     pub(super) fn read_offsets(&self, name: &str) -> Result<Offsets, DirectoryError> {
         let path = self.path.join(name);
@@ -162,6 +178,27 @@ impl Directory {
             Some(bytes) => checkpoint::parse(&String::from_utf8_lossy(&bytes)).map_err(broken),
             None => Ok(Offsets::new()),
         }
+    }
+
+    /// Up to where logs are synced. Kafka's word for it is taken over where Kafka was here last, and its file removed: when it
+    /// comes back it is to check everything.
+    pub(super) fn take_synced(&self) -> Result<Offsets, DirectoryError> {
+        let kafkas = self.path.join(checkpoint::RECOVERY_POINT);
+        if self.files.open(&kafkas, Mode::Read).is_err() {
+            return self.read_offsets(checkpoint::SYNCED);
+        }
+        let synced = self.read_offsets(checkpoint::RECOVERY_POINT)?;
+        let path = self.path.join(checkpoint::SYNCED);
+        checkpoint::write(&*self.files, &path, &synced)
+            .and_then(|()| self.files.remove_file(&kafkas))
+            .and_then(|()| self.files.sync_folder(&self.path))
+            .map_err(|error| {
+                DirectoryError(format!(
+                    "the data directory {} cannot be written: {error}",
+                    self.path.display()
+                ))
+            })?;
+        Ok(synced)
     }
 
     /// Lets others have it.

@@ -1,5 +1,6 @@
 //! What the engine asks of a file system, so that tests can put one in its place that loses power.
 
+use nix::sys::statvfs::statvfs;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -29,6 +30,18 @@ pub trait Files: Send + Sync {
 
     /// Makes durable which files are in a folder, and under which names.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// How much there is and how much of it is free where this folder lies.
+    fn room(&self, folder: &Path) -> io::Result<Room>;
+}
+
+/// Bytes of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// All of them.
+    pub total_bytes: u64,
+    /// Those that may yet be written.
+    pub free_bytes: u64,
 }
 
 /// How a file is opened.
@@ -128,6 +141,17 @@ impl Files for SystemFiles {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    fn room(&self, folder: &Path) -> io::Result<Room> {
+        let volume = statvfs(folder)?;
+        // Their types differ from one system to another.
+        #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+        let bytes = |blocks| (blocks as u64).saturating_mul(volume.fragment_size() as u64);
+        Ok(Room {
+            total_bytes: bytes(volume.blocks()),
+            free_bytes: bytes(volume.blocks_available()),
+        })
     }
 }
 

@@ -107,7 +107,11 @@ impl Folder {
 
     /// The topic it belongs to according to itself; nothing if that is not readable.
     pub fn owner(&self) -> io::Result<Option<Uuid>> {
-        let content = read_small(&*self.files, &self.at(METADATA), SMALL_BYTES_MAX)?;
+        self.owner_of(&self.path())
+    }
+
+    fn owner_of(&self, folder: &Path) -> io::Result<Option<Uuid>> {
+        let content = read_small(&*self.files, &folder.join(METADATA), SMALL_BYTES_MAX)?;
         Ok(content.and_then(|content| {
             let text = String::from_utf8(content).ok()?;
             let mut lines = text.lines();
@@ -147,25 +151,33 @@ impl Folder {
         Ok(aside)
     }
 
-    /// The partition is gone: renames its folder as Kafka does, to be removed later. Where it was, if it was there.
+    /// The partition is gone: renames its folder as Kafka does, to be removed later. Where it is now, if it was there.
     pub fn doom(&self) -> io::Result<Option<PathBuf>> {
         let doomed = aside(&self.name, self.topic_id, "delete");
         let (from, to) = (self.root.join(&*self.name), self.root.join(&doomed));
-        match self.owner() {
-            Ok(owner) if owner == Some(self.topic_id) => {}
-            // It was never made, or is another topic's by now.
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        }
         // Under the lock: a reader finds the files in one place or the other.
         let mut renamed = lock(&self.renamed);
+        if renamed.is_some() {
+            return Ok(None);
+        }
+        // It may never have been made, or be another topic's.
+        if self.owner_of(&from)? != Some(self.topic_id) {
+            return Ok(None);
+        }
         self.files.rename(&from, &to)?;
         *renamed = Some(doomed.into());
         drop(renamed);
         self.files.sync_folder(&self.root)?;
         Ok(Some(to))
     }
+}
+
+/// Whether a folder is one that was about to be removed.
+pub(super) fn is_doomed(name: &str) -> bool {
+    let hex = name
+        .strip_suffix("-delete")
+        .and_then(|name| name.rsplit_once('.'));
+    hex.is_some_and(|(_, hex)| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// What a folder is called that is no longer a partition's, as in Kafka: no name grows beyond what a file system takes.
@@ -214,5 +226,9 @@ mod tests {
         let long = aside(&"x".repeat(249), Uuid([0xab; 16]), "delete");
         assert_eq!(long.len(), 255);
         assert!(long.ends_with(&format!(".{}-delete", "ab".repeat(16))));
+        assert!(is_doomed(&long));
+        for other in ["orders-0", "orders.x-delete", "a-delete", "a-b.c-delete-0"] {
+            assert!(!is_doomed(other), "{other}");
+        }
     }
 }

@@ -168,7 +168,6 @@ impl Log for DiskLog {
             segment: info.base_offset,
             at: info.bytes,
             bytes,
-            base_offset,
             position,
             by_offset: entries
                 .by_offset
@@ -342,7 +341,11 @@ impl Log for DiskLog {
             .front()
             .map_or(0, |first| first.info.base_offset);
         let start = (state.log_start > first).then_some(state.log_start);
-        self.shared.note_start(self.writer.folder.name(), start);
+        let name = self.writer.folder.name();
+        self.shared.note_start(name, start);
+        if let Some(synced) = self.writer.synced() {
+            self.shared.note_synced(name, Some(synced));
+        }
         Ok(())
     }
 
@@ -351,6 +354,8 @@ impl Log for DiskLog {
         self.segments.clear();
         self.bytes = 0;
         self.shared.note_start(self.writer.folder.name(), None);
+        self.shared.note_synced(self.writer.folder.name(), None);
+        self.shared.leaves(&self.writer);
         let garbage = self.tail.clear();
         // A log that takes no more leaves its files to the next start.
         self.push(Step::Clear { delay_ms })?;

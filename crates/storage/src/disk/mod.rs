@@ -31,7 +31,7 @@ mod segment;
 mod writer;
 
 pub use directory::{Directory, DirectoryError, Identity};
-pub use files::{Files, Listed, Mode, OpenFile, SystemFiles};
+pub use files::{Files, Listed, Mode, OpenFile, Room, SystemFiles};
 
 use crate::engine::{Engine, OpenFailed, Opened, PartitionName};
 use crate::limit::{Eviction, Memory};
@@ -41,11 +41,11 @@ use checkpoint::Offsets;
 use folder::{DELETED, Folder, Kind};
 use log::DiskLog;
 use pool::{Job, Pool};
-use rustka_core::error::Refusal;
+use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use segment::{Segment, SegmentRules};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -81,20 +81,49 @@ struct Shared {
     last_sequence: AtomicU64,
     is_closed: AtomicBool,
     writers: Mutex<BTreeMap<Box<str>, Weak<Writer>>>,
-    starts: Mutex<Starts>,
+    /// Logs that are deleted and whose folders are perhaps still there.
+    leaving: Mutex<BTreeMap<Box<str>, Arc<Writer>>>,
+    noted: Mutex<Noted>,
     doomed: Mutex<Doomed>,
     next_sync_ms: Mutex<Option<i64>>,
     syncs: AtomicU64,
     written_bytes: AtomicU64,
+    left: Mutex<Left>,
     told: Mutex<BTreeSet<String>>,
+    /// Logs whose files are open, in the order in which they were opened.
+    open: Mutex<VecDeque<Weak<Writer>>>,
 }
 
-/// Where logs start that start later than their first segment.
+/// What is remembered of logs beside their files.
 #[derive(Default)]
-struct Starts {
-    offsets: Offsets,
-    /// They are about to be written.
-    is_noted: bool,
+struct Noted {
+    /// Where those start that start later than their first segment.
+    starts: Offsets,
+    /// Up to where they are synced.
+    synced: Offsets,
+    /// It is about to be written.
+    is_pending: bool,
+}
+
+/// What is left on the volume, as far as is known.
+struct Left {
+    /// When it was looked at last.
+    free_bytes: u64,
+    /// What had been written by then.
+    written_bytes: u64,
+    /// Below this only coordinators write.
+    reserve_bytes: u64,
+}
+
+impl Default for Left {
+    /// Nothing is known.
+    fn default() -> Self {
+        Left {
+            free_bytes: u64::MAX,
+            written_bytes: 0,
+            reserve_bytes: 0,
+        }
+    }
 }
 
 /// Files that are no longer needed.
@@ -132,13 +161,15 @@ impl DiskEngine {
     }
 
     fn with(
-        directory: Directory,
+        mut directory: Directory,
         memory: Arc<Memory>,
         fsync: Fsync,
         pool: Pool,
     ) -> Result<DiskEngine, DirectoryError> {
-        let offsets = directory.read_offsets(checkpoint::LOG_START)?;
-        Ok(DiskEngine {
+        let doomed = directory.take_doomed();
+        let starts = directory.read_offsets(checkpoint::LOG_START)?;
+        let synced = directory.take_synced()?;
+        let engine = DiskEngine {
             shared: Arc::new(Shared {
                 files: directory.files().clone(),
                 root: directory.path().clone(),
@@ -149,18 +180,27 @@ impl DiskEngine {
                 last_sequence: AtomicU64::new(0),
                 is_closed: AtomicBool::new(false),
                 writers: Mutex::default(),
-                starts: Mutex::new(Starts {
-                    offsets,
-                    is_noted: false,
+                leaving: Mutex::default(),
+                noted: Mutex::new(Noted {
+                    starts,
+                    synced,
+                    is_pending: false,
                 }),
                 doomed: Mutex::default(),
                 next_sync_ms: Mutex::new(None),
                 syncs: AtomicU64::new(0),
                 written_bytes: AtomicU64::new(0),
+                left: Mutex::default(),
                 told: Mutex::default(),
+                open: Mutex::default(),
             }),
             directory: Mutex::new(Some(directory)),
-        })
+        };
+        engine.shared.look_at_room();
+        for folder in doomed {
+            engine.shared.doom_folder(Some(folder), 0);
+        }
+        Ok(engine)
     }
 
     /// How often anything was synced so far.
@@ -210,10 +250,19 @@ impl DiskEngine {
             return Ok(Vec::new());
         }
         let rules = SegmentRules::default();
-        recovery::recover(&*shared.files, folder, &rules, || shared.next_sequence())
+        let synced = lock(&shared.noted).synced.get(folder.name()).copied();
+        recovery::recover(&*shared.files, folder, &rules, synced.unwrap_or(0), || {
+            shared.next_sequence()
+        })
     }
 }
 
+/// What is left to coordinators on a volume that is full: at most this,
+const RESERVE_BYTES_MAX: u64 = 64 << 20;
+/// and no more than this part of it.
+const RESERVE_PART: u64 = 20;
+/// So many logs have their files open, three each; then others are closed first.
+const OPEN_LOGS_MAX: usize = 64;
 /// So many things are told of, each once.
 const TOLD_MAX: usize = 1_000;
 
@@ -224,41 +273,143 @@ impl Shared {
         told.len() < TOLD_MAX && told.insert(what.into())
     }
 
+    /// A log is deleted. Its name may be another one's soon.
+    fn leaves(&self, writer: &Arc<Writer>) {
+        let name = writer.folder.name();
+        let is_its = |known: &Weak<Writer>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(writer));
+        let mut writers = lock(&self.writers);
+        if writers.get(name).is_some_and(is_its) {
+            writers.remove(name);
+        }
+        drop(writers);
+        lock(&self.leaving).insert(name.into(), writer.clone());
+    }
+
+    /// Has the folder out of the way that a deleted log of this name may have left.
+    fn clear_way(&self, name: &str) -> io::Result<()> {
+        let Some(writer) = lock(&self.leaving).remove(name) else {
+            return Ok(());
+        };
+        self.doom_folder(writer.folder.doom()?, 0);
+        Ok(())
+    }
+
+    /// A deleted log's folder is out of the way.
+    fn has_left(&self, writer: &Writer) {
+        let name = writer.folder.name();
+        let mut leaving = lock(&self.leaving);
+        if leaving
+            .get(name)
+            .is_some_and(|known| std::ptr::eq(&**known, writer))
+        {
+            leaving.remove(name);
+        }
+    }
+
+    /// Finds out how much is left on the volume.
+    fn look_at_room(&self) {
+        let written_bytes = self.written_bytes.load(Relaxed);
+        let Ok(room) = self.files.room(&self.root) else {
+            // Then a write finds out.
+            return;
+        };
+        *lock(&self.left) = Left {
+            free_bytes: room.free_bytes,
+            written_bytes,
+            reserve_bytes: RESERVE_BYTES_MAX.min(room.total_bytes / RESERVE_PART),
+        };
+    }
+
+    /// Refuses a write that would take what is left for coordinators. So nothing fails in the middle, and all goes on by
+    /// itself once there is room.
+    fn check_room(&self) -> Result<(), Refusal> {
+        let left = lock(&self.left);
+        let since = self
+            .written_bytes
+            .load(Relaxed)
+            .saturating_sub(left.written_bytes);
+        let free_bytes = left.free_bytes.saturating_sub(since);
+        if free_bytes >= left.reserve_bytes {
+            return Ok(());
+        }
+        let message = format!(
+            "the volume of the data directory {} is full: {free_bytes} bytes are left; make room there, or delete records",
+            self.root.display()
+        );
+        Err(Refusal::new(ErrorCode::KafkaStorageError, message))
+    }
+
+    /// A log has opened its files: where there are too many, those that were opened first are closed.
+    fn opened(&self, writer: &Arc<Writer>) {
+        let oldest = {
+            let mut open = lock(&self.open);
+            open.push_back(Arc::downgrade(writer));
+            let too_many = open.len() > OPEN_LOGS_MAX;
+            open.pop_front_if(|_| too_many)
+        };
+        let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) else {
+            return;
+        };
+        // What is dirty keeps its file open until it is synced.
+        oldest.flush();
+        if !oldest.close_files() {
+            lock(&self.open).push_back(Arc::downgrade(&oldest));
+        }
+    }
+
     fn next_sequence(&self) -> u64 {
         self.last_sequence.fetch_add(1, Relaxed)
     }
 
     /// Remembers where a log starts, if that is not with its first segment.
     fn note_start(self: &Arc<Shared>, name: &str, start: Option<i64>) {
-        let mut starts = lock(&self.starts);
-        let changed = match start {
-            Some(start) => starts.offsets.insert(name.into(), start) != Some(start),
-            None => starts.offsets.remove(name).is_some(),
-        };
-        if !changed || std::mem::replace(&mut starts.is_noted, true) {
-            return;
+        let mut noted = lock(&self.noted);
+        let changed = set(&mut noted.starts, name, start);
+        let is_new = changed && !std::mem::replace(&mut noted.is_pending, true);
+        drop(noted);
+        if is_new {
+            self.write_noted_soon();
         }
-        drop(starts);
-        let shared = self.clone();
-        let job = Box::new(move || shared.write_starts());
-        self.pool.push(Job::Other(job));
     }
 
-    fn write_starts(&self) {
-        let offsets = {
-            let mut starts = lock(&self.starts);
-            starts.is_noted = false;
-            starts.offsets.clone()
+    /// Remembers up to where a log is synced.
+    fn note_synced(self: &Arc<Shared>, name: &str, synced: Option<i64>) {
+        let mut noted = lock(&self.noted);
+        let changed = set(&mut noted.synced, name, synced);
+        let is_new = changed && !std::mem::replace(&mut noted.is_pending, true);
+        drop(noted);
+        if is_new {
+            self.write_noted_soon();
+        }
+    }
+
+    fn write_noted_soon(self: &Arc<Shared>) {
+        let shared = self.clone();
+        self.pool
+            .push(Job::Other(Box::new(move || shared.write_noted())));
+    }
+
+    fn write_noted(&self) {
+        let (starts, synced) = {
+            let mut noted = lock(&self.noted);
+            noted.is_pending = false;
+            (noted.starts.clone(), noted.synced.clone())
         };
-        let path = self.root.join(checkpoint::LOG_START);
-        if let Err(error) = checkpoint::write(&*self.files, &path, &offsets)
-            && self.is_news(checkpoint::LOG_START)
-        {
-            tracing::error!(
-                target: "rustka::storage",
-                "cannot write {}: {error}; deleted records would come back after a crash",
-                path.display()
-            );
+        let files = [
+            (checkpoint::LOG_START, starts),
+            (checkpoint::SYNCED, synced),
+        ];
+        for (name, offsets) in files {
+            let path = self.root.join(name);
+            if let Err(error) = checkpoint::write(&*self.files, &path, &offsets)
+                && self.is_news(name)
+            {
+                tracing::error!(
+                    target: "rustka::storage",
+                    "cannot write {}: {error}; deleted records would come back after a crash",
+                    path.display()
+                );
+            }
         }
     }
 
@@ -331,6 +482,21 @@ impl Shared {
         }
     }
 
+    /// All is written and synced: remembers that.
+    fn note_all(&self) {
+        let writers: Vec<_> = lock(&self.writers)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for writer in writers {
+            if let Some(synced) = writer.synced() {
+                let name = writer.folder.name();
+                set(&mut lock(&self.noted).synced, name, Some(synced));
+            }
+        }
+        self.write_noted();
+    }
+
     /// Has everything synced that was written.
     fn flush_all(&self) {
         let writers: Vec<_> = lock(&self.writers)
@@ -338,6 +504,14 @@ impl Shared {
             .filter_map(Weak::upgrade)
             .collect();
         writers.iter().for_each(Writer::flush);
+    }
+}
+
+/// Sets an offset or takes it away; whether that changed anything.
+fn set(offsets: &mut Offsets, name: &str, offset: Option<i64>) -> bool {
+    match offset {
+        Some(offset) => offsets.insert(name.into(), offset) != Some(offset),
+        None => offsets.remove(name).is_some(),
     }
 }
 
@@ -356,7 +530,7 @@ impl Engine for DiskEngine {
             false => Vec::new(),
         };
         let is_made = is_there && !segments.is_empty();
-        let start = lock(&shared.starts).offsets.get(&*folder_name).copied();
+        let start = lock(&shared.noted).starts.get(&*folder_name).copied();
         let first = segments.first().map_or(0, |first| first.info.base_offset);
         let log_end = segments.last().map_or(0, |last| last.info.next_offset);
         let writer = Arc::new(Writer::new(shared, folder, home, is_made));
@@ -376,6 +550,7 @@ impl Engine for DiskEngine {
     }
 
     fn make_room(&self) -> Result<(), Refusal> {
+        self.shared.check_room()?;
         let order = &self.shared.order;
         let forget = || match order.evict() {
             Eviction::Done => Eviction::Forgotten,
@@ -395,6 +570,9 @@ impl Engine for DiskEngine {
     fn tick(&self, now: Now) -> Option<i64> {
         let now_ms = now.monotonic_ms;
         let next_ms = self.shared.remove_doomed(now_ms);
+        let shared = self.shared.clone();
+        let look = Box::new(move || shared.look_at_room());
+        self.shared.pool.push(Job::Other(look));
         let Fsync::Interval(interval_ms) = self.shared.fsync else {
             return next_ms;
         };
@@ -413,6 +591,7 @@ impl Engine for DiskEngine {
         }
         self.shared.flush_all();
         self.shared.pool.finish();
+        self.shared.note_all();
         if let Some(directory) = lock(&self.directory).take() {
             directory.release();
         }

@@ -17,11 +17,13 @@ const SWAP: &str = ".swap";
 /// What was about to take another file's place.
 const TEMPORARY: &str = ".tmp";
 
-/// Opens the segments of a partition, oldest first. `sequence` numbers them.
+/// Opens the segments of a partition, oldest first. What lies before `synced` was promised: damage there is an error,
+/// and nothing is cut. `sequence` numbers the segments.
 pub(super) fn recover(
     files: &dyn Files,
     folder: &Folder,
     rules: &SegmentRules,
+    synced: i64,
     mut sequence: impl FnMut() -> u64,
 ) -> io::Result<Vec<Segment>> {
     let listed = tidy(files, folder)?;
@@ -39,7 +41,7 @@ pub(super) fn recover(
         let mut found = scan(&*log, base_offset, rules.index_interval_bytes)?;
         if let Some(why) = &found.bad {
             let at = format!("{name} of {}, offset {}", folder.name(), found.next_offset);
-            if last != Some(base_offset) {
+            if last != Some(base_offset) || found.next_offset < synced {
                 return Err(io::Error::other(format!("{at}: {why}")));
             }
             tracing::warn!(

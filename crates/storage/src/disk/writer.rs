@@ -51,9 +51,7 @@ pub(super) struct Write {
     /// Where in the segment.
     pub at: u64,
     pub bytes: Slice,
-    /// The batch's first offset.
-    pub base_offset: i64,
-    /// The offset after its last one.
+    /// The offset after the batch's last one.
     pub position: i64,
     /// Entries in the indexes, with their numbers.
     pub by_offset: Option<(u64, OffsetEntry)>,
@@ -81,6 +79,9 @@ struct Desk {
     dirty: Dirty,
     /// Up to where all is written.
     written: i64,
+    /// Up to where all is synced, if anything was in this life.
+    synced: Option<i64>,
+    is_gone: bool,
     failed: bool,
 }
 
@@ -109,6 +110,8 @@ impl Dirty {
 struct Hand {
     is_made: bool,
     open: Option<Open>,
+    /// It is among those whose files are closed when too many are open.
+    is_listed: bool,
 }
 
 struct Open {
@@ -123,8 +126,8 @@ struct Open {
 struct Round {
     written: Option<i64>,
     dirty: Dirty,
-    /// The first offset that could not be written, and why.
-    failed: Option<(i64, io::Error)>,
+    /// Why it went no further.
+    failed: Option<io::Error>,
 }
 
 impl Writer {
@@ -142,7 +145,7 @@ impl Writer {
             desk: Mutex::default(),
             hand: Mutex::new(Hand {
                 is_made,
-                open: None,
+                ..Hand::default()
             }),
         }
     }
@@ -154,12 +157,14 @@ impl Writer {
     /// Has something done soon; false if nothing is done any more.
     pub fn push(self: &Arc<Writer>, step: Step) -> bool {
         let mut desk = self.desk();
-        if desk.failed {
+        let goes = matches!(step, Step::Clear { .. });
+        if desk.failed && !goes {
             return false;
         }
-        if matches!(step, Step::Clear { .. }) {
+        if goes {
             // What was on its way is of no use to anybody.
             desk.steps.clear();
+            desk.is_gone = true;
         }
         desk.steps.push_back(step);
         let begins = !std::mem::replace(&mut desk.is_writing, true);
@@ -170,25 +175,38 @@ impl Writer {
         true
     }
 
+    /// Up to where all is synced; nothing where that is no news, or of no use any more.
+    pub fn synced(&self) -> Option<i64> {
+        let desk = self.desk();
+        desk.synced.filter(|_| !desk.is_gone)
+    }
+
     /// Does what is queued, then has it synced where that is the rule.
     pub fn write(self: &Arc<Writer>) {
         let steps = std::mem::take(&mut self.desk().steps);
-        let round = self.do_all(steps);
-        let mut desk = self.desk();
-        for file in &round.dirty.files {
-            desk.dirty.add(file);
+        let (round, is_new) = self.do_all(steps);
+        if is_new {
+            self.shared.opened(self);
         }
-        desk.dirty.folder |= round.dirty.folder;
+        let mut desk = self.desk();
+        if self.shared.fsync != Fsync::Never {
+            round
+                .dirty
+                .files
+                .iter()
+                .for_each(|file| desk.dirty.add(file));
+            desk.dirty.folder |= round.dirty.folder;
+        }
         if let Some(written) = round.written {
             desk.written = written;
         }
         let written = desk.written;
-        if let Some((offset, error)) = round.failed {
+        if let Some(error) = round.failed {
             desk.failed = true;
             desk.steps.clear();
             desk.is_writing = false;
             drop(desk);
-            self.failed(offset, "written", &error);
+            self.failed("written", &error);
             return;
         }
         let more = !desk.steps.is_empty();
@@ -249,9 +267,10 @@ impl Writer {
             desk.failed = true;
             desk.steps.clear();
             drop(desk);
-            self.failed(i64::MIN, "synced", &error);
+            self.failed("synced", &error);
             return;
         }
+        desk.synced = Some(written);
         let again = !desk.dirty.is_clean() && self.shared.fsync == Fsync::Always;
         desk.is_syncing = again;
         drop(desk);
@@ -279,54 +298,64 @@ impl Writer {
         desk.failed = true;
         desk.steps.clear();
         drop(desk);
-        self.failed(i64::MIN, "written", &io::Error::other("a mistake of ours"));
+        self.failed("written", &io::Error::other("a mistake of ours"));
     }
 
-    fn failed(&self, offset: i64, what: &str, error: &io::Error) {
+    /// What is not durable by now is lost, also what was written of it: nobody will sync it.
+    fn failed(&self, what: &str, error: &io::Error) {
         tracing::error!(
             target: "rustka::storage",
             "{} could not be {what}: {error}",
             self.folder.name()
         );
         if let Some(home) = self.home.upgrade() {
-            home.write_failed(offset);
+            home.write_failed(home.offsets().high_watermark);
         }
     }
 
-    fn do_all(&self, steps: VecDeque<Step>) -> Round {
+    /// Closes the files of a log that is not being written; they are opened again when they are needed. Whether that
+    /// could be done.
+    pub fn close_files(&self) -> bool {
+        let Ok(mut hand) = self.hand.try_lock() else {
+            return false;
+        };
+        hand.open = None;
+        hand.is_listed = false;
+        true
+    }
+
+    /// Does these steps; how far it came, and whether it holds files that nobody counts yet.
+    fn do_all(&self, steps: VecDeque<Step>) -> (Round, bool) {
         let mut hand = lock_at(Rank::Files, &self.hand);
+        let round = self.do_each(&mut hand, steps);
+        let is_new = hand.open.is_some() && !std::mem::replace(&mut hand.is_listed, true);
+        (round, is_new)
+    }
+
+    fn do_each(&self, hand: &mut Hand, steps: VecDeque<Step>) -> Round {
         let mut round = Round::default();
         let mut run = Run::default();
         for step in steps {
-            let (offset, done) = match step {
+            let done = match step {
                 Step::Write(write) if run.takes(&write) => {
                     run.push(write);
-                    continue;
+                    Ok(())
                 }
                 Step::Write(write) => {
-                    let offset = run.base_offset.unwrap_or(write.base_offset);
-                    let done = self.put(&mut hand, &mut run, &mut round);
+                    let done = self.put(hand, &mut run, &mut round);
                     run.push(write);
-                    (offset, done)
+                    done
                 }
-                step => {
-                    let offset = run.base_offset.unwrap_or(i64::MIN);
-                    let done = self.put(&mut hand, &mut run, &mut round);
-                    (
-                        offset,
-                        done.and_then(|()| self.do_one(&mut hand, step, &mut round)),
-                    )
-                }
+                step => self
+                    .put(hand, &mut run, &mut round)
+                    .and_then(|()| self.do_one(hand, step, &mut round)),
             };
             if let Err(error) = done {
-                round.failed = Some((offset, error));
+                round.failed = Some(error);
                 return round;
             }
         }
-        let offset = run.base_offset.unwrap_or(i64::MIN);
-        if let Err(error) = self.put(&mut hand, &mut run, &mut round) {
-            round.failed = Some((offset, error));
-        }
+        round.failed = self.put(hand, &mut run, &mut round).err();
         round
     }
 
@@ -370,6 +399,7 @@ impl Writer {
             Step::Write(_) => Ok(()),
             Step::Begin { base_offset } => {
                 if !hand.is_made {
+                    self.shared.clear_way(self.folder.name())?;
                     self.folder.create()?;
                     hand.is_made = true;
                 }
@@ -412,6 +442,7 @@ impl Writer {
                     ),
                     Err(_) => {}
                 }
+                self.shared.has_left(self);
                 Ok(())
             }
         }
@@ -448,7 +479,6 @@ struct Run {
     at: u64,
     length: u64,
     bytes: Vec<Slice>,
-    base_offset: Option<i64>,
     position: i64,
     by_offset: Vec<(u64, OffsetEntry)>,
     by_time: Vec<(u64, TimeEntry)>,
@@ -464,7 +494,6 @@ impl Run {
         if self.segment.is_none() {
             self.segment = Some(write.segment);
             self.at = write.at;
-            self.base_offset = Some(write.base_offset);
         }
         self.length += write.bytes.len() as u64;
         self.position = write.position;

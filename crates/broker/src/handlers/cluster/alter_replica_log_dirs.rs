@@ -1,7 +1,7 @@
 //! AlterReplicaLogDirs (key 34): moving partitions between directories, of which there is one.
 //! v2 flexible
 
-use super::describe_log_dirs::LOG_DIR;
+use super::describe_log_dirs::log_dir;
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
@@ -20,10 +20,10 @@ pub fn handle(request: Request<'_>) -> Handled {
     // Of a partition that comes more than once the last directory counts, as in Kafka.
     let mut results: BTreeMap<&str, BTreeMap<i32, ErrorCode>> = BTreeMap::new();
     for dir in &asked.dirs {
-        let error = match (&denied, &*dir.path) {
-            (Some(code), _) => *code,
-            (None, LOG_DIR) => ErrorCode::None,
-            _ => ErrorCode::LogDirNotFound,
+        let error = match &denied {
+            Some(code) => *code,
+            None if dir.path == log_dir(request.node) => ErrorCode::None,
+            None => ErrorCode::LogDirNotFound,
         };
         for topic in &dir.topics {
             for partition in &topic.partitions {

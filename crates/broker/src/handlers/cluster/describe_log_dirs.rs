@@ -3,6 +3,7 @@
 
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
+use crate::node::Node;
 use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use rustka_wire::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -10,8 +11,16 @@ use rustka_wire::describe_log_dirs_response::{
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The one directory: memory, named as a path because tools expect one.
-pub const LOG_DIR: &str = "/memory";
+/// Where records are that are in memory, named as a path because tools expect one.
+const MEMORY: &str = "/memory";
+
+/// The one directory.
+pub fn log_dir(node: &Node) -> Cow<'_, str> {
+    match node.engine.directory() {
+        Some(path) => path.to_string_lossy(),
+        None => Cow::Borrowed(MEMORY),
+    }
+}
 
 /// Tells of all partitions, or of those that were asked for and exist.
 pub fn handle(request: Request<'_>) -> Handled {
@@ -65,7 +74,7 @@ pub fn handle(request: Request<'_>) -> Handled {
     let free = limit.saturating_sub(node.pool.bytes_in_use());
     let response = DescribeLogDirsResponse {
         results: vec![DescribeLogDirsResult {
-            log_dir: Cow::Borrowed(LOG_DIR),
+            log_dir: log_dir(node),
             topics: topics.collect(),
             total_bytes: i64::try_from(limit).unwrap_or(i64::MAX),
             usable_bytes: i64::try_from(free).unwrap_or(i64::MAX),

@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::cluster::PRODUCER_IDS_PER_BLOCK;
 use crate::cluster::command::*;
-use crate::cluster::records::Record;
+use crate::cluster::records::{Record, Together};
 use crate::cluster::resource::ResourceKind::{Broker, ClientMetrics, Group, Topic};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::error::ErrorCode;
@@ -341,4 +341,72 @@ fn replay_and_snapshot_say_what_the_machine_knows() {
             "seed {seed}: what was told after a restart"
         );
     }
+}
+
+fn place(w: &World, name: &str) -> (i32, i32) {
+    let topic = w.cluster.topics().by_name(name).unwrap();
+    (topic.partitions[0].leader, topic.partitions[0].leader_epoch)
+}
+
+// Measured on Kafka 4.4: each restart raises every leader's epoch by 2, clean or not.
+#[test]
+fn a_node_that_comes_back_leads_under_new_epochs() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    let mut w = w.replayed(w.journal.clone());
+    assert_eq!(place(&w, "t"), (1, 0));
+    let records = w.kinds(|w| assert!(matches!(w.ask(Command::Return), Reply::Return(Ok(())))));
+    assert_eq!(records, ["PartitionChange"; 2]);
+    assert_eq!(place(&w, "t"), (1, 2));
+    // An orderly stop of Kafka's has written the first half.
+    let topic = w.cluster.topics().by_name("t").unwrap().id;
+    let stopped = Command::Elect {
+        topic,
+        partition: 0,
+        leader: -1,
+    };
+    drop(w.ask(stopped));
+    assert_eq!(place(&w, "t"), (-1, 3));
+    let records = w.kinds(|w| drop(w.ask(Command::Return)));
+    assert_eq!(records, ["PartitionChange"]);
+    assert_eq!(place(&w, "t"), (1, 4));
+}
+
+#[test]
+fn data_of_one_node_of_several_is_refused() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    let mut records = w.journal.clone();
+    for record in &mut records {
+        if let Record::Partition { place, .. } = record {
+            let mut replicas = (*place.replicas).clone();
+            replicas.all = vec![1, 2];
+            place.replicas = replicas.into();
+            place.partition_epoch = 1;
+        }
+    }
+    let mut w = w.replayed(records);
+    let Reply::Return(Err(refusal)) = w.ask(Command::Return) else {
+        panic!("served");
+    };
+    assert!(refusal.message.unwrap().contains("[1, 2]"));
+}
+
+// KIP-868: what Kafka's controller writes in several batches holds once the last of them is there.
+#[test]
+fn records_that_hold_together_hold_all_or_not_at_all() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    let all = w.journal.clone();
+    let row = |end: Option<Together>| {
+        let begin = std::iter::once(Record::Together(Together::Begin(None)));
+        begin.chain(all.clone()).chain(end.map(Record::Together))
+    };
+    let has_topic = |records: &mut dyn Iterator<Item = Record>| {
+        let w = w.replayed(records);
+        w.cluster.topics().by_name("t").is_some()
+    };
+    assert!(has_topic(&mut row(Some(Together::End))));
+    assert!(!has_topic(&mut row(Some(Together::Abort(None)))));
+    assert!(!has_topic(&mut row(None)));
 }

@@ -137,7 +137,7 @@ fn all_named(name: Option<&str>) -> AclFilter {
 
 #[test]
 fn kafkas_records_of_users_and_rights_are_written_with_its_own_bytes() {
-    assert_eq!(compare_bytes(LOG), 26);
+    assert_eq!(compare_bytes(LOG), 28);
 }
 
 #[test]

@@ -295,6 +295,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Config { value: Some(_), .. } => "Config",
         Record::Config { value: None, .. } => "Config null",
         Record::ClearElr { .. } => "ClearElr",
+        Record::Together(_) => "Together",
         Record::Feature { .. } => "Feature",
         Record::ProducerIds { .. } => "ProducerIds",
         Record::Security(Fact::User(users::Change { credential, .. })) => match credential {

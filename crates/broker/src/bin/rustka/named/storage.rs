@@ -1,5 +1,5 @@
 //! `kafka-storage` and `kafka-server-start`: the cluster's id is written into the first log directory in one, and taken from
-//! there in the other, as Kafka does it. Records stay in memory.
+//! there in the other, as Kafka does it. Records lie there as well.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,322 @@
+//! A broker whose records lie in files: what is there in its next life, after a stop and after a kill, and what it makes
+//! of a directory that Apache Kafka has written.
+
+mod common;
+
+use common::{Client, World, batch, fetch_request, produce_request};
+use rustka::{Broker, Clock};
+use rustka_core::batch::BatchHeader;
+use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use rustka_wire::delete_topics_response::DeleteTopicsResponse;
+use rustka_wire::fetch_request::FetchRequest;
+use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::metadata_request::MetadataRequest;
+use rustka_wire::metadata_response::MetadataResponse;
+use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
+use rustka_wire::offset_fetch_response::OffsetFetchResponse;
+use rustka_wire::produce_request::ProduceRequest;
+use rustka_wire::produce_response::ProduceResponse;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+const KAFKA_STORAGE_ERROR: i16 = 56;
+
+/// A folder that goes with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
+        let name = format!("rustka-directory-{}-{number}", std::process::id());
+        Folder(std::env::temp_dir().join(name))
+    }
+
+    /// With a copy of a directory that Kafka 4.4 has written, one node of a broker and a controller, stopped in order.
+    /// It has the topic `orders` of two partitions with ten records each, `retention.ms=86400000` set for it, a committed
+    /// and an aborted transaction in partition 0, and the group `g` at offset 3 of partition 1.
+    fn of_kafka() -> Folder {
+        let folder = Folder::new();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka-directory");
+        copy(&from, &folder.0);
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it stays in the system's folder for such things.
+        let _removed = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).expect("a copy")),
+        }
+    }
+}
+
+fn start(folder: &Folder) -> World {
+    World::with(|options| options.data_dir(&folder.0))
+}
+
+/// Ends a broker in order.
+async fn stop(world: World) {
+    world.broker.stop().await;
+}
+
+async fn produce(client: &mut Client, topic: &str, partition: i32) -> (i16, i64) {
+    let request = ProduceRequest {
+        acks: -1,
+        ..produce_request(topic, partition, batch(10))
+    };
+    let answer = client.ask(ProduceRequest::KEY, 11, &request).await;
+    let body: ProduceResponse<'_> = answer.body();
+    let partition = &body.responses[0].partition_responses[0];
+    (partition.error_code, partition.base_offset)
+}
+
+/// The high watermark, and the offsets of all batches, with their epochs. What is in files and what is in memory comes in
+/// different answers.
+async fn fetch(client: &mut Client, topic: &str, partition: i32) -> (i64, Vec<(i64, i32)>) {
+    let (mut found, mut next) = (Vec::new(), 0);
+    loop {
+        let request = fetch_request(topic, partition, next, 0);
+        let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+        let body: FetchResponse<'_> = answer.body();
+        let partition = &body.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let records = partition.records.as_ref();
+        let mut left = records.map_or(&[][..], |records| records.as_bytes());
+        if left.is_empty() {
+            return (partition.high_watermark, found);
+        }
+        while let Ok(header) = BatchHeader::parse(left) {
+            found.push((header.base_offset, header.partition_leader_epoch));
+            next = header.last_offset().expect("small") + 1;
+            left = &left[header.total_bytes()..];
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_and_records_are_there_in_the_next_life() {
+    let folder = Folder::new();
+    let world = start(&folder);
+    let id = world.broker.node().cluster_id.clone();
+    let mut client = world.connect();
+    client.create_topic("t", 2).await;
+    for offset in 0..3 {
+        assert_eq!(produce(&mut client, "t", 1).await, (0, offset));
+    }
+    let topic_id = world.broker.node().topics.by_name("t").expect("there").id;
+    stop(world).await;
+    assert!(folder.0.join("t-1/00000000000000000000.log").exists());
+    assert!(
+        !folder.0.join("t-0").exists(),
+        "nothing was ever written there"
+    );
+    assert!(!folder.0.join(".lock").exists());
+
+    let world = start(&folder);
+    let node = world.broker.node();
+    assert_eq!(node.cluster_id, id);
+    assert_eq!(node.topics.by_name("t").expect("there").id, topic_id);
+    let mut client = world.connect();
+    let (high, batches) = fetch(&mut client, "t", 1).await;
+    assert_eq!((high, batches), (3, vec![(0, 0), (1, 0), (2, 0)]));
+    assert_eq!(produce(&mut client, "t", 1).await, (0, 3));
+    // As in Kafka, leaders have new epochs.
+    assert_eq!(fetch(&mut client, "t", 1).await.1[3], (3, 2));
+    stop(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_topic_leaves_nothing_to_the_one_that_is_called_so_after_it() {
+    let folder = Folder::new();
+    let world = start(&folder);
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    assert_eq!(produce(&mut client, "t", 0).await, (0, 0));
+    let request = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState {
+            name: Some("t".into()),
+            ..Default::default()
+        }],
+        timeout_ms: 1_000,
+        ..Default::default()
+    };
+    let answer = client.ask(DeleteTopicsRequest::KEY, 6, &request).await;
+    assert_eq!(
+        answer.body::<DeleteTopicsResponse<'_>>().responses[0].error_code,
+        0
+    );
+    drop(answer);
+    client.create_topic("t", 1).await;
+    assert_eq!(produce(&mut client, "t", 0).await, (0, 0));
+    stop(world).await;
+    let world = start(&folder);
+    assert_eq!(fetch(&mut world.connect(), "t", 0).await.0, 1);
+    stop(world).await;
+    let folders = fs::read_dir(&folder.0).expect("the directory");
+    let names = folders.map(|entry| entry.expect("an entry").file_name());
+    let strays: Vec<_> = names
+        .filter(|name| name.to_string_lossy().ends_with("-stray"))
+        .collect();
+    assert!(strays.is_empty(), "{strays:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_tail_is_cut_and_what_was_whole_stays() {
+    let folder = Folder::new();
+    let world = start(&folder);
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    for offset in 0..3 {
+        assert_eq!(produce(&mut client, "t", 0).await, (0, offset));
+    }
+    stop(world).await;
+    let log = folder.0.join("t-0/00000000000000000000.log");
+    let whole = fs::read(&log).expect("the log");
+    let mark = folder.0.join("rustka-synced-offset-checkpoint");
+    for lost in [1, 30, whole.len() / 3 - 1] {
+        fs::write(&log, &whole[..whole.len() - lost]).expect("written");
+        // As if it had not come to the sync.
+        fs::remove_file(&mark).expect("removed");
+        let world = start(&folder);
+        let mut client = world.connect();
+        assert_eq!(
+            fetch(&mut client, "t", 0).await.0,
+            2,
+            "{lost} bytes are lost"
+        );
+        assert_eq!(produce(&mut client, "t", 0).await, (0, 2));
+        stop(world).await;
+    }
+}
+
+/// Kafka cuts a log at the first batch that is damaged, also where what lies behind it was promised to be kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_what_was_promised_takes_the_partition_offline_and_cuts_nothing() {
+    let folder = Folder::new();
+    let world = start(&folder);
+    let mut client = world.connect();
+    client.create_topic("t", 2).await;
+    for offset in 0..3 {
+        assert_eq!(produce(&mut client, "t", 0).await, (0, offset));
+        assert_eq!(produce(&mut client, "t", 1).await, (0, offset));
+    }
+    stop(world).await;
+    let log = folder.0.join("t-0/00000000000000000000.log");
+    let mut damaged = fs::read(&log).expect("the log");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&log, &damaged).expect("written");
+    let world = start(&folder);
+    let mut client = world.connect();
+    assert_eq!(produce(&mut client, "t", 0).await.0, KAFKA_STORAGE_ERROR);
+    assert_eq!(produce(&mut client, "t", 1).await, (0, 3));
+    stop(world).await;
+    assert_eq!(fs::read(&log).expect("the log"), damaged);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_of_kafka_is_served_as_it_is() {
+    let folder = Folder::of_kafka();
+    let world = start(&folder);
+    assert!(!folder.0.join(".kafka_cleanshutdown").exists());
+    let node = world.broker.node();
+    assert_eq!(node.cluster_id, "5L6g3nShT-eMCtK--X86sw");
+    let orders = node.topics.by_name("orders").expect("there");
+    assert_eq!(orders.config.now().retention_ms, 86_400_000);
+    let mut client = world.connect();
+    let all = MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    let answer = client.ask(MetadataRequest::KEY, 12, &all).await;
+    let metadata: MetadataResponse<'_> = answer.body();
+    let topic = metadata
+        .topics
+        .iter()
+        .find(|topic| topic.name.as_deref() == Some("orders"))
+        .expect("told");
+    let leaders = topic
+        .partitions
+        .iter()
+        .map(|one| (one.leader_id, one.leader_epoch));
+    assert_eq!(leaders.collect::<Vec<_>>(), [(1, 2), (1, 2)]);
+    drop(answer);
+    // Ten records; one that was committed and one that was not, with their markers.
+    assert_eq!(fetch(&mut client, "orders", 0).await.0, 14);
+    assert_eq!(fetch(&mut client, "orders", 1).await.0, 10);
+    let partition = node.partition("orders", 0).expect("there");
+    let aborted = partition.with_state(|state| state.aborted_between(0, 14).len());
+    assert_eq!(aborted, Ok(1));
+    assert_eq!(committed(&mut client).await, 3);
+    assert_eq!(produce(&mut client, "orders", 1).await, (0, 10));
+    stop(world).await;
+
+    let world = start(&folder);
+    let mut client = world.connect();
+    assert_eq!(fetch(&mut client, "orders", 1).await.0, 11);
+    assert_eq!(committed(&mut client).await, 3);
+    stop(world).await;
+}
+
+/// What the group `g` has committed for partition 1 of `orders`.
+async fn committed(client: &mut Client) -> i64 {
+    let request = OffsetFetchRequest {
+        group_id: "g".into(),
+        topics: Some(vec![OffsetFetchRequestTopic {
+            name: "orders".into(),
+            partition_indexes: vec![1],
+        }]),
+        ..Default::default()
+    };
+    let answer = client.ask(OffsetFetchRequest::KEY, 7, &request).await;
+    let body: OffsetFetchResponse<'_> = answer.body();
+    assert_eq!(body.error_code, 0);
+    body.topics[0].partitions[0].committed_offset
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
+    let started = |folder: &Folder| {
+        let options = Broker::builder()
+            .sockets(false)
+            .clock(Clock::manual(common::START_MS));
+        let error = options.data_dir(&folder.0).start().err().expect("refused");
+        error.to_string()
+    };
+    let foreign = Folder::new();
+    fs::create_dir_all(foreign.0.join("photographs")).expect("a folder");
+    assert!(started(&foreign).contains("holds folders but no meta.properties"));
+    let old = Folder::new();
+    fs::create_dir_all(&old.0).expect("a folder");
+    fs::write(
+        old.0.join("meta.properties"),
+        "version=0\nbroker.id=1\ncluster.id=x\n",
+    )
+    .expect("a file");
+    assert!(started(&old).contains("ZooKeeper"));
+    let file = Folder::new();
+    fs::write(&file.0, "").expect("a file");
+    assert!(started(&file).contains("cannot be made"));
+    fs::remove_file(&file.0).expect("removed");
+    let shared = Folder::new();
+    let first = Broker::builder()
+        .sockets(false)
+        .data_dir(&shared.0)
+        .start()
+        .expect("a broker");
+    assert!(started(&shared).contains("in use by another process"));
+    drop(first);
+}

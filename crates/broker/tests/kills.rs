@@ -1,0 +1,201 @@
+//! The real binary, killed in the middle of its work again and again: whatever was answered to acks=all is there in its
+//! next life, once, in order, and where the answer said. `RUSTKA_KILLS=1000 cargo test -p rustka --test kills` has it
+//! killed so often.
+
+use rustka_client::{
+    Address, Client, ClientOptions, ConsumeOptions, Consumer, NewRecord, ProduceOptions, Producer,
+    Start, Tcp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const KILLS: u64 = 10;
+/// Clients that write at the same time, each one record after the other.
+const WRITERS: u64 = 3;
+/// A broker that does not answer within this time is taken for gone.
+const PATIENCE_MS: i64 = 10_000;
+/// Reached only by tests that fail.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A broker that is killed when the test is done with it.
+struct Server {
+    process: Child,
+    bootstrap: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Server {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_rustka"))
+            .args(["--port", "0", "--http-port", "0", "--data-dir"])
+            .arg(folder)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("rustka runs");
+        let mut ready = String::new();
+        let stdout = process.stdout.take().expect("piped");
+        BufReader::new(stdout)
+            .read_line(&mut ready)
+            .expect("a line");
+        let ready: serde_json::Value = serde_json::from_str(&ready).expect("it is ready");
+        let bootstrap = ready["bootstrap"].as_str().expect("told").to_owned();
+        Server { process, bootstrap }
+    }
+
+    fn client(&self) -> Client {
+        let bootstrap = Address::list(&self.bootstrap).expect("an address");
+        let options = ClientOptions::new(bootstrap, Tcp);
+        options.patience_ms(PATIENCE_MS, 1).client()
+    }
+}
+
+impl Drop for Server {
+    /// As `kill -9` does.
+    fn drop(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+    }
+}
+
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it stays in the system's folder for such things.
+        let _removed = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What was answered: the value at each offset.
+#[derive(Default)]
+struct Answered {
+    values: Mutex<BTreeMap<i64, String>>,
+    more: Notify,
+}
+
+impl Answered {
+    fn count(&self) -> usize {
+        self.values.lock().expect("values").len()
+    }
+}
+
+/// Writes one record after the other until there is no broker any more.
+async fn write(client: Client, life: u64, writer: u64, answered: Arc<Answered>) {
+    let options = ProduceOptions {
+        is_idempotent: false,
+        ..ProduceOptions::default()
+    };
+    let mut producer = Producer::new(&client, options);
+    for number in 0.. {
+        let value = format!("{life}/{writer}/{number}");
+        let record = NewRecord::value(value.as_str());
+        let Ok(written) = producer.send("t", &[record]).await else {
+            return;
+        };
+        let mut values = answered.values.lock().expect("values");
+        let before = values.insert(written[0].offset, value);
+        assert_eq!(before, None, "an offset was given out twice");
+        drop(values);
+        answered.more.notify_one();
+    }
+}
+
+/// Every value that is there, by its offset.
+async fn read_all(client: &Client) -> BTreeMap<i64, String> {
+    let options = ConsumeOptions {
+        max_wait_ms: 0,
+        ..ConsumeOptions::default()
+    };
+    let mut consumer = Consumer::new(client, options);
+    consumer
+        .assign_all("t", Start::Earliest)
+        .await
+        .expect("there");
+    let mut values = BTreeMap::new();
+    while let Some(fetched) = consumer.poll().await.expect("a poll") {
+        for record in fetched.records {
+            let value = String::from_utf8(record.value.expect("a value")).expect("text");
+            values.insert(record.offset, value);
+        }
+    }
+    values
+}
+
+/// Life, writer and number of a value.
+fn parts(value: &str) -> (u64, u64, u64) {
+    let parts: Vec<u64> = value
+        .split('/')
+        .map(|part| part.parse().expect("a number"))
+        .collect();
+    (parts[0], parts[1], parts[2])
+}
+
+fn check(found: &BTreeMap<i64, String>, answered: &Answered, lives: u64) {
+    for (offset, value) in &*answered.values.lock().expect("values") {
+        assert_eq!(
+            found.get(offset),
+            Some(value),
+            "offset {offset}, after {lives} lives"
+        );
+    }
+    let offsets: Vec<i64> = found.keys().copied().collect();
+    assert!(
+        offsets.iter().copied().eq(0..offsets.len() as i64),
+        "there is a gap: {offsets:?}"
+    );
+    let unique: BTreeSet<&String> = found.values().collect();
+    assert_eq!(unique.len(), found.len(), "something was written twice");
+    let mut last = BTreeMap::new();
+    for value in found.values() {
+        let (life, writer, number) = parts(value);
+        let expected = last.get(&(life, writer)).map_or(0, |last| last + 1);
+        assert_eq!(number, expected, "{value} is out of order");
+        last.insert((life, writer), number);
+    }
+    // Each writer has one record on its way when its broker dies.
+    let unanswered = found.len() - answered.count();
+    assert!(
+        unanswered as u64 <= lives * WRITERS,
+        "{unanswered} in {lives} lives"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_to_acks_all_outlives_every_kill() {
+    let kills = std::env::var("RUSTKA_KILLS").ok();
+    let kills = kills.and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let name = format!("rustka-kills-{}", std::process::id());
+    let folder = Folder(std::env::temp_dir().join(name));
+    let answered = Arc::new(Answered::default());
+    for life in 1..=kills {
+        let server = Server::start(&folder.0);
+        let client = server.client();
+        match life {
+            1 => drop(client.create_topic("t", 1, 1).await.expect("a topic")),
+            _ => check(&read_all(&client).await, &answered, life - 1),
+        }
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| tokio::spawn(write(server.client(), life, writer, answered.clone())))
+            .collect();
+        // Each life is of another length.
+        let enough = answered.count() + 5 + (life * 37 % 100) as usize;
+        let has_enough = async {
+            while answered.count() < enough {
+                answered.more.notified().await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, has_enough).await;
+        in_time.expect("answers in time");
+        drop(server);
+        for writer in writers {
+            writer.await.expect("no writer fails");
+        }
+    }
+    let server = Server::start(&folder.0);
+    check(&read_all(&server.client()).await, &answered, kills);
+}
