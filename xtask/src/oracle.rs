@@ -1,4 +1,4 @@
-//! `cargo xtask oracle golden|record`: asks a real Apache Kafka what is right, and keeps its answers.
+//! `cargo xtask oracle golden|assignments|record`: asks a real Apache Kafka what is right, and keeps its answers.
 //!
 //! Needs Java 17, Maven and, the first time, the network; see `clients/oracle/kafka`. The tests need none of these.
 
@@ -9,7 +9,8 @@ mod record;
 pub fn run(arguments: &[String]) -> Result<(), String> {
     match arguments.split_first() {
         Some((part, [])) if part == "golden" => golden::write(),
+        Some((part, [])) if part == "assignments" => golden::write_assignments(),
         Some((part, names)) if part == "record" => record::record(names),
-        _ => Err("usage: cargo xtask oracle golden | record [SCENARIO...]".into()),
+        _ => Err("usage: cargo xtask oracle golden | assignments | record [SCENARIO...]".into()),
     }
 }

@@ -559,6 +559,14 @@ impl Machine for GroupShard {
                 d.reply(ticket, &group, Reply::DescribeGroup(Ok(described)));
             }
             Command::ConsumerBeat(beat) => self.beat_consumer(now, ticket, &beat, out),
+            Command::ExpressionsResolved(resolved) => {
+                let (mut d, groups) = desk(self, now, out);
+                let id = resolved.group.clone();
+                if let Some(Group::Consumer(group)) = existing(groups, &id) {
+                    group.resolved(&mut d, resolved);
+                }
+                d.reply(ticket, &id, Reply::ExpressionsResolved);
+            }
             Command::DescribeConsumerGroup { group } => {
                 let (mut d, groups) = desk(self, now, out);
                 let described = match existing(groups, &group) {

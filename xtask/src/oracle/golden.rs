@@ -1,11 +1,24 @@
-//! Reference bytes of every message, from Kafka's own classes.
+//! Reference bytes of every message, and assignments, from Kafka's own classes.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::root;
 
 /// Writes `crates/wire/testdata/golden.jsonl.gz`.
 pub fn write() -> Result<(), String> {
+    let target = root().join("crates/wire/testdata/golden.jsonl.gz");
+    java("Golden.java", &[root().join("schema"), target])
+}
+
+/// Writes what Kafka's own assignors give the members of random groups.
+pub fn write_assignments() -> Result<(), String> {
+    let folder = root().join("crates/core/src/group/consumer/assignors");
+    java("Assignments.java", &[folder.join("recorded.txt")])
+}
+
+/// Runs a program of `clients/oracle` with Kafka's classes.
+fn java(program: &str, arguments: &[PathBuf]) -> Result<(), String> {
     let folder = root().join("clients/oracle");
     let class_path = Command::new(folder.join("kafka"))
         .args(["classpath", "server"])
@@ -17,14 +30,12 @@ pub fn write() -> Result<(), String> {
     let class_path = String::from_utf8(class_path.stdout).map_err(|e| e.to_string())?;
     let status = Command::new("java")
         .args(["-cp", class_path.trim()])
-        .arg(folder.join("Golden.java"))
-        .arg(root().join("schema"))
-        .arg(root().join("crates/wire/testdata/golden.jsonl.gz"))
+        .arg(folder.join(program))
+        .args(arguments)
         .status()
         .map_err(|e| format!("java: {e}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("Golden.java: {status}"))
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("{program}: {status}")),
     }
 }

@@ -4,6 +4,7 @@
 //! and the time. The topic is created with the first request that needs a shard.
 
 mod news;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use crate::node::{Node, State, reached};
 use news::News;
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::error::ErrorCode;
-use rustka_core::group::command::Command;
+use rustka_core::group::command::{Command, Name};
 use rustka_core::group::consumer::topics::{Topic as GroupTopic, Topics as GroupTopics};
 use rustka_core::group::consumer::{Beaten, Settings};
 use rustka_core::group::effects::{Event, Reply};
@@ -168,11 +169,34 @@ impl Groups {
         })
     }
 
+    /// Looks which topics these expressions of a group match, of those that `may_see` lets pass, and tells the group.
+    pub fn resolve(
+        self: &Arc<Self>,
+        group: Name,
+        expressions: Vec<Name>,
+        may_see: impl Fn(&str) -> bool + Send + 'static,
+    ) {
+        let groups = self.clone();
+        let work = groups.node.work.clone();
+        let looking = async move {
+            self::resolve::look(groups, work, group, expressions, may_see).await;
+        };
+        // It is over in moments, or when the broker is.
+        drop(tokio::spawn(looking));
+    }
+
+    /// The topics that there are now.
+    fn topics_now(&self) -> Arc<GroupTopics> {
+        self.look_at_topics();
+        lock(&self.topics).clone()
+    }
+
     /// Takes note of the topics that there are now, if there are others than before.
     fn look_at_topics(&self) {
         let catalog = self.node.topics.read();
         let version = catalog.version();
-        if lock(&self.topics).version == version {
+        let before = lock(&self.topics).clone();
+        if before.version == version {
             return;
         }
         let topics = catalog.topics().map(|topic| {
@@ -180,7 +204,7 @@ impl Groups {
             let id = topic.id.0;
             (topic.name.clone(), GroupTopic { id, partitions })
         });
-        *lock(&self.topics) = Arc::new(GroupTopics::new(version, topics));
+        *lock(&self.topics) = Arc::new(GroupTopics::after(&before, version, topics));
     }
 
     /// What is set for a consumer group.
@@ -191,6 +215,7 @@ impl Groups {
             session_timeout_ms: broker.group_consumer_session_timeout_ms,
             heartbeat_interval_ms: broker.group_consumer_heartbeat_interval_ms,
             assignment_interval_ms: broker.group_consumer_assignment_interval_ms,
+            refresh_interval_ms: broker.group_consumer_regex_refresh_interval_ms,
             hurries: !broker.consumer_heartbeat_interval_is_kafkas,
         };
         if !config.has_any(NamedResource::Group) {
@@ -395,6 +420,7 @@ fn options(config: &BrokerConfig) -> GroupOptions {
         session_timeout_ms_max: settings.group_session_timeout_max_ms,
         group_size_max: size(settings.group_size_max),
         consumer_size_max: size(settings.group_consumer_size_max),
+        expression_refresh_interval_ms: settings.group_consumer_regex_refresh_interval_ms.into(),
         consumer_session_timeout_ms: settings.group_consumer_session_timeout_ms,
         groups_max: size(settings.group_count_max),
         members_max: size(settings.group_members_max),

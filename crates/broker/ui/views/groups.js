@@ -87,8 +87,17 @@ const Partitions = ({ group }) => {
     ${group.partitionCount > group.partitions.length && html`<div class="pad dim">${count(group.partitionCount - group.partitions.length)} more partitions are not shown.</div>`}</div>`;
 };
 
+/** What a member of the new protocol still has to do. */
+const still = (epochs, id) => {
+  const one = epochs?.members.find(other => other.member === id);
+  if (!one) return '';
+  const told = places => places.slice(0, 20).map(place => `${plain(place.topic)} ${place.partition}`).join(', ');
+  return html`${one.epoch < 0 ? html` <${Tag} kind="warn">away<//>` : html` <${Tag}>epoch ${one.epoch}<//>`}${one.isClassic && html` <${Tag}>classic<//>`}
+    ${one.givesUp.length > 0 && html`<div class="warn">gives up ${told(one.givesUp)}</div>`}${one.waitsFor.length > 0 && html`<div class="dim">waits for ${told(one.waitsFor)}</div>`}`;
+};
+
 const Members = ({ group }) => group.members.length === 0 ? html`<div class="panel"><${Empty} title="No members">Nobody consumes in this group now.<//></div>` : html`<div class="panel scroll"><table><thead><tr><th>Client</th><th>From</th><th>Holds</th><th class="wide-only">Member id</th></tr></thead>
-  <tbody>${group.members.map(member => html`<tr key=${member.member}><td class="name"><${Text} of=${member.clientId} max=${80} /> ${member.instance && html`<${Tag} kind="accent">static: <${Text} of=${member.instance} max=${60} /><//>`}</td><td class="mono">${plain(member.host)}</td>
+  <tbody>${group.members.map(member => html`<tr key=${member.member}><td class="name"><${Text} of=${member.clientId} max=${80} /> ${member.instance && html`<${Tag} kind="accent">static: <${Text} of=${member.instance} max=${60} /><//>`}${still(group.epochs, member.member)}</td><td class="mono">${plain(member.host)}</td>
     <td>${member.share.length ? member.share.map(share => html`<div><${Text} of=${share.topic} /> <span class="dim mono">${share.partitions.slice(0, 40).join(', ')}${share.partitions.length > 40 ? ` … ${share.partitions.length}` : ''}</span></div>`) : html`<span class="faint">nothing</span>`}</td>
     <td class="mono dim wrap wide-only"><${Text} of=${member.member} max=${120} /></td></tr>`)}</tbody></table></div>`;
 

@@ -349,6 +349,8 @@ settings! {
     group_consumer_session_timeout_ms: i32 = "group.consumer.session.timeout.ms";
     /// How long an assignment of the new protocol holds at least.
     group_consumer_assignment_interval_ms: i32 = "group.consumer.assignment.interval.ms";
+    /// How often regular expressions of groups are looked at again.
+    group_consumer_regex_refresh_interval_ms: i32 = "group.consumer.regex.refresh.interval.ms";
     /// Members of one group of the new protocol.
     group_consumer_size_max: i32 = "group.consumer.max.size";
     /// How often every compacted log is looked at; a log that has just grown is looked at at once.

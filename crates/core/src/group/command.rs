@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::consumer::Beat;
+use super::consumer::{Beat, Resolved};
 use crate::producers::{Marker, Verification};
 
 /// A name that is shared rather than copied: group, member, topic, protocol.
@@ -48,6 +48,8 @@ pub enum Command {
     OffsetDelete(OffsetDelete),
     /// ConsumerGroupHeartbeat.
     ConsumerBeat(Box<Beat>),
+    /// Which topics expressions of a consumer group match.
+    ExpressionsResolved(Resolved),
     /// ConsumerGroupDescribe, one group.
     DescribeConsumerGroup {
         /// The group to describe.
@@ -85,6 +87,7 @@ impl Command {
             Command::TransactionCommit(within) => Some(&within.commit.group),
             Command::OffsetDelete(delete) => Some(&delete.group),
             Command::ConsumerBeat(beat) => Some(&beat.group),
+            Command::ExpressionsResolved(resolved) => Some(&resolved.group),
             Command::DeleteGroup { group } => Some(group),
             Command::Heartbeat(_)
             | Command::DescribeConsumerGroup { .. }

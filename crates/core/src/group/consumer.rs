@@ -6,6 +6,8 @@
 mod assignors;
 pub(super) mod codec;
 mod describe;
+pub mod expression;
+mod expressions;
 mod heartbeat;
 mod offsets;
 pub mod places;
@@ -28,11 +30,13 @@ use super::durable::{Durable, Replaced};
 use super::effects::{Cause, Event};
 use super::records::Record;
 use super::timers::Timer;
+use expressions::Resolving;
 use records::{ConsumerRecord, GroupEpoch, MemberState, TargetEpoch};
 pub(super) use roster::Roster;
 use topics::Topics;
 
 pub use describe::{ConsumerDescribed, ConsumerMember};
+pub use expressions::Resolved;
 pub(super) use heartbeat::check as check_beat;
 pub use heartbeat::{Beat, Beaten, Settings};
 
@@ -77,6 +81,8 @@ pub(super) struct Group {
     deadlines: BTreeMap<Name, Deadlines>,
     /// The version of the topics that were looked at last.
     seen_version: Option<u64>,
+    /// When expressions are and were resolved.
+    resolving: Resolving,
     /// When the epoch has risen last, on the monotonic clock.
     raised_ms: Option<i64>,
     /// The state that was told last.
@@ -110,6 +116,7 @@ impl Group {
             durable,
             deadlines: BTreeMap::new(),
             seen_version: None,
+            resolving: Resolving::default(),
             raised_ms: None,
             told: ConsumerState::Empty,
         }
@@ -330,6 +337,7 @@ impl Group {
             self.forget_deadlines(d, &id);
         }
         self.seen_version = None;
+        self.resolving = Resolving::default();
     }
 
     /// Says in which state the group is, if that is news.

@@ -40,6 +40,8 @@ pub enum Reply {
     OffsetDelete(Result<Vec<TopicResults>, ErrorCode>),
     /// To ConsumerBeat.
     ConsumerBeat(Result<Beaten, Refusal>),
+    /// To ExpressionsResolved.
+    ExpressionsResolved,
     /// To DescribeConsumerGroup.
     DescribeConsumerGroup(Result<ConsumerDescribed, Refusal>),
     /// To DescribeGroup; `Ok(None)`: no such group.
@@ -75,7 +77,9 @@ impl Reply {
             Reply::DescribeConsumerGroup(_) => Reply::DescribeConsumerGroup(Err(code.into())),
             Reply::DescribeGroup(_) => Reply::DescribeGroup(Err(code)),
             Reply::DeleteGroup(_) => Reply::DeleteGroup(code),
-            whole @ (Reply::ListGroups(_) | Reply::TopicDeleted) => whole,
+            whole @ (Reply::ListGroups(_) | Reply::TopicDeleted | Reply::ExpressionsResolved) => {
+                whole
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct GroupOptions {
     pub consumer_size_max: usize,
     /// `group.consumer.session.timeout.ms`: how long members that are only known from the journal may be silent.
     pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.regex.refresh.interval.ms`.
+    pub expression_refresh_interval_ms: i64,
     /// `rustka.groups.count.max`, this shard's part of it: a new group beyond it is refused.
     pub groups_max: usize,
     /// Members of a group, whatever `group.max.size` says.
@@ -56,6 +58,7 @@ impl Default for GroupOptions {
             group_size_max: i32::MAX as usize,
             consumer_size_max: i32::MAX as usize,
             consumer_session_timeout_ms: 45_000,
+            expression_refresh_interval_ms: 600_000,
             groups_max: 200_000,
             members_max: 10_000,
             member_metadata_bytes_max: 1 << 20,

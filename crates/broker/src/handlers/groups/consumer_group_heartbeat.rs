@@ -58,7 +58,17 @@ pub fn handle(request: Request<'_>) -> Handled {
             Command::ConsumerBeat(Box::new(beat(&request, &asked, settings)))
         }),
     };
-    answer::respond(respond.clone(), answer, move |reply, w, version| {
+    let (groups, access) = (groups.clone(), request.access());
+    let group: Name = (&*asked.group_id).into();
+    answer::respond(respond.clone(), answer, move |mut reply, w, version| {
+        if let Some(Reply::ConsumerBeat(Ok(beaten))) = &mut reply
+            && !beaten.unresolved.is_empty()
+        {
+            let expressions = std::mem::take(&mut beaten.unresolved);
+            let may_see =
+                move |topic: &str| access.may(Operation::Describe, Resource::Topic(topic));
+            groups.resolve(group, expressions, may_see);
+        }
         let result = match &reply {
             Some(Reply::ConsumerBeat(Ok(beaten))) => Ok(beaten),
             Some(Reply::ConsumerBeat(Err(refusal))) => Err(refusal.clone()),

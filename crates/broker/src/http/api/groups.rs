@@ -9,15 +9,17 @@ use crate::http::problem::Problem;
 use crate::http::tracks::Subject;
 use rustka_client::To;
 use rustka_core::error::ErrorCode;
-use rustka_wire::Reader;
-use rustka_wire::consumer_protocol_assignment::ConsumerProtocolAssignment;
+use rustka_wire::consumer_group_describe_request::ConsumerGroupDescribeRequest;
+use rustka_wire::consumer_group_describe_response::{Assignment, DescribedGroup as ConsumerGroup};
+use rustka_wire::consumer_protocol_assignment::{ConsumerProtocolAssignment, TopicPartition};
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::describe_groups_request::DescribeGroupsRequest;
 use rustka_wire::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use rustka_wire::list_groups_request::ListGroupsRequest;
 use rustka_wire::list_groups_response::ListedGroup;
+use rustka_wire::{Reader, Writer};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of one answer, and rows unless told otherwise.
 const ROWS_MAX: usize = 500;
@@ -105,7 +107,109 @@ async fn described(ask: &Ask, names: &[&str]) -> Result<Vec<DescribedGroup<'stat
     };
     let answer = ask.client().call_at(To::Any, ANY, &request).await?;
     let groups = answer.body()?.groups.into_iter();
-    Ok(groups.map(DescribedGroup::into_owned).collect())
+    let mut groups: Vec<_> = groups.map(DescribedGroup::into_owned).collect();
+    let is_other =
+        |group: &DescribedGroup<'_>| group.error_code == ErrorCode::GroupIdNotFound.code();
+    let others = groups.iter().filter(|group| is_other(group));
+    let others: Vec<&str> = others.map(|group| &*group.group_id).collect();
+    let consumers = consumers(ask, &others).await?;
+    for group in groups.iter_mut().filter(|group| is_other(group)) {
+        let consumer = consumers
+            .iter()
+            .find(|consumer| consumer.group_id == group.group_id);
+        if let Some(consumer) = consumer {
+            *group = as_classic(consumer);
+        }
+    }
+    Ok(groups)
+}
+
+/// Those of these groups that are consumer groups of the new protocol.
+async fn consumers(ask: &Ask, names: &[&str]) -> Result<Vec<ConsumerGroup<'static>>, Problem> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let request = ConsumerGroupDescribeRequest {
+        group_ids: names.iter().map(|name| (*name).into()).collect(),
+        ..Default::default()
+    };
+    let answer = ask.client().call_at(To::Any, ANY, &request).await?;
+    let groups = answer.body()?.groups.into_iter();
+    let found = groups.filter(|group| group.error_code == 0);
+    Ok(found.map(ConsumerGroup::into_owned).collect())
+}
+
+/// A consumer group in the words of a classic one, so that both are shown alike.
+fn as_classic(group: &ConsumerGroup<'_>) -> DescribedGroup<'static> {
+    let members = group.members.iter().map(|member| {
+        let topics = member.assignment.topic_partitions.iter();
+        let topics = topics.map(|topic| TopicPartition {
+            topic: topic.topic_name.clone(),
+            partitions: topic.partitions.clone(),
+        });
+        let assignment = ConsumerProtocolAssignment {
+            assigned_partitions: topics.collect(),
+            user_data: None,
+        };
+        let mut w = Writer::new();
+        w.i16(0);
+        assignment.encode(&mut w, 0);
+        let member = DescribedGroupMember {
+            member_id: member.member_id.clone(),
+            group_instance_id: member.instance_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            member_assignment: w.buf.into(),
+            ..Default::default()
+        };
+        member.into_owned()
+    });
+    DescribedGroup {
+        group_id: group.group_id.to_string().into(),
+        group_state: group.group_state.to_string().into(),
+        protocol_type: "consumer".into(),
+        protocol_data: group.assignor_name.to_string().into(),
+        members: members.collect(),
+        ..Default::default()
+    }
+}
+
+/// What a consumer group says beside that: its epochs, and of each member what it still has to give up or waits for.
+async fn epochs(ask: &Ask, name: &str) -> Result<Value, Problem> {
+    let group = consumers(ask, &[name]).await?.into_iter().next();
+    let Some(group) = group else {
+        return Ok(Value::Null);
+    };
+    let members = group.members.iter().map(|member| {
+        let held = places(&member.assignment);
+        let target = places(&member.target_assignment);
+        json!({
+            "member": member.member_id,
+            "epoch": member.member_epoch,
+            "isClassic": member.member_type == 0,
+            "givesUp": rest(&held, &target),
+            "waitsFor": rest(&target, &held),
+        })
+    });
+    Ok(json!({
+        "epoch": group.group_epoch,
+        "assignmentEpoch": group.assignment_epoch,
+        "members": members.collect::<Vec<_>>(),
+    }))
+}
+
+/// What is in one and not in the other.
+fn rest<'a>(some: &BTreeSet<(&'a str, i32)>, others: &BTreeSet<(&'a str, i32)>) -> Vec<Value> {
+    let rest = some.difference(others);
+    rest.map(|(topic, partition)| json!({ "topic": topic, "partition": partition }))
+        .collect()
+}
+
+fn places<'a>(assignment: &'a Assignment<'_>) -> BTreeSet<(&'a str, i32)> {
+    let topics = assignment.topic_partitions.iter();
+    topics
+        .flat_map(|topic| topic.partitions.iter().map(|at| (&*topic.topic_name, *at)))
+        .collect()
 }
 
 /// Refuses with this code, unless it is none.
@@ -204,6 +308,7 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         "members": members.collect::<Vec<_>>(),
         "lag": lags.records.to_string(),
         "lost": lags.lost.to_string(),
+        "epochs": epochs(&ask, name).await?,
         "partitionCount": total,
         "partitions": partitions.collect::<Vec<_>>(),
     })))

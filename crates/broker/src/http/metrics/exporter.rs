@@ -77,7 +77,13 @@ pub async fn look_at_group(
     let describe = Command::DescribeGroup { group: id.clone() };
     let members = match parts.groups.call(id, describe).get().await {
         Some(Reply::DescribeGroup(Ok(Some(described)))) => described.members.len(),
-        _ => 0,
+        _ => {
+            let describe = Command::DescribeConsumerGroup { group: id.clone() };
+            match parts.groups.call(id, describe).get().await {
+                Some(Reply::DescribeConsumerGroup(Ok(described))) => described.members.len(),
+                _ => 0,
+            }
+        }
     };
     let fetch = Command::OffsetFetch(OffsetFetch {
         group: id.clone(),

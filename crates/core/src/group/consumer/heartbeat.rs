@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::assignors::Assignor;
+use super::expression::Expression;
 use super::places::{Place, Places};
 use super::reconcile::Step;
 use super::records::{ConsumerRecord, Current, Member, MemberState};
@@ -73,6 +74,8 @@ pub struct Settings {
     pub heartbeat_interval_ms: i32,
     /// How long a target holds at least.
     pub assignment_interval_ms: i32,
+    /// How often expressions are looked at again, whatever happens.
+    pub refresh_interval_ms: i32,
     /// Whether members are heard more often until they have settled.
     pub hurries: bool,
 }
@@ -88,6 +91,8 @@ pub struct Beaten {
     pub heartbeat_interval_ms: i32,
     /// What it may work on, in order; `None`: as before.
     pub assignment: Option<Places>,
+    /// Expressions of the group that somebody has to look at now, on behalf of this member.
+    pub unresolved: Vec<Name>,
 }
 
 fn invalid(message: impl Into<Cow<'static, str>>) -> Refusal {
@@ -131,9 +136,8 @@ pub(in crate::group) fn check(beat: &Beat, options: &GroupOptions) -> Result<(),
         }
         _ => {}
     }
-    if beat.expression.as_deref().is_some_and(|it| !it.is_empty()) {
-        let message = "Regular expressions are not served yet.";
-        return Err(Refusal::new(ErrorCode::InvalidRegularExpression, message));
+    if let Some(expression) = beat.expression.as_deref().filter(|it| !it.is_empty()) {
+        Expression::parse(expression)?;
     }
     if let Some(name) = &beat.assignor
         && Assignor::named(name).is_none()
@@ -208,6 +212,13 @@ impl Group {
         {
             return None;
         }
+        if roster.used_expressions().next().is_some()
+            && !self
+                .resolving
+                .is_at_rest(now, settings.refresh_interval_ms.into())
+        {
+            return None;
+        }
         let member = roster.member(member_id)?;
         if (&*member.client_id, &*member.client_host) != client || member.classic.is_some() {
             return None;
@@ -228,6 +239,7 @@ impl Group {
             epoch,
             heartbeat_interval_ms: interval_ms,
             assignment: None,
+            unresolved: Vec::new(),
         })
     }
 
@@ -257,7 +269,7 @@ impl Group {
                 client_host: beat.client_host.clone(),
             });
         }
-        let is_changed = self.describe_itself(&mut draft, &id, beat);
+        let (wants_other, is_changed) = self.describe_itself(&mut draft, &id, beat);
         self.look_at_topics(
             d,
             &mut draft,
@@ -268,7 +280,14 @@ impl Group {
         );
         self.assign(d, &mut draft, beat.settings.assignment_interval_ms);
         let before = self.roster().current(&id).cloned();
-        let after = self.lead_on(d, &mut draft, &id, before.as_deref(), beat.owned.as_deref());
+        let after = self.lead_on(
+            d,
+            &mut draft,
+            &id,
+            before.as_deref(),
+            beat.owned.as_deref(),
+            wants_other,
+        );
         self.commit(d, draft);
         self.touch(d, &id, beat.settings.session_timeout_ms);
         self.tell_state(d);
@@ -279,11 +298,13 @@ impl Group {
             current.assigned.iter().map(|held| held.place).collect()
         };
         let (had, has) = (before.as_deref().map(assigned), assigned(&after));
+        let unresolved = self.expressions_due(d);
         let is_told = beat.epoch == JOINS || is_full || had.unwrap_or_default() != has;
         Ok(Beaten {
             epoch: after.epoch,
             heartbeat_interval_ms: self.interval_ms(d.now, &id, beat.settings),
             assignment: is_told.then_some(has),
+            unresolved,
             member_id: id,
         })
     }
@@ -294,7 +315,8 @@ impl Group {
         let changes = self
             .raised_ms
             .is_some_and(|at_ms| now.monotonic_ms.saturating_sub(at_ms) < SETTLING_MS);
-        if !settings.hurries || roster.is_settled(id) && !changes {
+        let is_at_rest = roster.is_settled(id) && !changes && !self.resolving.is_running();
+        if !settings.hurries || is_at_rest {
             return settings.heartbeat_interval_ms;
         }
         let members = i32::try_from(roster.len()).unwrap_or(i32::MAX);
@@ -406,8 +428,9 @@ impl Group {
         Err(Refusal::new(ErrorCode::FencedMemberEpoch, message))
     }
 
-    /// Takes over what the member says about itself. Whether it wants something else than before.
-    fn describe_itself(&mut self, draft: &mut Draft, id: &Name, beat: &Beat) -> bool {
+    /// Takes over what the member says about itself. Whether it wants something else than before, and whether a new
+    /// target is due for it.
+    fn describe_itself(&mut self, draft: &mut Draft, id: &Name, beat: &Beat) -> (bool, bool) {
         let known = self.roster().member(id).cloned().unwrap_or_default();
         let topics = match &beat.topics {
             None => known.topics.clone(),
@@ -438,16 +461,21 @@ impl Group {
             classic: None,
         };
         if self.roster().member(id).is_some() && member == *known {
-            return false;
+            return (false, false);
         }
+        let wants_other = member.topics != known.topics || member.expression != known.expression;
+        // What an expression matches is not known at once, unless another member has asked for it.
+        let roster = self.roster();
+        let is_known =
+            member.expression.is_empty() || roster.expressions.contains_key(&member.expression);
         let is_changed = member.topics != known.topics
-            || member.expression != known.expression
+            || member.expression != known.expression && is_known
             || member.assignor != known.assignor;
         let old_expression = known.expression.clone();
         let value = Some(Arc::new(member));
         self.put(draft, ConsumerRecord::Member(id.clone(), value));
         self.forget_unused(draft, &old_expression);
-        is_changed
+        (wants_other, is_changed)
     }
 
     /// Raises the epoch if the member wants something else, or if topics that the group wants have changed.
@@ -475,6 +503,7 @@ impl Group {
         id: &Name,
         before: Option<&Current>,
         owned: Option<&[Place]>,
+        wants_other: bool,
     ) -> Arc<Current> {
         let joins = Current {
             epoch: JOINS,
@@ -496,7 +525,8 @@ impl Group {
             owned,
             wants: &wants,
             is_taken: &|place| roster.owner(place).is_some(),
-            drops_unwanted: now.assigned.iter().any(|held| !wants(held.place)),
+            wants_nothing: wanted.is_empty(),
+            drops_unwanted: wants_other || now.assigned.iter().any(|held| !wants(held.place)),
         };
         let after = Arc::new(step.of(now));
         if before == Some(&*after) {
@@ -595,6 +625,7 @@ fn gone(member_id: Name, epoch: i32) -> Beaten {
         epoch,
         heartbeat_interval_ms: 0,
         assignment: None,
+        unresolved: Vec::new(),
     }
 }
 

@@ -13,9 +13,11 @@ pub(super) struct Step<'a> {
     pub(super) owned: Option<&'a [Place]>,
     /// Whether the member wants the topic of a partition.
     pub(super) wants: &'a dyn Fn(Place) -> bool,
+    /// Whether it wants no topic that exists.
+    pub(super) wants_nothing: bool,
     /// Whether another member holds a partition.
     pub(super) is_taken: &'a dyn Fn(Place) -> bool,
-    /// What it holds of topics that it no longer wants goes at once, also where no new target says so.
+    /// Whether what it holds of topics that it does not want goes at once, also where no new target says so.
     pub(super) drops_unwanted: bool,
 }
 
@@ -50,13 +52,14 @@ impl Step<'_> {
             .assigned
             .iter()
             .partition(|held| (self.wants)(held.place));
-        if dropped.is_empty() {
+        // Kafka writes it down again where a member wants nothing any more, also if it had nothing.
+        if dropped.is_empty() && !(self.wants_nothing && now.revoking.is_empty()) {
             return now.clone();
         }
         let mut revoking = [&*now.revoking, &dropped].concat();
         revoking.sort_unstable();
         revoking.dedup_by_key(|held| held.place);
-        let is_over = !self.still_owns(&revoking);
+        let is_over = revoking.is_empty() || !self.still_owns(&revoking);
         Current {
             epoch: now.epoch,
             previous_epoch: now.epoch,

@@ -277,6 +277,12 @@ impl Roster {
         named.chain(matched.into_iter().flat_map(|matched| &matched.topics))
     }
 
+    /// Whether it was ever said what the member shall have.
+    pub(super) fn has_target(&self, id: &str) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| entry.target.is_some())
+    }
+
     /// Who holds a partition.
     pub(super) fn owner(&self, place: Place) -> Option<&Name> {
         self.owners.get(&place)

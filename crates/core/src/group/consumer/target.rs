@@ -58,7 +58,7 @@ impl Group {
         let wishes = Wishes::new(topics.into_values().collect(), members);
         let shares = self.assignor().assign(&wishes);
         let changed = roster.members().zip(shares).filter_map(|((id, _), share)| {
-            let changes = *roster.target(id) != *share;
+            let changes = !roster.has_target(id) || *roster.target(id) != *share;
             changes.then(|| ConsumerRecord::Target(id.clone(), Some(Arc::new(share))))
         });
         changed.collect()

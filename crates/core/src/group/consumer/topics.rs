@@ -15,6 +15,8 @@ const HASH_VERSION: u8 = 0;
 pub struct Topics {
     /// Another number whenever something has changed.
     pub version: u64,
+    /// The version at which a topic was created last.
+    pub created_version: u64,
     by_name: BTreeMap<Name, Topic>,
     by_id: BTreeMap<TopicId, Name>,
 }
@@ -35,9 +37,23 @@ impl Topics {
         let by_id = by_name.iter().map(|(name, topic)| (topic.id, name.clone()));
         Topics {
             version,
+            created_version: version,
             by_id: by_id.collect(),
             by_name,
         }
+    }
+
+    /// These topics, after others.
+    pub fn after(
+        before: &Topics,
+        version: u64,
+        topics: impl IntoIterator<Item = (Name, Topic)>,
+    ) -> Topics {
+        let mut topics = Topics::new(version, topics);
+        if topics.by_id.keys().all(|id| before.by_id.contains_key(id)) {
+            topics.created_version = before.created_version;
+        }
+        topics
     }
 
     /// The topic of this name.

@@ -7,17 +7,19 @@ use crate::error::{ErrorCode, Refusal};
 use crate::group::GroupOptions;
 use crate::group::command::*;
 use crate::group::consumer::places::{Place, Places};
+use crate::group::consumer::records::ConsumerRecord;
 use crate::group::consumer::topics::{Topic, Topics};
-use crate::group::consumer::{Beat, Beaten, ConsumerDescribed, Settings};
+use crate::group::consumer::{Beat, Beaten, ConsumerDescribed, Resolved, Settings};
 use crate::group::effects::*;
+use crate::group::records::Record;
 
-const JOINS: i32 = 0;
+pub(super) const JOINS: i32 = 0;
 const SESSION_MS: i32 = 45_000;
 const HEARTBEAT_MS: i32 = 5_000;
 const INTERVAL_MS: i32 = 1_000;
 
 /// The partitions of "t", whose id is all ones.
-fn places(partitions: &[i32]) -> Places {
+pub(super) fn places(partitions: &[i32]) -> Places {
     let place = |partition: &i32| Place {
         topic: [1; 16],
         partition: *partition,
@@ -25,7 +27,7 @@ fn places(partitions: &[i32]) -> Places {
     partitions.iter().map(place).collect()
 }
 
-fn with_topics(w: &mut World, version: u64, topics: &[(&str, u8, i32)]) {
+pub(super) fn with_topics(w: &mut World, version: u64, topics: &[(&str, u8, i32)]) {
     let topics = topics.iter().map(|(name, id, partitions)| {
         let topic = Topic {
             id: [*id; 16],
@@ -44,7 +46,7 @@ fn world() -> World {
 }
 
 /// A heartbeat that says no more than it must.
-fn beat(member: &str, epoch: i32) -> Beat {
+pub(super) fn beat(member: &str, epoch: i32) -> Beat {
     let joins = epoch == JOINS;
     Beat {
         group: n("g"),
@@ -63,12 +65,13 @@ fn beat(member: &str, epoch: i32) -> Beat {
             session_timeout_ms: SESSION_MS,
             heartbeat_interval_ms: HEARTBEAT_MS,
             assignment_interval_ms: INTERVAL_MS,
+            refresh_interval_ms: 600_000,
             hurries: false,
         },
     }
 }
 
-fn owning(member: &str, epoch: i32, partitions: &[i32]) -> Beat {
+pub(super) fn owning(member: &str, epoch: i32, partitions: &[i32]) -> Beat {
     Beat {
         owned: Some(places(partitions)),
         ..beat(member, epoch)
@@ -342,4 +345,81 @@ fn members_are_heard_more_often_until_they_have_settled() {
     assert_eq!(interval(&mut w, beat("a", 2)), 100, "it has to give one up");
     assert_eq!(interval(&mut w, owning("a", 2, &[0, 1])), HEARTBEAT_MS);
     assert_eq!(interval(&mut w, beat("b", 3)), HEARTBEAT_MS);
+}
+
+/// A join by an expression alone.
+fn by_expression(member: &str, expression: &str) -> Beat {
+    Beat {
+        topics: None,
+        expression: Some(n(expression)),
+        ..beat(member, JOINS)
+    }
+}
+
+/// Somebody has looked which topics the expression matches.
+fn resolved(w: &mut World, expression: &str, topics: &[&str], version: u64) {
+    let topics = topics.iter().map(|topic| n(topic)).collect();
+    let reply = w.ask(Command::ExpressionsResolved(Resolved {
+        group: n("g"),
+        matches: vec![(n(expression), topics)],
+        version,
+    }));
+    assert_eq!(reply, Reply::ExpressionsResolved);
+}
+
+#[test]
+fn topics_of_an_expression_come_with_the_heartbeat_after_somebody_has_looked() {
+    let mut w = world();
+    let joined = send(&mut w, by_expression("a", "t.*")).unwrap();
+    assert_eq!((joined.epoch, joined.assignment), (1, Some(places(&[]))));
+    assert_eq!(joined.unresolved, [n("t.*")]);
+    let meanwhile = send(&mut w, beat("a", 1)).unwrap();
+    assert!(meanwhile.unresolved.is_empty(), "somebody is looking");
+    resolved(&mut w, "t.*", &["t"], 1);
+    assert_eq!(told(&mut w, beat("a", 1)), (2, Some(places(&[0, 1, 2]))));
+    assert_eq!(told(&mut w, by_expression("b", "t.*")).0, 2, "it is known");
+}
+
+#[test]
+fn expressions_are_looked_at_again_when_topics_have_changed_but_not_all_the_time() {
+    let mut w = world();
+    send(&mut w, by_expression("a", "t.*")).unwrap();
+    resolved(&mut w, "t.*", &["t"], 1);
+    send(&mut w, beat("a", 1)).unwrap();
+    with_topics(&mut w, 2, &[("t", 1, 3), ("tt", 2, 1)]);
+    assert!(send(&mut w, beat("a", 2)).unwrap().unresolved.is_empty());
+    w.advance(10_100);
+    assert_eq!(send(&mut w, beat("a", 2)).unwrap().unresolved, [n("t.*")]);
+    resolved(&mut w, "t.*", &["t", "tt"], 2);
+    let (epoch, got) = told(&mut w, beat("a", 2));
+    assert_eq!((epoch, got.map(|places| places.len())), (3, Some(4)));
+    w.advance(11_000);
+    assert!(send(&mut w, beat("a", 3)).unwrap().unresolved.is_empty());
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_is_not_kept() {
+    let mut w = world();
+    send(&mut w, by_expression("a", "t.*")).unwrap();
+    resolved(&mut w, "other", &["t"], 1);
+    assert_eq!(told(&mut w, beat("a", 1)).0, 1);
+    resolved(&mut w, "t.*", &["t"], 1);
+    send(&mut w, beat("a", 1)).unwrap();
+    w.advance(1_100);
+    let drops = Beat {
+        expression: Some(n("")),
+        ..beat("a", 2)
+    };
+    assert_eq!(
+        told(&mut w, drops),
+        (2, Some(places(&[]))),
+        "it has to give up all"
+    );
+    let expressions = w.shard.live().filter(|record| {
+        let Record::Consumer { value, .. } = record else {
+            return false;
+        };
+        matches!(value, ConsumerRecord::Expression(..))
+    });
+    assert_eq!(expressions.count(), 0);
 }

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::consumer;
 use super::world::*;
 use crate::group::command::*;
+use crate::group::consumer::places::{Held, Place};
+use crate::group::consumer::records::ConsumerRecord;
 use crate::group::effects::*;
 use crate::group::records::Record;
 
@@ -159,6 +162,21 @@ impl Story {
         );
     }
 
+    /// A member of the new protocol says what it holds, or nothing but its epoch.
+    fn beat(&mut self, who: &str, epoch: i32, holds: Option<&[i32]>) {
+        let beat = match holds {
+            Some(partitions) => consumer::owning(who, epoch, partitions),
+            None => consumer::beat(who, epoch),
+        };
+        let what = match (epoch, holds) {
+            (0, _) => "wants to join".to_owned(),
+            (-1, _) => "leaves".to_owned(),
+            (_, None) => format!("is in epoch {epoch}"),
+            (_, Some(partitions)) => format!("is in epoch {epoch} and holds {partitions:?}"),
+        };
+        self.ask(who, &what, Command::ConsumerBeat(Box::new(beat)));
+    }
+
     fn chapter(&mut self, title: &str) {
         self.text.push_str(&format!("\n{title}\n"));
     }
@@ -193,7 +211,7 @@ fn event_text(event: &Event) -> String {
 
 fn record_text(record: &Record) -> String {
     match record {
-        Record::Consumer { value, .. } => format!("{value:?}"),
+        Record::Consumer { value, .. } => consumer_record_text(value),
         Record::Group { value: None, .. } => "the group is deleted".into(),
         Record::Group {
             value: Some(value), ..
@@ -227,6 +245,45 @@ fn record_text(record: &Record) -> String {
     }
 }
 
+fn consumer_record_text(record: &ConsumerRecord) -> String {
+    let numbers =
+        |places: &[Place]| -> Vec<i32> { places.iter().map(|place| place.partition).collect() };
+    let held = |held: &[Held]| -> Vec<String> {
+        let told = held.iter();
+        told.map(|held| format!("{} since {}", held.place.partition, held.since_epoch))
+            .collect()
+    };
+    match record {
+        ConsumerRecord::Group(Some(group)) => format!("the group is in epoch {}", group.epoch),
+        ConsumerRecord::Group(None) => "the group is deleted".into(),
+        ConsumerRecord::Metadata => "its metadata is forgotten".into(),
+        ConsumerRecord::Member(id, Some(member)) => {
+            format!("{id} wants {}", member.topics.join(" "))
+        }
+        ConsumerRecord::TargetEpoch(Some(target)) => {
+            format!("the assignment is of epoch {}", target.epoch)
+        }
+        ConsumerRecord::TargetEpoch(None) => "there is no assignment".into(),
+        ConsumerRecord::Target(id, Some(target)) => {
+            format!("{id} shall have {:?}", numbers(target))
+        }
+        ConsumerRecord::Current(id, Some(current)) => format!(
+            "{id} has {:?} in epoch {}, gives up {:?}, {:?}",
+            held(&current.assigned),
+            current.epoch,
+            held(&current.revoking),
+            current.state
+        ),
+        ConsumerRecord::Expression(expression, Some(matched)) => {
+            format!("{expression} matches {}", matched.topics.join(" "))
+        }
+        ConsumerRecord::Member(id, None) => format!("{id} is no member"),
+        ConsumerRecord::Target(id, None) => format!("{id} shall have nothing"),
+        ConsumerRecord::Current(id, None) => format!("{id} has nothing"),
+        ConsumerRecord::Expression(expression, None) => format!("{expression} is forgotten"),
+    }
+}
+
 fn reply_text(reply: &Reply) -> String {
     match reply {
         Reply::Join(Ok(joined)) => {
@@ -252,8 +309,66 @@ fn reply_text(reply: &Reply) -> String {
         Reply::Sync(Err(code)) | Reply::Heartbeat(code) => code.name().into(),
         Reply::Leave(Ok(left)) => left[0].code.name().into(),
         Reply::OffsetCommit(topics) => topics[0].partitions[0].1.name().into(),
+        Reply::ConsumerBeat(Ok(beaten)) => {
+            let mut text = format!("epoch {}", beaten.epoch);
+            if let Some(places) = &beaten.assignment {
+                let places: Vec<i32> = places.iter().map(|place| place.partition).collect();
+                text.push_str(&format!(", holds {places:?}"));
+            }
+            text
+        }
+        Reply::ConsumerBeat(Err(refusal)) => refusal.code.name().into(),
         other => format!("{other:?}"),
     }
+}
+
+#[test]
+fn the_broker_assigns() {
+    let mut s = Story::new(
+        "Two consumers of the new protocol: the second one gets a partition once the first has given it up.",
+    );
+    consumer::with_topics(&mut s.w, 1, &[("t", 1, 3)]);
+    s.beat("anna", 0, None);
+    s.wait(1_100);
+    s.beat("bert", 0, None);
+    s.chapter("Anna hears of it with her next heartbeat.");
+    s.beat("anna", 2, None);
+    s.beat("bert", 3, None);
+    s.beat("anna", 2, Some(&[0, 1]));
+    s.beat("bert", 3, None);
+    s.chapter("Anna's answer was lost; she says again what she knows.");
+    s.beat("anna", 2, Some(&[0, 1]));
+    s.chapter("Bert falls silent, and Anna takes over.");
+    s.wait(40_000);
+    s.beat("anna", 3, None);
+    s.wait(5_000);
+    s.beat("anna", 3, None);
+    s.chapter("Bert was only slow, and starts over.");
+    s.beat("bert", 3, None);
+    s.beat("bert", 0, None);
+    s.chapter("Both leave.");
+    s.beat("anna", -1, None);
+    s.beat("bert", -1, None);
+    s.check("the_broker_assigns");
+}
+
+#[test]
+fn a_member_does_not_revoke() {
+    let mut s =
+        Story::new("A member of the new protocol goes on working on what it was asked to give up.");
+    consumer::with_topics(&mut s.w, 1, &[("t", 1, 2)]);
+    s.beat("anna", 0, None);
+    s.wait(1_100);
+    s.beat("bert", 0, None);
+    for _ in 0..6 {
+        s.beat("anna", 2, None);
+        s.beat("bert", 3, None);
+        s.wait(10_000);
+    }
+    s.chapter("Her rebalance timeout is over.");
+    s.beat("anna", 2, None);
+    s.beat("bert", 3, None);
+    s.check("a_member_does_not_revoke");
 }
 
 #[test]

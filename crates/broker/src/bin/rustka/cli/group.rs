@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use rustka_client::{Client, Committed, Isolation, Start, assignor};
+use rustka_client::{Client, Committed, Isolation, Start};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -88,15 +88,14 @@ pub async fn run(
 type Place = (String, i32);
 
 async fn describe(client: &Client, group: &str, output: &mut Output) -> Result<(), Failure> {
-    let told = client.describe_group(group).await?;
+    let told = client.describe_any_group(group).await?;
     let committed = client.committed(group).await?;
     let mut readers: BTreeMap<Place, (String, String)> = BTreeMap::new();
     for member in &told.members {
-        let assigned = assignor::assigned(&member.member_assignment).unwrap_or_default();
-        for (topic, partitions) in assigned {
+        for (topic, partitions) in &member.assigned {
             for partition in partitions {
-                let reader = (member.member_id.to_string(), member.client_host.to_string());
-                readers.insert((topic.clone(), partition), reader);
+                let reader = (member.member_id.clone(), member.host.clone());
+                readers.insert((topic.clone(), *partition), reader);
             }
         }
     }
@@ -130,11 +129,14 @@ async fn describe(client: &Client, group: &str, output: &mut Output) -> Result<(
             reader.map(|reader| reader.1.as_str()).into(),
         ]);
     }
-    output.done(&format!(
-        "{group}: {}, {} members",
-        told.group_state,
-        told.members.len()
-    ))?;
+    let (state, members) = (&told.state, told.members.len());
+    let epochs = told.epochs.map_or_else(String::new, |(epoch, assigned)| {
+        format!(
+            ", epoch {epoch}, assigned by {} in epoch {assigned}",
+            told.assignor
+        )
+    });
+    output.done(&format!("{group}: {state}, {members} members{epochs}"))?;
     output.table(table)
 }
 

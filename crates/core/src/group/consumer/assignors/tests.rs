@@ -1,7 +1,7 @@
 //! Assignments from nothing and one after the other, as Kafka makes them (the tables of its facts).
 
 use super::*;
-use crate::group::consumer::places::by_topic;
+use crate::group::consumer::places::{by_topic, in_order};
 use std::sync::Arc;
 
 /// Topics by one letter and their size, such as "t3".
@@ -163,4 +163,80 @@ fn uniform_balances_members_that_want_different_topics() {
     assert_eq!(story.assign(Assignor::Uniform), "m1: t; m2: u; m3: w");
     story.leave("m1");
     assert_eq!(story.assign(Assignor::Uniform), "m2: t u; m3: w");
+}
+
+/// What Kafka's own classes have given, line by line: topics, members, what these should have had so far, what range gave,
+/// what uniform gave. Written by `cargo xtask oracle assignments`.
+const RECORDED: &str = include_str!("recorded.txt");
+
+/// Topics "a", "b" and so on.
+fn recorded_id(name: &str) -> TopicId {
+    let mut id = [0; 16];
+    id[15] = name.as_bytes()[0] - b'a' + 1;
+    id
+}
+
+/// Shares by member, such as "m1=a0,b1 m2=a1".
+fn recorded_shares(text: &str) -> BTreeMap<&str, Places> {
+    let share = |text| {
+        let (member, places): (&str, &str) = str::split_once(text, '=').unwrap();
+        let place = |place: &str| Place {
+            topic: recorded_id(&place[..1]),
+            partition: place[1..].parse().unwrap(),
+        };
+        (member, in_order(places.split(',').map(place).collect()))
+    };
+    text.split_whitespace().map(share).collect()
+}
+
+#[test]
+fn kafkas_own_assignors_give_the_same_to_two_thousand_groups() {
+    let mut count = 0;
+    for line in RECORDED.lines() {
+        let parts: Vec<&str> = line.split('|').collect();
+        let names: Vec<&str> = parts[0]
+            .split_whitespace()
+            .map(|topic| &topic[..1])
+            .collect();
+        let topics = parts[0].split_whitespace().map(|topic| Topic {
+            id: recorded_id(topic),
+            partitions: topic[1..].parse().unwrap(),
+        });
+        let topics: Vec<Topic> = topics.collect();
+        let before = recorded_shares(parts[2]);
+        let nothing = Places::default();
+        let said: Vec<(Name, Option<Name>, Vec<usize>)> = parts[1]
+            .split_whitespace()
+            .map(|member| {
+                let said: Vec<&str> = member.split(':').collect();
+                let instance = (!said[1].is_empty()).then(|| Arc::from(said[1]));
+                let wants = (0..names.len()).filter(|at| said[2].contains(names[*at]));
+                (Arc::from(said[0]), instance, wants.collect())
+            })
+            .collect();
+        for (assignor, expected) in [(Assignor::Range, parts[3]), (Assignor::Uniform, parts[4])] {
+            let members = said.iter().map(|(id, instance, topics)| Wish {
+                id,
+                instance_id: instance.as_ref(),
+                topics: topics.clone(),
+                target: before.get(&**id).unwrap_or(&nothing),
+            });
+            let wishes = Wishes::new(topics.clone(), members.collect());
+            let shares = assignor.assign(&wishes);
+            let shares = said
+                .iter()
+                .zip(shares)
+                .filter(|(_, share)| !share.is_empty());
+            let shares: BTreeMap<&str, Places> =
+                shares.map(|((id, _, _), share)| (&**id, share)).collect();
+            assert_eq!(
+                shares,
+                recorded_shares(expected),
+                "{}: {line}",
+                assignor.name()
+            );
+            count += 1;
+        }
+    }
+    assert_eq!(count, 4_000);
 }
