@@ -261,6 +261,22 @@ fn a_flood_of_producers_forgets_the_oldest_idle_ones() {
     assert!(ids.next().unwrap() > 15_000);
 }
 
+// Where that many transactions were open, each further one looked at all of them in search of an idle producer.
+#[test]
+fn many_open_transactions_are_all_kept_and_cost_no_search() {
+    let mut p = Producers::default();
+    for producer_id in 0..100_000 {
+        let open = Attempt {
+            producer_id,
+            transactional: true,
+            ..attempt(0, 0, 1)
+        };
+        write_from(&mut p, &open, producer_id, VERIFIED).unwrap();
+    }
+    assert_eq!(p.len(), 100_000);
+    assert_eq!(p.first_unstable_offset(i64::MAX), Some(0));
+}
+
 #[test]
 fn an_entry_is_small() {
     assert!(size_of::<Producer>() <= 168, "{}", size_of::<Producer>());
