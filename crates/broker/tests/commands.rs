@@ -513,3 +513,97 @@ fn what_needs_no_broker_asks_none() {
         .expect("it runs");
     assert!(told(help).contains("create"));
 }
+
+/// A transaction of "x" that is open on the topic "t".
+fn open_transaction(address: &str) {
+    use rustka_client::{Client, To};
+    use rustka_wire::add_partitions_to_txn_request::{
+        AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+    };
+    use rustka_wire::init_producer_id_request::InitProducerIdRequest;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let client = Client::at(address).expect("an address");
+        let init = InitProducerIdRequest {
+            transactional_id: Some("x".into()),
+            transaction_timeout_ms: 60_000,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let answer = client.call_at(To::Transaction("x"), (0, 4), &init).await;
+        let answer = answer.expect("an answer");
+        let me = answer.body().expect("it is well-formed");
+        let add = AddPartitionsToTxnRequest {
+            v3_and_below_transactional_id: "x".into(),
+            v3_and_below_producer_id: me.producer_id,
+            v3_and_below_producer_epoch: me.producer_epoch,
+            v3_and_below_topics: vec![AddPartitionsToTxnTopic {
+                name: "t".into(),
+                partitions: vec![0],
+            }],
+            ..Default::default()
+        };
+        let answer = client.call_at(To::Transaction("x"), (0, 3), &add).await;
+        let answer = answer.expect("an answer");
+        let told = answer.body().expect("it is well-formed");
+        let told = &told.results_by_topic_v3_and_below[0].results_by_partition[0];
+        assert_eq!(told.partition_error_code, 0);
+    });
+}
+
+#[test]
+fn transactions_are_listed_described_and_aborted() {
+    let broker = Broker::start(&[]);
+    broker.run(&["topic", "create", "t"]);
+    assert_eq!(
+        broker
+            .run(&["transaction", "list", "--format", "json"])
+            .trim(),
+        "[]"
+    );
+    open_transaction(&broker.address);
+    let json = |arguments: &[&str]| -> Value {
+        let told = broker.run(&[arguments, &["--format", "json"]].concat());
+        serde_json::from_str(&told).expect("JSON")
+    };
+    let listed = json(&["transaction", "list", "--state", "Ongoing"]);
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["state"]),
+        (&"x".into(), &"Ongoing".into())
+    );
+    assert_eq!(
+        json(&["transaction", "list", "--open-for", "3600"])
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+    assert_eq!(
+        json(&["transaction", "list", "--pattern", "y.*"])
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+    let described = json(&["transaction", "describe", "x"]);
+    assert_eq!(
+        (&described[0]["topic"], &described[0]["partition"]),
+        (&"t".into(), &0.into())
+    );
+    assert!(
+        broker
+            .run(&["transaction", "abort", "x"])
+            .contains("x has no open transaction")
+    );
+    assert_eq!(json(&["transaction", "list"])[0]["state"], "Empty");
+    let (code, complaint) = broker.fail(&["transaction", "abort", "nobody"]);
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("nobody"), "{complaint}");
+    let hanging = ["--topic", "t", "--partition", "0", "--start-offset", "5"];
+    let (code, complaint) = broker.fail(&[&["transaction", "abort"][..], &hanging].concat());
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("t-0 begins at 5"), "{complaint}");
+    assert_eq!(broker.fail(&["transaction", "abort"]).0, Some(2));
+}

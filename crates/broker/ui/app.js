@@ -3,6 +3,7 @@ import { render } from './vendor/htm-preact.js';
 import { Overview } from './views/overview.js';
 import { Topics, Topic } from './views/topics.js';
 import { Groups, Group } from './views/groups.js';
+import { Transactions } from './views/transactions.js';
 import { Clients } from './views/clients.js';
 import { Requests } from './views/requests.js';
 import { Security } from './views/security.js';
@@ -14,13 +15,14 @@ const PAGES = [
   ['overview', 'Overview', 'M2 13V8m4 5V3m4 10V6m4 7v-3', 'o'],
   ['topics', 'Topics', 'M2 4h12M2 8h12M2 12h8', 't'],
   ['groups', 'Groups', 'M5.5 7a2 2 0 1 0 0-4 2 2 0 0 0 0 4m-4 6c0-2.5 1.8-4 4-4s4 1.5 4 4m0-6a2 2 0 1 0 0-4m1.5 6c2 .2 3.5 1.7 3.5 4', 'r'],
+  ['transactions', 'Transactions', 'M2 5h9l-2-2M14 11H5l2 2', 'k'],
   ['clients', 'Clients', 'M2 4h12v7H2zM6 14h4M8 11v3', 'c'],
   ['requests', 'Request log', 'M3 3h10M3 6.5h6M3 10h10M3 13.5h6', 'l'],
   ['security', 'Users, ACLs', 'M8 2l5 2v4c0 3-2 5-5 6-3-1-5-3-5-6V4z', 'u'],
   ['configs', 'Configuration', 'M3 5h10M3 11h10M6 3v4M10 9v4', 'n'],
   ['cleanup', 'Cleanup', 'M3 5h10M6 5V3h4v2M4.5 5l.5 8h6l.5-8', 'x'],
 ];
-const views = { overview: Overview, topics: ({ place }) => place.path[1] ? html`<${Topic} place=${place} key=${place.path[1]} />` : html`<${Topics} place=${place} />`, groups: ({ place }) => place.path[1] ? html`<${Group} place=${place} key=${place.path[1]} />` : html`<${Groups} place=${place} />`, configs: () => html`<${Configs} path="/configs" title="Configuration" />`, clients: Clients, requests: Requests, security: Security, cleanup: Cleanup };
+const views = { overview: Overview, topics: ({ place }) => place.path[1] ? html`<${Topic} place=${place} key=${place.path[1]} />` : html`<${Topics} place=${place} />`, groups: ({ place }) => place.path[1] ? html`<${Group} place=${place} key=${place.path[1]} />` : html`<${Groups} place=${place} />`, configs: () => html`<${Configs} path="/configs" title="Configuration" />`, transactions: Transactions, clients: Clients, requests: Requests, security: Security, cleanup: Cleanup };
 
 const theme = {
   get: () => localStorage.getItem('theme') || 'auto',

@@ -97,6 +97,8 @@ pub enum To<'a> {
     Node(i32),
     /// The coordinator of this group.
     Group(&'a str),
+    /// The coordinator of this transactional id.
+    Transaction(&'a str),
 }
 
 /// A client of one cluster. Clones share its connections and what it knows.
@@ -211,6 +213,10 @@ impl Client {
             match to {
                 To::Any => self.any().await,
                 To::Node(node) => self.node(node).await,
+                To::Transaction(id) => {
+                    let address = self.coordinator(Coordinated::Transaction, id).await?;
+                    self.channel(&address).await
+                }
                 To::Group(group) => {
                     let address = self.coordinator(Coordinated::Group, group).await?;
                     self.channel(&address).await

@@ -46,7 +46,7 @@ pub mod versions;
 
 pub use admin::{
     Committed, GroupDescription, MemberDescription, NewPassword, QuotaEntity, QuotaMatch, Resource,
-    ScramChange,
+    ScramChange, TransactionFilter,
 };
 pub use channel::Channel;
 pub use client::{Client, ClientOptions, To};

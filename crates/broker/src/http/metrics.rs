@@ -55,6 +55,7 @@ pub async fn render(parts: &Arc<Parts>, query: &str) -> Result<String, Problem> 
     let mut text = String::new();
     if asked.contains(&Names::Native) {
         native(node, &mut text);
+        transactions(parts, &mut text);
     }
     let mut series = Series::over(text);
     if asked.iter().any(|names| *names != Names::Native) {
@@ -121,6 +122,25 @@ fn native(node: &Node, text: &mut String) {
     requests(text, metrics);
     latencies(text, metrics);
     rebalances(text, node);
+}
+
+fn transactions(parts: &Parts, text: &mut String) {
+    let (ids, open) = parts.transactions.counts();
+    let gauges = [
+        (
+            "rustka_transactional_ids",
+            "Transactional ids that are remembered.",
+            ids,
+        ),
+        (
+            "rustka_transactions_open",
+            "Transactions that are open.",
+            open,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        one(text, name, "gauge", help, value);
+    }
 }
 
 fn one(text: &mut String, name: &str, kind: &str, help: &str, value: impl Display) {

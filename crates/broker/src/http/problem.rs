@@ -100,6 +100,7 @@ fn status_of(code: ErrorCode) -> StatusCode {
         | UnknownTopicId
         | GroupIdNotFound
         | ResourceNotFound
+        | TransactionalIdNotFound
         | UnknownMemberId => StatusCode::NOT_FOUND,
         TopicAlreadyExists | NonEmptyGroup | GroupSubscribedToTopic | DuplicateResource => {
             StatusCode::CONFLICT

@@ -71,6 +71,9 @@ routes! {
     GET "/api/v1/groups/{group}/timeline" every 1 => groups::timeline;
     POST "/api/v1/groups/{group}/offsets" => groups_lag::reset;
     DELETE "/api/v1/groups/{group}/offsets" ["topic"] => groups_lag::forget;
+    GET "/api/v1/transactions" ["search", "state", "from", "limit"] every 1 => transactions::list;
+    POST "/api/v1/transactions/hanging/abort" => transactions::abort_hanging;
+    POST "/api/v1/transactions/{id}/abort" => transactions::abort;
     GET "/api/v1/clients" ["search", "sort", "order", "from", "limit"] every 1 => clients::list;
     DELETE "/api/v1/clients/{connection}" => clients::close;
     GET "/api/v1/requests" ["limit", "connection", "api", "client", "errors"] every 1 => requests::list;

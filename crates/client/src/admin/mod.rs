@@ -7,12 +7,14 @@ mod configs;
 mod groups;
 mod quotas;
 mod topics;
+mod transactions;
 mod users;
 
 pub use configs::Resource;
 pub(crate) use groups::about;
 pub use groups::{Committed, GroupDescription, MemberDescription};
 pub use quotas::{QuotaEntity, QuotaMatch};
+pub use transactions::TransactionFilter;
 pub use users::{NewPassword, ScramChange};
 
 /// How long a broker may take to complete what it was asked for.

@@ -15,4 +15,5 @@ pub mod security;
 pub mod session;
 pub mod streams;
 pub mod topics;
+pub mod transactions;
 pub mod writing;

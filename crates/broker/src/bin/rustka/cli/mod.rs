@@ -16,6 +16,7 @@ mod produce;
 mod quota;
 mod tls;
 mod topic;
+mod transaction;
 mod user;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ use output::{Format, Output};
 const COMMANDS: &[&str] = &[
     "topic",
     "group",
+    "transaction",
     "config",
     "acl",
     "user",
@@ -75,6 +77,9 @@ enum Command {
     /// Groups: list, describe, reset offsets, delete.
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// Transactions: list, describe, abort.
+    #[command(subcommand)]
+    Transaction(transaction::TransactionCommand),
     /// Configs of topics, brokers and groups: describe, set, unset.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -161,6 +166,7 @@ async fn perform(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Topic(command) => topic::run(&client, command, &mut output).await,
         Command::Group(command) => group::run(&client, command, &mut output).await,
+        Command::Transaction(command) => transaction::run(&client, command, &mut output).await,
         Command::Config(command) => config::run(&client, command, &mut output).await,
         Command::Acl(command) => acl::run(&client, command, &mut output).await,
         Command::User(command) => user::run(&client, command, &mut output).await,
