@@ -59,6 +59,10 @@ def test_kafkas_own_client_writes_and_reads(java):
     assert java("Minimal.java") == "1000 records written and read"
 
 
+def test_kafkas_own_client_copies_in_transactions(java):
+    assert java("Transactions.java") == "200 records copied once, 1 zombie fenced"
+
+
 def test_kafkas_own_client_shares_a_topic_in_a_group(java):
     assert java("Group.java") == "440 records shared by 3 members"
 
