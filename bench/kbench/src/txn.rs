@@ -1,10 +1,12 @@
-//! Transactions: one producer, AddPartitionsToTxn + Produce + EndTxn, one after the other.
+//! Transactions, one after the other: AddPartitionsToTxn, Produce and EndTxn of the older protocol, or only Produce and
+//! EndTxn of the newer one (`--newer 1`), by `--producers` at once, each over `--partitions`. With `--hold 1` each producer
+//! opens one transaction and holds it, to see what that takes.
 
 use crate::{
     args::Args,
-    batch::{self, Packing, Txn},
+    batch::{self, Packing, Topic, Txn},
     stat::{self, Meter, mono_ns, pct},
-    wire::Conn,
+    wire::{self, Conn},
 };
 use rustka_wire::add_partitions_to_txn_request::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
@@ -12,18 +14,40 @@ use rustka_wire::add_partitions_to_txn_request::{
 use rustka_wire::end_txn_request::EndTxnRequest;
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
+use rustka_wire::produce_request::ProduceRequest;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-pub fn run(a: &Args) {
-    let (addr, topic, id) = (a.addr(), a.str("topic", "t"), a.str("txn-id", "tx"));
-    let per = a.num("batch", 10) as usize;
-    let size = a.num("size", 100) as usize;
-    let secs = a.num("secs", 5) as u64;
-    let mut c = Conn::open(&addr).expect("connect");
-    let (pid, epoch) = {
+/// Versions of the newer protocol, still with the names of topics.
+const NEWER_PRODUCE: i16 = 12;
+const NEWER_END: i16 = 5;
+/// A partition that is busy is asked again after this long.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What a producer does.
+struct Plan {
+    topic: String,
+    newer: bool,
+    partitions: i32,
+    values: Vec<Vec<u8>>,
+}
+
+/// A producer of its own transactional id, on a connection of its own.
+struct Producer<'a> {
+    c: Conn,
+    id: String,
+    /// Its `seq` is that of every partition.
+    state: Txn,
+    plan: &'a Plan,
+    retries: u64,
+}
+
+impl<'a> Producer<'a> {
+    fn begin(addr: &str, id: String, plan: &'a Plan) -> Producer<'a> {
+        let mut c = Conn::open(addr).expect("connect");
         let give_up = Instant::now() + Duration::from_secs(20);
-        loop {
+        let (pid, epoch) = loop {
             let request = FindCoordinatorRequest {
                 key: id.as_str().into(),
                 key_type: 1,
@@ -47,87 +71,206 @@ pub fn run(a: &Args) {
                 std::process::exit(3);
             }
             std::thread::sleep(Duration::from_millis(50));
+        };
+        let state = Txn {
+            pid,
+            epoch,
+            seq: 0,
+            transactional: true,
+        };
+        Producer {
+            c,
+            id,
+            state,
+            plan,
+            retries: 0,
         }
-    };
-    let values: Vec<Vec<u8>> = (0..per).map(|i| batch::payload(size, i as u64)).collect();
-    let mut t = Txn {
-        pid,
-        epoch,
-        seq: 0,
-        transactional: true,
-    };
-    let (mut lat, mut retries, mut commits) = (Vec::new(), 0u64, 0u64);
-    let mut m = None;
-    let warm = Instant::now() + Duration::from_secs(1);
-    let mut end = warm + Duration::from_secs(secs);
-    while Instant::now() < end {
-        if m.is_none() && Instant::now() > warm {
-            m = Some(Meter::start(a.pid()));
-            end = Instant::now() + Duration::from_secs(secs);
-            lat.clear();
-            commits = 0;
-            retries = 0;
+    }
+
+    fn transaction(&mut self) {
+        self.write();
+        self.end();
+    }
+
+    fn write(&mut self) {
+        let partitions = 0..self.plan.partitions;
+        if !self.plan.newer {
+            self.add(partitions.clone().collect());
         }
-        let t0 = mono_ns();
+        let version = match self.plan.newer {
+            true => NEWER_PRODUCE,
+            false => wire::version(ProduceRequest::KEY),
+        };
+        let bytes = batch::encode(&self.plan.values, Packing::NONE, Some(&self.state));
+        let batches: Vec<(i32, &[u8])> = partitions.map(|at| (at, bytes.as_slice())).collect();
+        let topic = Topic::named(&self.plan.topic);
+        let (frame, _) = batch::produce_frame_of(version, &topic, -1, Some(&self.id), &batches);
+        loop {
+            self.c.s.write_all(&frame).expect("send");
+            self.c.recv().expect("produce");
+            let told = &self.c.buf[..self.c.last];
+            let told = batch::produce_result_at(version, told).expect("a Produce response");
+            match told.0 {
+                0 => break,
+                51 => self.pause(),
+                e => panic!("produce error {e}"),
+            }
+        }
+        self.state.seq += self.plan.values.len() as i32;
+    }
+
+    fn add(&mut self, partitions: Vec<i32>) {
+        let id = self.id.clone();
         let request = AddPartitionsToTxnRequest {
             v3_and_below_transactional_id: id.as_str().into(),
-            v3_and_below_producer_id: pid,
-            v3_and_below_producer_epoch: epoch,
+            v3_and_below_producer_id: self.state.pid,
+            v3_and_below_producer_epoch: self.state.epoch,
             v3_and_below_topics: vec![AddPartitionsToTxnTopic {
-                name: topic.as_str().into(),
-                partitions: vec![0],
+                name: self.plan.topic.as_str().into(),
+                partitions,
             }],
             ..Default::default()
         };
         loop {
-            let told = c.call(&request).expect("add partitions");
+            let told = self.c.call(&request).expect("add partitions");
             let topics = told.results_by_topic_v3_and_below.iter();
-            let mut partitions = topics.flat_map(|t| &t.results_by_partition);
-            match partitions.next().map_or(0, |p| p.partition_error_code) {
-                0 => break,
-                51 | 14 | 16 => {
-                    retries += 1;
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+            let mut codes = topics.flat_map(|t| &t.results_by_partition);
+            let code = codes.find(|p| p.partition_error_code != 0);
+            match code.map_or(0, |p| p.partition_error_code) {
+                0 => return,
+                51 | 14 | 16 => self.pause(),
                 e => panic!("add partitions error {e}"),
             }
         }
-        let b = batch::encode(&values, Packing::NONE, Some(&t));
-        c.s.write_all(&batch::produce_frame(&topic, 0, -1, Some(&id), &b))
-            .unwrap();
-        c.recv().expect("produce");
-        let e = batch::produce_result(&c.buf[..c.last]).0;
-        assert_eq!(e, 0, "produce error");
-        t.seq += per as i32;
+    }
+
+    fn end(&mut self) {
+        let id = self.id.clone();
         let request = EndTxnRequest {
             transactional_id: id.as_str().into(),
-            producer_id: pid,
-            producer_epoch: epoch,
+            producer_id: self.state.pid,
+            producer_epoch: self.state.epoch,
             committed: true,
         };
         loop {
-            match c.call(&request).expect("end txn").error_code {
-                0 => break,
-                51 | 14 | 16 => {
-                    retries += 1;
-                    std::thread::sleep(Duration::from_millis(1));
+            let told = match self.plan.newer {
+                true => self.c.call_at(NEWER_END, &request),
+                false => self.c.call(&request),
+            };
+            let told = told.expect("end txn");
+            match told.error_code {
+                0 if self.plan.newer => {
+                    (self.state.pid, self.state.epoch) = (told.producer_id, told.producer_epoch);
+                    self.state.seq = 0;
+                    return;
                 }
+                0 => return,
+                51 | 14 | 16 => self.pause(),
                 e => panic!("end txn error {e}"),
             }
         }
-        commits += 1;
-        lat.push(mono_ns() - t0);
     }
-    let mut out = m.expect("warm-up over").stop();
+
+    fn pause(&mut self) {
+        self.retries += 1;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+pub fn run(a: &Args) {
+    let (addr, id) = (a.addr(), a.str("txn-id", "tx"));
+    let size = a.num("size", 100) as usize;
+    let count = a.num("batch", 10) as u64;
+    let plan = Plan {
+        topic: a.str("topic", "t"),
+        newer: a.num("newer", 0) != 0,
+        partitions: a.num("partitions", 1) as i32,
+        values: (0..count).map(|i| batch::payload(size, i)).collect(),
+    };
+    let producers = a.num("producers", 1) as usize;
+    if a.num("hold", 0) != 0 {
+        return hold(a, &addr, &id, &plan, producers);
+    }
+    let secs = Duration::from_secs(a.num("secs", 5) as u64);
+    let (ready, phase) = (AtomicUsize::new(0), AtomicU64::new(WARM));
+    let (fields, done) = std::thread::scope(|scope| {
+        let (plan, ready, phase) = (&plan, &ready, &phase);
+        let threads: Vec<_> = (0..producers)
+            .map(|n| {
+                let (addr, id) = (addr.clone(), format!("{id}-{n}"));
+                scope.spawn(move || {
+                    let mut producer = Producer::begin(&addr, id, plan);
+                    ready.fetch_add(1, SeqCst);
+                    measure(&mut producer, phase)
+                })
+            })
+            .collect();
+        while ready.load(SeqCst) < producers {
+            std::thread::sleep(PAUSE);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        let meter = Meter::start(a.pid());
+        phase.store(MEASURED, SeqCst);
+        std::thread::sleep(secs);
+        phase.store(OVER, SeqCst);
+        let fields = meter.stop();
+        let done = threads.into_iter().map(|it| it.join().expect("a producer"));
+        (fields, done.collect::<Vec<_>>())
+    });
+    let mut out = fields;
+    let mut lat: Vec<u64> = done
+        .iter()
+        .flat_map(|(lat, _)| lat.iter().copied())
+        .collect();
     lat.sort_unstable();
+    let commits = lat.len() as f64;
     let (s, cpu) = (out[0].1, out[1].1);
     out.extend([
-        ("commits", commits as f64),
-        ("commits_per_s", commits as f64 / s),
-        ("retries", retries as f64),
+        ("commits", commits),
+        ("commits_per_s", commits / s),
+        (
+            "retries",
+            done.iter().map(|(_, retries)| *retries).sum::<u64>() as f64,
+        ),
         ("commit_p50_us", pct(&lat, 50.0) / 1e3),
         ("commit_p99_us", pct(&lat, 99.0) / 1e3),
-        ("cpu_us_per_commit", cpu / commits as f64 * 1e6),
+        ("cpu_us_per_commit", cpu / commits * 1e6),
     ]);
     stat::print(&out);
+}
+
+const WARM: u64 = 0;
+const MEASURED: u64 = 1;
+const OVER: u64 = 2;
+
+/// How long each transaction took that began and ended while it was measured, and how often something was tried again.
+fn measure(producer: &mut Producer<'_>, phase: &AtomicU64) -> (Vec<u64>, u64) {
+    let mut lat = Vec::new();
+    loop {
+        let began = phase.load(SeqCst);
+        let t0 = mono_ns();
+        producer.transaction();
+        match phase.load(SeqCst) {
+            OVER => return (lat, producer.retries),
+            MEASURED if began == MEASURED => lat.push(mono_ns() - t0),
+            MEASURED => producer.retries = 0,
+            _ => {}
+        }
+    }
+}
+
+/// What open transactions take: resident memory before, with them, and for each.
+fn hold(a: &Args, addr: &str, id: &str, plan: &Plan, producers: usize) {
+    let mut all: Vec<Producer<'_>> = (0..producers)
+        .map(|n| Producer::begin(addr, format!("{id}-{n}"), plan))
+        .collect();
+    let before = stat::mem(a.pid(), "VmRSS");
+    all.iter_mut().for_each(Producer::write);
+    let with = stat::mem(a.pid(), "VmRSS");
+    stat::print(&[
+        ("open", producers as f64),
+        ("rss_before_mib", before),
+        ("rss_with_mib", with),
+        ("kib_per_open", (with - before) * 1024.0 / producers as f64),
+    ]);
 }

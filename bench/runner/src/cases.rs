@@ -395,6 +395,30 @@ pub const CASES: &[Case] = &[
             Load::One(1, "txn --secs 5"),
         )
     },
+    Case {
+        without: &["floor"],
+        ..more(
+            "txn-newer",
+            "the same with two requests instead of three",
+            Load::One(1, "txn --secs 5 --newer 1"),
+        )
+    },
+    Case {
+        without: &["floor"],
+        ..more(
+            "txn-100",
+            "100 producers at once",
+            Load::One(1, "txn --secs 5 --newer 1 --producers 100"),
+        )
+    },
+    Case {
+        without: &["floor"],
+        ..more(
+            "txn-100x20",
+            "100 producers at once, each over 20 partitions",
+            Load::One(20, "txn --secs 5 --newer 1 --producers 100 --partitions 20"),
+        )
+    },
     more(
         "scale",
         "Metadata and memory with up to 10,000 partitions",
