@@ -14,6 +14,7 @@ pub mod group;
 pub mod log;
 pub mod machine;
 pub mod names;
+pub mod pattern;
 pub mod producers;
 pub mod security;
 mod small_map;

@@ -4,16 +4,14 @@
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
-use regex_lite::{Regex, RegexBuilder};
+use regex_lite::Regex;
 use rustka_core::error::ErrorCode;
+use rustka_core::pattern::whole;
 use rustka_core::transaction::command::{Command, Reply};
 use rustka_core::transaction::record::{Phase, Transaction};
 use rustka_wire::list_transactions_request::ListTransactionsRequest;
 use rustka_wire::list_transactions_response::{ListTransactionsResponse, TransactionState};
 use std::borrow::Cow;
-
-/// What a compiled pattern may weigh.
-const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// What a client wants to see.
 struct Filter {
@@ -80,17 +78,6 @@ pub fn handle(request: Request<'_>) -> Handled {
         };
         response.encode(w, version);
     })
-}
-
-/// A pattern that has to match an id from its first letter to its last.
-fn whole(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    // Looked at by itself first: brackets must not be closed by ours.
-    RegexBuilder::new(pattern)
-        .size_limit(PATTERN_BYTES_MAX)
-        .build()?;
-    RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(PATTERN_BYTES_MAX)
-        .build()
 }
 
 impl Filter {
