@@ -34,7 +34,7 @@ impl TransactionShard {
             }
             (Phase::Ongoing, _) => {
                 // Who still writes under the old epoch is fenced, and what it wrote is aborted.
-                self.abort(now, &init.id, &current, None, out);
+                self.abort(now, &init.id, &current, out);
                 return Reply::Producer(Err(ErrorCode::ConcurrentTransactions));
             }
             (_, Next::Fenced) => return Reply::Producer(Err(ErrorCode::ProducerFenced)),
@@ -269,26 +269,19 @@ impl TransactionShard {
             return;
         }
         out.events.push(Event::TimedOut { id: id.clone() });
-        // Its client may come back and go on under the raised epoch.
-        self.abort(now, id, &current, Some(current.producer.epoch), out);
+        self.abort(now, id, &current, out);
     }
 
-    /// The coordinator itself aborts, and whoever writes under the old epoch is fenced.
-    fn abort(
-        &mut self,
-        now: Now,
-        id: &Name,
-        current: &Transaction,
-        last_epoch: Option<i16>,
-        out: &mut Effects,
-    ) {
+    /// The coordinator itself aborts, and whoever writes under the old epoch is fenced. Its client may come back and go on
+    /// under the raised epoch, as long as nobody else has come.
+    fn abort(&mut self, now: Now, id: &Name, current: &Transaction, out: &mut Effects) {
         let value = Transaction {
             producer: raised(current.producer),
             raises_epoch: true,
             ..prepared(now, current, false)
         };
         self.write(now, id, Some(value), out);
-        self.remember(id, last_epoch);
+        self.remember(id, Some(current.producer.epoch));
     }
 
     /// What is remembered of the id, if this is who produces under it.

@@ -62,6 +62,19 @@ fn a_client_may_keep_its_id_when_it_goes_on_after_its_transactions() {
     assert_eq!(w.phase(), Phase::Empty);
 }
 
+// Kafka lets a producer whose transaction was aborted by a newcomer's InitProducerId go on, as long as the newcomer has not
+// come back for its epoch. We fenced it, and two that started at once could fence each other.
+#[test]
+fn a_producer_that_was_fenced_may_come_back_before_its_successor() {
+    let mut w = World::new();
+    let me = w.open_one();
+    assert_eq!(w.init(None), Err(ErrorCode::ConcurrentTransactions));
+    w.write_markers();
+    assert_eq!(w.init(Some(me)), Ok(producer(me.id, 1)));
+    assert_eq!(w.init(None), Ok(producer(me.id, 2)));
+    assert_eq!(w.init(Some(me)), Err(ErrorCode::ProducerFenced));
+}
+
 #[test]
 fn an_init_of_an_unknown_id_takes_no_notice_of_who_the_client_was() {
     let mut w = World::new();
