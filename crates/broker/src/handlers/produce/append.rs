@@ -85,6 +85,14 @@ impl RefusedBatch {
     }
 }
 
+/// What is told of a batch whose transaction its coordinator did not confirm. One code comes with words (E67).
+fn unconfirmed(code: ErrorCode) -> Refusal {
+    match code {
+        ErrorCode::InvalidTxnState => Refusal::new(code, "the partition is not in the transaction"),
+        other => other.into(),
+    }
+}
+
 /// Where a batch goes.
 type Target = (TopicRef, Arc<Partition>);
 
@@ -127,7 +135,7 @@ pub fn append_copied(
 ) -> Result<Accepted, RefusedBatch> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
     let (target, valid) = checked(node, plan, topic, index, records, version)?;
-    let origin = topic.origin(index, version).map_err(Refusal::from)?;
+    let origin = topic.origin(index, version).map_err(unconfirmed)?;
     append(
         node,
         plan,
@@ -147,7 +155,7 @@ pub fn append_kept(
     version: i16,
 ) -> Result<Accepted, RefusedBatch> {
     let (target, valid) = checked(node, plan, topic, index, &mut batch, version)?;
-    let origin = topic.origin(index, version).map_err(Refusal::from)?;
+    let origin = topic.origin(index, version).map_err(unconfirmed)?;
     append(node, plan, &target, (Incoming::Kept(batch), origin), valid)
 }
 
@@ -182,7 +190,13 @@ fn append(
     let header = &valid.header;
     let appended = partition
         .append(incoming, header, origin, node.clock.now())
-        .map_err(|refusal| RefusedBatch::late(refusal.into(), partition))?;
+        .map_err(|refusal| match refusal.code {
+            // An old epoch is noticed before anything else about a transaction.
+            ErrorCode::InvalidProducerEpoch if header.is_transactional() => {
+                Refusal::from(refusal.code).into()
+            }
+            _ => RefusedBatch::late(refusal.into(), partition),
+        })?;
     if let Err(code) = faults.refusal(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);
         return Err(Refusal::from(code).into());
