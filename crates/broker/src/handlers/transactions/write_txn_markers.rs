@@ -3,6 +3,7 @@
 //! v2 transaction version (KIP-1228)
 
 use crate::api::request::{Handled, Outcome, Request};
+use crate::api::twins::fold_twins;
 use crate::base::hooks::{Operation, Resource};
 use crate::coordinators::groups;
 use rustka_core::error::ErrorCode;
@@ -69,7 +70,7 @@ pub fn handle(request: Request<'_>) -> Handled {
             }
         });
         let response = WriteTxnMarkersResponse {
-            markers: markers.collect(),
+            markers: by_producer(markers.collect()),
         };
         let version = respond.version();
         Outcome::Reply(respond.encode(&[], |w| response.encode(w, version)))
@@ -88,6 +89,30 @@ pub fn handle(request: Request<'_>) -> Handled {
         }
         finish(codes)
     })))
+}
+
+/// Each producer once, as Kafka tells it; of two markers for one partition only the last is told.
+fn by_producer(markers: Vec<WritableTxnMarkerResult<'_>>) -> Vec<WritableTxnMarkerResult<'_>> {
+    let mut markers = fold_twins(
+        markers,
+        |a, b| a.producer_id.cmp(&b.producer_id),
+        |first, later| first.topics.extend(later.topics),
+    );
+    for marker in &mut markers {
+        marker.topics = fold_twins(
+            std::mem::take(&mut marker.topics),
+            |a, b| a.name.cmp(&b.name),
+            |first, later| first.partitions.extend(later.partitions),
+        );
+        for topic in &mut marker.topics {
+            topic.partitions = fold_twins(
+                std::mem::take(&mut topic.partitions),
+                |a, b| a.partition_index.cmp(&b.partition_index),
+                |first, later| *first = later,
+            );
+        }
+    }
+    markers
 }
 
 impl Written {
