@@ -120,14 +120,31 @@ impl Producer {
         (topic, partition): (&str, i32),
         sequence: i32,
     ) {
-        let record = NewRecord {
-            timestamp: START_MS,
-            value: Some(b"v"),
-            ..NewRecord::default()
-        };
+        let place = (topic, partition);
+        self.send_records(client, versions, place, sequence, &[b"v"])
+            .await;
+    }
+
+    /// A batch of records with these values.
+    pub async fn send_records(
+        &self,
+        client: &mut Client,
+        versions: Versions,
+        (topic, partition): (&str, i32),
+        sequence: i32,
+        values: &[&[u8]],
+    ) {
         let batch = BatchBuilder::new();
         let batch = batch.producer(self.producer_id, self.epoch, sequence);
-        let batch = batch.transactional().record(&record).build();
+        let mut batch = batch.transactional();
+        for value in values {
+            batch.push(&NewRecord {
+                timestamp: START_MS,
+                value: Some(value),
+                ..NewRecord::default()
+            });
+        }
+        let batch = batch.build();
         let request = ProduceRequest {
             transactional_id: Some(self.id.clone().into()),
             ..produce_request(topic, partition, batch.expect("a batch"))
