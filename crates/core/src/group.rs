@@ -887,7 +887,7 @@ fn no_group(id: &str) -> Refusal {
     let id: String = id.escape_debug().take(200).collect();
     Refusal::new(
         ErrorCode::GroupIdNotFound,
-        format!("There is no group {id}."),
+        format!("Group {id} was not found."),
     )
 }
 
