@@ -6,7 +6,6 @@
 mod assignors;
 pub(super) mod codec;
 mod describe;
-pub mod expression;
 mod expressions;
 mod heartbeat;
 mod offsets;

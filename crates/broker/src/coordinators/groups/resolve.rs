@@ -3,9 +3,9 @@
 
 use super::Groups;
 use crate::base::work::Work;
+use rustka_core::expression::Expression;
 use rustka_core::group::command::{Command, Name};
 use rustka_core::group::consumer::Resolved;
-use rustka_core::group::consumer::expression::Expression;
 use std::sync::Arc;
 
 /// Looks once it is the group's turn, and tells it.

@@ -4,9 +4,8 @@
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
 use crate::handlers::answer;
-use regex_lite::Regex;
 use rustka_core::error::ErrorCode;
-use rustka_core::pattern::whole;
+use rustka_core::expression::Expression;
 use rustka_core::transaction::command::{Command, Reply};
 use rustka_core::transaction::record::{Phase, Transaction};
 use rustka_wire::list_transactions_request::ListTransactionsRequest;
@@ -20,7 +19,7 @@ struct Filter {
     is_hopeless: bool,
     producer_ids: Vec<i64>,
     duration_ms: i64,
-    pattern: Option<Regex>,
+    pattern: Option<Expression>,
 }
 
 /// Lists what passes every filter and the client may see.
@@ -30,7 +29,9 @@ pub fn handle(request: Request<'_>) -> Handled {
     let asked = asked.into_owned();
     let respond = request.respond();
     let pattern = asked.transactional_id_pattern.as_deref();
-    let pattern = pattern.filter(|pattern| !pattern.is_empty()).map(whole);
+    let pattern = pattern
+        .filter(|pattern| !pattern.is_empty())
+        .map(Expression::parse);
     let Ok(pattern) = pattern.transpose() else {
         let response = ListTransactionsResponse {
             error_code: ErrorCode::InvalidRegularExpression.code(),
@@ -92,7 +93,7 @@ impl Filter {
         let of_pattern = self
             .pattern
             .as_ref()
-            .is_none_or(|pattern| pattern.is_match(id));
+            .is_none_or(|pattern| pattern.matches(id));
         of_phase && of_producer && of_duration && of_pattern
     }
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::assignors::Assignor;
-use super::expression::Expression;
 use super::places::{Place, Places};
 use super::reconcile::Step;
 use super::records::{ConsumerRecord, Current, Member, MemberState};
 use super::{Draft, Group};
 use crate::account::Share;
 use crate::error::{ErrorCode, Refusal};
+use crate::expression::Expression;
 use crate::group::command::{NAME_BYTES_MAX, Name, TopicId};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Event};

@@ -1,5 +1,6 @@
-//! Regular expressions over topic names, in the syntax of RE2, which Kafka uses. Rust's engine is as linear but knows other
-//! syntax: what RE2 reads otherwise is written down for it in its own words, and what RE2 refuses is refused here.
+//! Regular expressions over names, of topics (KIP-848) and of transactional ids (KIP-1152), in the syntax of RE2, which
+//! Kafka uses. Rust's engine is as linear but knows other syntax: what RE2 reads otherwise is written down for it in its own
+//! words, and what RE2 refuses is refused here.
 
 use regex::{Regex, RegexBuilder};
 
@@ -342,6 +343,29 @@ mod tests {
         assert!(matches("[a[]+", "a[a"));
         assert!(matches("\\Qa.c\\E", "a.c") && !matches("\\Qa.c\\E", "abc"));
         assert!(matches("a{,2}b", "a{,2}b"));
+    }
+
+    #[test]
+    fn what_only_re2_knows_is_known() {
+        for (expression, name, expected) in [
+            (r"\Qa+b", "a+b", true),
+            (r"\Qab\E+", "abb", true),
+            (r"\pL+", "aB", true),
+            (r"\p{Lu}", "a", false),
+            (r"\P{Lu}", "a", true),
+            (r"\p{^Nd}", "7", false),
+            (r"[\pN_]+", "7_", true),
+            ("a{2", "a{2", true),
+            ("a}]", "a}]", true),
+            ("[]a]+", "]a", true),
+            ("[[:alpha:]]+", "ab", true),
+        ] {
+            assert_eq!(
+                matches(expression, name),
+                expected,
+                "{expression} for {name}"
+            );
+        }
     }
 
     #[test]
