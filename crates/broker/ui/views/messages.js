@@ -41,6 +41,8 @@ export function Messages({ topic, place }) {
   const tail = () => {
     const source = new EventSource('/api/v1' + at`/topics/${topic.name}/tail` + query({ partition: q.partition, filter: q.filter }));
     let skipped = 0;
+    // From here on nothing is missed: where the tail begins is settled before it answers.
+    source.onopen = () => set(old => ({ ...old, listening: true }));
     source.addEventListener('records', event => {
       const told = JSON.parse(event.data);
       skipped += Number(told.skipped);
@@ -82,7 +84,7 @@ export function Messages({ topic, place }) {
     <${Failed} error=${error} />
     ${rows.length > 0 ? html`<div class="panel scroll"><table><thead><tr><th>Time</th><th class="num">Partition</th><th class="num">Offset</th><th>Key</th><th>Value</th><th class="num wide-only">Size</th></tr></thead>
       <tbody>${rows.map(row => html`<${Message} key=${row.partition + ':' + row.offset} row=${row} open=${open === row.partition + ':' + row.offset} actions=${actions} onOpen=${() => setOpen(open === row.partition + ':' + row.offset ? null : row.partition + ':' + row.offset)} />`)}</tbody></table></div>`
-      : live && !error ? html`<div class="panel"><${Empty} title="Waiting for records"><span class="live"></span> What is written from now on comes up here.<//></div>`
+      : live && !error ? html`<div class="panel">${state.listening ? html`<${Empty} title="Waiting for records"><span class="live"></span> What is written from now on comes up here.<//>` : html`<${Empty} title="Beginning to listen" />`}</div>`
       : !busy && !error && html`<div class="panel"><${Empty} title=${q.filter ? 'No record fits the filter' : 'No records here'}>${q.filter ? 'Looked at ' + count(scanned?.records) + ' records.' : topic.records === '0' ? 'Nothing was written to this topic, or all of it has gone.' : 'There are some before this place.'}<//></div>`}
     <div class="row dim">${busy ? html`<span class="grow">Reading … ${count(scanned?.records ?? 0)} records, ${bytes(scanned?.bytes ?? 0)} looked at</span>` : live ? html`<span class="grow"><span class="live"></span> live, the newest first · ${count(rows.length)} shown${state.skipped ? `, ${count(state.skipped)} more came too fast to be shown` : ''}</span>` : html`<span class="grow">${count(rows.length)} shown${scanned ? `, ${count(scanned.records)} looked at` : ''}</span>`}
       ${cursor && !busy && html`<button onClick=${() => read(cursor, rows)}>${q.filter ? 'Look further' : start === 'newest' ? 'Older' : 'Next'}</button>`}</div>
