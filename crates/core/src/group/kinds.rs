@@ -88,6 +88,11 @@ impl Group {
         }
     }
 
+    /// Whether nothing is left of it, and nothing of it is on its way to the journal.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.exists() && self.durable().is_settled()
+    }
+
     /// Kafka's name of its kind.
     pub(super) fn kind(&self) -> &'static str {
         match self {
