@@ -13,8 +13,8 @@ use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
 use rustka_wire::init_producer_id_response::InitProducerIdResponse;
-use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
-use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
+use rustka_wire::metadata_request::MetadataRequest;
+use rustka_wire::metadata_response::MetadataResponse;
 use rustka_wire::produce_response::ProduceResponse;
 use std::sync::Arc;
 
@@ -57,25 +57,6 @@ async fn delete(client: &mut Client, name: &'static str) -> i16 {
     answer.body::<DeleteTopicsResponse<'_>>().responses[0].error_code
 }
 
-/// The topic's error and partitions in Metadata, which creates nothing.
-async fn metadata(
-    client: &mut Client,
-    name: &'static str,
-) -> (i16, Vec<MetadataResponsePartition>) {
-    let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            name: Some(name.into()),
-            ..Default::default()
-        }]),
-        allow_auto_topic_creation: false,
-        ..Default::default()
-    };
-    let answer = client.ask(MetadataRequest::KEY, 9, &request).await;
-    let mut body: MetadataResponse<'_> = answer.body();
-    let topic = body.topics.remove(0);
-    (topic.error_code, topic.partitions)
-}
-
 /// Names in Metadata of everything.
 async fn names(client: &mut Client) -> Vec<String> {
     let request = MetadataRequest {
@@ -99,17 +80,14 @@ async fn a_topic_is_seen_and_told_when_its_record_is_durable_and_not_before() {
         .await;
     world.settle().await;
     assert!(!client.has_answer());
-    assert_eq!(
-        metadata(&mut other, "t").await.0,
-        UNKNOWN_TOPIC_OR_PARTITION
-    );
+    assert_eq!(other.metadata("t").await.0, UNKNOWN_TOPIC_OR_PARTITION);
     assert!(engine.settle_one(0));
     let answer = client.answer(CreateTopicsRequest::KEY, 7).await;
     assert_eq!(
         answer.body::<CreateTopicsResponse<'_>>().topics[0].error_code,
         0
     );
-    assert_eq!(metadata(&mut other, "t").await.0, 0);
+    assert_eq!(other.metadata("t").await.0, 0);
 }
 
 /// Two clients that create the same topic while its record is on its way: the second is told that it exists, and not
@@ -146,14 +124,14 @@ async fn a_change_that_could_not_be_written_was_not_made() {
         .arm(Fault::within(Point::Admit, CLUSTER_METADATA))
         .expect("it fits");
     assert_eq!(create(&mut client, "t").await, KAFKA_STORAGE_ERROR);
-    let told = metadata(&mut client, "t").await.0;
+    let told = client.metadata("t").await.0;
     assert_eq!(told, UNKNOWN_TOPIC_OR_PARTITION);
     assert_eq!(create(&mut client, "t").await, 0);
     faults
         .arm(Fault::within(Point::Admit, CLUSTER_METADATA))
         .expect("it fits");
     assert_eq!(delete(&mut client, "t").await, KAFKA_STORAGE_ERROR);
-    assert_eq!(metadata(&mut client, "t").await.0, 0);
+    assert_eq!(client.metadata("t").await.0, 0);
     assert_eq!(delete(&mut client, "t").await, 0);
 }
 
@@ -171,7 +149,7 @@ async fn when_the_log_is_lost_topics_can_be_used_and_not_changed() {
         assert_eq!(delete(&mut client, "t").await, KAFKA_STORAGE_ERROR);
         assert_eq!(create(&mut client, "u").await, KAFKA_STORAGE_ERROR);
     }
-    assert_eq!(metadata(&mut client, "t").await.0, 0);
+    assert_eq!(client.metadata("t").await.0, 0);
     let answer = client.produce("t", 0, batch(10)).await;
     let body: ProduceResponse<'_> = answer.body();
     assert_eq!(body.responses[0].partition_responses[0].error_code, 0);
@@ -261,7 +239,7 @@ async fn the_log_of_the_cluster_is_no_topic_of_clients() {
     let mut client = world.connect();
     client.create_topic("t", 1).await;
     assert_eq!(names(&mut client).await, ["t"]);
-    let unknown = metadata(&mut client, CLUSTER_METADATA).await.0;
+    let unknown = client.metadata(CLUSTER_METADATA).await.0;
     assert_eq!(unknown, UNKNOWN_TOPIC_OR_PARTITION);
     let request = fetch_request(CLUSTER_METADATA, 0, 0, 0);
     let answer = client.ask(FetchRequest::KEY, 12, &request).await;

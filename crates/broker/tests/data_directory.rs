@@ -6,8 +6,6 @@ mod common;
 use common::{Client, World, batch, fetch_request, produce_request};
 use rustka::{Broker, Clock};
 use rustka_core::batch::BatchHeader;
-use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use rustka_wire::delete_topics_response::DeleteTopicsResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::metadata_request::MetadataRequest;
@@ -145,20 +143,7 @@ async fn a_deleted_topic_leaves_nothing_to_the_one_that_is_called_so_after_it() 
     let mut client = world.connect();
     client.create_topic("t", 1).await;
     assert_eq!(produce(&mut client, "t", 0).await, (0, 0));
-    let request = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some("t".into()),
-            ..Default::default()
-        }],
-        timeout_ms: 1_000,
-        ..Default::default()
-    };
-    let answer = client.ask(DeleteTopicsRequest::KEY, 6, &request).await;
-    assert_eq!(
-        answer.body::<DeleteTopicsResponse<'_>>().responses[0].error_code,
-        0
-    );
-    drop(answer);
+    client.delete_topic("t").await;
     client.create_topic("t", 1).await;
     assert_eq!(produce(&mut client, "t", 0).await, (0, 0));
     stop(world).await;

@@ -12,8 +12,6 @@ use rustka_core::error::ErrorCode;
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
-use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use rustka_wire::delete_topics_response::DeleteTopicsResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
@@ -171,22 +169,6 @@ async fn auto_creation_has_a_rate() {
     client.create_topic("wanted", 1).await;
 }
 
-async fn delete(client: &mut Client, name: &str) {
-    let request = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some(name.into()),
-            ..Default::default()
-        }],
-        timeout_ms: 1_000,
-        ..Default::default()
-    };
-    let answer = client.ask(DeleteTopicsRequest::KEY, 6, &request).await;
-    assert_eq!(
-        answer.body::<DeleteTopicsResponse<'_>>().responses[0].error_code,
-        0
-    );
-}
-
 /// Attacks, row 27: a topic goes while one client waits for its records, one is reading them and one writes.
 #[tokio::test]
 async fn a_topic_deleted_under_its_clients_ends_what_waits_and_not_what_is_on_its_way() {
@@ -204,7 +186,7 @@ async fn a_topic_deleted_under_its_clients_ends_what_waits_and_not_what_is_on_it
         .send(FetchRequest::KEY, 12, &fetch_request("t", 0, 1, 60_000))
         .await;
     world.settle().await;
-    delete(&mut client, "t").await;
+    client.delete_topic("t").await;
     let answer = waiting.answer(FetchRequest::KEY, 12).await;
     let fetched: FetchResponse<'_> = answer.body();
     let gone = code(fetched.responses[0].partitions[0].error_code);

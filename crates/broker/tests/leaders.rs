@@ -27,8 +27,7 @@ use rustka_wire::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use rustka_wire::list_offsets_response::ListOffsetsResponse;
-use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
-use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
+use rustka_wire::metadata_response::MetadataResponsePartition;
 use rustka_wire::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -43,25 +42,6 @@ const NOT_COORDINATOR: i16 = 16;
 const FENCED_LEADER_EPOCH: i16 = 74;
 const LATEST: i64 = -1;
 
-/// The topic's error and partitions in Metadata, which creates nothing.
-async fn metadata(
-    client: &mut Client,
-    name: &'static str,
-) -> (i16, Vec<MetadataResponsePartition>) {
-    let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            name: Some(name.into()),
-            ..Default::default()
-        }]),
-        allow_auto_topic_creation: false,
-        ..Default::default()
-    };
-    let answer = client.ask(MetadataRequest::KEY, 9, &request).await;
-    let mut body: MetadataResponse<'_> = answer.body();
-    let topic = body.topics.remove(0);
-    (topic.error_code, topic.partitions)
-}
-
 /// Metadata and DescribeTopicPartitions named this node and epoch 0 for a partition from which Produce and Fetch sent
 /// clients away: they came back for ever.
 #[tokio::test]
@@ -71,7 +51,7 @@ async fn every_answer_names_the_same_leader_and_epoch() {
     client.create_topic("t", 3).await;
     world.elect("t", 0, 7);
     world.elect("t", 1, -1);
-    let (code, partitions) = metadata(&mut client, "t").await;
+    let (code, partitions) = client.metadata("t").await;
     let told = |p: &MetadataResponsePartition| (p.error_code, p.leader_id, p.leader_epoch);
     let told: Vec<_> = partitions.iter().map(told).collect();
     assert_eq!(code, 0);
@@ -195,7 +175,7 @@ async fn nobody_but_its_leader_answers_for_a_partition() {
     client.produce("t", 0, batch(10)).await;
     for (leader, code) in [(7, NOT_LEADER_OR_FOLLOWER), (1, 0)] {
         world.elect("t", 0, leader);
-        let epoch = metadata(&mut client, "t").await.1[0].leader_epoch;
+        let epoch = client.metadata("t").await.1[0].leader_epoch;
         for claimed in [-1, epoch] {
             assert_eq!(list_offsets(&mut client, claimed).await, code);
             assert_eq!(end_of_epoch(&mut client, claimed).await, code);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, START_MS, World, batch, produce_request};
+use common::{Client, START_MS, World, batch, commit_request, produce_request};
 use rustka::base::machine::Machine;
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_wire::Records;
@@ -10,11 +10,8 @@ use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use rustka_wire::create_topics_response::CreateTopicsResponse;
-use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
-use rustka_wire::offset_commit_request::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
+use rustka_wire::offset_commit_request::OffsetCommitRequest;
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use rustka_wire::produce_response::ProduceResponse;
@@ -41,29 +38,10 @@ async fn refused(client: &mut Client, topic: &str, partitions: i32, batch: Vec<u
     partitions.iter().filter(|one| one.error_code != 0).count()
 }
 
-fn commit(group: &str) -> OffsetCommitRequest<'static> {
-    OffsetCommitRequest {
-        group_id: group.to_owned().into(),
-        generation_id_or_member_epoch: -1,
-        topics: vec![OffsetCommitRequestTopic {
-            name: "t".into(),
-            partitions: (0..40)
-                .map(|partition_index| OffsetCommitRequestPartition {
-                    partition_index,
-                    committed_offset: 1,
-                    ..Default::default()
-                })
-                .collect(),
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
-}
-
 /// The error of a commit, 0 if it has none.
 async fn refused_commit(client: &mut Client, group: &str) -> i16 {
     let answer = client
-        .ask(OffsetCommitRequest::KEY, 8, &commit(group))
+        .ask(OffsetCommitRequest::KEY, 8, &commit_request(group, "t", 40))
         .await;
     let body: OffsetCommitResponse<'_> = answer.body();
     let codes = body.topics[0].partitions.iter().map(|one| one.error_code);
@@ -83,7 +61,7 @@ async fn commits_of_many_groups_leave_room_for_records() {
     };
     client.ask(FindCoordinatorRequest::KEY, 4, &request).await;
     for n in 0..6_000 {
-        let request = commit(&format!("group-{}", n % 300));
+        let request = commit_request(&format!("group-{}", n % 300), "t", 40);
         let answer = client.ask(OffsetCommitRequest::KEY, 8, &request).await;
         let body: OffsetCommitResponse<'_> = answer.body();
         let partitions = &body.topics[0].partitions;
@@ -183,15 +161,7 @@ async fn while_memory_is_short_on_the_machine_nothing_is_kept_for_later() {
     for _ in 0..20 {
         assert_eq!(refused(&mut client, "t", 1, batch(100_000)).await, 0);
     }
-    let delete = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some("t".into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    client.ask(DeleteTopicsRequest::KEY, 6, &delete).await;
+    client.delete_topic("t").await;
     let pool = &world.broker.node().pool;
     world.advance_ms(1_000).await;
     assert!(pool.bytes_kept() >= 1_000_000, "{}", pool.bytes_kept());
@@ -254,15 +224,7 @@ async fn records_that_stay_leave_room_for_groups_and_say_what_fills_the_memory()
     }
     let memory = &world.broker.node().memory;
     assert!(memory.bytes_taken() <= memory.limit() + memory.limit() / 16);
-    let delete = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some("state".into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    client.ask(DeleteTopicsRequest::KEY, 6, &delete).await;
+    client.delete_topic("state").await;
     create_compacted(&mut client, 10, "1.0").await;
     assert_eq!(write_key(&mut client, 10, 1).await, 0);
 }

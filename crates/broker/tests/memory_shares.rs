@@ -1,8 +1,10 @@
 //! What clients have the broker remember beside records is counted, bounded by its part of the memory limit, and told.
 
 mod common;
+mod page;
 
-use common::{Client, START_MS, World, batch, produce_request};
+use common::{Client, START_MS, World, batch, commit_request, produce_request};
+use page::Page;
 use rustka_core::account::Share;
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::error::ErrorCode;
@@ -11,37 +13,18 @@ use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::delete_groups_response::DeleteGroupsResponse;
-use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
-use rustka_wire::offset_commit_request::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
+use rustka_wire::offset_commit_request::OffsetCommitRequest;
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use rustka_wire::produce_response::ProduceResponse;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LIMIT: u64 = 16 << 20;
 
 /// Commits ten offsets of a group; the code of the first, which is that of all.
 async fn commit(client: &mut Client, group: &str) -> i16 {
-    let request = OffsetCommitRequest {
-        group_id: group.to_owned().into(),
-        generation_id_or_member_epoch: -1,
-        topics: vec![OffsetCommitRequestTopic {
-            name: "t".into(),
-            partitions: (0..10)
-                .map(|partition_index| OffsetCommitRequestPartition {
-                    partition_index,
-                    committed_offset: 1,
-                    ..Default::default()
-                })
-                .collect(),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
+    let request = commit_request(group, "t", 10);
     let answer = client.ask(OffsetCommitRequest::KEY, 8, &request).await;
     let body: OffsetCommitResponse<'_> = answer.body();
     let codes: Vec<i16> = body.topics[0]
@@ -124,15 +107,7 @@ async fn what_is_gone_weighs_nothing_any_more() {
     drop(others);
     world.settle().await;
     assert_eq!(account.bytes(Share::Connections), one);
-    let delete = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some("t".into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    client.ask(DeleteTopicsRequest::KEY, 6, &delete).await;
+    client.delete_topic("t").await;
     let mut other = world.connect();
     drop(client);
     world.settle().await;
@@ -236,15 +211,7 @@ async fn a_flood_of_topics_is_refused_in_words_and_taken_again_once_some_are_gon
         "{sentence}"
     );
     assert!(sentence.contains("delete topics that nobody uses, or raise --memory-limit"));
-    let delete = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some("t-0".into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    client.ask(DeleteTopicsRequest::KEY, 6, &delete).await;
+    client.delete_topic("t-0").await;
     client.create_topic("again", 900).await;
 }
 
@@ -267,22 +234,13 @@ async fn a_flood_of_connections_is_closed_and_those_that_are_there_go_on() {
     assert_eq!(produce(&mut late).await, 0);
 }
 
-async fn metrics(world: &World) -> String {
-    let mut stream = world.broker.connect_http();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.expect("writes");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("reads");
-    text
-}
-
 /// A share of memory that is full was told nowhere.
 #[tokio::test]
 async fn metrics_tell_every_share() {
     let world = World::start();
     let mut client = world.connect();
     client.create_topic("t", 10).await;
-    let text = metrics(&world).await;
+    let text = Page(&world).get("/metrics").await.body;
     for share in Share::ALL {
         let series = format!("rustka_memory_share_bytes{{share=\"{}\"}}", share.name());
         assert!(text.contains(&series), "{series}");

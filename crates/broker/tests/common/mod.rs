@@ -23,7 +23,14 @@ use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::cluster::command::{Command, Reply};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use rustka_wire::delete_topics_response::DeleteTopicsResponse;
 use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
+use rustka_wire::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rustka_wire::{Decode, Encode, Records, Uuid};
 use std::net::SocketAddr;
@@ -254,6 +261,30 @@ impl Client {
         created.topics[0].topic_id
     }
 
+    /// Deletes a topic.
+    pub async fn delete_topic(&mut self, name: &str) {
+        let request = delete_request(name);
+        let answer = self.ask(DeleteTopicsRequest::KEY, 6, &request).await;
+        let deleted: DeleteTopicsResponse<'_> = answer.body();
+        assert_eq!(deleted.responses[0].error_code, 0, "{deleted:?}");
+    }
+
+    /// The topic's error and partitions in Metadata, which creates nothing.
+    pub async fn metadata(&mut self, name: &'static str) -> (i16, Vec<MetadataResponsePartition>) {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(name.into()),
+                ..Default::default()
+            }]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let answer = self.ask(MetadataRequest::KEY, 9, &request).await;
+        let mut body: MetadataResponse<'_> = answer.body();
+        let topic = body.topics.remove(0);
+        (topic.error_code, topic.partitions)
+    }
+
     /// Produces one batch with `acks=all`, by topic name.
     pub async fn produce(&mut self, topic: &str, partition: i32, batch: Vec<u8>) -> Answer {
         self.ask(
@@ -304,6 +335,38 @@ pub fn fetch_request(
         topics: vec![FetchTopic {
             topic: topic.to_owned().into(),
             partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// A DeleteTopics of one topic, for versions from 6 on.
+pub fn delete_request(topic: &str) -> DeleteTopicsRequest<'static> {
+    DeleteTopicsRequest {
+        topics: vec![DeleteTopicState {
+            name: Some(topic.to_owned().into()),
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    }
+}
+
+/// An OffsetCommit of so many partitions for a group without members.
+pub fn commit_request(group: &str, topic: &str, partitions: i32) -> OffsetCommitRequest<'static> {
+    OffsetCommitRequest {
+        group_id: group.to_owned().into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: topic.to_owned().into(),
+            partitions: (0..partitions)
+                .map(|partition_index| OffsetCommitRequestPartition {
+                    partition_index,
+                    committed_offset: 1,
+                    ..Default::default()
+                })
+                .collect(),
             ..Default::default()
         }],
         ..Default::default()
