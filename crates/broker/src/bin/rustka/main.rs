@@ -1,6 +1,7 @@
 //! The `rustka` command: a broker until it is told to stop, or a command that asks one.
 
 mod cli;
+mod files;
 mod flags;
 mod log_filter;
 mod log_queue;

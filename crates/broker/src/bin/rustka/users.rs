@@ -1,8 +1,5 @@
 //! Users from the command line, the environment or a file: `NAME:PASSWORD`. No sentence here repeats a password.
 
-/// A file of users is read up to this size.
-const FILE_BYTES_MAX: u64 = 4 << 20;
-
 /// What makes a user.
 const EXPECTED: &str = "NAME:PASSWORD, neither of them empty";
 
@@ -20,11 +17,7 @@ pub fn parse_one(text: &str) -> Result<(String, String), String> {
 /// instead where it cannot be read.
 pub fn read(path: &str) -> Result<Vec<(String, String)>, String> {
     let cannot = |why: String| format!("a file that can be read, which {path} is not: {why}");
-    let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
-    if size.len() > FILE_BYTES_MAX {
-        return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    let text = crate::files::read(path).map_err(cannot)?;
     parse(&text, path)
 }
 

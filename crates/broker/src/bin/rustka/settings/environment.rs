@@ -13,8 +13,6 @@ const ELSEWHERE: [&str; 3] = [
     "RUSTKA_BOOTSTRAP_SERVER",
     crate::log_filter::FORMAT,
 ];
-/// A file that a variable names is read up to this size.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Variables whose names are no keys, and the keys that they stand for.
 const OTHER_NAMES: [(&str, &str); 3] = [
     ("KAFKA_KRAFT_CLUSTER_ID", "cluster.id"),
@@ -167,16 +165,15 @@ pub(super) fn from_secret(setting: Setting, folder: &str) -> Result<Setting, Str
     };
     let path = format!("{folder}/{}", setting.value.trim());
     let cannot = |why: String| format!("{}: cannot read {path}: {why}", setting.place);
-    let size = std::fs::metadata(&path).map_err(|error| cannot(error.to_string()))?;
     let value = match is_password {
-        true if size.len() > FILE_BYTES_MAX => {
-            return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-        }
         true => {
-            let text = std::fs::read_to_string(&path).map_err(|error| cannot(error.to_string()))?;
+            let text = crate::files::read(&path).map_err(cannot)?;
             text.trim_end().to_owned()
         }
-        false => path,
+        false => {
+            std::fs::metadata(&path).map_err(|error| cannot(error.to_string()))?;
+            path
+        }
     };
     Ok(Setting {
         key: key.to_owned(),

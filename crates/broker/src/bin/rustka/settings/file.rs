@@ -3,8 +3,6 @@
 use super::{Note, Place, Setting, Settings};
 use crate::properties;
 
-/// A properties file is read up to this size.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Where the images of Apache (mounted, then their own) and Confluent have it.
 const USUAL: [&str; 3] = [
     "/mnt/shared/config/server.properties",
@@ -41,11 +39,7 @@ impl Settings {
 }
 
 fn read(path: &str) -> Result<Vec<Setting>, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if size.len() > FILE_BYTES_MAX {
-        return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = crate::files::read(path)?;
     let properties = properties::parse(&text)?.into_iter();
     let settings = properties.map(|property| Setting {
         key: property.key,

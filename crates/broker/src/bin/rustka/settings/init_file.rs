@@ -11,9 +11,6 @@ use rustka_core::security::acl::{
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// A file is read up to this size.
-const FILE_BYTES_MAX: u64 = 4 << 20;
-
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,11 +91,7 @@ const OPERATIONS: [(&str, Option<Operation>); 14] = [
 /// Reads a file. What is wrong with it ends a sentence that begins with what was expected.
 pub fn read(path: &str) -> Result<Init, String> {
     let cannot = |why: String| format!("a file that can be read, which {path} is not: {why}");
-    let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
-    if size.len() > FILE_BYTES_MAX {
-        return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    let text = crate::files::read(path).map_err(cannot)?;
     parse(&text)
 }
 
@@ -159,13 +152,9 @@ fn checked_topic(topic: Topic, keep: &mut dyn FnMut(String)) -> Option<InitTopic
 fn checked_user(user: User, keep: &mut dyn FnMut(String)) -> Option<InitUser> {
     let password = match (user.password, user.password_file) {
         (Some(password), None) => Ok(password),
-        (None, Some(path)) => match std::fs::metadata(&path) {
-            Ok(size) if size.len() <= FILE_BYTES_MAX => std::fs::read_to_string(&path)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| format!("{path} cannot be read: {error}")),
-            Ok(_) => Err(format!("{path} is larger than {FILE_BYTES_MAX} bytes")),
-            Err(error) => Err(format!("{path} cannot be read: {error}")),
-        },
+        (None, Some(path)) => crate::files::read(&path)
+            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+            .map_err(|why| format!("{path} cannot be read: {why}")),
         _ => Err("it needs a password or a password-file, and not both".to_owned()),
     };
     let password = password.and_then(|password| match password.is_empty() {

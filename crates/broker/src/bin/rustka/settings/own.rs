@@ -39,8 +39,6 @@ pub struct Own {
 
 /// Less is a forgotten unit: one chunk of a log.
 const MEMORY_MIN: u64 = 1 << 20;
-/// A file of logins is read up to this size.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Topics that one variable may ask for.
 const TOPICS_MAX: usize = 10_000;
 
@@ -288,11 +286,7 @@ fn truth(value: &str) -> Result<bool, String> {
 /// Logins as a file has them, in sections.
 fn logins(path: &str) -> Result<LoginFile, String> {
     let wrong = |why: String| format!("a file of logins, which {path} is not: {why}");
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
-    if size.len() > FILE_BYTES_MAX {
-        return Err(wrong(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = crate::files::read(path).map_err(wrong)?;
     jaas::parse_file(&text).map_err(wrong)
 }
 
