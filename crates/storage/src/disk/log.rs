@@ -146,11 +146,12 @@ impl Log for DiskLog {
             self.begin(base_offset)?;
         }
         let interval_bytes = self.rules().index_interval_bytes;
-        let bytes = self.tail.put(batch);
-        let Some(newest) = self.segments.back_mut() else {
-            return Err(WriteFailed);
-        };
-        let length = bytes.len() as u64;
+        let length = batch.bytes.len();
+        self.tail.append(batch)?;
+        // The writer has them as well, until they are written.
+        let bytes = self.tail.last_bytes(length).ok_or(WriteFailed)?;
+        let newest = self.segments.back_mut().ok_or(WriteFailed)?;
+        let length = length as u64;
         let info = &mut newest.info;
         let appending = Appending {
             at: info.bytes,

@@ -40,20 +40,10 @@ impl MemoryLog {
         }
     }
 
-    /// Takes a batch; its bytes.
-    pub fn put(&mut self, mut batch: Batch<'_>) -> Slice {
-        self.bytes += batch.bytes.len() as u64;
-        let kept = match &mut batch.bytes {
-            Incoming::Copied(_) => None,
-            Incoming::Kept(buffer) => Some(buffer.freeze_filled()),
-        };
-        match kept {
-            None => self.copy_in(&batch),
-            Some(slice) => {
-                self.push_chunk(&batch, slice.clone());
-                slice
-            }
-        }
+    /// The last `n` bytes of the newest chunk.
+    pub fn last_bytes(&self, n: usize) -> Option<Slice> {
+        let bytes = &self.chunks.back()?.bytes;
+        Some(bytes.slice(bytes.len().checked_sub(n)?, bytes.len()))
     }
 
     /// Takes the oldest chunk out; its bytes.
@@ -67,7 +57,7 @@ impl MemoryLog {
         Some(chunk.bytes)
     }
 
-    fn copy_in(&mut self, batch: &Batch<'_>) -> Slice {
+    fn copy_in(&mut self, batch: &Batch<'_>) {
         let bytes = &*batch.bytes;
         let (mut rest, fits) = match self.open.rest.take() {
             Some(rest) if rest.room() >= bytes.len() => (rest, true),
@@ -86,9 +76,8 @@ impl MemoryLog {
                 .back_mut()
                 .is_some_and(|chunk| chunk.join(&slice, batch));
         if !joined {
-            self.push_chunk(batch, slice.clone());
+            self.push_chunk(batch, slice);
         }
-        slice
     }
 
     /// Each chunk is larger than the one before, but none larger than what the log holds: it costs at most twice that,
@@ -147,8 +136,16 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed> {
-        self.put(batch);
+    fn append(&mut self, mut batch: Batch<'_>) -> Result<Stored, WriteFailed> {
+        self.bytes += batch.bytes.len() as u64;
+        let kept = match &mut batch.bytes {
+            Incoming::Copied(_) => None,
+            Incoming::Kept(buffer) => Some(buffer.freeze_filled()),
+        };
+        match kept {
+            None => self.copy_in(&batch),
+            Some(slice) => self.push_chunk(&batch, slice),
+        }
         Ok(Stored::Durable)
     }
 
