@@ -240,14 +240,15 @@ impl Partition {
 impl Inner {
     /// Counts what was appended; whether a round is due now that a chunk was closed, which the caller has to see to.
     pub(super) fn appended_to_compacted(&mut self, bytes: u64, closed_a_chunk: bool) -> bool {
-        let Some(config) = self.if_compacted() else {
+        if !self.cleaning.counts_dirty {
             return false;
-        };
+        }
         self.cleaning.dirty_bytes += bytes;
         if !closed_a_chunk || self.cleaning.busy {
             return false;
         }
-        self.cleaning.busy = self.is_hastily_due(&config);
+        let config = self.if_compacted();
+        self.cleaning.busy = config.is_some_and(|config| self.is_hastily_due(&config));
         self.cleaning.busy
     }
 
