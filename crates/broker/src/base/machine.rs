@@ -2,6 +2,7 @@
 //! groups that the process is in, of both versions. Elsewhere nothing is known, and nothing rests on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// A group is close to `memory.high`, from where on its processes are slowed down, beyond this part of it.
 const HIGH_PARTS: u64 = 16;
@@ -21,6 +22,8 @@ pub struct Usable {
 #[derive(Clone, Debug)]
 pub struct Machine {
     root: PathBuf,
+    /// Once it was asked for.
+    usable: Arc<OnceLock<Option<Usable>>>,
 }
 
 impl Default for Machine {
@@ -32,11 +35,19 @@ impl Default for Machine {
 impl Machine {
     /// A machine whose `proc` and `sys` are in this directory.
     pub fn at(root: impl Into<PathBuf>) -> Machine {
-        Machine { root: root.into() }
+        Machine {
+            root: root.into(),
+            usable: Arc::default(),
+        }
     }
 
-    /// The smallest of the machine's memory and the limits of all groups around the process.
+    /// The smallest of the machine's memory and the limits of all groups around the process. It is looked for once, so
+    /// that whoever checks what is to hold and whoever goes by it are told the same.
     pub fn usable(&self) -> Option<Usable> {
+        self.usable.get_or_init(|| self.find_usable()).clone()
+    }
+
+    fn find_usable(&self) -> Option<Usable> {
         let limits = ["memory.max", "memory.high", "memory.limit_in_bytes"];
         let groups = self.groups().into_iter().flat_map(|group| {
             limits.map(|file| {
