@@ -273,11 +273,10 @@ impl Host<Machine> for Cluster {
         _: usize,
         teller: Arc<Teller<Machine>>,
     ) -> Option<Box<dyn Writes<Record>>> {
-        self.log.observe(teller);
-        let (engine, faults) = (&self.node.engine, &self.node.faults);
-        let journal = PartitionJournal::new(CLUSTER_METADATA, engine, faults, self.log.clone());
+        let log = self.log.clone();
+        let journal = PartitionJournal::new(CLUSTER_METADATA, &self.node, log, teller);
         // Kafka takes a log whose beginning is gone for one whose snapshot is lost.
-        Some(Box::new(match engine.directory() {
+        Some(Box::new(match self.node.engine.directory() {
             Some(_) => journal.whole(),
             None => journal,
         }))

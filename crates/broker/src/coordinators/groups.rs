@@ -12,7 +12,7 @@ use super::answer;
 use super::cluster::Cluster;
 use super::journal::{PartitionJournal, Writes};
 use super::shard::{Host, Shard, Teller};
-use super::timers::Timers;
+use super::shards::Shards;
 use crate::base::config::NamedResource;
 use crate::base::fault::Point;
 use crate::base::rate::LogLimit;
@@ -32,7 +32,7 @@ use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use rustka_storage::Partition;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// What its supervisor calls the task that drives deadlines.
 pub const TASK: &str = "the timers of groups";
@@ -47,13 +47,11 @@ pub struct Groups {
     node: Arc<Node>,
     cluster: Arc<Cluster>,
     options: GroupOptions,
-    shards: OnceLock<Box<[Shard<Machine>]>>,
+    shards: Shards<Machine>,
     /// Who holds member ids that have not joined.
     addresses: Arc<Addresses>,
     /// The topics that there are, as groups of the new protocol see them.
     topics: Mutex<Arc<GroupTopics>>,
-    /// What the task below sleeps until.
-    timers: Timers,
     news: News,
     refusals: LogLimit,
     failures: LogLimit,
@@ -67,10 +65,9 @@ impl Groups {
             node,
             cluster,
             options,
-            shards: OnceLock::new(),
+            shards: Shards::default(),
             addresses: Arc::default(),
             topics: Mutex::default(),
-            timers: Timers::default(),
             news: News::default(),
             refusals: LogLimit::new(1, REFUSALS_QUIET_MS),
             failures: LogLimit::default(),
@@ -82,18 +79,8 @@ impl Groups {
         let Some(topic) = self.node.topics.by_name(CONSUMER_OFFSETS) else {
             return Ok(());
         };
-        for (at, (shard, partition)) in self.of("").0.iter().zip(&topic.partitions).enumerate() {
-            let offsets = partition.offsets();
-            if offsets.log_start == offsets.log_end {
-                continue;
-            }
-            shard.attach(self, at);
-            shard.load(&**self).map_err(|code| {
-                let code = code.name();
-                StartError::new(format!("{CONSUMER_OFFSETS}-{at} cannot be read: {code}"))
-            })?;
-        }
-        Ok(())
+        self.shards();
+        self.shards.load(self, &topic)
     }
 
     /// Hands a command to the group's shard.
@@ -107,7 +94,7 @@ impl Groups {
 
     /// Hands a command to the shard of this partition of `__consumer_offsets`.
     pub fn call_at(self: &Arc<Self>, at: usize, command: Command) -> Answer {
-        let shard = self.of("").0.get(at);
+        let shard = self.shards().get(at);
         shard.map_or(Answer::Never, |shard| shard.call(self, at, command))
     }
 
@@ -238,19 +225,13 @@ impl Groups {
 
     /// Asks every shard there is, in their order.
     pub fn call_all(self: &Arc<Self>, command: &Command) -> Vec<Answer> {
-        let shards = self.shards.get().into_iter().flatten();
-        shards
-            .enumerate()
-            .map(|(at, shard)| shard.call(self, at, command.clone()))
-            .collect()
+        self.shards.call_all(self, command)
     }
 
     /// A topic is gone, and with it what groups have committed for it (E35). Not to be called with the catalog locked.
     pub fn topic_deleted(self: &Arc<Self>, topic: &TopicRef) {
         if &*topic.name == CONSUMER_OFFSETS {
-            for shard in self.shards.get().into_iter().flatten() {
-                shard.detach(Machine::clear);
-            }
+            self.shards.detach(Machine::clear);
             return;
         }
         let topic_id = topic.id.0;
@@ -262,20 +243,14 @@ impl Groups {
     /// The leaders of a topic's partitions may have changed. Who leads one coordinates its groups.
     pub fn topic_led(&self, topic: &TopicRef) {
         if &*topic.name == CONSUMER_OFFSETS {
-            let shards = self.shards.get().into_iter().flatten();
-            shards.for_each(|shard| shard.led(self));
+            self.shards.led(self);
         }
     }
 
     /// Number of groups, and of member ids given out whose owners have not joined.
     pub fn counts(&self) -> (usize, usize) {
-        let shards = self.shards.get().into_iter().flatten();
-        let count = |shard: &Shard<Machine>| {
-            shard.look(|machine| (machine.len(), machine.soft_counts().pending))
-        };
-        shards
-            .map(count)
-            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+        self.shards
+            .counts(|machine| (machine.len(), machine.soft_counts().pending))
     }
 
     /// Number of member ids given out whose owners have not joined.
@@ -283,16 +258,16 @@ impl Groups {
         self.addresses.ids()
     }
 
+    fn shards(&self) -> &[Shard<Machine>] {
+        let count = || match self.offsets_topic() {
+            Some(topic) => topic.partitions.len(),
+            None => self.node.config.fixed().offsets_partitions.unsigned_abs() as usize,
+        };
+        self.shards.get_or_make(count, |count| self.machine(count))
+    }
+
     fn of(&self, group: &str) -> (&[Shard<Machine>], usize) {
-        let shards = self.shards.get_or_init(|| {
-            let count = match self.offsets_topic() {
-                Some(topic) => topic.partitions.len(),
-                None => self.node.config.fixed().offsets_partitions.unsigned_abs() as usize,
-            };
-            (0..count)
-                .map(|_| Shard::new(self.machine(count)))
-                .collect()
-        });
+        let shards = self.shards();
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         (shards, partition_for(group, count) as usize)
     }
@@ -350,7 +325,7 @@ impl Host<Machine> for Groups {
     }
 
     fn shard(&self, at: usize) -> Option<&Shard<Machine>> {
-        self.shards.get()?.get(at)
+        self.shards.made().get(at)
     }
 
     fn open_journal(
@@ -359,14 +334,12 @@ impl Host<Machine> for Groups {
         teller: Arc<Teller<Machine>>,
     ) -> Option<Box<dyn Writes<Record>>> {
         let partition = self.journal_partition(at)?;
-        partition.observe(teller);
-        let (engine, faults) = (&self.node.engine, &self.node.faults);
-        let journal = PartitionJournal::new(CONSUMER_OFFSETS, engine, faults, partition);
+        let journal = PartitionJournal::new(CONSUMER_OFFSETS, &self.node, partition, teller);
         Some(Box::new(journal))
     }
 
     fn blank(&self) -> Machine {
-        self.machine(self.shards.get().map_or(1, |shards| shards.len()))
+        self.machine(self.shards.made().len())
     }
 
     fn decided(&self) {
@@ -396,7 +369,7 @@ impl Host<Machine> for Groups {
     }
 
     fn wake(&self, deadline_ms: Option<i64>) {
-        self.timers.set(deadline_ms);
+        self.shards.set(deadline_ms);
     }
 }
 
@@ -439,15 +412,12 @@ pub async fn run(groups: Arc<Groups>) {
     let node = &groups.node;
     let mut state = node.state.subscribe();
     loop {
-        let shards = groups.shards.get().into_iter().flatten();
-        let next_ms = groups.timers.expire(shards, &*groups);
+        let next_ms = groups.shards.expire(&*groups);
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => break,
-            () = groups.timers.wait(node, next_ms) => {}
+            () = groups.shards.wait(node, next_ms) => {}
         }
     }
-    for shard in groups.shards.get().into_iter().flatten() {
-        shard.close();
-    }
+    groups.shards.close();
 }

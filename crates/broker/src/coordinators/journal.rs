@@ -2,6 +2,7 @@
 
 use crate::base::fault::{Faults, Point};
 use crate::base::rate::LogLimit;
+use crate::node::Node;
 use rustka_core::account::{Share, Weight};
 use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, read_marker, record_bytes,
@@ -10,7 +11,7 @@ use rustka_core::error::ErrorCode;
 use rustka_core::log::{Marker, Origin};
 use rustka_core::machine::{JournalRecord, Standing};
 use rustka_core::time::Now;
-use rustka_storage::partition::Fate;
+use rustka_storage::partition::{DurabilityObserver, Fate};
 use rustka_storage::{Appended, Durability, Engine, Incoming, Partition};
 use std::sync::Arc;
 
@@ -106,13 +107,15 @@ pub struct PartitionJournal {
 }
 
 impl PartitionJournal {
-    /// A journal in this partition of this topic.
+    /// A journal in this partition of this topic, which tells `observer` what becomes of its writes.
     pub fn new(
         topic: &'static str,
-        engine: &Arc<dyn Engine>,
-        faults: &Arc<Faults>,
+        node: &Node,
         partition: Arc<Partition>,
+        observer: Arc<dyn DurabilityObserver>,
     ) -> PartitionJournal {
+        partition.observe(observer);
+        let (engine, faults) = (&node.engine, &node.faults);
         let limit = engine.memory().limit() as u64;
         let (part, part_full) = (limit / COMPACT_PART, limit / COMPACT_PART_FULL);
         PartitionJournal {

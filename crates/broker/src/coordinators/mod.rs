@@ -6,7 +6,7 @@ pub mod groups;
 mod journal;
 mod rebuild;
 mod shard;
-mod timers;
+mod shards;
 pub mod transactions;
 
 pub use answer::Answer;

@@ -32,9 +32,6 @@ pub trait Host<M: Machine>: Send + Sync {
     /// A machine that remembers nothing yet, to begin anew with after a panic.
     fn blank(&self) -> M;
 
-    /// Tells a machine what it has to know of the broker, before it decides anything.
-    fn inform(&self, _machine: &mut M) {}
-
     /// The machine has decided and nothing is written yet. The place for faults.
     fn decided(&self) {}
 
@@ -465,7 +462,6 @@ impl<M: Machine> Inner<M> {
     pub(super) fn machine(&mut self, host: &dyn Host<M>) -> (&mut M, &mut Effects<M>) {
         host.prepare(&mut self.machine);
         self.out.observed = host.is_observed();
-        host.inform(&mut self.machine);
         (&mut self.machine, &mut self.out)
     }
 }

@@ -12,7 +12,7 @@ use super::cluster::Cluster;
 use super::groups::Groups;
 use super::journal::{PartitionJournal, Writes};
 use super::shard::{Host, Shard, Teller};
-use super::timers::Timers;
+use super::shards::Shards;
 use crate::base::fault::Point;
 use crate::base::hooks;
 use crate::base::metrics::printable;
@@ -30,7 +30,7 @@ use rustka_core::transaction::command::{Command, Event};
 use rustka_core::transaction::record::Record;
 use rustka_core::transaction::{TransactionOptions, TransactionShard as Machine, shard_for};
 use rustka_storage::Partition;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use tokio::task::JoinSet;
 
 /// What its supervisor calls the task that drives deadlines.
@@ -48,9 +48,7 @@ pub struct Transactions {
     cluster: Arc<Cluster>,
     groups: Arc<Groups>,
     options: TransactionOptions,
-    shards: OnceLock<Box<[Shard<Machine>]>>,
-    /// What the task below sleeps until.
-    timers: Timers,
+    shards: Shards<Machine>,
     ends: Ends,
     lines: LogLimit,
 }
@@ -65,8 +63,7 @@ impl Transactions {
             cluster,
             groups,
             options,
-            shards: OnceLock::new(),
-            timers: Timers::default(),
+            shards: Shards::default(),
             ends: Ends::default(),
             lines: LogLimit::default(),
         })
@@ -77,18 +74,8 @@ impl Transactions {
         let Some(topic) = self.node.topics.by_name(TRANSACTION_STATE) else {
             return Ok(());
         };
-        for (at, (shard, partition)) in self.shards().iter().zip(&topic.partitions).enumerate() {
-            let offsets = partition.offsets();
-            if offsets.log_start == offsets.log_end {
-                continue;
-            }
-            shard.attach(self, at);
-            shard.load(&**self).map_err(|code| {
-                let code = code.name();
-                StartError::new(format!("{TRANSACTION_STATE}-{at} cannot be read: {code}"))
-            })?;
-        }
-        Ok(())
+        self.shards();
+        self.shards.load(self, &topic)
     }
 
     /// Hands a command to the shard of a transactional id.
@@ -104,54 +91,40 @@ impl Transactions {
 
     /// Asks every shard there is, in their order.
     pub fn call_all(self: &Arc<Self>, command: &Command) -> Vec<Answer> {
-        let shards = self.shards.get().into_iter().flatten();
-        shards
-            .enumerate()
-            .map(|(at, shard)| shard.call(self, at, command.clone()))
-            .collect()
+        self.shards.call_all(self, command)
     }
 
     /// A topic is gone. Without their journal the shards remember nothing.
     pub fn topic_deleted(&self, topic: &TopicRef) {
         if &*topic.name == TRANSACTION_STATE {
-            for shard in self.shards.get().into_iter().flatten() {
-                shard.detach(Machine::clear);
-            }
+            self.shards.detach(Machine::clear);
         }
     }
 
     /// The leaders of a topic's partitions may have changed. Who leads one coordinates its ids.
     pub fn topic_led(&self, topic: &TopicRef) {
         if &*topic.name == TRANSACTION_STATE {
-            let shards = self.shards.get().into_iter().flatten();
-            shards.for_each(|shard| shard.led(self));
+            self.shards.led(self);
         }
     }
 
     /// The partition of `__transaction_state` with what is known of an id; none while there is no such topic.
     pub fn place_of(&self, id: &str) -> Option<Arc<Partition>> {
         let topic = self.state_topic()?;
-        let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-        topic.partitions.get(shard_for(id, count) as usize).cloned()
+        partition_of(&topic, id).cloned()
     }
 
     /// How many transactional ids there are, and how many transactions are open.
     pub fn counts(&self) -> (usize, usize) {
-        let shards = self.shards.get().into_iter().flatten();
-        let counts = shards.map(|shard| shard.look(Machine::counts));
-        counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+        self.shards.counts(Machine::counts)
     }
 
     fn shards(&self) -> &[Shard<Machine>] {
-        self.shards.get_or_init(|| {
-            let count = match self.state_topic() {
-                Some(topic) => topic.partitions.len(),
-                None => self.partitions() as usize,
-            };
-            (0..count)
-                .map(|_| Shard::new(self.machine(count)))
-                .collect()
-        })
+        let count = || match self.state_topic() {
+            Some(topic) => topic.partitions.len(),
+            None => self.partitions() as usize,
+        };
+        self.shards.get_or_make(count, |count| self.machine(count))
     }
 
     fn machine(&self, shards: usize) -> Machine {
@@ -196,9 +169,7 @@ impl Transactions {
         let Some(topic) = self.node.topics.by_name(TRANSACTION_STATE) else {
             return 0;
         };
-        let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-        let partition = topic.partitions.get(shard_for(id, count) as usize);
-        partition.map_or(0, |partition| partition.leader().1)
+        partition_of(&topic, id).map_or(0, |partition| partition.leader().1)
     }
 
     /// Says in the log what no client is to blame for.
@@ -215,7 +186,7 @@ impl Host<Machine> for Transactions {
     }
 
     fn shard(&self, at: usize) -> Option<&Shard<Machine>> {
-        self.shards.get()?.get(at)
+        self.shards.made().get(at)
     }
 
     fn open_journal(
@@ -224,17 +195,15 @@ impl Host<Machine> for Transactions {
         teller: Arc<Teller<Machine>>,
     ) -> Option<Box<dyn Writes<Record>>> {
         let partition = self.state_topic()?.partitions.get(at).cloned()?;
-        partition.observe(teller);
-        let (engine, faults) = (&self.node.engine, &self.node.faults);
-        let journal = PartitionJournal::new(TRANSACTION_STATE, engine, faults, partition);
+        let journal = PartitionJournal::new(TRANSACTION_STATE, &self.node, partition, teller);
         Some(Box::new(journal))
     }
 
     fn blank(&self) -> Machine {
-        self.machine(self.shards.get().map_or(1, |shards| shards.len()))
+        self.machine(self.shards.made().len())
     }
 
-    fn inform(&self, machine: &mut Machine) {
+    fn prepare(&self, machine: &mut Machine) {
         let level = self.node.features.level(TRANSACTION_VERSION);
         machine.set_transaction_version(level);
     }
@@ -289,8 +258,14 @@ impl Host<Machine> for Transactions {
     }
 
     fn wake(&self, deadline_ms: Option<i64>) {
-        self.timers.set(deadline_ms);
+        self.shards.set(deadline_ms);
     }
+}
+
+/// The partition of `__transaction_state` with what is known of an id.
+fn partition_of<'a>(topic: &'a TopicRef, id: &str) -> Option<&'a Arc<Partition>> {
+    let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+    topic.partitions.get(shard_for(id, count) as usize)
 }
 
 /// Whether transactional ids have a coordinator. By Kafka's own rules it takes somebody who looks for one first.
@@ -323,16 +298,13 @@ pub async fn run(transactions: Arc<Transactions>) {
         for end in transactions.ends.take_later() {
             ending.spawn(ends::finish(transactions.clone(), end));
         }
-        let shards = transactions.shards.get().into_iter().flatten();
-        let next_ms = transactions.timers.expire(shards, &*transactions);
+        let next_ms = transactions.shards.expire(&*transactions);
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => break,
-            () = transactions.timers.wait(node, next_ms) => {}
+            () = transactions.shards.wait(node, next_ms) => {}
             Some(_) = ending.join_next() => {}
         }
     }
-    for shard in transactions.shards.get().into_iter().flatten() {
-        shard.close();
-    }
+    transactions.shards.close();
 }

@@ -131,8 +131,7 @@ impl World {
     /// Does what is due.
     fn expire(&self) {
         let groups = &self.broker.parts().groups;
-        let shards = groups.shards.get().expect("shards");
-        shards[0].expire(&**groups, self.clock.now());
+        groups.shards.made()[0].expire(&**groups, self.clock.now());
     }
 
     fn appended(&self) -> i64 {
@@ -479,7 +478,7 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
         4,
         "a group with members, three offsets"
     );
-    let shards = w.broker.parts().groups.shards.get().expect("shards");
+    let shards = w.broker.parts().groups.shards.made();
     assert_eq!(live(&machine), shards[0].look(live));
 }
 

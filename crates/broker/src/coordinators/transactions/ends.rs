@@ -120,7 +120,7 @@ impl Transactions {
             return;
         }
         lock(&self.ends.later).push(end);
-        self.timers.wake();
+        self.shards.wake();
     }
 
     /// Every marker is there.
@@ -188,7 +188,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
             lock(&self.transactions.ends.later).push(end);
-            self.transactions.timers.wake();
+            self.transactions.shards.wake();
         }
     }
 }

@@ -1,0 +1,147 @@
+//! All shards of one kind: one for each partition of the topic that their journals stand in, and when something in them
+//! is due next.
+
+use super::answer::Answer;
+use super::shard::{Host, NEVER_MS, Shard};
+use crate::base::start::StartError;
+use crate::node::Node;
+use crate::node::topics::TopicRef;
+use rustka_core::machine::Machine;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
+
+/// The shards of one kind, and what the task that drives them sleeps until.
+pub struct Shards<M: Machine> {
+    made: OnceLock<Box<[Shard<M>]>>,
+    armed_ms: AtomicI64,
+    earlier: Notify,
+}
+
+impl<M: Machine> Default for Shards<M> {
+    fn default() -> Shards<M> {
+        Shards {
+            made: OnceLock::new(),
+            armed_ms: AtomicI64::new(NEVER_MS),
+            earlier: Notify::new(),
+        }
+    }
+}
+
+impl<M: Machine> Shards<M> {
+    /// Those that there are: none before the first of them is needed.
+    pub fn made(&self) -> &[Shard<M>] {
+        self.made.get().map_or(&[], |shards| shards)
+    }
+
+    /// The shards, made now if there are none: so many, each with a machine of one of so many.
+    pub fn get_or_make(
+        &self,
+        count: impl FnOnce() -> usize,
+        machine: impl Fn(usize) -> M,
+    ) -> &[Shard<M>] {
+        self.made.get_or_init(|| {
+            let count = count();
+            (0..count).map(|_| Shard::new(machine(count))).collect()
+        })
+    }
+
+    /// A topic's journals are gone. Without them the shards remember nothing of what `clear` forgets.
+    pub fn detach(&self, clear: impl Fn(&mut M)) {
+        for shard in self.made() {
+            shard.detach(&clear);
+        }
+    }
+
+    /// The leaders of their topic's partitions may have changed.
+    pub fn led(&self, host: &dyn Host<M>) {
+        self.made().iter().for_each(|shard| shard.led(host));
+    }
+
+    /// The sums of two counts over all machines.
+    pub fn counts(&self, count: impl Fn(&M) -> (usize, usize)) -> (usize, usize) {
+        let counts = self.made().iter().map(|shard| shard.look(&count));
+        counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    }
+
+    /// The broker stops: whoever waits is sent away.
+    pub fn close(&self) {
+        self.made().iter().for_each(Shard::close);
+    }
+
+    /// A shard has this deadline now; it wakes the task if that is earlier than what it sleeps until.
+    pub fn set(&self, deadline_ms: Option<i64>) {
+        if deadline_ms.is_some_and(|at_ms| at_ms < self.armed_ms.load(SeqCst)) {
+            self.wake();
+        }
+    }
+
+    /// Wakes the task, which has something else to do.
+    pub fn wake(&self) {
+        self.earlier.notify_one();
+    }
+
+    /// Calls every shard in which something is due; the next deadline of them all.
+    pub fn expire(&self, host: &dyn Host<M>) -> i64 {
+        // Until the scan is over every new deadline wakes the task again: none is lost.
+        self.armed_ms.store(NEVER_MS, SeqCst);
+        let now = host.now();
+        let mut next_ms = NEVER_MS;
+        for shard in self.made() {
+            if shard.is_due(now) {
+                shard.expire(host, now);
+            }
+            next_ms = next_ms.min(shard.deadline_ms());
+        }
+        self.armed_ms.store(next_ms, SeqCst);
+        next_ms
+    }
+
+    /// Waits until this deadline, or until the task is woken.
+    pub async fn wait(&self, node: &Node, next_ms: i64) {
+        let due = async {
+            match next_ms {
+                NEVER_MS => std::future::pending().await,
+                at_ms => node.clock.sleep_until(at_ms).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.earlier.notified() => {}
+            () = due => {}
+        }
+    }
+}
+
+impl<M: Machine + 'static> Shards<M> {
+    /// Reads what the journals in this topic's partitions have. It holds the thread up.
+    pub fn load<H>(&self, host: &Arc<H>, topic: &TopicRef) -> Result<(), StartError>
+    where
+        H: Host<M> + 'static,
+    {
+        for (at, (shard, partition)) in self.made().iter().zip(&topic.partitions).enumerate() {
+            let offsets = partition.offsets();
+            if offsets.log_start == offsets.log_end {
+                continue;
+            }
+            shard.attach(host, at);
+            shard.load(&**host).map_err(|code| {
+                let (name, code) = (&topic.name, code.name());
+                StartError::new(format!("{name}-{at} cannot be read: {code}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Asks every shard there is, in their order.
+    pub fn call_all<H>(&self, host: &Arc<H>, command: &M::Command) -> Vec<Answer<M>>
+    where
+        H: Host<M> + 'static,
+        M::Command: Clone,
+    {
+        let shards = self.made().iter().enumerate();
+        shards
+            .map(|(at, shard)| shard.call(host, at, command.clone()))
+            .collect()
+    }
+}
