@@ -1,11 +1,13 @@
 //! The `rustka` command: what it says to mistakes, and what it does when the system has no more to give.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod process;
+
+use process::{Process, RUSTKA};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-const RUSTKA: &str = env!("CARGO_BIN_EXE_rustka");
 /// Connections of the flood.
 const FLOOD: usize = 5_000;
 /// Files that the flooded broker may open.
@@ -93,7 +95,7 @@ fn a_port_in_use_or_an_address_of_others_ends_with_1_and_what_to_do() {
 
 /// A broker in a process of its own, ended with the test.
 struct Running {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -102,22 +104,11 @@ impl Running {
     fn limited(ulimit: &str, arguments: &str) -> Running {
         let command =
             format!("ulimit {ulimit} && exec {RUSTKA} --port 0 --http-port 0 {arguments}");
-        let mut child = Command::new("sh")
-            .args(["-c", &command])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("sh runs");
-        let stdout = child.stdout.take().expect("stdout");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("ready");
-        let bootstrap = line
-            .split("\"bootstrap\":\"")
-            .nth(1)
-            .and_then(|rest| rest.split('"').next())
-            .expect(&line);
-        let address = bootstrap.parse().expect("an address");
-        Running { child, address }
+        let mut shell = Command::new("sh");
+        let process = Process::start(shell.args(["-c", &command]).stderr(Stdio::piped()));
+        let address = process.address("bootstrap");
+        let address = address.parse().expect("an address");
+        Running { process, address }
     }
 
     fn connect(&self) -> TcpStream {
@@ -128,20 +119,10 @@ impl Running {
 
     /// Ends the broker with SIGTERM; its exit code and its log.
     fn stop(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill").arg(pid).status().expect("kill runs");
-        assert!(killed.success());
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().expect("stderr");
-        stderr.read_to_string(&mut log).expect("a log");
-        (self.child.wait().expect("ends").code(), log)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already gone when the test has stopped it.
-        let _gone = self.child.kill().and_then(|()| self.child.wait());
+        self.process.terminate();
+        let log = self.process.log();
+        let ended = self.process.child.wait().expect("ends");
+        (ended.code(), log)
     }
 }
 

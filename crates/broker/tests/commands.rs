@@ -1,35 +1,25 @@
 //! The commands of the `rustka` binary, against a broker that it runs itself: what they print and how they end.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Output, Stdio};
+mod process;
 
+use process::{Process, RUSTKA};
 use serde_json::Value;
-
-const RUSTKA: &str = env!("CARGO_BIN_EXE_rustka");
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 /// A broker that ends with the test.
 struct Broker {
-    process: Child,
+    _process: Process,
     address: String,
 }
 
 impl Broker {
     fn start(flags: &[&str]) -> Broker {
-        let mut process = Command::new(RUSTKA)
-            .args(["--port", "0", "--http-port", "0"])
-            .args(flags)
-            .env("RUST_LOG", "off")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("rustka runs");
-        let stdout = process.stdout.take().expect("a pipe");
-        let mut ready = String::new();
-        let read = BufReader::new(stdout).read_line(&mut ready);
-        read.expect("the ready line");
-        let ready: Value = serde_json::from_str(&ready).expect("JSON");
-        let address = ready["bootstrap"].as_str().expect("an address").to_owned();
-        Broker { process, address }
+        let process = started(flags);
+        Broker {
+            address: process.address("bootstrap"),
+            _process: process,
+        }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -63,12 +53,14 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
+fn started(flags: &[&str]) -> Process {
+    Process::start(
+        Command::new(RUSTKA)
+            .args(["--port", "0", "--http-port", "0"])
+            .args(flags)
+            .env("RUST_LOG", "off")
+            .stderr(Stdio::null()),
+    )
 }
 
 fn told(output: Output) -> String {
@@ -368,28 +360,21 @@ fn who_may_log_in_do_what_and_use_how_much_is_set_and_listed() {
 
 /// Starts a broker with a certificate of its own, and keeps what has to be trusted in a file.
 fn broker_with_tls(test: &str, flags: &[&str]) -> (Broker, std::path::PathBuf) {
-    let mut process = Command::new(RUSTKA)
-        .args(["--port", "0", "--http-port", "0", "--tls-self-signed"])
-        .args(flags)
-        .env("RUST_LOG", "off")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("rustka runs");
-    let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-    let ready = lines.next().expect("the ready line").expect("text");
-    let ready: Value = serde_json::from_str(&ready).expect("JSON");
+    let mut process = started(&[&["--tls-self-signed"], flags].concat());
     let mut trusted = String::new();
     while !trusted.contains("END CERTIFICATE") {
-        trusted += &lines.next().expect("a line").expect("text");
-        trusted.push('\n');
+        trusted += &process.line();
     }
     let file = std::env::temp_dir().join(format!("rustka-{test}-{}.pem", std::process::id()));
     std::fs::write(&file, trusted).expect("a file");
-    let address = ready["bootstrap"].as_str().expect("an address");
+    let address = process.address("bootstrap");
     let port = address.rsplit(':').next().expect("a port");
     let address = format!("localhost:{port}");
-    (Broker { process, address }, file)
+    let broker = Broker {
+        address,
+        _process: process,
+    };
+    (broker, file)
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! The binary with settings from the environment and a file: what Kafka's users set starts a broker, what makes no
 //! sense ends with exit code 2 and a sentence.
 
-use std::io::{BufRead, BufReader, Read};
+mod process;
+
+use process::{Process, RUSTKA};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 /// Variables, arguments, and what the sentence tells.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
 
 fn rustka() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rustka"));
+    let mut command = Command::new(RUSTKA);
     command.env_clear().stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -89,19 +92,10 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
         ("KAFKA_LOG4J_ROOT_LOGLEVEL", "WARN"),
         ("RUSTKA_HTTP_PORT", "0"),
     ];
-    let mut command = rustka();
-    command.arg(&path).envs(variables);
-    let mut broker = command.spawn().expect("rustka");
-    let mut ready = String::new();
-    let stdout = broker.stdout.take().expect("stdout");
-    BufReader::new(stdout)
-        .read_line(&mut ready)
-        .expect("ready line");
+    let mut broker = Process::start(rustka().arg(&path).envs(variables));
     // Its lines are written beside its work, and all of them are there when it has ended in order.
-    let mut kill = Command::new("kill");
-    let told = kill.arg(broker.id().to_string()).status();
-    assert!(told.expect("kill runs").success());
-    assert!(broker.wait().expect("end").success());
+    broker.terminate();
+    assert!(broker.child.wait().expect("end").success());
     std::fs::remove_file(&path).expect("file");
     // Records lie in the first of the directories.
     let meta = std::fs::read_to_string(data.join("one/meta.properties")).expect("a directory");
@@ -112,11 +106,10 @@ fn an_environment_made_for_kafka_starts_a_broker_and_one_note_tells_the_rest() {
     );
     assert!(!data.join("other").exists());
     std::fs::remove_dir_all(&data).expect("folder");
+    let ready = &broker.ready;
     assert!(ready.contains("\"node_id\":1001"), "{ready}");
     assert!(!ready.contains(":29092"), "{ready}");
-    let mut log = String::new();
-    let mut stderr = broker.stderr.take().expect("stderr");
-    stderr.read_to_string(&mut log).expect("log");
+    let log = broker.log();
     let notes: Vec<&str> = log
         .lines()
         .filter(|line| line.contains("no meaning"))

@@ -2,14 +2,16 @@
 //! next life, once, in order, and where the answer said. `RUSTKA_KILLS=1000 cargo test -p rustka --test kills` has it
 //! killed so often.
 
+mod process;
+
+use process::{Process, RUSTKA};
 use rustka_client::{
     Address, Client, ClientOptions, ConsumeOptions, Consumer, NewRecord, ProduceOptions, Producer,
     Start, Tcp,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,43 +24,23 @@ const PATIENCE_MS: i64 = 10_000;
 /// Reached only by tests that fail.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A broker that is killed when the test is done with it.
-struct Server {
-    process: Child,
-    bootstrap: String,
-}
+/// A broker that is killed, as `kill -9` does, when the test is done with it.
+struct Server(Process);
 
 impl Server {
     fn start(folder: &Path) -> Server {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_rustka"))
-            .args(["--port", "0", "--http-port", "0", "--data-dir"])
-            .arg(folder)
-            .env("RUST_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("rustka runs");
-        let mut ready = String::new();
-        let stdout = process.stdout.take().expect("piped");
-        BufReader::new(stdout)
-            .read_line(&mut ready)
-            .expect("a line");
-        let ready: serde_json::Value = serde_json::from_str(&ready).expect("it is ready");
-        let bootstrap = ready["bootstrap"].as_str().expect("told").to_owned();
-        Server { process, bootstrap }
+        Server(Process::start(
+            Command::new(RUSTKA)
+                .args(["--port", "0", "--http-port", "0", "--data-dir"])
+                .arg(folder)
+                .env("RUST_LOG", "warn"),
+        ))
     }
 
     fn client(&self) -> Client {
-        let bootstrap = Address::list(&self.bootstrap).expect("an address");
+        let bootstrap = Address::list(&self.0.address("bootstrap")).expect("an address");
         let options = ClientOptions::new(bootstrap, Tcp);
         options.patience_ms(PATIENCE_MS, 1).client()
-    }
-}
-
-impl Drop for Server {
-    /// As `kill -9` does.
-    fn drop(&mut self) {
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("it ends");
     }
 }
 

@@ -12,9 +12,10 @@
     reason = "the broker is a process of its own, on the system's clock"
 )]
 
+mod measured;
 mod process;
 
-use process::{MIB, Running, batch, commit, create, delete, find_coordinator, is_long, write};
+use measured::{MIB, Running, batch, commit, create, delete, find_coordinator, is_long, write};
 use rustka_core::error::ErrorCode;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use std::time::{Duration, Instant};

@@ -10,9 +10,10 @@
     reason = "the broker is a process of its own, on the system's clock"
 )]
 
+mod measured;
 mod process;
 
-use process::{
+use measured::{
     Dice, MIB, Resident, Running, batch, commit, connect, create, delete, find_coordinator,
     produce, write,
 };

@@ -1,10 +1,12 @@
 //! The binary called by the names of others' tools, as launchers do it.
 
-use std::io::{BufRead, BufReader};
+mod process;
+
+use process::{Process, RUSTKA};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// A folder with a link to the binary of each name, gone with the test.
 struct Folder(PathBuf);
@@ -20,7 +22,7 @@ impl Folder {
             "kafka-server-start.sh",
             "rpk",
         ] {
-            symlink(env!("CARGO_BIN_EXE_rustka"), path.join(name)).expect("a link");
+            symlink(RUSTKA, path.join(name)).expect("a link");
         }
         Folder(path)
     }
@@ -42,16 +44,12 @@ impl Folder {
         self.command(name, arguments).output().expect("it runs")
     }
 
-    /// A broker by this name, the line that says where it is, and the line of words behind it.
-    fn broker(&self, name: &str, arguments: &[&str]) -> (Running, String, String) {
+    /// A broker by this name, and the line of words behind the one that says where it is.
+    fn broker(&self, name: &str, arguments: &[&str]) -> (Process, String) {
         let mut command = self.command(name, arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("it runs");
-        let stdout = child.stdout.take().expect("stdout");
-        let running = Running(child);
-        let mut lines = BufReader::new(stdout).lines();
-        let mut next = || lines.next().expect("a line").expect("text");
-        (running, next(), next())
+        let mut process = Process::start(command.stderr(Stdio::null()));
+        let words = process.line();
+        (process, words)
     }
 }
 
@@ -59,16 +57,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // Whatever is left lies among temporary files.
         drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
-/// A broker that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().expect("it runs");
-        self.0.wait().expect("it ends");
     }
 }
 
@@ -80,10 +68,9 @@ fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn port_of(ready: &str) -> &str {
-    let bootstrap = ready.split("\"bootstrap\":\"").nth(1).expect(ready);
-    let address = bootstrap.split('"').next().expect(ready);
-    address.rsplit(':').next().expect(ready)
+fn port_of(broker: &Process) -> String {
+    let address = broker.address("bootstrap");
+    address.rsplit(':').next().expect("a port").to_owned()
 }
 
 #[test]
@@ -138,8 +125,8 @@ fn a_formatted_directory_gives_the_broker_its_cluster_id() {
         "{other:?}"
     );
 
-    let (_running, ready, words) = folder.broker("kafka-server-start.sh", &[&file]);
-    assert!(ready.contains("\"node_id\":7"), "{ready}");
+    let (broker, words) = folder.broker("kafka-server-start.sh", &[&file]);
+    assert!(broker.ready.contains("\"node_id\":7"), "{}", broker.ready);
     for word in [
         "[KafkaServer id=1] started",
         "Kafka Server started",
@@ -149,7 +136,7 @@ fn a_formatted_directory_gives_the_broker_its_cluster_id() {
     ] {
         assert!(words.contains(word), "{words}");
     }
-    let address = format!("127.0.0.1:{}", port_of(&ready));
+    let address = format!("127.0.0.1:{}", port_of(&broker));
     let client = rustka_client::Client::at(&address).expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -195,7 +182,7 @@ fn rpk_starts_a_broker_with_the_listeners_of_its_flags() {
     let missing = Path::new("/nowhere/redpanda.yaml")
         .to_str()
         .expect("a name");
-    let (_running, ready, words) = folder.broker(
+    let (broker, words) = folder.broker(
         "rpk",
         &[
             "redpanda",
@@ -214,7 +201,7 @@ fn rpk_starts_a_broker_with_the_listeners_of_its_flags() {
         ],
     );
     assert!(words.contains("Started Kafka API server"), "{words}");
-    let client = rustka_client::Client::at(&format!("127.0.0.1:{}", port_of(&ready)));
+    let client = rustka_client::Client::at(&format!("127.0.0.1:{}", port_of(&broker)));
     let client = client.expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,14 +1,15 @@
 //! The binary under the names of Kafka's tools: each session of commands in `tests/tools` prints here, to the field, what
 //! Kafka's own tools printed of a real Kafka (`tests/tools/recorded`, by clients/oracle/record_tools.py), and ends as they did.
 
-use std::io::{BufRead, BufReader, Write};
+mod process;
+
+use process::{Process, RUSTKA};
+use serde_json::Value;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
-
-const RUSTKA: &str = env!("CARGO_BIN_EXE_rustka");
 /// As the recording starts Kafka.
 const CONFIGS: [&str; 4] = [
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -19,7 +20,7 @@ const CONFIGS: [&str; 4] = [
 
 /// A broker and a folder, gone with the test.
 struct World {
-    broker: Child,
+    _broker: Process,
     address: String,
     folder: PathBuf,
 }
@@ -30,25 +31,18 @@ impl World {
             std::env::temp_dir().join(format!("rustka-tools-{session}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let configs = CONFIGS.iter().flat_map(|config| ["-c", *config]);
-        let mut broker = Command::new(RUSTKA)
-            .args(["--port", "0", "--http-port", "0", "--strict"])
-            .args(configs)
-            .env("RUST_LOG", "off")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("rustka runs");
-        let stdout = broker.stdout.take().expect("a pipe");
-        let mut ready = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut ready)
-            .expect("the ready line");
-        let ready: Value = serde_json::from_str(&ready).expect("JSON");
-        let address = ready["bootstrap"].as_str().expect("an address");
+        let broker = Process::start(
+            Command::new(RUSTKA)
+                .args(["--port", "0", "--http-port", "0", "--strict"])
+                .args(configs)
+                .env("RUST_LOG", "off")
+                .stderr(Stdio::null()),
+        );
+        let address = broker.address("bootstrap");
         World {
             // By address, as Kafka was recorded.
             address: address.replace("localhost", "127.0.0.1"),
-            broker,
+            _broker: broker,
             folder,
         }
     }
@@ -102,9 +96,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Whatever is left ends with the tests, and lies among temporary files.
-        drop(self.broker.kill());
-        drop(self.broker.wait());
+        // Whatever is left lies among temporary files.
         drop(std::fs::remove_dir_all(&self.folder));
     }
 }

@@ -1,43 +1,39 @@
 //! The `rustka` command under a parent that holds its stderr as a pipe and does not read it.
 #![cfg(feature = "cli")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod process;
+
+use process::{Process, RUSTKA};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const RUSTKA: &str = env!("CARGO_BIN_EXE_rustka");
 /// An answer that takes longer will not come; reached only by tests that fail.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections, each of which causes a line, until the pipe and the queue behind it are full; a third is enough.
 const LINES_MAX: usize = 20_000;
 
 struct Running {
-    child: Child,
-    http: SocketAddr,
+    process: Process,
+    http: String,
 }
 
 impl Running {
     fn start() -> Running {
-        let mut child = Command::new(RUSTKA)
-            .args(["--port", "0", "--http-port", "0"])
-            .env("RUST_LOG", "rustka=debug")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("rustka runs");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout");
-        BufReader::new(stdout).read_line(&mut line).expect("ready");
-        let http = line.split("\"http\":\"").nth(1).expect(&line);
-        let http = http.split('"').next().expect(&line);
-        let http = http.parse().expect("an address");
-        Running { child, http }
+        let process = Process::start(
+            Command::new(RUSTKA)
+                .args(["--port", "0", "--http-port", "0"])
+                .env("RUST_LOG", "rustka=debug")
+                .stderr(Stdio::piped()),
+        );
+        let http = process.address("http");
+        Running { process, http }
     }
 
     /// What comes back until the broker hangs up.
     fn ask(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.http).expect("connects");
+        let mut stream = TcpStream::connect(&self.http).expect("connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.write_all(request.as_bytes()).expect("sends");
         let mut answer = String::new();
@@ -54,13 +50,6 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already gone when the test has stopped it.
-        let _gone = self.child.kill().and_then(|()| self.child.wait());
-    }
-}
-
 /// A test harness kept the broker's stderr as a pipe and did not read it: after 64 KiB of lines nobody was served any
 /// more, and SIGTERM did not end the broker.
 #[test]
@@ -74,13 +63,10 @@ fn a_log_that_nobody_reads_holds_up_neither_service_nor_the_end() {
         lines += 200;
         assert!(lines < LINES_MAX, "no line was left out");
     }
-    let pid = broker.child.id().to_string();
-    let killed = Command::new("kill").arg(pid).status().expect("kill runs");
-    assert!(killed.success());
-    assert_eq!(broker.child.wait().expect("ends").code(), Some(0));
+    broker.process.terminate();
+    let ended = broker.process.child.wait().expect("ends");
+    assert_eq!(ended.code(), Some(0));
     // What was written before is whole lines, the first of them as ever.
-    let mut log = String::new();
-    let mut stderr = broker.child.stderr.take().expect("stderr");
-    stderr.read_to_string(&mut log).expect("a log");
+    let log = broker.process.log();
     assert!(log.contains("the memory limit is"), "{log}");
 }
