@@ -12,6 +12,7 @@
     reason = "the broker is a process of its own, on the system's clock"
 )]
 
+mod common;
 mod measured;
 mod process;
 

@@ -10,12 +10,13 @@
     reason = "the broker is a process of its own, on the system's clock"
 )]
 
+mod common;
 mod measured;
 mod process;
 
+use common::produce_request;
 use measured::{
-    Dice, MIB, Resident, Running, batch, commit, connect, create, delete, find_coordinator,
-    produce, write,
+    Dice, MIB, Resident, Running, batch, commit, connect, create, delete, find_coordinator, write,
 };
 use rustka_client::Connection;
 use rustka_client::frame::{Head, encode};
@@ -66,7 +67,7 @@ async fn write_all_sizes(mix: Arc<Mix>, seed: u64) {
             true => ("state", 1_000),
             false => ("mix", dice.batch_bytes()),
         };
-        let request = produce(topic, partition, batch(dice.below(50), bytes));
+        let request = produce_request(topic, partition, batch(dice.below(50), bytes));
         let answer = connection.call_in(11, &request).await.expect("answers");
         let body = answer.body().expect("body");
         let told = &body.responses[0].partition_responses[0];

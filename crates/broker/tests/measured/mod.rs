@@ -5,19 +5,14 @@
     reason = "the broker is a process of its own, on the system's clock"
 )]
 
+use crate::common::{commit_request, delete_request, produce_request};
 use crate::process::{Process, RUSTKA};
 use rustka_client::Connection;
 use rustka_core::batch::{BatchBuilder, NewRecord};
-use rustka_wire::Records;
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
-use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
-use rustka_wire::offset_commit_request::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tokio::net::TcpStream;
@@ -211,22 +206,6 @@ pub fn batch(key: u64, value_bytes: usize) -> Vec<u8> {
     batch.expect("a batch")
 }
 
-pub fn produce(topic: &str, index: i32, batch: Vec<u8>) -> ProduceRequest<'static> {
-    ProduceRequest {
-        acks: -1,
-        timeout_ms: 10_000,
-        topic_data: vec![TopicProduceData {
-            name: topic.to_owned().into(),
-            partition_data: vec![PartitionProduceData {
-                index,
-                records: Some(Records::from(batch)),
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
-}
-
 /// Writes a batch; the error it got.
 pub async fn write(
     connection: &mut Connection<TcpStream>,
@@ -234,7 +213,7 @@ pub async fn write(
     index: i32,
     batch: Vec<u8>,
 ) -> i16 {
-    let request = produce(topic, index, batch);
+    let request = produce_request(topic, index, batch);
     let answer = connection.call_in(11, &request).await.expect("answers");
     let body = answer.body().expect("body");
     body.responses[0].partition_responses[0].error_code
@@ -265,14 +244,7 @@ pub async fn create(
 }
 
 pub async fn delete(connection: &mut Connection<TcpStream>, topic: &str) {
-    let request = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some(topic.to_owned().into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
+    let request = delete_request(topic);
     let answer = connection.call_in(6, &request).await.expect("answers");
     assert_eq!(answer.body().expect("body").responses[0].error_code, 0);
 }
@@ -288,22 +260,7 @@ pub async fn find_coordinator(connection: &mut Connection<TcpStream>) {
 
 /// Commits ten offsets of a group; the error they got.
 pub async fn commit(connection: &mut Connection<TcpStream>, group: String, topic: &str) -> i16 {
-    let request = OffsetCommitRequest {
-        group_id: group.into(),
-        generation_id_or_member_epoch: -1,
-        topics: vec![OffsetCommitRequestTopic {
-            name: topic.to_owned().into(),
-            partitions: (0..10)
-                .map(|partition_index| OffsetCommitRequestPartition {
-                    partition_index,
-                    committed_offset: 1,
-                    ..Default::default()
-                })
-                .collect(),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
+    let request = commit_request(&group, topic, 10);
     let answer = connection.call_in(8, &request).await.expect("answers");
     let body = answer.body().expect("body");
     let partitions = &body.topics[0].partitions;
