@@ -40,6 +40,20 @@ fn journal(world: &World) -> Arc<Partition> {
     partition(world, TRANSACTION_STATE, 0)
 }
 
+/// A broker that has answered a commit of one record, and whose storage holds up the marker; with the producer as it is then.
+async fn decided() -> (World, Arc<TestEngine>, Client, Producer) {
+    let (world, engine, mut client) = world().await;
+    let me = Producer::init(&mut client, "x", 60_000).await;
+    assert_eq!(me.produce(&mut client, NEWER, ("t", 0), 0).await, (0, 0));
+    engine.hold_durability();
+    me.send_end(&mut client, NEWER, true).await;
+    world.settle().await;
+    assert!(engine.settle(&journal(&world)));
+    world.settle().await;
+    let (_, next) = me.ended(&mut client, NEWER).await;
+    (world, engine, client, next)
+}
+
 #[tokio::test]
 async fn an_answered_commit_can_be_read_in_both_protocols() {
     let (_world, _, mut client) = world().await;
@@ -179,15 +193,7 @@ async fn a_commit_is_answered_once_it_is_decided_and_read_once_its_markers_are_d
 // longer than the end took.
 #[tokio::test]
 async fn a_write_waits_for_the_end_of_the_transaction_before() {
-    let (world, engine, mut client) = world().await;
-    let me = Producer::init(&mut client, "x", 60_000).await;
-    assert_eq!(me.produce(&mut client, NEWER, ("t", 0), 0).await, (0, 0));
-    engine.hold_durability();
-    me.send_end(&mut client, NEWER, true).await;
-    world.settle().await;
-    assert!(engine.settle(&journal(&world)));
-    world.settle().await;
-    let (_, next) = me.ended(&mut client, NEWER).await;
+    let (world, engine, mut client, next) = decided().await;
     next.send_produce(&mut client, NEWER, ("t", 0), 0).await;
     world.settle().await;
     assert!(!client.has_answer());
@@ -202,15 +208,7 @@ async fn a_write_waits_for_the_end_of_the_transaction_before() {
 // E69
 #[tokio::test]
 async fn a_write_does_not_wait_for_long_and_in_the_older_protocol_not_at_all() {
-    let (world, engine, mut client) = world().await;
-    let me = Producer::init(&mut client, "x", 60_000).await;
-    assert_eq!(me.produce(&mut client, NEWER, ("t", 0), 0).await, (0, 0));
-    engine.hold_durability();
-    me.send_end(&mut client, NEWER, true).await;
-    world.settle().await;
-    assert!(engine.settle(&journal(&world)));
-    world.settle().await;
-    let (_, next) = me.ended(&mut client, NEWER).await;
+    let (world, _, mut client, next) = decided().await;
     const NOT_ENOUGH_REPLICAS: i16 = 19;
     let code = next.produce(&mut client, OLDER, ("t", 0), 0).await.0;
     assert_eq!(code, NOT_ENOUGH_REPLICAS);
@@ -286,15 +284,7 @@ async fn panic_of_the_coordinator(world: &World, me: &Producer) {
 
 #[tokio::test]
 async fn a_coordinator_made_anew_finishes_what_was_decided_once() {
-    let (world, engine, mut client) = world().await;
-    let me = Producer::init(&mut client, "x", 60_000).await;
-    assert_eq!(me.produce(&mut client, NEWER, ("t", 0), 0).await, (0, 0));
-    engine.hold_durability();
-    me.send_end(&mut client, NEWER, true).await;
-    world.settle().await;
-    assert!(engine.settle(&journal(&world)));
-    world.settle().await;
-    let (_, next) = me.ended(&mut client, NEWER).await;
+    let (world, engine, mut client, next) = decided().await;
     // Its marker is on its way when the coordinator is made anew and reads that it is to be written.
     panic_of_the_coordinator(&world, &next).await;
     assert_eq!(next.state(&mut client).await, "PrepareCommit");
@@ -326,15 +316,7 @@ async fn a_coordinator_made_anew_knows_open_transactions_and_when_they_time_out(
 // transactions from readers until the broker was started again.
 #[tokio::test]
 async fn ends_that_are_under_way_survive_a_panic_of_their_task() {
-    let (world, engine, mut client) = world().await;
-    let me = Producer::init(&mut client, "x", 60_000).await;
-    assert_eq!(me.produce(&mut client, NEWER, ("t", 0), 0).await, (0, 0));
-    engine.hold_durability();
-    me.send_end(&mut client, NEWER, true).await;
-    world.settle().await;
-    assert!(engine.settle(&journal(&world)));
-    world.settle().await;
-    let (_, next) = me.ended(&mut client, NEWER).await;
+    let (world, engine, mut client, next) = decided().await;
     let faults = &world.broker.node().faults;
     faults
         .arm(Fault::within(Point::Task, TASK))
