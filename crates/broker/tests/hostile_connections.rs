@@ -14,6 +14,7 @@ use rustka_wire::produce_response::ProduceResponse;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Kafka's `connections.max.idle.ms`.
 const IDLE_MS: u64 = 600_000;
@@ -316,6 +317,14 @@ async fn one_address_cannot_keep_all_fetch_sessions() {
     assert_eq!((sessions.counts().0, sessions.counts().2), (10, 1));
 }
 
+/// Connects, which the kernel alone allows, and asks for the versions; whether and when that is answered is to be seen.
+async fn ask_versions(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    stream.write_all(&request).await.expect("sends");
+    stream
+}
+
 /// Attacks, row 12: at `max.connections` the next ones wait in the kernel's queue, as in Kafka, until one closes.
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_those_before_them() {
@@ -326,16 +335,12 @@ async fn connections_beyond_the_limit_wait_for_those_before_them() {
         .start()
         .expect("a broker");
     let address = broker.bootstrap();
-    let connect = || tokio::net::TcpStream::connect(address.clone());
-    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
-    let mut first = connect().await.expect("connects");
-    let mut second = connect().await.expect("connects");
+    let mut first = ask_versions(&address).await;
+    let mut second = ask_versions(&address).await;
     for stream in [&mut first, &mut second] {
-        stream.write_all(&request).await.expect("sends");
         stream.read_u32().await.expect("an answer");
     }
-    let mut third = connect().await.expect("the kernel takes it");
-    third.write_all(&request).await.expect("sends");
+    let mut third = ask_versions(&address).await;
     assert_eq!(broker.node().peers.count(), 2);
     drop(first);
     third.read_u32().await.expect("an answer, now");
@@ -353,20 +358,16 @@ async fn a_full_listener_keeps_its_own_clients_waiting_and_no_others() {
         .start()
         .expect("a broker");
     let listeners = &broker.node().listeners;
-    let connect = |at: usize| tokio::net::TcpStream::connect(("127.0.0.1", listeners[at].port));
-    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
-    let mut first = connect(0).await.expect("connects");
-    first.write_all(&request).await.expect("sends");
+    let at = |listener: usize| format!("127.0.0.1:{}", listeners[listener].port);
+    let mut first = ask_versions(&at(0)).await;
     first.read_u32().await.expect("an answer");
-    let mut waiting = connect(0).await.expect("the kernel takes it");
-    waiting.write_all(&request).await.expect("sends");
+    let mut waiting = ask_versions(&at(0)).await;
     for _ in 0..5 {
-        let mut other = connect(1).await.expect("connects");
-        other.write_all(&request).await.expect("sends");
+        let mut other = ask_versions(&at(1)).await;
         other.read_u32().await.expect("an answer");
     }
     assert_eq!(listeners[0].limits.open.load(Relaxed), 1);
-    let admin = connect(1).await.expect("connects");
+    let admin = TcpStream::connect(at(1)).await.expect("connects");
     let mut admin = rustka_client::Connection::over(admin, "tcp", "test");
     let raise = IncrementalAlterConfigsRequest {
         resources: vec![AlterConfigsResource {
@@ -398,16 +399,12 @@ async fn a_listener_that_takes_one_connection_a_second_holds_up_no_other() {
             .config("listener.name.a.max.connection.creation.rate", "1")
     });
     let listeners = &world.broker.node().listeners;
-    let connect = |at: usize| tokio::net::TcpStream::connect(("127.0.0.1", listeners[at].port));
-    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
-    let mut first = connect(0).await.expect("connects");
-    first.write_all(&request).await.expect("sends");
+    let at = |listener: usize| format!("127.0.0.1:{}", listeners[listener].port);
+    let mut first = ask_versions(&at(0)).await;
     first.read_u32().await.expect("an answer");
-    let mut second = connect(0).await.expect("connects");
-    second.write_all(&request).await.expect("sends");
+    let mut second = ask_versions(&at(0)).await;
     for _ in 0..5 {
-        let mut other = connect(1).await.expect("connects");
-        other.write_all(&request).await.expect("sends");
+        let mut other = ask_versions(&at(1)).await;
         other.read_u32().await.expect("an answer");
     }
     assert_eq!(listeners[0].limits.open.load(Relaxed), 1);
