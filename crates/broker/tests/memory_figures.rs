@@ -37,6 +37,7 @@ async fn given_back(running: &Running, bytes: usize, patience: Duration) -> (usi
         if now <= bytes || began.elapsed() >= patience {
             return (now, began.elapsed());
         }
+        // Nothing tells when memory is given back: the system is asked again and again, on its own time.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -146,7 +147,7 @@ async fn topics_that_come_and_go_leave_nothing_behind() {
         }
         delete(&mut connection, &name).await;
         number += 1;
-        // A thousand partitions a minute.
+        // A thousand partitions a minute of real time, in the short run as in the long one.
         tokio::time::sleep_until((began + Duration::from_millis(600) * number).into()).await;
         if early.is_none() && began.elapsed() >= Duration::from_secs(seconds / 4) {
             early = Some(counted(&running));

@@ -118,6 +118,7 @@ async fn read_slowly(mix: Arc<Mix>, seed: u64) {
             if !mix.goes_on() || matches!(read.await, Ok(Ok(0) | Err(_))) {
                 break;
             }
+            // What it leaves unread in real time is what the broker has to hold: that is the question.
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
@@ -146,6 +147,7 @@ async fn make_and_delete_topics(mix: Arc<Mix>) {
             write(&mut connection, &name, partition, batch(0, 3_000)).await;
         }
         delete(&mut connection, &name).await;
+        // The pace of the mix, in real time.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -160,6 +162,7 @@ async fn watch(running: &Running, seconds: u64) -> Resident {
             all: most.all.max(now.all),
             own: most.own.max(now.own),
         };
+        // A sample of what the system says of a process that goes on in real time.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     most
