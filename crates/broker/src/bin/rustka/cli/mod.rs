@@ -52,6 +52,19 @@ pub fn is_command(first: Option<&OsString>) -> bool {
     first.is_some_and(|word| COMMANDS.iter().any(|command| word == *command))
 }
 
+/// The variables that commands read.
+#[cfg(test)]
+pub fn variables() -> Vec<String> {
+    let mut variables = Vec::new();
+    let mut commands = vec![Arguments::command()];
+    while let Some(command) = commands.pop() {
+        let named = command.get_arguments().filter_map(clap::Arg::get_env);
+        variables.extend(named.map(|name| name.to_string_lossy().into_owned()));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    variables
+}
+
 /// A Kafka broker, and the commands to ask one. Without a command it serves: see `rustka --help`.
 #[derive(Parser)]
 #[command(

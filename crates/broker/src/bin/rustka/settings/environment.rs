@@ -8,10 +8,16 @@ use super::{Note, Place, Setting, Settings};
 use std::collections::BTreeMap;
 
 /// Variables that are no configs and are read elsewhere.
-const ELSEWHERE: [&str; 3] = [
+const ELSEWHERE: [&str; 8] = [
     "RUSTKA_CONFIG",
-    "RUSTKA_BOOTSTRAP_SERVER",
     crate::log_filter::FORMAT,
+    // By the commands.
+    "RUSTKA_BOOTSTRAP_SERVER",
+    "RUSTKA_LOGIN",
+    "RUSTKA_TLS_CA",
+    "RUSTKA_TLS_CERT",
+    "RUSTKA_CLIENT_CONFIG",
+    "RUSTKA_PASSWORD",
 ];
 /// Variables whose names are no keys, and the keys that they stand for.
 const OTHER_NAMES: [(&str, &str); 3] = [

@@ -157,6 +157,18 @@ fn a_typo_is_warned_of_with_what_was_meant() {
     assert!(error.contains("sasl.jaas.config"), "{error}");
 }
 
+/// Whoever sets RUSTKA_LOGIN for the commands and starts a broker in the same shell was told that it is perhaps a slip.
+#[test]
+fn variables_of_the_commands_are_no_slips() {
+    let variables = crate::cli::variables();
+    assert!(variables.contains(&"RUSTKA_LOGIN".to_owned()));
+    for variable in variables {
+        let resolved = from(&[(variable.as_str(), "x")]);
+        assert!(resolved.notes.is_empty(), "{variable}");
+        assert!(resolved.mistakes.is_empty(), "{variable}");
+    }
+}
+
 #[test]
 fn flags_have_variables_of_their_own() {
     let good = [
