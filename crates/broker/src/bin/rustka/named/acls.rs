@@ -9,7 +9,7 @@ use rustka_wire::describe_acls_request::DescribeAclsRequest;
 
 use super::options::Given;
 use super::options::Takes::{Many, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, class, message};
+use super::tool::{Call, Failed, Outcome, Tool, exception};
 use crate::cli::acl_words::{self, Resource};
 
 pub const TOOL: Tool = Tool {
@@ -75,7 +75,7 @@ pub async fn run(call: &mut Call) -> Outcome {
     };
     outcome.map_err(|failed| {
         failed.in_words(|error| {
-            let words = format!("{}: {}", class(error), message(error));
+            let words = exception(error);
             Failed::Told(format!("Error while executing ACL command: {words}"))
         })
     })

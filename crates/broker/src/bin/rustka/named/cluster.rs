@@ -7,7 +7,7 @@ use rustka_wire::api::{APIS, ApiKey};
 use serde_json::{Value, json};
 
 use super::options::Takes::{Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, class, message, pattern};
+use super::tool::{Call, Failed, Outcome, Tool, exception, message, pattern};
 
 pub const GET_OFFSETS: Tool = Tool {
     options: &[
@@ -206,13 +206,15 @@ pub async fn delete_records(call: &mut Call) -> Outcome {
             Ok(outcomes) => lines.extend(outcomes.into_iter().map(|(partition, outcome)| {
                 let told = match outcome {
                     Ok(begin) => format!("low_watermark: {begin}"),
-                    Err(error) => format!("error: {}: {}", class(&error), message(&error)),
+                    Err(error) => format!("error: {}", exception(&error)),
                 };
                 format!("partition: {topic}-{partition}\t{told}")
             })),
             Err(error) => lines.extend(before.keys().map(|partition| {
-                let told = format!("error: {}: {}", class(&error), message(&error));
-                format!("partition: {topic}-{partition}\t{told}")
+                format!(
+                    "partition: {topic}-{partition}\terror: {}",
+                    exception(&error)
+                )
             })),
         }
     }

@@ -7,7 +7,7 @@ use rustka_wire::list_config_resources_request::ListConfigResourcesRequest;
 
 use super::options::Takes::{Many, Nothing, One};
 use super::quotas;
-use super::tool::{Call, Failed, Outcome, Tool, class, message};
+use super::tool::{Call, Failed, Outcome, Tool, exception};
 use crate::properties;
 
 pub const TOOL: Tool = Tool {
@@ -93,9 +93,8 @@ pub async fn run(call: &mut Call) -> Outcome {
     outcome.map_err(|failed| {
         failed.in_words(|error| {
             Failed::Complaint(format!(
-                "Error while executing config command: {}: {}",
-                class(error),
-                message(error)
+                "Error while executing config command: {}",
+                exception(error)
             ))
         })
     })

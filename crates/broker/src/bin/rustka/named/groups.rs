@@ -9,7 +9,7 @@ use rustka_core::error::ErrorCode;
 
 use super::options::Takes::{Many, Nothing, One};
 use super::reset;
-use super::tool::{Call, Failed, Outcome, Tool, class, message};
+use super::tool::{Call, Failed, Outcome, Tool, exception, message};
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -82,9 +82,7 @@ pub async fn run(call: &mut Call) -> Outcome {
         // Kafka's tool tells this so, and returns 0.
         Err(Failed::Asked(error)) => {
             let words = match error.code() {
-                Some(ErrorCode::GroupIdNotFound) => {
-                    format!("{}: {}", class(&error), message(&error))
-                }
+                Some(ErrorCode::GroupIdNotFound) => exception(&error),
                 _ => message(&error),
             };
             refused(call, &words)
@@ -504,9 +502,8 @@ async fn delete(client: &Client, call: &mut Call) -> Outcome {
         match client.delete_group(&group).await {
             Ok(()) => gone.push(format!("'{group}'")),
             Err(error) => failed.push(format!(
-                "* Group '{group}' could not be deleted due to: {}: {}",
-                class(&error),
-                message(&error)
+                "* Group '{group}' could not be deleted due to: {}",
+                exception(&error)
             )),
         }
     }
@@ -576,6 +573,6 @@ async fn delete_offsets(client: &Client, call: &mut Call) -> Outcome {
 fn status(outcome: &rustka_client::Result<()>) -> String {
     match outcome {
         Ok(()) => "Successful".to_owned(),
-        Err(error) => format!("Error: {}: {}", class(error), message(error)),
+        Err(error) => format!("Error: {}", exception(error)),
     }
 }

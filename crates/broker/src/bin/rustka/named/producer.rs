@@ -8,7 +8,7 @@ use rustka_core::compression::Codec;
 
 use super::options::Given;
 use super::options::Takes::{Many, Maybe, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, class, message};
+use super::tool::{Call, Failed, Outcome, Tool, exception};
 use crate::cli::connect::Reach;
 use crate::cli::lines::Lines;
 use crate::properties;
@@ -84,9 +84,8 @@ pub async fn run(call: &mut Call) -> Outcome {
         {
             // As with Kafka's tool: told, and the exit code is 0 all the same.
             eprintln!(
-                "ERROR records for topic {topic} could not be written: {}: {}",
-                class(&error),
-                message(&error)
+                "ERROR records for topic {topic} could not be written: {}",
+                exception(&error)
             );
         }
         if let Some(failed) = wrong {

@@ -211,7 +211,7 @@ pub fn message(error: &Error) -> String {
 }
 
 /// The name of the exception that Kafka's clients have for an error.
-pub fn class(error: &Error) -> String {
+fn class(error: &Error) -> String {
     let name = match error.code() {
         None => return "org.apache.kafka.common.KafkaException".to_owned(),
         Some(ErrorCode::NonEmptyGroup) => "GroupNotEmptyException".to_owned(),
@@ -224,6 +224,11 @@ pub fn class(error: &Error) -> String {
         }
     };
     format!("org.apache.kafka.common.errors.{name}")
+}
+
+/// The exception with what it says, as Kafka's clients print it.
+pub fn exception(error: &Error) -> String {
+    format!("{}: {}", class(error), message(error))
 }
 
 /// Matches names against one of Kafka's patterns: a regular expression for the whole name, in which a comma is an "or".

@@ -13,7 +13,7 @@ use rustka_wire::describe_topic_partitions_response::{
 };
 
 use super::options::Takes::{Many, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, class, message, pattern};
+use super::tool::{Call, Failed, Outcome, Tool, exception, message, pattern};
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -78,7 +78,7 @@ pub async fn run(call: &mut Call) -> Outcome {
     outcome.map_err(|failed| {
         failed.in_words(|error| {
             // What Kafka's tool writes to its log.
-            eprintln!("ERROR {}: {}", class(error), message(error));
+            eprintln!("ERROR {}", exception(error));
             wrong(message(error))
         })
     })
