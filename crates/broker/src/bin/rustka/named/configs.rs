@@ -7,8 +7,7 @@ use rustka_wire::list_config_resources_request::ListConfigResourcesRequest;
 
 use super::options::Takes::{Many, Nothing, One};
 use super::quotas;
-use super::tool::{Call, Failed, Outcome, Tool, exception};
-use crate::properties;
+use super::tool::{Call, Failed, Outcome, Tool, exception, properties_of};
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -235,10 +234,8 @@ fn changes(call: &Call) -> Outcome<Changes> {
         .map_err(Failed::Usage)?;
     let mut changes: Changes = Vec::new();
     if let Some(file) = given.one("add-config-file") {
-        let cannot = |why: String| Failed::Complaint(format!("{file}: {why}"));
-        let text = std::fs::read_to_string(file).map_err(|error| cannot(error.to_string()))?;
-        let read = properties::parse(&text).map_err(cannot)?;
-        changes.extend(read.into_iter().map(|one| (one.key, Some(one.value))));
+        let read = properties_of(file)?.into_iter();
+        changes.extend(read.map(|one| (one.key, Some(one.value))));
     }
     if let Some(text) = given.one("add-config") {
         let pairs = pairs(text).map_err(Failed::Complaint)?;

@@ -8,10 +8,9 @@ use rustka_client::{
 };
 
 use super::options::Takes::{Many, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, message, pattern};
+use super::tool::{Call, Failed, Outcome, Tool, message, pattern, properties};
 use crate::cli::connect::Reach;
 use crate::cli::output::Output;
-use crate::properties;
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -359,20 +358,11 @@ impl Deserializer {
 impl Format {
     fn of(call: &Call) -> Outcome<Format> {
         let given = &call.given;
-        let mut properties = BTreeMap::new();
-        if let Some(file) = given.one("formatter-config") {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Failed::Complaint(format!("{file}: {error}")))?;
-            let read = properties::parse(&text)
-                .map_err(|error| Failed::Complaint(format!("{file}: {error}")))?;
-            properties.extend(read.into_iter().map(|one| (one.key, one.value)));
-        }
-        for name in ["property", "formatter-property"] {
-            for text in given.all(name) {
-                let (key, value) = text.split_once('=').unwrap_or((text, ""));
-                properties.insert(key.to_owned(), value.to_owned());
-            }
-        }
+        let properties = properties(
+            given,
+            given.one("formatter-config"),
+            &["property", "formatter-property"],
+        )?;
         let formatter = given.one("formatter").unwrap_or("DefaultMessageFormatter");
         let is_silent = match formatter.strip_prefix("org.apache.kafka.tools.consumer.") {
             Some("DefaultMessageFormatter" | "LoggingMessageFormatter") => false,

@@ -85,6 +85,12 @@ impl Given {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Keys and values of these options, whose values are such as `k=v`.
+    pub fn pairs(&self, names: &[&str]) -> impl Iterator<Item = (&str, &str)> {
+        let texts = names.iter().flat_map(|name| self.all(name));
+        texts.map(|text| text.split_once('=').unwrap_or((text, "")))
+    }
+
     /// Which of these options were given.
     pub fn among<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
         let names = names.iter().copied();

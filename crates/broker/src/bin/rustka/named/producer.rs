@@ -1,17 +1,13 @@
 //! `kafka-console-producer`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use rustka_client::{NewRecord, ProduceOptions, Producer};
 use rustka_core::compression::Codec;
 
 use super::options::Given;
 use super::options::Takes::{Many, Maybe, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, exception};
+use super::tool::{Call, Failed, Outcome, Tool, exception, properties};
 use crate::cli::connect::Reach;
 use crate::cli::lines::Lines;
-use crate::properties;
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -157,20 +153,11 @@ struct Reader {
 
 impl Reader {
     fn of(given: &Given) -> Outcome<Reader> {
-        let mut told: BTreeMap<String, String> = BTreeMap::new();
-        if let Some(file) = given.one("reader-config") {
-            let text = std::fs::read_to_string(Path::new(file));
-            let text = text.map_err(|error| Failed::Complaint(format!("{file}: {error}")))?;
-            let read = properties::parse(&text);
-            let read = read.map_err(|error| Failed::Complaint(format!("{file}: {error}")))?;
-            told.extend(read.into_iter().map(|one| (one.key, one.value)));
-        }
-        for name in ["property", "reader-property"] {
-            for text in given.all(name) {
-                let (key, value) = text.split_once('=').unwrap_or((text, ""));
-                told.insert(key.to_owned(), value.to_owned());
-            }
-        }
+        let told = properties(
+            given,
+            given.one("reader-config"),
+            &["property", "reader-property"],
+        )?;
         let known = [
             "parse.headers",
             "parse.key",

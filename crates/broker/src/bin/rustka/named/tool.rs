@@ -1,6 +1,7 @@
 //! What Kafka's tools have in common here: how they are called, how they reach a cluster, and how they fail. What they print
 //! and return is Kafka's, for scripts; but a broker that cannot be reached is told at once, with exit code 1.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use rustka_client::error::Reason;
@@ -11,6 +12,7 @@ use super::options::{Given, Specs};
 use crate::cli::connect::Reach;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Output};
+use crate::properties::{self, Property};
 
 /// The version of Kafka's tools whose output this is.
 const VERSION: &str = "4.4.0";
@@ -102,11 +104,7 @@ impl Call {
         if let (None, Some(name)) = (reach.property("client.id"), self.client_id) {
             reach.set("client.id", name);
         }
-        for text in property_options
-            .iter()
-            .flat_map(|name| self.given.all(name))
-        {
-            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        for (key, value) in self.given.pairs(property_options) {
             reach.set(key, value);
         }
         Ok(reach)
@@ -176,6 +174,29 @@ fn listed(options: Specs) -> String {
         .map(|(name, _)| format!("--{name}"))
         .collect();
     names.join(" ")
+}
+
+/// The properties of a file, and before them those of options such as `--property k=v`.
+pub fn properties(
+    given: &Given,
+    file: Option<&str>,
+    property_options: &[&str],
+) -> Outcome<BTreeMap<String, String>> {
+    let mut properties = BTreeMap::new();
+    if let Some(file) = file {
+        let read = properties_of(file)?.into_iter();
+        properties.extend(read.map(|one| (one.key, one.value)));
+    }
+    let pairs = given.pairs(property_options);
+    properties.extend(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    Ok(properties)
+}
+
+/// The properties of a file, in order.
+pub fn properties_of(file: &str) -> Outcome<Vec<Property>> {
+    let cannot = |why: String| Failed::Complaint(format!("{file}: {why}"));
+    let text = std::fs::read_to_string(file).map_err(|error| cannot(error.to_string()))?;
+    properties::parse(&text).map_err(cannot)
 }
 
 /// Old names of options still do, but are told on standard error; an old one and its new one together do not.
