@@ -222,29 +222,33 @@ async fn at_time(
     places: &[Place],
     time: i64,
 ) -> Outcome<BTreeMap<Place, i64>> {
+    let ends = ends(client, places).await?;
+    let mut found = listed(client, places, time).await?;
+    for (place, offset) in &mut found {
+        if *offset < 0 {
+            let (topic, partition) = place;
+            call.line(&format!(
+                "\nWarn: Partition {partition} from topic {topic} is empty. Falling back to latest known offset."
+            ))?;
+            *offset = ends.get(place).copied().unwrap_or(0);
+        }
+    }
+    Ok(found)
+}
+
+/// What the brokers list for a time or an end of these partitions: below zero where there is no record.
+async fn listed(client: &Client, places: &[Place], time: i64) -> Outcome<BTreeMap<Place, i64>> {
     let mut by_topic: BTreeMap<&str, BTreeMap<i32, i64>> = BTreeMap::new();
     for (topic, partition) in places {
         by_topic.entry(topic).or_default().insert(*partition, time);
     }
-    let ends = ends(client, places).await?;
-    let mut found = BTreeMap::new();
+    let mut listed = BTreeMap::new();
     for (topic, times) in by_topic {
         let offsets = client.list_offsets(topic, times, Isolation::ReadUncommitted);
-        for (partition, offset) in offsets.await? {
-            let place = (topic.to_owned(), partition);
-            let offset = match offset {
-                0.. => offset,
-                _ => {
-                    call.line(&format!(
-                        "\nWarn: Partition {partition} from topic {topic} is empty. Falling back to latest known offset."
-                    ))?;
-                    ends.get(&place).copied().unwrap_or(0)
-                }
-            };
-            found.insert(place, offset);
-        }
+        let offsets = offsets.await?.into_iter();
+        listed.extend(offsets.map(|(partition, offset)| ((topic.to_owned(), partition), offset)));
     }
-    Ok(found)
+    Ok(listed)
 }
 
 /// The offsets of a group in a file of lines `topic,partition,offset`, with the group in front where there are several.
@@ -287,13 +291,10 @@ async fn within_ends(
 ) -> Outcome<BTreeMap<Place, i64>> {
     let places: Vec<Place> = wanted.keys().cloned().collect();
     let ends = ends(client, &places).await?;
+    let begins = listed(client, &places, EARLIEST).await?;
     let mut within = BTreeMap::new();
     for (place, offset) in wanted {
-        let times = [(place.1, EARLIEST)].into();
-        let begins = client
-            .list_offsets(&place.0, times, Isolation::ReadUncommitted)
-            .await?;
-        let begin = begins.get(&place.1).copied().unwrap_or(0);
+        let begin = begins.get(&place).copied().unwrap_or(0);
         let end = ends.get(&place).copied().unwrap_or(begin);
         if !(begin..=end).contains(&offset) {
             eprintln!(
