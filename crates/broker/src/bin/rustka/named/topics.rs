@@ -63,12 +63,9 @@ fn wrong(sentence: String) -> Failed {
 }
 
 pub async fn run(call: &mut Call) -> Outcome {
-    check(call).map_err(Failed::Usage)?;
+    let action = check(call).map_err(Failed::Usage)?;
     let client = call.client().await?;
-    let action = call
-        .given
-        .action(&["create", "delete", "list", "describe", "alter"]);
-    let outcome = match action.map_err(Failed::Usage)? {
+    let outcome = match action {
         "create" => create(&client, call).await,
         "delete" => delete(&client, call).await,
         "list" => list(&client, call).await,
@@ -84,7 +81,8 @@ pub async fn run(call: &mut Call) -> Outcome {
     })
 }
 
-fn check(call: &Call) -> Result<(), String> {
+/// What is to be done, if the options go together for it; a sentence if not.
+fn check(call: &Call) -> Result<&'static str, String> {
     let given = &call.given;
     let action = given.action(&["create", "delete", "list", "describe", "alter"])?;
     given.required("bootstrap-server")?;
@@ -110,7 +108,7 @@ fn check(call: &Call) -> Result<(), String> {
     if ["create", "list"].contains(&action) {
         given.excludes("if-exists", &[action])?;
     }
-    Ok(())
+    Ok(action)
 }
 
 /// The topics that `--topic` selects, or all, sorted.
