@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// What is about to take another file's place.
+pub(super) const TEMPORARY: &str = ".tmp";
+
 /// A file system.
 pub trait Files: Send + Sync {
     /// What lies in a folder, in no order.
@@ -218,11 +221,24 @@ pub(super) fn read_small(
     Ok(Some(all))
 }
 
+/// What is called like this and a bit more.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut longer = path.as_os_str().to_owned();
+    longer.push(suffix);
+    longer.into()
+}
+
+/// Removes a file. One that is no longer there is no error.
+pub(super) fn remove_if_there(files: &dyn Files, path: &Path) -> io::Result<()> {
+    match files.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
 /// Puts a file with this content in the place of what is there, so that a crash leaves one or the other.
 pub(super) fn replace(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
+    let beside = with_suffix(path, TEMPORARY);
     let file = files.open(&beside, Mode::Anew)?;
     file.write_at(content, 0)?;
     file.sync()?;

@@ -1,21 +1,19 @@
 //! Opening what is there of a partition: files that a crash left half done are finished or removed, a torn tail is cut,
 //! indexes are made anew where they do not say what the batches do.
 
-use super::files::{Files, Listed, Mode};
+use super::files::{Files, Listed, Mode, TEMPORARY, remove_if_there};
 use super::folder::{DELETED, Folder, Kind, base_of};
 use super::index::{OffsetEntry, TimeEntry};
 use super::scan::{Scan, scan};
 use super::segment::{Segment, SegmentRules};
 use crate::engine::ChunkInfo;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 
 /// What compaction has not finished.
 const CLEANED: &str = ".cleaned";
 /// What compaction has finished, and not put in its place.
 const SWAP: &str = ".swap";
-/// What was about to take another file's place.
-const TEMPORARY: &str = ".tmp";
 
 /// Opens the segments of a partition, oldest first. What lies before `synced` was promised: damage there is an error,
 /// and nothing is cut. `sequence` numbers the segments.
@@ -27,21 +25,23 @@ pub(super) fn recover(
     mut sequence: impl FnMut() -> u64,
 ) -> io::Result<Vec<Segment>> {
     let listed = tidy(files, folder)?;
-    let bases: BTreeSet<i64> = bases(&listed, Kind::Log);
+    let logs = by_base(&listed, Kind::Log);
     for kind in [Kind::Index, Kind::TimeIndex] {
-        for orphan in bases_of_orphans(&listed, kind, &bases) {
+        let indexes = by_base(&listed, kind).into_keys();
+        for orphan in indexes.filter(|base_offset| !logs.contains_key(base_offset)) {
             files.remove_file(&folder.at(&kind.name(orphan)))?;
         }
     }
     let mut segments: Vec<Segment> = Vec::new();
-    let last = bases.last().copied();
-    for base_offset in bases {
-        let name = Kind::Log.name(base_offset);
+    let last = logs.last_key_value().map(|(base_offset, _)| *base_offset);
+    for (base_offset, listed) in logs {
+        let is_last = last == Some(base_offset);
         let log = folder.open(Kind::Log, base_offset, Mode::Write)?;
         let mut found = scan(&*log, base_offset, rules.index_interval_bytes)?;
         if let Some(why) = &found.bad {
-            let at = format!("{name} of {}, offset {}", folder.name(), found.next_offset);
-            if last != Some(base_offset) || found.next_offset < synced {
+            let (name, offset) = (&listed.name, found.next_offset);
+            let at = format!("{name} of {}, offset {offset}", folder.name());
+            if !is_last || found.next_offset < synced {
                 return Err(io::Error::other(format!("{at}: {why}")));
             }
             tracing::warn!(
@@ -51,12 +51,9 @@ pub(super) fn recover(
             log.cut(found.bytes)?;
             log.sync()?;
         }
-        let is_last = last == Some(base_offset);
         let closing = (!is_last).then(|| found.indexing.close()).flatten();
         found.by_time.extend(closing);
         write_indexes(folder, base_offset, &found)?;
-        let info = listed.iter().find(|entry| entry.name == name);
-        let written_ms = info.map_or(0, |entry| entry.written_ms);
         let before = segments.last().map_or(i64::MIN, |last| last.latest_so_far);
         segments.push(Segment {
             info: ChunkInfo {
@@ -65,8 +62,8 @@ pub(super) fn recover(
                 next_offset: found.next_offset,
                 max_timestamp: found.max_timestamp,
                 first_timestamp: found.first_timestamp,
-                opened_ms: written_ms,
-                written_ms,
+                opened_ms: listed.written_ms,
+                written_ms: listed.written_ms,
                 bytes: found.bytes,
                 cold: true,
             },
@@ -100,7 +97,7 @@ fn tidy(files: &dyn Files, folder: &Folder) -> io::Result<Vec<Listed>> {
         if let Some(base_offset) = base_of(name, Kind::Log) {
             // Indexes of what was there before say nothing of what is there now.
             for kind in [Kind::Index, Kind::TimeIndex, Kind::TransactionIndex] {
-                remove_if_there(files, folder, &kind.name(base_offset))?;
+                remove_if_there(files, &folder.at(&kind.name(base_offset)))?;
             }
         }
         files.rename(&folder.at(&entry.name), &folder.at(name))?;
@@ -115,22 +112,12 @@ fn tidy(files: &dyn Files, folder: &Folder) -> io::Result<Vec<Listed>> {
     }
 }
 
-fn remove_if_there(files: &dyn Files, folder: &Folder, name: &str) -> io::Result<()> {
-    match files.remove_file(&folder.at(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
-fn bases(listed: &[Listed], kind: Kind) -> BTreeSet<i64> {
+/// The files of one kind by their base offsets.
+fn by_base(listed: &[Listed], kind: Kind) -> BTreeMap<i64, &Listed> {
     let files = listed.iter().filter(|entry| !entry.is_folder);
     files
-        .filter_map(|entry| base_of(&entry.name, kind))
+        .filter_map(|entry| Some((base_of(&entry.name, kind)?, entry)))
         .collect()
-}
-
-fn bases_of_orphans(listed: &[Listed], kind: Kind, logs: &BTreeSet<i64>) -> BTreeSet<i64> {
-    bases(listed, kind).difference(logs).copied().collect()
 }
 
 /// Has the indexes say what the batches do.
