@@ -10,7 +10,9 @@
 //! | `pool` | the threads on which writers work; group commit |
 //! | `load` | reads what is no longer in memory, without any lock |
 //! | `recovery`, `scan` | what a start makes of the files that are there |
-//! | `checkpoint` | the small text files with an offset for each partition |
+//! | `checkpoint`, `noted` | the small text files with an offset for each partition, and what they say now |
+//! | `doomed` | files that are no longer needed, and go later |
+//! | `room` | what is left on the volume |
 //! | `files`, `lock` | what is asked of the file system |
 //!
 //! A log keeps copies of what came last in memory, as far as the memory limit lets it: those are read at once, and what
@@ -18,14 +20,17 @@
 
 mod checkpoint;
 mod directory;
+mod doomed;
 mod files;
 mod folder;
 mod index;
 mod load;
 mod lock;
 mod log;
+mod noted;
 mod pool;
 mod recovery;
+mod room;
 mod scan;
 mod segment;
 mod writer;
@@ -37,17 +42,19 @@ use crate::engine::{Engine, OpenFailed, Opened, PartitionName};
 use crate::limit::{Eviction, Memory};
 use crate::memory::{MemoryLog, Order, Place};
 use crate::partition::Partition;
-use checkpoint::Offsets;
-use folder::{DELETED, Folder, Kind};
+use doomed::Doomed;
+use folder::Folder;
 use log::DiskLog;
+use noted::Noted;
 use pool::{Job, Pool};
-use rustka_core::error::{ErrorCode, Refusal};
+use room::Left;
+use rustka_core::error::Refusal;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use segment::{Segment, SegmentRules};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use writer::Writer;
@@ -94,52 +101,6 @@ struct Shared {
     open: Mutex<VecDeque<Weak<Writer>>>,
 }
 
-/// What is remembered of logs beside their files.
-#[derive(Default)]
-struct Noted {
-    /// Where those start that start later than their first segment.
-    starts: Offsets,
-    /// Up to where they are synced.
-    synced: Offsets,
-    /// It is about to be written.
-    is_pending: bool,
-}
-
-/// What is left on the volume, as far as is known.
-struct Left {
-    /// When it was looked at last.
-    free_bytes: u64,
-    /// What had been written by then.
-    written_bytes: u64,
-    /// Below this only coordinators write.
-    reserve_bytes: u64,
-}
-
-impl Default for Left {
-    /// Nothing is known.
-    fn default() -> Self {
-        Left {
-            free_bytes: u64::MAX,
-            written_bytes: 0,
-            reserve_bytes: 0,
-        }
-    }
-}
-
-/// Files that are no longer needed.
-#[derive(Default)]
-struct Doomed {
-    /// Not looked at yet, with the delay.
-    fresh: Vec<(i64, Gone)>,
-    /// By the time when they go.
-    due: BTreeMap<i64, Vec<Gone>>,
-}
-
-enum Gone {
-    Files(Vec<PathBuf>),
-    Folder(PathBuf),
-}
-
 impl DiskEngine {
     /// An engine in this directory, with so much memory for frames and copies.
     pub fn new(
@@ -181,11 +142,7 @@ impl DiskEngine {
                 is_closed: AtomicBool::new(false),
                 writers: Mutex::default(),
                 leaving: Mutex::default(),
-                noted: Mutex::new(Noted {
-                    starts,
-                    synced,
-                    is_pending: false,
-                }),
+                noted: Mutex::new(Noted::new(starts, synced)),
                 doomed: Mutex::default(),
                 next_sync_ms: Mutex::new(None),
                 syncs: AtomicU64::new(0),
@@ -257,10 +214,6 @@ impl DiskEngine {
     }
 }
 
-/// What is left to coordinators on a volume that is full: at most this,
-const RESERVE_BYTES_MAX: u64 = 64 << 20;
-/// and no more than this part of it.
-const RESERVE_PART: u64 = 20;
 /// So many logs have their files open, three each; then others are closed first.
 const OPEN_LOGS_MAX: usize = 64;
 /// So many things are told of, each once.
@@ -306,39 +259,6 @@ impl Shared {
         }
     }
 
-    /// Finds out how much is left on the volume.
-    fn look_at_room(&self) {
-        let written_bytes = self.written_bytes.load(Relaxed);
-        let Ok(room) = self.files.room(&self.root) else {
-            // Then a write finds out.
-            return;
-        };
-        *lock(&self.left) = Left {
-            free_bytes: room.free_bytes,
-            written_bytes,
-            reserve_bytes: RESERVE_BYTES_MAX.min(room.total_bytes / RESERVE_PART),
-        };
-    }
-
-    /// Refuses a write that would take what is left for coordinators. So nothing fails in the middle, and all goes on by
-    /// itself once there is room.
-    fn check_room(&self) -> Result<(), Refusal> {
-        let left = lock(&self.left);
-        let since = self
-            .written_bytes
-            .load(Relaxed)
-            .saturating_sub(left.written_bytes);
-        let free_bytes = left.free_bytes.saturating_sub(since);
-        if free_bytes >= left.reserve_bytes {
-            return Ok(());
-        }
-        let message = format!(
-            "the volume of the data directory {} is full: {free_bytes} bytes are left; make room there, or delete records",
-            self.root.display()
-        );
-        Err(Refusal::new(ErrorCode::KafkaStorageError, message))
-    }
-
     /// A log has opened its files: where there are too many, those that were opened first are closed.
     fn opened(&self, writer: &Arc<Writer>) {
         let oldest = {
@@ -361,157 +281,15 @@ impl Shared {
         self.last_sequence.fetch_add(1, Relaxed)
     }
 
-    /// Remembers where a log starts, if that is not with its first segment.
-    fn note_start(self: &Arc<Shared>, name: &str, start: Option<i64>) {
-        let mut noted = lock(&self.noted);
-        let changed = set(&mut noted.starts, name, start);
-        let is_new = changed && !std::mem::replace(&mut noted.is_pending, true);
-        drop(noted);
-        if is_new {
-            self.write_noted_soon();
-        }
-    }
-
-    /// Remembers up to where a log is synced.
-    fn note_synced(self: &Arc<Shared>, name: &str, synced: Option<i64>) {
-        let mut noted = lock(&self.noted);
-        let changed = set(&mut noted.synced, name, synced);
-        let is_new = changed && !std::mem::replace(&mut noted.is_pending, true);
-        drop(noted);
-        if is_new {
-            self.write_noted_soon();
-        }
-    }
-
-    fn write_noted_soon(self: &Arc<Shared>) {
-        let shared = self.clone();
-        self.pool
-            .push(Job::Other(Box::new(move || shared.write_noted())));
-    }
-
-    fn write_noted(&self) {
-        let (starts, synced) = {
-            let mut noted = lock(&self.noted);
-            noted.is_pending = false;
-            (noted.starts.clone(), noted.synced.clone())
-        };
-        let files = [
-            (checkpoint::LOG_START, starts),
-            (checkpoint::SYNCED, synced),
-        ];
-        for (name, offsets) in files {
-            let path = self.root.join(name);
-            if let Err(error) = checkpoint::write(&*self.files, &path, &offsets)
-                && self.is_news(name)
-            {
-                tracing::error!(
-                    target: "rustka::storage",
-                    "cannot write {}: {error}; deleted records would come back after a crash",
-                    path.display()
-                );
-            }
-        }
-    }
-
-    /// Takes a segment's files away from their log, to be removed later.
-    fn doom_segment(&self, folder: &Folder, base_offset: i64, delay_ms: i64) -> io::Result<()> {
-        let mut gone = Vec::new();
-        for kind in Kind::ALL {
-            let from = folder.at(&kind.name(base_offset));
-            let mut to = from.clone().into_os_string();
-            to.push(DELETED);
-            let to = PathBuf::from(to);
-            match self.files.rename(&from, &to) {
-                Ok(()) => gone.push(to),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        lock(&self.doomed).fresh.push((delay_ms, Gone::Files(gone)));
-        Ok(())
-    }
-
-    fn doom_folder(&self, folder: Option<PathBuf>, delay_ms: i64) {
-        let gone = folder.map(|folder| (delay_ms, Gone::Folder(folder)));
-        lock(&self.doomed).fresh.extend(gone);
-    }
-
-    /// Has those files removed whose time has come; when the next one's comes.
-    fn remove_doomed(self: &Arc<Shared>, now_ms: i64) -> Option<i64> {
-        let mut doomed = lock(&self.doomed);
-        for (delay_ms, gone) in std::mem::take(&mut doomed.fresh) {
-            let due_ms = now_ms.saturating_add(delay_ms.max(0));
-            doomed.due.entry(due_ms).or_default().push(gone);
-        }
-        let later = doomed.due.split_off(&now_ms.saturating_add(1));
-        let due = std::mem::replace(&mut doomed.due, later);
-        let next_ms = doomed.due.keys().next().copied();
-        drop(doomed);
-        if !due.is_empty() {
-            let shared = self.clone();
-            let job = Box::new(move || {
-                due.into_values()
-                    .flatten()
-                    .for_each(|gone| shared.remove(&gone));
-            });
-            self.pool.push(Job::Other(job));
-        }
-        next_ms
-    }
-
-    /// What cannot be removed now goes at the next start.
-    fn remove(&self, gone: &Gone) {
-        let removed = match gone {
-            Gone::Folder(folder) => folder::remove(&*self.files, folder),
-            Gone::Files(paths) => {
-                paths
-                    .iter()
-                    .try_for_each(|path| match self.files.remove_file(path) {
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                        done => done,
-                    })
-            }
-        };
-        if let Err(error) = removed
-            && self.is_news("remove")
-        {
-            tracing::warn!(
-                target: "rustka::storage",
-                "deleted records could not be removed: {error}"
-            );
-        }
-    }
-
-    /// All is written and synced: remembers that.
-    fn note_all(&self) {
-        let writers: Vec<_> = lock(&self.writers)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for writer in writers {
-            if let Some(synced) = writer.synced() {
-                let name = writer.folder.name();
-                set(&mut lock(&self.noted).synced, name, Some(synced));
-            }
-        }
-        self.write_noted();
+    /// Those of all logs that are there.
+    fn live_writers(&self) -> Vec<Arc<Writer>> {
+        let writers = lock(&self.writers);
+        writers.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Has everything synced that was written.
     fn flush_all(&self) {
-        let writers: Vec<_> = lock(&self.writers)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        writers.iter().for_each(Writer::flush);
-    }
-}
-
-/// Sets an offset or takes it away; whether that changed anything.
-fn set(offsets: &mut Offsets, name: &str, offset: Option<i64>) -> bool {
-    match offset {
-        Some(offset) => offsets.insert(name.into(), offset) != Some(offset),
-        None => offsets.remove(name).is_some(),
+        self.live_writers().iter().for_each(Writer::flush);
     }
 }
 
