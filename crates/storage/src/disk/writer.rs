@@ -374,24 +374,8 @@ impl Writer {
         self.shared.written_bytes.fetch_add(at - run.at, Relaxed);
         round.dirty.add(&open.log);
         round.written = Some(run.position);
-        if let Some((first, _)) = run.by_offset.first() {
-            let entries: Vec<u8> = run
-                .by_offset
-                .iter()
-                .flat_map(|(_, entry)| entry.encode())
-                .collect();
-            open.index.write_at(&entries, first * OFFSET_ENTRY_BYTES)?;
-        }
-        if let Some((first, _)) = run.by_time.first() {
-            let entries: Vec<u8> = run
-                .by_time
-                .iter()
-                .flat_map(|(_, entry)| entry.encode())
-                .collect();
-            open.time_index
-                .write_at(&entries, first * TIME_ENTRY_BYTES)?;
-        }
-        Ok(())
+        run.by_offset.write(&*open.index)?;
+        run.by_time.write(&*open.time_index)
     }
 
     fn do_one(&self, hand: &mut Hand, step: Step, round: &mut Round) -> io::Result<()> {
@@ -480,8 +464,8 @@ struct Run {
     length: u64,
     bytes: Vec<Slice>,
     position: i64,
-    by_offset: Vec<(u64, OffsetEntry)>,
-    by_time: Vec<(u64, TimeEntry)>,
+    by_offset: IndexRun,
+    by_time: IndexRun,
 }
 
 impl Run {
@@ -497,11 +481,40 @@ impl Run {
         }
         self.length += write.bytes.len() as u64;
         self.position = write.position;
-        self.by_offset.extend(write.by_offset);
-        self.by_time.extend(write.by_time);
+        if let Some((number, entry)) = write.by_offset {
+            let at = number * OFFSET_ENTRY_BYTES;
+            self.by_offset.push(at, &entry.encode());
+        }
+        if let Some((number, entry)) = write.by_time {
+            self.by_time
+                .push(number * TIME_ENTRY_BYTES, &entry.encode());
+        }
         let last = self.bytes.last_mut();
         if !last.is_some_and(|last| last.join(&write.bytes)) {
             self.bytes.push(write.bytes);
+        }
+    }
+}
+
+/// Entries of an index, one behind the other.
+#[derive(Default)]
+struct IndexRun {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl IndexRun {
+    fn push(&mut self, at: u64, entry: &[u8]) {
+        if self.bytes.is_empty() {
+            self.at = at;
+        }
+        self.bytes.extend_from_slice(entry);
+    }
+
+    fn write(&self, file: &dyn OpenFile) -> io::Result<()> {
+        match self.bytes.is_empty() {
+            true => Ok(()),
+            false => file.write_at(&self.bytes, self.at),
         }
     }
 }
