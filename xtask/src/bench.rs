@@ -2,9 +2,9 @@
 //! what measures memory, two tests of the broker over its release build.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::root;
+use crate::test::{cargo, succeed};
 
 /// Limits under which the mix of everything is run, in MiB.
 const MIX_MIB: &str = "64,256,1024";
@@ -17,7 +17,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         Some((first, rest)) if first == "memory" => memory(rest),
         _ => {
             let runner = ["run", "--quiet", "--package", "bench-runner", "--"];
-            finish(cargo().args(runner).args(arguments))
+            succeed(cargo(&root()).args(runner).args(arguments))
         }
     }
 }
@@ -49,9 +49,9 @@ fn memory(arguments: &[String]) -> Result<(), String> {
         "--no-fail-fast",
     ];
     let shown = ["--", "--nocapture", "--test-threads=1"];
-    let mut command = cargo();
+    let mut command = cargo(&root());
     command.args(tests).args(both).args(shown);
-    finish(command.envs(settings).env(broker.0, broker.1))
+    succeed(command.envs(settings).env(broker.0, broker.1))
 }
 
 /// The release build, or what `RUSTKA_BIN` names.
@@ -59,7 +59,7 @@ fn binary() -> Result<String, String> {
     if let Ok(binary) = std::env::var("RUSTKA_BIN") {
         return known(Path::new(&binary));
     }
-    finish(cargo().args(["build", "--quiet", "--release", "--package", "rustka"]))?;
+    succeed(cargo(&root()).args(["build", "--quiet", "--release", "--package", "rustka"]))?;
     known(&root().join("target/release/rustka"))
 }
 
@@ -68,20 +68,4 @@ fn known(path: &Path) -> Result<String, String> {
         .canonicalize()
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path.display().to_string())
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root());
-    command
-}
-
-fn finish(command: &mut Command) -> Result<(), String> {
-    let status = command
-        .status()
-        .map_err(|error| format!("cargo: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("ended with {status}")),
-    }
 }

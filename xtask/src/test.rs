@@ -186,7 +186,7 @@ fn python_environment(root: &Path) -> Result<PathBuf, String> {
 }
 
 /// Cargo as it was called itself, in the root of the repository.
-fn cargo(root: &Path) -> Command {
+pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(
         env::var_os("CARGO")
             .as_deref()
@@ -197,7 +197,7 @@ fn cargo(root: &Path) -> Command {
 }
 
 /// Runs a command to its end; an exit code other than 0 is an error.
-fn succeed(command: &mut Command) -> Result<(), String> {
+pub fn succeed(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|e| could_not_start(command, &e))?;
     if status.success() {
         Ok(())
