@@ -73,6 +73,11 @@ pub fn operation(word: &str) -> Option<i8> {
     number(OPERATIONS, word)
 }
 
+/// The words for all operations.
+pub fn operations() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|(word, _)| *word)
+}
+
 /// The number of a pattern.
 pub fn pattern(word: &str) -> Option<i8> {
     number(PATTERNS, word)

@@ -3,11 +3,10 @@
 //! `docs/init-file.md` tells people what may stand there. A name that is not known, a value that cannot be: all of it is
 //! told at once, and nothing is done.
 
+use crate::cli::acl_words;
 use rustka::init::{Init, InitTopic, InitUser};
 use rustka_core::config::{Scope, check_value, find_key, unknown_key};
-use rustka_core::security::acl::{
-    ALL_OPERATIONS, Acl, CLUSTER, Operation, Pattern, Permission, RawAcl, ResourceType,
-};
+use rustka_core::security::acl::{Acl, CLUSTER, Pattern, Permission, RawAcl, ResourceType};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -69,24 +68,6 @@ struct Rule {
     #[serde(default)]
     prefixed: bool,
 }
-
-/// Operations by the names that `kafka-acls` has for them.
-const OPERATIONS: [(&str, Option<Operation>); 14] = [
-    ("all", None),
-    ("read", Some(Operation::Read)),
-    ("write", Some(Operation::Write)),
-    ("create", Some(Operation::Create)),
-    ("delete", Some(Operation::Delete)),
-    ("alter", Some(Operation::Alter)),
-    ("describe", Some(Operation::Describe)),
-    ("cluster-action", Some(Operation::ClusterAction)),
-    ("describe-configs", Some(Operation::DescribeConfigs)),
-    ("alter-configs", Some(Operation::AlterConfigs)),
-    ("idempotent-write", Some(Operation::IdempotentWrite)),
-    ("create-tokens", Some(Operation::CreateTokens)),
-    ("describe-tokens", Some(Operation::DescribeTokens)),
-    ("two-phase-commit", Some(Operation::TwoPhaseCommit)),
-];
 
 /// Reads a file. What is wrong with it ends a sentence that begins with what was expected.
 pub fn read(path: &str) -> Result<Init, String> {
@@ -214,12 +195,9 @@ fn checked_rule(rule: &Rule, keep: &mut dyn FnMut(String)) -> Vec<Acl> {
     }
     let mut acls = Vec::new();
     for (permission, word) in words {
-        let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', ' '], "");
-        let found = OPERATIONS
-            .iter()
-            .find(|(name, _)| plain(name) == plain(word));
-        let Some((_, operation)) = found else {
-            let known = OPERATIONS.map(|(name, _)| name).join(", ");
+        let Some(operation) = acl_words::operation(&word.replace(' ', "")) else {
+            let known: Vec<&str> = acl_words::operations().collect();
+            let known = known.join(", ");
             let word = word.escape_debug();
             wrong(format!(
                 "there is no operation {word}: expected one of {known}"
@@ -235,7 +213,7 @@ fn checked_rule(rule: &Rule, keep: &mut dyn FnMut(String)) -> Vec<Acl> {
             name,
             principal: &rule.principal,
             host: rule.host.as_deref().unwrap_or("*"),
-            operation: operation.map_or(ALL_OPERATIONS, Operation::code),
+            operation,
             permission: permission.code(),
         };
         match raw.check() {
