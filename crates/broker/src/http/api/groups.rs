@@ -9,15 +9,17 @@ use crate::http::problem::Problem;
 use crate::http::tracks::Subject;
 use rustka_client::To;
 use rustka_core::error::ErrorCode;
+use rustka_wire::Reader;
 use rustka_wire::consumer_group_describe_request::ConsumerGroupDescribeRequest;
-use rustka_wire::consumer_group_describe_response::{Assignment, DescribedGroup as ConsumerGroup};
-use rustka_wire::consumer_protocol_assignment::{ConsumerProtocolAssignment, TopicPartition};
+use rustka_wire::consumer_group_describe_response::{
+    Assignment, DescribedGroup as ConsumerGroup, Member,
+};
+use rustka_wire::consumer_protocol_assignment::ConsumerProtocolAssignment;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use rustka_wire::describe_groups_request::DescribeGroupsRequest;
 use rustka_wire::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use rustka_wire::list_groups_request::ListGroupsRequest;
 use rustka_wire::list_groups_response::ListedGroup;
-use rustka_wire::{Reader, Writer};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +67,7 @@ pub async fn list(ask: Ask) -> Result<Answer, Problem> {
     let described = described(&ask, &names).await?;
     let members: BTreeMap<&str, usize> = described
         .iter()
-        .map(|group| (&*group.group_id, group.members.len()))
+        .map(|one| (&*one.group.group_id, one.group.members.len()))
         .collect();
     let rows = rows.iter().map(|(group, lags)| {
         json!({
@@ -100,28 +102,39 @@ async fn listed(ask: &Ask) -> Result<Vec<ListedGroup<'static>>, Problem> {
         .collect())
 }
 
-async fn described(ask: &Ask, names: &[&str]) -> Result<Vec<DescribedGroup<'static>>, Problem> {
+/// A group of either protocol.
+struct Described {
+    /// In the words of a classic one, so that both are shown alike. What members hold stands in it only if it is one.
+    group: DescribedGroup<'static>,
+    /// What it says itself, if it is a consumer group of the new protocol.
+    consumer: Option<ConsumerGroup<'static>>,
+}
+
+async fn described(ask: &Ask, names: &[&str]) -> Result<Vec<Described>, Problem> {
     let request = DescribeGroupsRequest {
         groups: names.iter().map(|name| (*name).into()).collect(),
         ..Default::default()
     };
     let answer = ask.client().call_at(To::Any, ANY, &request).await?;
-    let groups = answer.body()?.groups.into_iter();
-    let mut groups: Vec<_> = groups.map(DescribedGroup::into_owned).collect();
+    let groups = answer.body()?.groups;
     let is_other =
         |group: &DescribedGroup<'_>| group.error_code == ErrorCode::GroupIdNotFound.code();
     let others = groups.iter().filter(|group| is_other(group));
     let others: Vec<&str> = others.map(|group| &*group.group_id).collect();
-    let consumers = consumers(ask, &others).await?;
-    for group in groups.iter_mut().filter(|group| is_other(group)) {
-        let consumer = consumers
+    let mut consumers = consumers(ask, &others).await?;
+    let described = groups.into_iter().map(|group| {
+        let at = consumers
             .iter()
-            .find(|consumer| consumer.group_id == group.group_id);
-        if let Some(consumer) = consumer {
-            *group = as_classic(consumer);
+            .position(|consumer| is_other(&group) && consumer.group_id == group.group_id);
+        let consumer = at.map(|at| consumers.swap_remove(at));
+        Described {
+            group: consumer
+                .as_ref()
+                .map_or_else(|| group.into_owned(), as_classic),
+            consumer,
         }
-    }
-    Ok(groups)
+    });
+    Ok(described.collect())
 }
 
 /// Those of these groups that are consumer groups of the new protocol.
@@ -139,27 +152,14 @@ async fn consumers(ask: &Ask, names: &[&str]) -> Result<Vec<ConsumerGroup<'stati
     Ok(found.map(ConsumerGroup::into_owned).collect())
 }
 
-/// A consumer group in the words of a classic one, so that both are shown alike.
+/// A consumer group in the words of a classic one, but for what its members hold.
 fn as_classic(group: &ConsumerGroup<'_>) -> DescribedGroup<'static> {
     let members = group.members.iter().map(|member| {
-        let topics = member.assignment.topic_partitions.iter();
-        let topics = topics.map(|topic| TopicPartition {
-            topic: topic.topic_name.clone(),
-            partitions: topic.partitions.clone(),
-        });
-        let assignment = ConsumerProtocolAssignment {
-            assigned_partitions: topics.collect(),
-            user_data: None,
-        };
-        let mut w = Writer::new();
-        w.i16(0);
-        assignment.encode(&mut w, 0);
         let member = DescribedGroupMember {
             member_id: member.member_id.clone(),
             group_instance_id: member.instance_id.clone(),
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
-            member_assignment: w.buf.into(),
             ..Default::default()
         };
         member.into_owned()
@@ -175,11 +175,7 @@ fn as_classic(group: &ConsumerGroup<'_>) -> DescribedGroup<'static> {
 }
 
 /// What a consumer group says beside that: its epochs, and of each member what it still has to give up or waits for.
-async fn epochs(ask: &Ask, name: &str) -> Result<Value, Problem> {
-    let group = consumers(ask, &[name]).await?.into_iter().next();
-    let Some(group) = group else {
-        return Ok(Value::Null);
-    };
+fn epochs(group: &ConsumerGroup<'_>) -> Value {
     let members = group.members.iter().map(|member| {
         let held = places(&member.assignment);
         let target = places(&member.target_assignment);
@@ -191,11 +187,11 @@ async fn epochs(ask: &Ask, name: &str) -> Result<Value, Problem> {
             "waitsFor": rest(&target, &held),
         })
     });
-    Ok(json!({
+    json!({
         "epoch": group.group_epoch,
         "assignmentEpoch": group.assignment_epoch,
         "members": members.collect::<Vec<_>>(),
-    }))
+    })
 }
 
 /// What is in one and not in the other.
@@ -222,9 +218,10 @@ pub fn refuse(code: i16) -> Result<(), Problem> {
 }
 
 /// The group of this name, if there is one that whoever asks may know of.
-async fn find(ask: &Ask, name: &str) -> Result<DescribedGroup<'static>, Problem> {
-    let group = described(ask, &[name]).await?.into_iter().next();
-    let group = group.ok_or(ErrorCode::GroupIdNotFound)?;
+async fn find(ask: &Ask, name: &str) -> Result<Described, Problem> {
+    let found = described(ask, &[name]).await?.into_iter().next();
+    let found = found.ok_or(ErrorCode::GroupIdNotFound)?;
+    let group = &found.group;
     match ErrorCode::from_code(group.error_code) {
         Some(ErrorCode::None) if &*group.group_state != "Dead" => {}
         Some(ErrorCode::None | ErrorCode::GroupIdNotFound) => {
@@ -235,13 +232,13 @@ async fn find(ask: &Ask, name: &str) -> Result<DescribedGroup<'static>, Problem>
         }
         _ => refuse(group.error_code)?,
     }
-    Ok(group)
+    Ok(found)
 }
 
 /// What the group did since somebody has it in view.
 pub async fn history(ask: Ask) -> Result<Answer, Problem> {
     let since = ask.query.number("since", 0..=u64::MAX)?;
-    let group = find(&ask, ask.name(0)).await?;
+    let group = find(&ask, ask.name(0)).await?.group;
     let now_ms = ask.node().clock.monotonic_ms();
     let subject = Subject::Group(group.group_id.into());
     Ok(json(&ask.http.tracks.shown(subject, now_ms, since)))
@@ -250,19 +247,12 @@ pub async fn history(ask: Ask) -> Result<Answer, Problem> {
 /// A group's members with what each holds, and every partition it has read.
 pub async fn show(ask: Ask) -> Result<Answer, Problem> {
     let name = ask.name(0);
-    let group = find(&ask, name).await?;
-    let is_consumer = &*group.protocol_type == "consumer";
-    let shares: Vec<Vec<(String, Vec<i32>)>> = group
-        .members
-        .iter()
-        .map(|member| {
-            if is_consumer {
-                share(member)
-            } else {
-                Vec::new()
-            }
-        })
-        .collect();
+    let Described { group, consumer } = find(&ask, name).await?;
+    let shares: Vec<Vec<(String, Vec<i32>)>> = match &consumer {
+        Some(consumer) => consumer.members.iter().map(held).collect(),
+        None if &*group.protocol_type == "consumer" => group.members.iter().map(share).collect(),
+        None => vec![Vec::new(); group.members.len()],
+    };
     let mut holders: BTreeMap<(&str, i32), &str> = BTreeMap::new();
     for (member, share) in group.members.iter().zip(&shares) {
         for (topic, partitions) in share {
@@ -308,13 +298,21 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         "members": members.collect::<Vec<_>>(),
         "lag": lags.records.to_string(),
         "lost": lags.lost.to_string(),
-        "epochs": epochs(&ask, name).await?,
+        "epochs": consumer.as_ref().map(epochs),
         "partitionCount": total,
         "partitions": partitions.collect::<Vec<_>>(),
     })))
 }
 
-/// What a member of a group of consumers holds; nothing where its bytes are of another kind.
+/// What a member of a consumer group of the new protocol holds.
+fn held(member: &Member<'_>) -> Vec<(String, Vec<i32>)> {
+    let topics = member.assignment.topic_partitions.iter();
+    topics
+        .map(|topic| (topic.topic_name.to_string(), topic.partitions.clone()))
+        .collect()
+}
+
+/// What a member of a classic group of consumers holds; nothing where its bytes are of another kind.
 fn share(member: &DescribedGroupMember<'_>) -> Vec<(String, Vec<i32>)> {
     let mut reader = Reader::new(&member.member_assignment);
     let Ok(version) = reader.i16() else {
