@@ -4,6 +4,7 @@
 use super::{fenced, speaker};
 use crate::api::request::{Handled, Request};
 use crate::base::hooks::{Operation, Resource};
+use crate::coordinators::transactions::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::names::CONSUMER_OFFSETS;
@@ -16,7 +17,6 @@ const FENCED_FROM: i16 = 2;
 
 /// Adds the partition of `__consumer_offsets` that the group belongs to.
 pub fn handle(request: Request<'_>) -> Handled {
-    let version = request.header.version;
     let asked: AddOffsetsToTxnRequest<'_> = request.decode()?;
     let id = &*asked.transactional_id;
     let respond = request.respond();
@@ -27,22 +27,17 @@ pub fn handle(request: Request<'_>) -> Handled {
             let place = request.parts.groups.place_of(&asked.group_id);
             place.ok_or(ErrorCode::CoordinatorNotAvailable)
         });
-    let at = match place {
-        Ok((at, _)) => at,
-        Err(code) => {
-            let response = AddOffsetsToTxnResponse {
-                error_code: code.code(),
-                throttle_time_ms: respond.throttle_time_ms(),
-            };
-            return Ok(request.reply(|w| response.encode(w, version)));
+    let answer = match place {
+        Ok((at, _)) => {
+            let add = Command::Add(Add {
+                speaker: speaker(id, asked.producer_id, asked.producer_epoch),
+                places: vec![(CONSUMER_OFFSETS.into(), at)],
+                raises_epoch: false,
+            });
+            request.parts.transactions.call(id, add)
         }
+        Err(code) => Answer::Now(Reply::Added(Err(code))),
     };
-    let add = Command::Add(Add {
-        speaker: speaker(id, asked.producer_id, asked.producer_epoch),
-        places: vec![(CONSUMER_OFFSETS.into(), at)],
-        raises_epoch: false,
-    });
-    let answer = request.parts.transactions.call(id, add);
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let code = match reply {
             Some(Reply::Added(Ok(()))) => ErrorCode::None,

@@ -2,10 +2,11 @@
 //! v2 PRODUCER_FENCED · v3 flexible · v5 raises the epoch and tells it (KIP-890)
 
 use super::{fenced, init_producer_id::with_id, speaker};
-use crate::api::request::{Handled, Request};
+use crate::api::request::{Handled, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
-use rustka_core::transaction::command::{Command, End};
+use rustka_core::transaction::command::{Command, End, Producer};
+use rustka_wire::codec::Writer;
 use rustka_wire::end_txn_request::EndTxnRequest;
 use rustka_wire::end_txn_response::EndTxnResponse;
 
@@ -19,19 +20,13 @@ pub fn handle(request: Request<'_>) -> Handled {
     let version = request.header.version;
     let asked: EndTxnRequest<'_> = request.decode()?;
     let id = &*asked.transactional_id;
-    let respond = request.respond();
     let refused = match request.check(Operation::Write, Resource::TransactionalId(id)) {
         Ok(()) if id.is_empty() => Some(ErrorCode::InvalidRequest),
         Ok(()) => None,
         Err(code) => Some(code),
     };
     if let Some(code) = refused {
-        let response = EndTxnResponse {
-            error_code: code.code(),
-            throttle_time_ms: respond.throttle_time_ms(),
-            ..Default::default()
-        };
-        return Ok(request.reply(|w| response.encode(w, version)));
+        return Ok(request.reply(|w| encode(Err(code), &request.respond(), w, version)));
     }
     let end = End {
         speaker: speaker(id, asked.producer_id, asked.producer_epoch),
@@ -39,33 +34,26 @@ pub fn handle(request: Request<'_>) -> Handled {
         raises_epoch: version >= RAISES_FROM,
         new_id: None,
     };
-    let (transactions, cluster) = (&request.parts.transactions, &request.parts.cluster);
     let again = move |new_id| {
         Command::End(End {
             new_id,
             ..end.clone()
         })
     };
-    let (transactions, cluster) = (transactions.clone(), cluster.clone());
-    with_id(
-        transactions,
-        cluster,
-        id.into(),
-        again,
-        respond,
-        |result, respond, w, version| {
-            let mut response = EndTxnResponse {
-                throttle_time_ms: respond.throttle_time_ms(),
-                ..Default::default()
-            };
-            match result {
-                Ok(producer) => {
-                    response.producer_id = producer.id;
-                    response.producer_epoch = producer.epoch;
-                }
-                Err(code) => response.error_code = fenced(code, version >= FENCED_FROM).code(),
-            }
-            response.encode(w, version);
-        },
-    )
+    with_id(&request, id.into(), again, encode)
+}
+
+fn encode(result: Result<Producer, ErrorCode>, respond: &Respond, w: &mut Writer, version: i16) {
+    let mut response = EndTxnResponse {
+        throttle_time_ms: respond.throttle_time_ms(),
+        ..Default::default()
+    };
+    match result {
+        Ok(producer) => {
+            response.producer_id = producer.id;
+            response.producer_epoch = producer.epoch;
+        }
+        Err(code) => response.error_code = fenced(code, version >= FENCED_FROM).code(),
+    }
+    response.encode(w, version);
 }

@@ -4,14 +4,14 @@
 use super::fenced;
 use crate::api::request::{Handled, Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
-use crate::coordinators::cluster::{Cluster, ProducerId};
-use crate::coordinators::transactions::{Answer, Transactions};
+use crate::coordinators::cluster::ProducerId;
+use crate::coordinators::transactions::Answer;
 use crate::handlers::answer;
 use rustka_core::error::ErrorCode;
 use rustka_core::transaction::command::{Command, Init, Producer, Reply};
+use rustka_wire::codec::Writer;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
 use rustka_wire::init_producer_id_response::InitProducerIdResponse;
-use std::sync::Arc;
 
 /// PRODUCER_FENCED is known from this version on.
 const FENCED_FROM: i16 = 4;
@@ -34,8 +34,8 @@ pub fn handle(request: Request<'_>) -> Handled {
     if error != ErrorCode::None {
         return Ok(request.reply(|w| response(Err(error), &respond).encode(w, version)));
     }
-    let cluster = request.parts.cluster.clone();
     let Some(id) = asked.transactional_id.as_deref() else {
+        let cluster = request.parts.cluster.clone();
         return match cluster.producer_id() {
             ProducerId::Here(id) => {
                 let producer = Producer { id, epoch: 0 };
@@ -59,37 +59,27 @@ pub fn handle(request: Request<'_>) -> Handled {
         }),
         new_id: None,
     };
-    let transactions = request.parts.transactions.clone();
     let again = move |new_id| {
         Command::Init(Init {
             new_id,
             ..init.clone()
         })
     };
-    with_id(
-        transactions,
-        cluster,
-        id.into(),
-        again,
-        respond,
-        |result, respond, w, version| {
-            let result = result.map_err(|code| fenced(code, version >= FENCED_FROM));
-            response(result, respond).encode(w, version);
-        },
-    )
+    with_id(&request, id.into(), again, |result, respond, w, version| {
+        let result = result.map_err(|code| fenced(code, version >= FENCED_FROM));
+        response(result, respond).encode(w, version);
+    })
 }
 
 /// Hands a command to a transactional id's shard, and once more with a new producer id if it needs one.
 pub fn with_id(
-    transactions: Arc<Transactions>,
-    cluster: Arc<Cluster>,
+    request: &Request<'_>,
     id: Box<str>,
     command: impl Fn(Option<i64>) -> Command + Send + 'static,
-    respond: Respond,
-    encode: impl FnOnce(Result<Producer, ErrorCode>, &Respond, &mut rustka_wire::codec::Writer, i16)
-    + Send
-    + 'static,
+    encode: impl FnOnce(Result<Producer, ErrorCode>, &Respond, &mut Writer, i16) + Send + 'static,
 ) -> Handled {
+    let (transactions, cluster) = (&request.parts.transactions, &request.parts.cluster);
+    let respond = request.respond();
     let producer = |reply: Option<Reply>| match reply {
         Some(Reply::Producer(result)) => result,
         _ => Err(ErrorCode::NotCoordinator),
@@ -98,6 +88,7 @@ pub fn with_id(
         Answer::Now(Reply::NeedsId) => match cluster.producer_id() {
             ProducerId::Here(new_id) => transactions.call(&id, command(Some(new_id))),
             ProducerId::Asked(asked) => {
+                let (transactions, cluster) = (transactions.clone(), cluster.clone());
                 return Ok(Outcome::Park(Box::pin(async move {
                     let result = match cluster.producer_id_of(asked.get().await) {
                         Ok(new_id) => {
