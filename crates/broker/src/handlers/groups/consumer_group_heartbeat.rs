@@ -5,7 +5,6 @@
 use crate::api::request::{Handled, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
 use crate::base::random;
-use crate::coordinators::groups::Answer;
 use crate::handlers::answer;
 use rustka_core::cluster::features::GROUP_VERSION;
 use rustka_core::error::{ErrorCode, Refusal};
@@ -41,23 +40,17 @@ pub fn handle(request: Request<'_>) -> Handled {
         && asked.server_assignor.is_none()
         && asked.topic_partitions.is_none();
     let groups = &request.parts.groups;
-    let answer = match says_nothing {
-        true => {
-            let client_host = request.peer().host();
-            let client = (request.client_id(), &*client_host);
-            let member = (&*asked.member_id, asked.member_epoch);
-            let short = groups.consumer_beat(&asked.group_id, member, client);
-            match short {
-                Some(beaten) => Answer::Now(Reply::ConsumerBeat(Ok(beaten))),
-                None => groups.consumer_call(&asked.group_id, |settings| {
-                    Command::ConsumerBeat(Box::new(beat(&request, &asked, settings)))
-                }),
-            }
+    if says_nothing {
+        let client_host = request.peer().host();
+        let client = (request.client_id(), &*client_host);
+        let member = (&*asked.member_id, asked.member_epoch);
+        if let Some(beaten) = groups.consumer_beat(&asked.group_id, member, client) {
+            return Ok(request.reply(|w| encode(Ok(&beaten), &respond).encode(w, version)));
         }
-        false => groups.consumer_call(&asked.group_id, |settings| {
-            Command::ConsumerBeat(Box::new(beat(&request, &asked, settings)))
-        }),
-    };
+    }
+    let answer = groups.consumer_call(&asked.group_id, |settings| {
+        Command::ConsumerBeat(Box::new(beat(&request, &asked, settings)))
+    });
     let (groups, access) = (groups.clone(), request.access());
     let group: Name = (&*asked.group_id).into();
     answer::respond(respond.clone(), answer, move |mut reply, w, version| {
