@@ -1,16 +1,15 @@
-//! Transactional batches are confirmed by their coordinator before they begin a transaction in a partition: what it does
-//! not know as open, nobody would ever end. Between the confirmation and the append no marker may come.
+//! Transactional batches are confirmed by their coordinator before they begin a transaction in a partition.
 
 use super::plan::ProducePlan;
 use crate::api::request::Request;
 use crate::base::clock::Clock;
 use crate::coordinators::transactions::{Answer, Transactions};
+use crate::handlers::transactions::confirm::{self, Confirming};
 use rustka_core::batch::BatchHeader;
 use rustka_core::error::ErrorCode;
-use rustka_core::log::{Origin, Verification};
+use rustka_core::log::Origin;
 use rustka_core::names::is_internal;
-use rustka_core::transaction::command::{Add, Command, Place, Producer, Reply, Speaker};
-use rustka_storage::Partition;
+use rustka_core::transaction::command::{Place, Producer, Reply, Speaker};
 use std::sync::Arc;
 
 /// Partitions are added by the Produce itself from this version on (KIP-890).
@@ -18,44 +17,22 @@ pub const ADDS_FROM: i16 = 12;
 /// TRANSACTION_ABORTABLE is known from this version on.
 const ABORTABLE_FROM: i16 = 11;
 
-/// A batch whose transaction has to be confirmed, given back in whatever way the request ends.
+/// A batch whose transaction has to be confirmed.
 pub struct Verifying {
     /// The number of its partition.
     pub index: i32,
-    partition: Arc<Partition>,
-    since: Verification,
+    confirming: Confirming,
     /// Whether it was.
     result: Result<(), ErrorCode>,
 }
 
-impl Drop for Verifying {
-    fn drop(&mut self) {
-        // A partition that is gone waits for nobody.
-        let _gone = self
-            .partition
-            .with_state(|state| state.end_verification(self.since));
-    }
-}
-
 impl Verifying {
-    /// The coordinator is asked once more: a marker that came meanwhile ended the transaction before.
-    fn again(&mut self) {
-        let producer_id = self.since.producer_id();
-        let (partition, before) = (&self.partition, self.since);
-        let since = partition.with_state(|state| {
-            state.end_verification(before);
-            state.await_verification_of(producer_id)
-        });
-        // A partition that is gone refuses the batch itself.
-        self.since = since.unwrap_or(before);
-    }
-
     /// With what right the batch is appended.
     pub fn origin(&self, version: i16) -> Result<Origin, ErrorCode> {
         self.result?;
         Ok(Origin::Verified {
             epoch_bumps: version >= ADDS_FROM,
-            since: Some(self.since),
+            since: Some(self.confirming.since()),
         })
     }
 }
@@ -73,14 +50,7 @@ pub struct Question {
 impl Question {
     fn ask(&self) -> Answer {
         let (speaker, places) = (self.speaker.clone(), self.places.clone());
-        let command = match self.version {
-            ADDS_FROM.. => Command::Add(Add {
-                speaker,
-                places,
-                raises_epoch: true,
-            }),
-            _ => Command::Verify { speaker, places },
-        };
+        let command = confirm::question(speaker, places, self.version >= ADDS_FROM);
         self.transactions.call(&self.speaker.id, command)
     }
 
@@ -110,7 +80,7 @@ pub async fn settle(plan: &mut ProducePlan, question: Question, mut answer: Answ
             .topics
             .iter_mut()
             .flat_map(|topic| &mut topic.verifying);
-        asked.for_each(Verifying::again);
+        asked.for_each(|it| it.confirming.again());
         answer = question.ask();
     }
 }
@@ -134,7 +104,7 @@ pub fn ask(request: &Request<'_>, plan: &mut ProducePlan) -> Option<(Question, A
 
 fn question(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Question> {
     let frame = request.frame.bytes();
-    let id: Arc<str> = plan.transactional_id()?.into();
+    plan.transactional_id()?;
     if plan.whole_request_error(frame).is_some() || !plan.has_valid_acks() {
         return None;
     }
@@ -167,8 +137,7 @@ fn question(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Question> {
             let is_one = *producer.get_or_insert(writes) == writes;
             verifying.push(Verifying {
                 index: *index,
-                partition,
-                since,
+                confirming: Confirming::of(partition, since),
                 result: match is_one {
                     true => Ok(()),
                     false => Err(ErrorCode::InvalidProducerIdMapping),
@@ -190,8 +159,8 @@ fn question(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Question> {
     Some(Question {
         transactions: request.parts.transactions.clone(),
         speaker: Speaker {
-            id,
             producer: producer?,
+            id: plan.transactional_id()?.into(),
         },
         places,
         version,

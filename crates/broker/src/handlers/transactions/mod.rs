@@ -2,6 +2,7 @@
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
+pub mod confirm;
 pub mod describe_producers;
 pub mod describe_transactions;
 pub mod end_txn;

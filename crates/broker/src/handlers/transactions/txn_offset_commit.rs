@@ -2,6 +2,7 @@
 //! v2 leader epochs · v3 flexible, group members (KIP-447) · v4 TRANSACTION_ABORTABLE · v5 adds its partition by itself
 //! (KIP-890) · v6 topic ids
 
+use super::confirm::{Confirming, question};
 use super::speaker;
 use crate::api::request::{Handled, Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
@@ -11,10 +12,8 @@ use rustka_core::error::ErrorCode;
 use rustka_core::group::command as of_groups;
 use rustka_core::group::command::{CommitPartition, CommitTopic, OffsetCommit, TransactionCommit};
 use rustka_core::group::effects as to_groups;
-use rustka_core::log::Verification;
 use rustka_core::names::CONSUMER_OFFSETS;
-use rustka_core::transaction::command::{Add, Command, Reply};
-use rustka_storage::Partition;
+use rustka_core::transaction::command::Reply;
 use rustka_wire::txn_offset_commit_request::{TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic};
 use rustka_wire::txn_offset_commit_response::{
     TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -36,21 +35,6 @@ struct Asked {
     /// By topic and partition of the request.
     codes: BTreeMap<(usize, i32), ErrorCode>,
     respond: Respond,
-}
-
-/// The confirmation of a transaction, given back in whatever way the request ends.
-struct Confirming {
-    partition: Arc<Partition>,
-    since: Verification,
-}
-
-impl Drop for Confirming {
-    fn drop(&mut self) {
-        // A partition that is gone waits for nobody.
-        let _gone = self
-            .partition
-            .with_state(|state| state.end_verification(self.since));
-    }
 }
 
 /// Has the transaction confirmed by its coordinator, then hands the offsets to the group's.
@@ -86,24 +70,15 @@ pub fn handle(request: Request<'_>) -> Handled {
     };
     let wire = &asked.request;
     let producer = (wire.producer_id, wire.producer_epoch);
-    let since = match partition.with_state(|state| state.await_verification_of(producer.0)) {
-        Ok(since) => since,
-        Err(_) => return Ok(asked.answer(Err(ErrorCode::NotCoordinator))),
+    let Ok(confirming) = Confirming::begin(partition, producer.0) else {
+        return Ok(asked.answer(Err(ErrorCode::NotCoordinator)));
     };
-    let confirming = Confirming { partition, since };
     let speaker = speaker(&wire.transactional_id, producer.0, producer.1);
     let places = vec![(CONSUMER_OFFSETS.into(), at)];
-    let command = match version {
-        ADDS_FROM.. => Command::Add(Add {
-            speaker,
-            places,
-            raises_epoch: true,
-        }),
-        _ => Command::Verify { speaker, places },
-    };
+    let command = question(speaker, places, version >= ADDS_FROM);
     let commit = TransactionCommit {
         producer,
-        since: Some(since),
+        since: Some(confirming.since()),
         commit: OffsetCommit {
             group: (&*wire.group_id).into(),
             member_id: (&*wire.member_id).into(),
