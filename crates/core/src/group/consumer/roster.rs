@@ -18,6 +18,8 @@ pub(in crate::group) struct Roster {
     epoch: Option<GroupEpoch>,
     target_epoch: Option<TargetEpoch>,
     entries: BTreeMap<Name, Entry>,
+    /// How many entries are members.
+    members: usize,
     pub(super) expressions: BTreeMap<Name, Arc<Matched>>,
     /// Who holds a partition, also while it is to give it up.
     owners: BTreeMap<Place, Name>,
@@ -52,6 +54,7 @@ impl Roster {
             epoch: None,
             target_epoch: None,
             entries: BTreeMap::new(),
+            members: 0,
             expressions: BTreeMap::new(),
             owners: BTreeMap::new(),
             subscribers: BTreeMap::new(),
@@ -169,8 +172,10 @@ impl Roster {
                     .or_default() += 1;
             }
         }
+        self.members += usize::from(value.is_some());
         let new_instance = value.as_ref().and_then(|value| value.instance_id.clone());
         let old = self.put(id, |entry| std::mem::replace(&mut entry.member, value));
+        self.members -= usize::from(old.is_some());
         if let Some(old) = &old {
             self.bytes -= old.bytes();
             for topic in &old.topics {
@@ -232,12 +237,12 @@ impl Roster {
 
     /// How many members there are.
     pub(super) fn len(&self) -> usize {
-        self.members().count()
+        self.members
     }
 
     /// Whether there is no member.
     pub(super) fn has_no_members(&self) -> bool {
-        self.members().next().is_none()
+        self.members == 0
     }
 
     /// One member.
