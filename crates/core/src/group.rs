@@ -168,11 +168,17 @@ impl GroupShard {
     }
 
     fn ended(&mut self, producer_id: i64, commit: bool) {
+        // Most groups of a shard have no part in a transaction.
+        let mut has_ended = false;
         for group in self.groups.values_mut() {
-            group.durable_mut().end(producer_id, commit);
-            group.weigh();
+            if group.durable_mut().end(producer_id, commit) {
+                group.weigh();
+                has_ended = true;
+            }
         }
-        self.drop_gone();
+        if has_ended {
+            self.drop_gone();
+        }
     }
 
     fn arm_offsets(&mut self, now: Now) {

@@ -156,18 +156,21 @@ impl Durable {
         old
     }
 
-    /// The producer's transaction is over: what it committed counts, or never did.
-    pub(super) fn end(&mut self, producer_id: i64, commit: bool) {
-        let pending = self.pending.remove(&producer_id).unwrap_or_default();
+    /// The producer's transaction is over: what it committed counts, or never did. Whether there was any.
+    pub(super) fn end(&mut self, producer_id: i64, commit: bool) -> bool {
+        let Some(pending) = self.pending.remove(&producer_id) else {
+            return false;
+        };
         self.pending_count -= pending.len();
         if !commit {
-            return;
+            return true;
         }
         for ((topic, partition), pending) in pending {
             if !pending.is_outdated {
                 self.put_offset(&topic, partition, Some(pending.value));
             }
         }
+        true
     }
 
     /// Whether an open transaction may yet commit an offset here.
