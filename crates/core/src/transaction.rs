@@ -388,10 +388,7 @@ impl Machine for TransactionShard {
 
     fn next_deadline(&self) -> Option<i64> {
         let timeout = self.deadlines.first().map(|(due_ms, _)| *due_ms);
-        match (timeout, self.check_due_ms) {
-            (Some(timeout), Some(check)) => Some(timeout.min(check)),
-            (timeout, check) => timeout.or(check),
-        }
+        timeout.into_iter().chain(self.check_due_ms).min()
     }
 
     fn apply(&mut self, record: Record) {

@@ -83,10 +83,8 @@ impl Machine for GroupShard {
     }
 
     fn next_deadline(&self) -> Option<i64> {
-        match (self.timers.next(), self.offsets_due_ms) {
-            (Some(timer), Some(offsets)) => Some(timer.min(offsets)),
-            (timer, offsets) => timer.or(offsets),
-        }
+        let timer = self.timers.next().into_iter();
+        timer.chain(self.offsets_due_ms).min()
     }
 
     fn committed(
