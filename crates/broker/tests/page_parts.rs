@@ -6,6 +6,7 @@ mod page;
 
 use common::World;
 use page::{Page, filled};
+use rustka_wire::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::metadata_request::MetadataRequest;
@@ -165,6 +166,44 @@ async fn a_rebalance_tells_who_caused_it_and_a_group_with_members_keeps_its_offs
             .status,
         409
     );
+}
+
+#[tokio::test]
+async fn a_consumer_group_shows_what_its_members_hold_and_its_epochs() {
+    let world = World::start();
+    let page = Page(&world);
+    filled(&page, "t", 2, 3).await;
+    let mut client = world.connect();
+    client.client_id = "billing".to_owned();
+    let heartbeat = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "one".into(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    client
+        .ask(ConsumerGroupHeartbeatRequest::KEY, 1, &heartbeat)
+        .await;
+    let shown = page.get("/api/v1/groups/g").await.json();
+    let member = &shown["members"][0];
+    assert_eq!(
+        (&member["member"], &member["clientId"]),
+        (&json!("one"), &json!("billing"))
+    );
+    assert_eq!(
+        member["share"],
+        json!([{ "topic": "t", "partitions": [0, 1] }])
+    );
+    let told = &shown["epochs"];
+    assert_eq!(told["epoch"], told["assignmentEpoch"]);
+    assert_eq!(told["members"][0]["member"], "one");
+    assert_eq!(told["members"][0]["givesUp"], json!([]));
+    assert_eq!(told["members"][0]["waitsFor"], json!([]));
+    assert_eq!(shown["partitionCount"], 2);
+    let listed = page.get("/api/v1/groups").await.json();
+    assert_eq!(listed["groups"][0]["members"], 1);
 }
 
 #[tokio::test]
