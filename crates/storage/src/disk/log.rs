@@ -2,10 +2,11 @@
 //! What came last is also in memory, as much of it as there is room for.
 
 use super::Shared;
+use super::hand::{Step, Write};
 use super::index::Appending;
 use super::load::{LOAD_BYTES_MAX, Part, load};
 use super::segment::{Segment, SegmentRules};
-use super::writer::{Step, Write, Writer};
+use super::writer::Writer;
 use crate::engine::{
     Batch, ChunkInfo, Closed, Found, Garbage, Late, Load, Log, ReadFailed, Replacement, Sink, Span,
     Stored, SwapFailed, WriteFailed,

@@ -6,7 +6,9 @@
 //! | `folder` | one partition's folder, and what is called how in there |
 //! | `log` | decides where everything goes; under the partition's lock, so it touches no file |
 //! | `segment`, `index` | what a log knows of a segment; which batches get an entry in its indexes |
-//! | `writer` | does what the log decided, in order, and reports how far it is written and durable |
+//! | `writer` | has done what the log decided, in order, and reports how far it is written and durable |
+//! | `hand` | does it: every step that touches a log's files |
+//! | `shared` | what all logs of an engine share |
 //! | `pool` | the threads on which writers work; group commit |
 //! | `load` | reads what is no longer in memory, without any lock |
 //! | `recovery`, `scan` | what a start makes of the files that are there |
@@ -23,6 +25,7 @@ mod directory;
 mod doomed;
 mod files;
 mod folder;
+mod hand;
 mod index;
 mod load;
 mod lock;
@@ -33,6 +36,7 @@ mod recovery;
 mod room;
 mod scan;
 mod segment;
+mod shared;
 mod writer;
 
 pub use directory::{Directory, DirectoryError, Identity};
@@ -40,19 +44,17 @@ pub use files::{Files, Listed, Mode, OpenFile, Room, SystemFiles};
 
 use crate::engine::{Engine, OpenFailed, Opened, PartitionName};
 use crate::limit::{Eviction, Memory};
-use crate::memory::{MemoryLog, Order, Place};
+use crate::memory::{MemoryLog, Place};
 use crate::partition::Partition;
-use doomed::Doomed;
 use folder::Folder;
 use log::DiskLog;
 use noted::Noted;
 use pool::{Job, Pool};
-use room::Left;
 use rustka_core::error::Refusal;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use segment::{Segment, SegmentRules};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use shared::Shared;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -75,30 +77,6 @@ pub enum Fsync {
 pub struct DiskEngine {
     shared: Arc<Shared>,
     directory: Mutex<Option<Directory>>,
-}
-
-/// What all logs of an engine share.
-struct Shared {
-    files: Arc<dyn Files>,
-    root: Arc<Path>,
-    memory: Arc<Memory>,
-    order: Arc<Order>,
-    pool: Arc<Pool>,
-    fsync: Fsync,
-    last_sequence: AtomicU64,
-    is_closed: AtomicBool,
-    writers: Mutex<BTreeMap<Box<str>, Weak<Writer>>>,
-    /// Logs that are deleted and whose folders are perhaps still there.
-    leaving: Mutex<BTreeMap<Box<str>, Arc<Writer>>>,
-    noted: Mutex<Noted>,
-    doomed: Mutex<Doomed>,
-    next_sync_ms: Mutex<Option<i64>>,
-    syncs: AtomicU64,
-    written_bytes: AtomicU64,
-    left: Mutex<Left>,
-    told: Mutex<BTreeSet<String>>,
-    /// Logs whose files are open, in the order in which they were opened.
-    open: Mutex<VecDeque<Weak<Writer>>>,
 }
 
 impl DiskEngine {
@@ -211,85 +189,6 @@ impl DiskEngine {
         recovery::recover(&*shared.files, folder, &rules, synced.unwrap_or(0), || {
             shared.next_sequence()
         })
-    }
-}
-
-/// So many logs have their files open, three each; then others are closed first.
-const OPEN_LOGS_MAX: usize = 64;
-/// So many things are told of, each once.
-const TOLD_MAX: usize = 1_000;
-
-impl Shared {
-    /// Whether something that may come again and again is to be told of in the log: once each.
-    fn is_news(&self, what: impl Into<String>) -> bool {
-        let mut told = lock(&self.told);
-        told.len() < TOLD_MAX && told.insert(what.into())
-    }
-
-    /// A log is deleted. Its name may be another one's soon.
-    fn leaves(&self, writer: &Arc<Writer>) {
-        let name = writer.folder.name();
-        let is_its = |known: &Weak<Writer>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(writer));
-        let mut writers = lock(&self.writers);
-        if writers.get(name).is_some_and(is_its) {
-            writers.remove(name);
-        }
-        drop(writers);
-        lock(&self.leaving).insert(name.into(), writer.clone());
-    }
-
-    /// Has the folder out of the way that a deleted log of this name may have left.
-    fn clear_way(&self, name: &str) -> io::Result<()> {
-        let Some(writer) = lock(&self.leaving).remove(name) else {
-            return Ok(());
-        };
-        self.doom_folder(writer.folder.doom()?, 0);
-        Ok(())
-    }
-
-    /// A deleted log's folder is out of the way.
-    fn has_left(&self, writer: &Writer) {
-        let name = writer.folder.name();
-        let mut leaving = lock(&self.leaving);
-        if leaving
-            .get(name)
-            .is_some_and(|known| std::ptr::eq(&**known, writer))
-        {
-            leaving.remove(name);
-        }
-    }
-
-    /// A log has opened its files: where there are too many, those that were opened first are closed.
-    fn opened(&self, writer: &Arc<Writer>) {
-        let oldest = {
-            let mut open = lock(&self.open);
-            open.push_back(Arc::downgrade(writer));
-            let too_many = open.len() > OPEN_LOGS_MAX;
-            open.pop_front_if(|_| too_many)
-        };
-        let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) else {
-            return;
-        };
-        // What is dirty keeps its file open until it is synced.
-        oldest.flush();
-        if !oldest.close_files() {
-            lock(&self.open).push_back(Arc::downgrade(&oldest));
-        }
-    }
-
-    fn next_sequence(&self) -> u64 {
-        self.last_sequence.fetch_add(1, Relaxed)
-    }
-
-    /// Those of all logs that are there.
-    fn live_writers(&self) -> Vec<Arc<Writer>> {
-        let writers = lock(&self.writers);
-        writers.values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Has everything synced that was written.
-    fn flush_all(&self) {
-        self.live_writers().iter().for_each(Writer::flush);
     }
 }
 

@@ -1,62 +1,16 @@
-//! The side of a log that touches its files: does what the log has decided, in order, on the pool's threads, and reports
-//! to the partition how far it is written and durable.
+//! The side of a log that touches its files: has done what the log has decided, in order, on the pool's threads, and
+//! reports to the partition how far it is written and durable. How each step is done: `hand`.
 
-use super::files::{Mode, OpenFile};
-use super::folder::{Folder, Kind};
-use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES, TimeEntry};
+use super::folder::Folder;
+use super::hand::{Dirty, Hand, Step};
 use super::pool::Job;
 use super::{Fsync, Shared};
-use crate::buffer::Slice;
 use crate::partition::Partition;
 use rustka_core::sync::{Guard, Rank, lock, lock_at};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, Weak};
-
-/// Something to be done to a log's files.
-pub(super) enum Step {
-    /// Begins a segment with empty files.
-    Begin {
-        /// Its base offset.
-        base_offset: i64,
-    },
-    /// Writes a batch.
-    Write(Write),
-    /// Nothing more is written into a segment.
-    Close {
-        /// Its base offset.
-        base_offset: i64,
-        /// The entry by time that it gets at the end, with its number.
-        time: Option<(u64, TimeEntry)>,
-    },
-    /// A segment goes.
-    Drop {
-        /// Its base offset.
-        base_offset: i64,
-        /// After how long its files are removed.
-        delay_ms: i64,
-    },
-    /// The partition goes.
-    Clear {
-        /// After how long its files are removed.
-        delay_ms: i64,
-    },
-}
-
-/// A batch to be written.
-pub(super) struct Write {
-    /// The segment's base offset.
-    pub segment: i64,
-    /// Where in the segment.
-    pub at: u64,
-    pub bytes: Slice,
-    /// The offset after the batch's last one.
-    pub position: i64,
-    /// Entries in the indexes, with their numbers.
-    pub by_offset: Option<(u64, OffsetEntry)>,
-    pub by_time: Option<(u64, TimeEntry)>,
-}
 
 /// See the file's top.
 pub(super) struct Writer {
@@ -85,51 +39,6 @@ struct Desk {
     failed: bool,
 }
 
-/// What was written and is not durable.
-#[derive(Default)]
-struct Dirty {
-    files: Vec<Arc<dyn OpenFile>>,
-    /// Files are new.
-    folder: bool,
-}
-
-impl Dirty {
-    fn is_clean(&self) -> bool {
-        self.files.is_empty() && !self.folder
-    }
-
-    fn add(&mut self, file: &Arc<dyn OpenFile>) {
-        if !self.files.iter().any(|known| Arc::ptr_eq(known, file)) {
-            self.files.push(file.clone());
-        }
-    }
-}
-
-/// The open segment's files.
-#[derive(Default)]
-struct Hand {
-    is_made: bool,
-    open: Option<Open>,
-    /// It is among those whose files are closed when too many are open.
-    is_listed: bool,
-}
-
-struct Open {
-    base_offset: i64,
-    log: Arc<dyn OpenFile>,
-    index: Arc<dyn OpenFile>,
-    time_index: Arc<dyn OpenFile>,
-}
-
-/// How far a round of writing came.
-#[derive(Default)]
-struct Round {
-    written: Option<i64>,
-    dirty: Dirty,
-    /// Why it went no further.
-    failed: Option<io::Error>,
-}
-
 impl Writer {
     /// Of a log whose folder is there already, or not yet.
     pub fn new(
@@ -143,10 +52,7 @@ impl Writer {
             folder,
             home: home.clone(),
             desk: Mutex::default(),
-            hand: Mutex::new(Hand {
-                is_made,
-                ..Hand::default()
-            }),
+            hand: Mutex::new(Hand::new(is_made)),
         }
     }
 
@@ -184,7 +90,12 @@ impl Writer {
     /// Does what is queued, then has it synced where that is the rule.
     pub fn write(self: &Arc<Writer>) {
         let steps = std::mem::take(&mut self.desk().steps);
-        let (round, is_new) = self.do_all(steps);
+        let (round, is_new) = {
+            let mut hand = lock_at(Rank::Files, &self.hand);
+            let round = hand.do_each(self, steps);
+            let is_new = hand.has_become_open();
+            (round, is_new)
+        };
         if is_new {
             self.shared.opened(self);
         }
@@ -319,202 +230,7 @@ impl Writer {
         let Ok(mut hand) = self.hand.try_lock() else {
             return false;
         };
-        hand.open = None;
-        hand.is_listed = false;
+        hand.close();
         true
-    }
-
-    /// Does these steps; how far it came, and whether it holds files that nobody counts yet.
-    fn do_all(&self, steps: VecDeque<Step>) -> (Round, bool) {
-        let mut hand = lock_at(Rank::Files, &self.hand);
-        let round = self.do_each(&mut hand, steps);
-        let is_new = hand.open.is_some() && !std::mem::replace(&mut hand.is_listed, true);
-        (round, is_new)
-    }
-
-    fn do_each(&self, hand: &mut Hand, steps: VecDeque<Step>) -> Round {
-        let mut round = Round::default();
-        let mut run = Run::default();
-        for step in steps {
-            let done = match step {
-                Step::Write(write) if run.takes(&write) => {
-                    run.push(write);
-                    Ok(())
-                }
-                Step::Write(write) => {
-                    let done = self.put(hand, &mut run, &mut round);
-                    run.push(write);
-                    done
-                }
-                step => self
-                    .put(hand, &mut run, &mut round)
-                    .and_then(|()| self.do_one(hand, step, &mut round)),
-            };
-            if let Err(error) = done {
-                round.failed = Some(error);
-                return round;
-            }
-        }
-        round.failed = self.put(hand, &mut run, &mut round).err();
-        round
-    }
-
-    /// Writes batches that lie one behind the other.
-    fn put(&self, hand: &mut Hand, run: &mut Run, round: &mut Round) -> io::Result<()> {
-        let run = std::mem::take(run);
-        let Some(segment) = run.segment else {
-            return Ok(());
-        };
-        let open = self.open(hand, segment)?;
-        let mut at = run.at;
-        for bytes in &run.bytes {
-            open.log.write_at(bytes, at)?;
-            at += bytes.len() as u64;
-        }
-        self.shared.written_bytes.fetch_add(at - run.at, Relaxed);
-        round.dirty.add(&open.log);
-        round.written = Some(run.position);
-        run.by_offset.write(&*open.index)?;
-        run.by_time.write(&*open.time_index)
-    }
-
-    fn do_one(&self, hand: &mut Hand, step: Step, round: &mut Round) -> io::Result<()> {
-        match step {
-            Step::Write(_) => Ok(()),
-            Step::Begin { base_offset } => {
-                if !hand.is_made {
-                    self.shared.clear_way(self.folder.name())?;
-                    self.folder.create()?;
-                    hand.is_made = true;
-                }
-                hand.open = Some(self.open_segment(base_offset, Mode::Anew)?);
-                round.dirty.folder = true;
-                Ok(())
-            }
-            Step::Close { base_offset, time } => {
-                if let Some((number, entry)) = time {
-                    let open = self.open(hand, base_offset)?;
-                    open.time_index
-                        .write_at(&entry.encode(), number * TIME_ENTRY_BYTES)?;
-                }
-                hand.open = None;
-                Ok(())
-            }
-            Step::Drop {
-                base_offset,
-                delay_ms,
-            } => {
-                if hand
-                    .open
-                    .as_ref()
-                    .is_some_and(|open| open.base_offset == base_offset)
-                {
-                    hand.open = None;
-                }
-                self.shared
-                    .doom_segment(&self.folder, base_offset, delay_ms)
-            }
-            Step::Clear { delay_ms } => {
-                hand.open = None;
-                // What is left is not found when topics are opened again: its folder tells another topic's id.
-                match self.folder.doom() {
-                    Ok(doomed) => self.shared.doom_folder(doomed, delay_ms),
-                    Err(error) if self.shared.is_news("doom") => tracing::warn!(
-                        target: "rustka::storage",
-                        "the files of the deleted {} could not be set aside: {error}",
-                        self.folder.name()
-                    ),
-                    Err(_) => {}
-                }
-                self.shared.has_left(self);
-                Ok(())
-            }
-        }
-    }
-
-    fn open<'a>(&self, hand: &'a mut Hand, base_offset: i64) -> io::Result<&'a Open> {
-        if hand
-            .open
-            .as_ref()
-            .is_none_or(|open| open.base_offset != base_offset)
-        {
-            hand.open = Some(self.open_segment(base_offset, Mode::Write)?);
-        }
-        hand.open
-            .as_ref()
-            .ok_or_else(|| io::Error::other("no segment is open"))
-    }
-
-    fn open_segment(&self, base_offset: i64, mode: Mode) -> io::Result<Open> {
-        let open = |kind| self.folder.open(kind, base_offset, mode);
-        Ok(Open {
-            base_offset,
-            log: open(Kind::Log)?,
-            index: open(Kind::Index)?,
-            time_index: open(Kind::TimeIndex)?,
-        })
-    }
-}
-
-/// Batches that are written at once.
-#[derive(Default)]
-struct Run {
-    segment: Option<i64>,
-    at: u64,
-    length: u64,
-    bytes: Vec<Slice>,
-    position: i64,
-    by_offset: IndexRun,
-    by_time: IndexRun,
-}
-
-impl Run {
-    /// Whether the batch lies right behind the others.
-    fn takes(&self, write: &Write) -> bool {
-        self.segment == Some(write.segment) && self.at + self.length == write.at
-    }
-
-    fn push(&mut self, write: Write) {
-        if self.segment.is_none() {
-            self.segment = Some(write.segment);
-            self.at = write.at;
-        }
-        self.length += write.bytes.len() as u64;
-        self.position = write.position;
-        if let Some((number, entry)) = write.by_offset {
-            let at = number * OFFSET_ENTRY_BYTES;
-            self.by_offset.push(at, &entry.encode());
-        }
-        if let Some((number, entry)) = write.by_time {
-            self.by_time
-                .push(number * TIME_ENTRY_BYTES, &entry.encode());
-        }
-        let last = self.bytes.last_mut();
-        if !last.is_some_and(|last| last.join(&write.bytes)) {
-            self.bytes.push(write.bytes);
-        }
-    }
-}
-
-/// Entries of an index, one behind the other.
-#[derive(Default)]
-struct IndexRun {
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl IndexRun {
-    fn push(&mut self, at: u64, entry: &[u8]) {
-        if self.bytes.is_empty() {
-            self.at = at;
-        }
-        self.bytes.extend_from_slice(entry);
-    }
-
-    fn write(&self, file: &dyn OpenFile) -> io::Result<()> {
-        match self.bytes.is_empty() {
-            true => Ok(()),
-            false => file.write_at(&self.bytes, self.at),
-        }
     }
 }

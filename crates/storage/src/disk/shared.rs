@@ -1,0 +1,120 @@
+//! What all logs of an engine share, and which of them are there.
+
+use super::Fsync;
+use super::doomed::Doomed;
+use super::files::Files;
+use super::noted::Noted;
+use super::pool::Pool;
+use super::room::Left;
+use super::writer::Writer;
+use crate::limit::Memory;
+use crate::memory::Order;
+use rustka_core::sync::lock;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+
+/// What all logs of an engine share.
+pub(super) struct Shared {
+    pub files: Arc<dyn Files>,
+    pub root: Arc<Path>,
+    pub memory: Arc<Memory>,
+    pub order: Arc<Order>,
+    pub pool: Arc<Pool>,
+    pub fsync: Fsync,
+    pub last_sequence: AtomicU64,
+    pub is_closed: AtomicBool,
+    pub writers: Mutex<BTreeMap<Box<str>, Weak<Writer>>>,
+    /// Logs that are deleted and whose folders are perhaps still there.
+    pub leaving: Mutex<BTreeMap<Box<str>, Arc<Writer>>>,
+    pub noted: Mutex<Noted>,
+    pub doomed: Mutex<Doomed>,
+    pub next_sync_ms: Mutex<Option<i64>>,
+    pub syncs: AtomicU64,
+    pub written_bytes: AtomicU64,
+    pub left: Mutex<Left>,
+    pub told: Mutex<BTreeSet<String>>,
+    /// Logs whose files are open, in the order in which they were opened.
+    pub open: Mutex<VecDeque<Weak<Writer>>>,
+}
+
+/// So many logs have their files open, three each; then others are closed first.
+const OPEN_LOGS_MAX: usize = 64;
+/// So many things are told of, each once.
+const TOLD_MAX: usize = 1_000;
+
+impl Shared {
+    /// Whether something that may come again and again is to be told of in the log: once each.
+    pub fn is_news(&self, what: impl Into<String>) -> bool {
+        let mut told = lock(&self.told);
+        told.len() < TOLD_MAX && told.insert(what.into())
+    }
+
+    /// A log is deleted. Its name may be another one's soon.
+    pub fn leaves(&self, writer: &Arc<Writer>) {
+        let name = writer.folder.name();
+        let is_its = |known: &Weak<Writer>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(writer));
+        let mut writers = lock(&self.writers);
+        if writers.get(name).is_some_and(is_its) {
+            writers.remove(name);
+        }
+        drop(writers);
+        lock(&self.leaving).insert(name.into(), writer.clone());
+    }
+
+    /// Has the folder out of the way that a deleted log of this name may have left.
+    pub fn clear_way(&self, name: &str) -> io::Result<()> {
+        let Some(writer) = lock(&self.leaving).remove(name) else {
+            return Ok(());
+        };
+        self.doom_folder(writer.folder.doom()?, 0);
+        Ok(())
+    }
+
+    /// A deleted log's folder is out of the way.
+    pub fn has_left(&self, writer: &Writer) {
+        let name = writer.folder.name();
+        let mut leaving = lock(&self.leaving);
+        if leaving
+            .get(name)
+            .is_some_and(|known| std::ptr::eq(&**known, writer))
+        {
+            leaving.remove(name);
+        }
+    }
+
+    /// A log has opened its files: where there are too many, those that were opened first are closed.
+    pub fn opened(&self, writer: &Arc<Writer>) {
+        let oldest = {
+            let mut open = lock(&self.open);
+            open.push_back(Arc::downgrade(writer));
+            let too_many = open.len() > OPEN_LOGS_MAX;
+            open.pop_front_if(|_| too_many)
+        };
+        let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) else {
+            return;
+        };
+        // What is dirty keeps its file open until it is synced.
+        oldest.flush();
+        if !oldest.close_files() {
+            lock(&self.open).push_back(Arc::downgrade(&oldest));
+        }
+    }
+
+    pub fn next_sequence(&self) -> u64 {
+        self.last_sequence.fetch_add(1, Relaxed)
+    }
+
+    /// Those of all logs that are there.
+    pub fn live_writers(&self) -> Vec<Arc<Writer>> {
+        let writers = lock(&self.writers);
+        writers.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Has everything synced that was written.
+    pub fn flush_all(&self) {
+        self.live_writers().iter().for_each(Writer::flush);
+    }
+}
