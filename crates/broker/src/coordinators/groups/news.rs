@@ -64,8 +64,10 @@ struct Turn<'a> {
 impl Turn<'_> {
     fn take(news: &News) -> Option<Turn<'_>> {
         let mut queue = lock(&news.queue);
-        let is_free = !std::mem::replace(&mut queue.telling, true);
-        is_free.then_some(Turn {
+        if std::mem::replace(&mut queue.telling, true) {
+            return None;
+        }
+        Some(Turn {
             news,
             is_over: Cell::new(false),
         })
@@ -190,5 +192,49 @@ fn log(groups: &Groups, event: &Event, now: Now) {
         } => {
             tracing::debug!(target: "rustka::groups", "group {group:?}: {member} is gone: {cause:?}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    fn news_of(group: &str) -> Event {
+        Event::RolledBack {
+            group: group.into(),
+        }
+    }
+
+    // Whoever came to tell news while another did held up the queue, itself and soon every thread of the broker: nobody
+    // was served any more, and nothing but SIGKILL ended it.
+    #[test]
+    fn whoever_comes_while_news_are_told_goes_on_and_leaves_its_own_to_be_told() {
+        let news = Arc::new(News::default());
+        let now = Now::new(0, 0);
+        let (sender, told) = mpsc::channel();
+        let teller = news.clone();
+        let telling = std::thread::spawn(move || {
+            teller.add(news_of("first"), now);
+            teller.tell(|event, now| {
+                if matches!(event, Event::RolledBack { group } if &**group == "first") {
+                    teller.add(news_of("second"), now);
+                    teller.tell(|_, _| panic!("it is not this one's turn"));
+                }
+                sender.send(format!("{event:?}")).expect("the test listens");
+            });
+        });
+        for group in ["first", "second"] {
+            let event = told
+                .recv_timeout(Duration::from_secs(10))
+                .expect("it is told");
+            assert!(event.contains(group), "{event}");
+        }
+        telling.join().expect("the teller ends");
+        news.add(news_of("third"), now);
+        let after = Cell::new(0);
+        news.tell(|_, _| after.set(after.get() + 1));
+        assert_eq!(after.get(), 1);
     }
 }
