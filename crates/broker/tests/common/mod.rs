@@ -6,7 +6,7 @@
 //! let answer = client.ask(MetadataRequest::KEY, 12, &MetadataRequest::default()).await;
 //! let metadata: MetadataResponse<'_> = answer.body();
 //! ```
-//! Tests run on one thread (`#[tokio::test]`), so that [`World::settle`] can let everything run that can.
+//! Tests run on one thread (`#[tokio::test]`), so that [`World::settle`] can let everything run that can; `crowds.rs` alone runs on several.
 #![allow(
     dead_code,
     reason = "each test file includes this one and uses its own part of it"
