@@ -12,7 +12,8 @@
 //! | 8 | one partition | 1 and 6, which write there; 5, to read |
 //! | 9 | what clients have used of their quotas | 1, to publish a change |
 //! | 10 | the files of one partition, while they are written | |
-//! | 11 | whatever takes no further lock: counters, queues, the order of eviction | any |
+//! | 11 | the files with an offset for each partition, while they are written | 10, to forget a name |
+//! | 12 | whatever takes no further lock: counters, queues, the order of eviction | any |
 //!
 //! Of each kind a thread holds one at a time. Debug builds check it at every lock; release builds do nothing for it.
 //! Wakers, observers and whatever else is foreign are called after the unlock.
@@ -45,6 +46,8 @@ pub enum Rank {
     Quotas,
     /// The files of one partition, while they are written.
     Files,
+    /// The files with an offset for each partition, while they are written.
+    Notes,
     /// Whatever takes no further lock.
     Leaf,
 }

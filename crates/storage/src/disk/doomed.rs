@@ -33,6 +33,8 @@ impl Shared {
         delay_ms: i64,
     ) -> io::Result<()> {
         let mut gone = Vec::new();
+        // Segments go one after the other also where the power does: without one in their midst the later ones would
+        // be taken for what was written behind a gap.
         for kind in Kind::ALL {
             let from = folder.at(&kind.name(base_offset));
             let to = with_suffix(&from, DELETED);
@@ -42,8 +44,9 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
+        let synced = self.files.sync_folder(&folder.path());
         lock(&self.doomed).fresh.push((delay_ms, Gone::Files(gone)));
-        Ok(())
+        synced
     }
 
     pub(super) fn doom_folder(&self, folder: Option<PathBuf>, delay_ms: i64) {

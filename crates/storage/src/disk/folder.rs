@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex};
 pub(super) const METADATA: &str = "partition.metadata";
 /// What a file is called that is about to go.
 pub(super) const DELETED: &str = ".deleted";
+/// There while the system may show bytes that are not on the disk: a sync has failed. Of use until the system itself
+/// starts anew, so it is never synced.
+pub(super) const UNSURE: &str = "rustka-sync-failed";
 /// No small file is larger than this.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
 
@@ -127,7 +130,9 @@ impl Folder {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if self.owner()? == Some(self.topic_id) {
-                    return Ok(());
+                    // Whoever made it may not have come so far.
+                    self.files.sync_folder(&path)?;
+                    return self.files.sync_folder(&self.root);
                 }
                 if !self.files.list(&path)?.is_empty() {
                     self.set_aside("stray")?;
@@ -139,6 +144,11 @@ impl Folder {
         let content = format!("version: 0\ntopic_id: {}", self.topic_id);
         replace(&*self.files, &self.at(METADATA), content.as_bytes())?;
         self.files.sync_folder(&self.root)
+    }
+
+    /// Notes for the next start that what is read here may not be on the disk.
+    pub fn mark_unsure(&self) -> io::Result<()> {
+        self.files.open(&self.at(UNSURE), Mode::Anew).map(drop)
     }
 
     /// Gives whatever has this name another one, so that a new folder can have it.

@@ -170,8 +170,17 @@ impl Hand {
         match step {
             Step::Write(_) => Ok(()),
             Step::Begin { base_offset } => {
-                if !self.is_made {
-                    writer.shared.clear_way(writer.folder.name())?;
+                if self.is_made {
+                    // A segment is not there without those before it, also when the power goes.
+                    writer.shared.files.sync_folder(&writer.folder.path())?;
+                } else {
+                    let name = writer.folder.name();
+                    writer.shared.clear_way(name)?;
+                    if !writer.shared.forget_name(name) {
+                        return Err(io::Error::other(
+                            "an earlier partition of this name is still noted",
+                        ));
+                    }
                     writer.folder.create()?;
                     self.is_made = true;
                 }

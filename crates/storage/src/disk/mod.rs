@@ -121,6 +121,7 @@ impl DiskEngine {
                 writers: Mutex::default(),
                 leaving: Mutex::default(),
                 noted: Mutex::new(Noted::new(starts, synced)),
+                noting: Mutex::default(),
                 doomed: Mutex::default(),
                 next_sync_ms: Mutex::new(None),
                 syncs: AtomicU64::new(0),

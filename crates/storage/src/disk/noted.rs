@@ -3,7 +3,7 @@
 use super::Shared;
 use super::checkpoint::{self, Offsets};
 use super::pool::Job;
-use rustka_core::sync::lock;
+use rustka_core::sync::{Guard, Rank, lock, lock_at};
 use std::sync::Arc;
 
 /// What is remembered of logs beside their files.
@@ -45,12 +45,29 @@ impl Shared {
         drop(noted);
         if is_new {
             let shared = self.clone();
-            self.pool
-                .push(Job::Other(Box::new(move || shared.write_noted())));
+            self.pool.push(Job::Other(Box::new(move || {
+                let _told = shared.write_noted();
+            })));
         }
     }
 
-    fn write_noted(&self) {
+    /// Has nothing noted, on the disk as little as here, of a log that had this name before: it would hold for the one
+    /// that begins now. Whether that could be done.
+    pub(super) fn forget_name(&self, name: &str) -> bool {
+        let noting = lock_at(Rank::Notes, &self.noting);
+        let mut noted = lock(&self.noted);
+        let was_known = set(&mut noted.starts, name, None) | set(&mut noted.synced, name, None);
+        let is_old = was_known || noted.is_pending;
+        drop(noted);
+        !is_old || self.write_all_noted(&noting)
+    }
+
+    /// Writes it all; whether that could be done.
+    fn write_noted(&self) -> bool {
+        self.write_all_noted(&lock_at(Rank::Notes, &self.noting))
+    }
+
+    fn write_all_noted(&self, _noting: &Guard<'_, ()>) -> bool {
         let (starts, synced) = {
             let mut noted = lock(&self.noted);
             noted.is_pending = false;
@@ -60,9 +77,12 @@ impl Shared {
             (checkpoint::LOG_START, starts),
             (checkpoint::SYNCED, synced),
         ];
+        let mut done = true;
         for (name, offsets) in files {
             let path = self.root.join(name);
-            if let Err(error) = checkpoint::write(&*self.files, &path, &offsets)
+            let written = checkpoint::write(&*self.files, &path, &offsets);
+            done &= written.is_ok();
+            if let Err(error) = written
                 && self.is_news(name)
             {
                 tracing::error!(
@@ -72,6 +92,7 @@ impl Shared {
                 );
             }
         }
+        done
     }
 
     /// All is written and synced: remembers that.
@@ -82,7 +103,7 @@ impl Shared {
                 set(&mut lock(&self.noted).synced, name, Some(synced));
             }
         }
-        self.write_noted();
+        let _told = self.write_noted();
     }
 }
 

@@ -1,8 +1,9 @@
 //! Opening what is there of a partition: files that a crash left half done are finished or removed, a torn tail is cut,
 //! indexes are made anew where they do not say what the batches do.
 
+use super::files::OpenFile;
 use super::files::{Files, Listed, Mode, TEMPORARY, remove_if_there};
-use super::folder::{DELETED, Folder, Kind, base_of};
+use super::folder::{DELETED, Folder, Kind, UNSURE, base_of};
 use super::index::{OffsetEntry, TimeEntry};
 use super::scan::{Scan, scan};
 use super::segment::{Segment, SegmentRules};
@@ -16,7 +17,7 @@ const CLEANED: &str = ".cleaned";
 const SWAP: &str = ".swap";
 
 /// Opens the segments of a partition, oldest first. What lies before `synced` was promised: damage there is an error,
-/// and nothing is cut. `sequence` numbers the segments.
+/// and nothing is cut. Behind it the log ends where it is first found broken. `sequence` numbers the segments.
 pub(super) fn recover(
     files: &dyn Files,
     folder: &Folder,
@@ -26,6 +27,7 @@ pub(super) fn recover(
 ) -> io::Result<Vec<Segment>> {
     let listed = tidy(files, folder)?;
     let logs = by_base(&listed, Kind::Log);
+    let is_unsure = listed.iter().any(|entry| entry.name == UNSURE);
     for kind in [Kind::Index, Kind::TimeIndex] {
         let indexes = by_base(&listed, kind).into_keys();
         for orphan in indexes.filter(|base_offset| !logs.contains_key(base_offset)) {
@@ -33,24 +35,49 @@ pub(super) fn recover(
         }
     }
     let mut segments: Vec<Segment> = Vec::new();
-    let last = logs.last_key_value().map(|(base_offset, _)| *base_offset);
-    for (base_offset, listed) in logs {
-        let is_last = last == Some(base_offset);
+    let mut logs = logs.into_iter().peekable();
+    while let Some((base_offset, listed)) = logs.next() {
         let log = folder.open(Kind::Log, base_offset, Mode::Write)?;
         let mut found = scan(&*log, base_offset, rules.index_interval_bytes)?;
-        if let Some(why) = &found.bad {
+        let at = || {
             let (name, offset) = (&listed.name, found.next_offset);
-            let at = format!("{name} of {}, offset {offset}", folder.name());
-            if !is_last || found.next_offset < synced {
-                return Err(io::Error::other(format!("{at}: {why}")));
+            format!("{name} of {}, offset {offset}", folder.name())
+        };
+        if let Some(why) = &found.bad {
+            if found.next_offset < synced {
+                return Err(io::Error::other(format!("{}: {why}", at())));
             }
             tracing::warn!(
                 target: "rustka::storage",
-                "{at}: {why}; what was written there last is cut off"
+                "{}: {why}; what was written there last is cut off", at()
             );
             log.cut(found.bytes)?;
+        }
+        if found.next_offset > synced {
+            // After a kill the system may have what the disk does not; it is about to be read.
+            if is_unsure {
+                write_again(&*log, found.bytes)?;
+            }
             log.sync()?;
         }
+        // Of two segments that were not synced the later one may have got further. Offsets without records, which
+        // compaction leaves, are only among what was synced.
+        let is_torn = found.bad.is_some() || found.next_offset >= synced;
+        let is_short = logs
+            .peek()
+            .is_some_and(|(next, _)| *next > found.next_offset);
+        if is_torn && is_short {
+            tracing::warn!(
+                target: "rustka::storage",
+                "{}: what follows there is missing; segments behind it, which were not synced, go as well", at()
+            );
+            drop_rest(
+                files,
+                folder,
+                logs.by_ref().map(|(base_offset, _)| base_offset),
+            )?;
+        }
+        let is_last = logs.peek().is_none();
         let closing = (!is_last).then(|| found.indexing.close()).flatten();
         found.by_time.extend(closing);
         write_indexes(folder, base_offset, &found)?;
@@ -71,11 +98,51 @@ pub(super) fn recover(
             indexing: is_last.then(|| Box::new(found.indexing)),
         });
     }
+    if segments
+        .last()
+        .is_some_and(|last| last.info.next_offset > synced)
+    {
+        files.sync_folder(&folder.path())?;
+    }
+    if is_unsure {
+        files.remove_file(&folder.at(UNSURE))?;
+    }
     // Gaps belong to the segment before them, so that together they cover all offsets.
     for at in 1..segments.len() {
         segments[at - 1].info.next_offset = segments[at].info.base_offset;
     }
     Ok(segments)
+}
+
+/// Has the system take bytes for new that it shows: after a sync that failed it takes them for written.
+fn write_again(file: &dyn OpenFile, bytes: u64) -> io::Result<()> {
+    const PIECE_BYTES: u64 = 1 << 20;
+    let mut piece = Vec::new();
+    let mut at = 0;
+    while at < bytes {
+        piece.resize((bytes - at).min(PIECE_BYTES) as usize, 0);
+        let read = file.read_at(&mut piece, at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(&piece[..read], at)?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
+/// Removes the segments with these base offsets, ascending, for good.
+fn drop_rest(
+    files: &dyn Files,
+    folder: &Folder,
+    base_offsets: impl Iterator<Item = i64>,
+) -> io::Result<()> {
+    for base_offset in base_offsets {
+        for kind in Kind::ALL {
+            remove_if_there(files, &folder.at(&kind.name(base_offset)))?;
+        }
+    }
+    files.sync_folder(&folder.path())
 }
 
 /// Finishes what compaction had decided, and removes what is of no use; what is left.

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     /// Logs that are deleted and whose folders are perhaps still there.
     pub leaving: Mutex<BTreeMap<Box<str>, Arc<Writer>>>,
     pub noted: Mutex<Noted>,
+    /// Held by whoever writes down what is noted.
+    pub noting: Mutex<()>,
     pub doomed: Mutex<Doomed>,
     pub next_sync_ms: Mutex<Option<i64>>,
     pub syncs: AtomicU64,

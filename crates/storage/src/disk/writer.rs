@@ -178,6 +178,13 @@ impl Writer {
             desk.failed = true;
             desk.steps.clear();
             drop(desk);
+            if let Err(error) = self.folder.mark_unsure() {
+                tracing::error!(
+                    target: "rustka::storage",
+                    "{} cannot be marked for the next start: {error}; start the machine anew before the broker",
+                    self.folder.name()
+                );
+            }
             self.failed("synced", &error);
             return;
         }

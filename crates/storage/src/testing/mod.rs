@@ -2,6 +2,7 @@
 //! order across partitions, reads take time, a partition that is opened again has what was durable of it, and each step
 //! fails where the test says so. It uses what any engine from outside could use.
 
+pub mod disk;
 mod log;
 
 use crate::engine::{Batch, Engine, Incoming, OpenFailed, Opened, PartitionName};
