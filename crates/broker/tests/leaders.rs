@@ -15,6 +15,8 @@ use rustka_wire::describe_topic_partitions_request::{
     DescribeTopicPartitionsRequest, TopicRequest,
 };
 use rustka_wire::describe_topic_partitions_response::DescribeTopicPartitionsResponse;
+use rustka_wire::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
+use rustka_wire::elect_leaders_response::ElectLeadersResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::heartbeat_request::HeartbeatRequest;
@@ -39,6 +41,7 @@ use rustka_wire::sync_group_response::SyncGroupResponse;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const NOT_COORDINATOR: i16 = 16;
+const ELECTION_NOT_NEEDED: i16 = 84;
 const FENCED_LEADER_EPOCH: i16 = 74;
 const LATEST: i64 = -1;
 
@@ -91,6 +94,57 @@ async fn a_leader_that_comes_back_writes_in_its_new_epoch() {
     let partition = &body.responses[0].partitions[0];
     assert_eq!(partition.error_code, 0);
     assert_eq!(partition.high_watermark, 2);
+}
+
+/// Elects in these partitions of "t", or in all there are; what is told of each.
+async fn elect_leaders(
+    client: &mut Client,
+    election_type: i8,
+    partitions: Option<Vec<i32>>,
+) -> Vec<(i32, i16)> {
+    let request = ElectLeadersRequest {
+        election_type,
+        topic_partitions: partitions.map(|partitions| {
+            vec![TopicPartitions {
+                topic: "t".into(),
+                partitions,
+            }]
+        }),
+        timeout_ms: 5_000,
+    };
+    let answer = client.ask(ElectLeadersRequest::KEY, 2, &request).await;
+    let body: ElectLeadersResponse<'_> = answer.body();
+    assert_eq!(body.error_code, 0);
+    assert_eq!(body.replica_election_results.len(), 1);
+    let told = body.replica_election_results[0].partition_result.iter();
+    told.map(|p| (p.partition_id, p.error_code)).collect()
+}
+
+/// ElectLeaders said that each partition had its leader, also of those that had been moved elsewhere: nobody could bring
+/// them back.
+#[tokio::test]
+async fn leaders_that_were_moved_are_elected_again() {
+    const PREFERRED: i8 = 0;
+    const UNCLEAN: i8 = 1;
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 3).await;
+    world.elect("t", 0, 7);
+    world.elect("t", 1, -1);
+    let told = elect_leaders(&mut client, UNCLEAN, Some(vec![0, 1, 2])).await;
+    assert_eq!(
+        told,
+        [(0, ELECTION_NOT_NEEDED), (1, 0), (2, ELECTION_NOT_NEEDED)]
+    );
+    assert_eq!(elect_leaders(&mut client, PREFERRED, None).await, [(0, 0)]);
+    assert_eq!(elect_leaders(&mut client, PREFERRED, None).await, []);
+    let (_, partitions) = client.metadata("t").await;
+    let told = |p: &MetadataResponsePartition| (p.error_code, p.leader_id, p.leader_epoch);
+    let told: Vec<_> = partitions.iter().map(told).collect();
+    assert_eq!(told, [(0, 1, 2), (0, 1, 2), (0, 1, 0)]);
+    let answer = client.produce("t", 0, batch(10)).await;
+    let body: ProduceResponse<'_> = answer.body();
+    assert_eq!(body.responses[0].partition_responses[0].error_code, 0);
 }
 
 async fn list_offsets(client: &mut Client, epoch: i32) -> i16 {

@@ -9,6 +9,7 @@ pub mod command;
 mod configs;
 mod create;
 mod delete;
+mod elect;
 pub mod features;
 mod partitions;
 pub mod place;
@@ -407,6 +408,9 @@ impl Cluster {
                 partition,
                 leader,
             } => Reply::Elect(self.elect(topic, partition, leader, out)),
+            Command::ElectLeaders { election, topics } => {
+                Reply::ElectLeaders(self.elect_leaders(election, topics, out))
+            }
             Command::Return => Reply::Return(self.come_back(out)),
         }
     }
@@ -539,6 +543,11 @@ impl Machine for Cluster {
             }
             Reply::AllocateProducerIds(_) => {
                 Reply::AllocateProducerIds(Err(ErrorCode::KafkaStorageError))
+            }
+            Reply::ElectLeaders(mut topics) => {
+                let outcomes = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                outcomes.for_each(|(_, outcome)| *outcome = Err(refusal()));
+                Reply::ElectLeaders(topics)
             }
             Reply::Elect(_) => Reply::Elect(Err(ErrorCode::KafkaStorageError)),
             Reply::Return(_) => Reply::Return(Err(refusal())),

@@ -95,6 +95,13 @@ pub enum Command {
         /// The node.
         leader: i32,
     },
+    /// ElectLeaders.
+    ElectLeaders {
+        /// Of which kind.
+        election: Election,
+        /// In which partitions of which topics; `None` for all.
+        topics: Option<Vec<(Box<str>, Vec<i32>)>>,
+    },
     /// This node has come back with a log of an earlier life: it leads what it holds, under new epochs.
     Return,
 }
@@ -130,10 +137,30 @@ pub enum Reply {
     ForgetTokens(Result<usize, ErrorCode>),
     /// To AllocateProducerIds: the first id of a block of `PRODUCER_IDS_PER_BLOCK`.
     AllocateProducerIds(Result<i64, ErrorCode>),
+    /// To ElectLeaders, in the order of the command.
+    ElectLeaders(Vec<ElectedTopic>),
     /// To Elect.
     Elect(Result<(), ErrorCode>),
     /// To Return.
     Return(Result<(), Refusal>),
+}
+
+/// Who may become leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Election {
+    /// The first of the replicas, if it is in step.
+    Preferred,
+    /// Where nobody leads: one that is in step, or else any.
+    Unclean,
+}
+
+/// What came of an election in one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElectedTopic {
+    /// Its name.
+    pub name: Box<str>,
+    /// Which of its partitions have a new leader, or why not.
+    pub partitions: Vec<(i32, Result<(), Refusal>)>,
 }
 
 /// What is different now that a change is durable. Told in the order of the changes, before they are answered.

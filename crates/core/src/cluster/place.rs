@@ -6,6 +6,8 @@ use rustka_wire::Uuid;
 use rustka_wire::partition_change_record::PartitionChangeRecord;
 use rustka_wire::partition_record::PartitionRecord;
 
+/// The leader where there is none.
+pub(super) const NO_LEADER: i32 = -1;
 /// In a change: the leader stays.
 const LEADER_STAYS: i32 = -2;
 /// In a change: the recovery state stays.
@@ -95,7 +97,7 @@ impl Place {
     /// A new partition, led by the first of its replicas.
     pub fn new(replicas: &Arc<Replicas>) -> Place {
         Place {
-            leader: replicas.all.first().copied().unwrap_or(-1),
+            leader: replicas.all.first().copied().unwrap_or(NO_LEADER),
             leader_epoch: 0,
             partition_epoch: 0,
             replicas: Arc::clone(replicas),

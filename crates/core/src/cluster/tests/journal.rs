@@ -392,6 +392,101 @@ fn data_of_one_node_of_several_is_refused() {
     assert!(refusal.message.unwrap().contains("[1, 2]"));
 }
 
+/// What an election of this kind comes to in partition 0 of "t", and who leads it then.
+fn elected(w: &mut World, election: Election) -> (ErrorCode, (i32, i32)) {
+    let command = Command::ElectLeaders {
+        election,
+        topics: Some(vec![("t".into(), vec![0])]),
+    };
+    let Reply::ElectLeaders(told) = w.ask(command) else {
+        panic!("no answer of ElectLeaders");
+    };
+    let outcome = told[0].partitions[0].1.as_ref();
+    let code = outcome.map_or_else(|refusal| refusal.code, |()| ErrorCode::None);
+    (code, place(w, "t"))
+}
+
+/// The same where partition 0 has these replicas, of which these are in step, and nobody leads it.
+fn elected_among(election: Election, all: &[i32], in_sync: &[i32]) -> (ErrorCode, (i32, i32)) {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    let mut records = w.journal.clone();
+    for record in &mut records {
+        if let Record::Partition { place, .. } = record {
+            let mut replicas = (*place.replicas).clone();
+            replicas.all = all.to_vec();
+            replicas.in_sync = in_sync.to_vec();
+            place.replicas = replicas.into();
+            place.leader = -1;
+        }
+    }
+    elected(&mut w.replayed(records), election)
+}
+
+// As in Kafka's controller: the first replica only if it is in step, or anybody where nobody leads.
+#[test]
+fn an_election_finds_the_leader_that_should_be() {
+    use Election::{Preferred, Unclean};
+    use ErrorCode::{ElectionNotNeeded, EligibleLeadersNotAvailable, PreferredLeaderNotAvailable};
+    let mut w = World::new();
+    let topic = w.create("t").unwrap().id;
+    let move_to = |leader| Command::Elect {
+        topic,
+        partition: 0,
+        leader,
+    };
+    assert_eq!(elected(&mut w, Preferred), (ElectionNotNeeded, (1, 0)));
+    drop(w.ask(move_to(2)));
+    assert_eq!(elected(&mut w, Unclean), (ElectionNotNeeded, (2, 1)));
+    assert_eq!(elected(&mut w, Preferred), (ErrorCode::None, (1, 2)));
+    drop(w.ask(move_to(-1)));
+    assert_eq!(elected(&mut w, Unclean), (ErrorCode::None, (1, 4)));
+    let none = (-1, 0);
+    for (election, all, in_sync, expected) in [
+        (
+            Preferred,
+            &[9, 1][..],
+            &[9, 1][..],
+            (PreferredLeaderNotAvailable, none),
+        ),
+        (
+            Preferred,
+            &[1, 9],
+            &[9],
+            (PreferredLeaderNotAvailable, none),
+        ),
+        (Unclean, &[9, 1], &[9, 1], (ErrorCode::None, (1, 1))),
+        (Unclean, &[9, 1], &[9], (ErrorCode::None, (1, 1))),
+        (Unclean, &[9], &[9], (EligibleLeadersNotAvailable, none)),
+    ] {
+        assert_eq!(
+            elected_among(election, all, in_sync),
+            expected,
+            "{election:?} {all:?}"
+        );
+    }
+}
+
+// One leader that was asked for twice would have got two epochs.
+#[test]
+fn a_leader_that_is_asked_for_twice_is_elected_once() {
+    let mut w = World::new();
+    let topic = w.create("t").unwrap().id;
+    let moved = Command::Elect {
+        topic,
+        partition: 0,
+        leader: 2,
+    };
+    drop(w.ask(moved));
+    let command = Command::ElectLeaders {
+        election: Election::Preferred,
+        topics: Some(vec![("t".into(), vec![0, 0])]),
+    };
+    let records = w.kinds(|w| drop(w.ask(command)));
+    assert_eq!(records, ["PartitionChange"]);
+    assert_eq!(place(&w, "t"), (1, 2));
+}
+
 // KIP-868: what Kafka's controller writes in several batches holds once the last of them is there.
 #[test]
 fn records_that_hold_together_hold_all_or_not_at_all() {
