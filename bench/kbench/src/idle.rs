@@ -5,6 +5,7 @@ use crate::group::{assignment, await_coordinator, heartbeat_of, join_request, sy
 use crate::stat::{self, Meter};
 use crate::wire::{self, Conn};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Members per group.
@@ -87,14 +88,16 @@ pub fn run(a: &Args) {
 pub fn join_all(mut conns: Vec<Conn>, group: &str, topic: &str) -> Vec<Member> {
     await_coordinator(&mut conns[0], group);
     let bar = Barrier::new(conns.len());
+    let generations: Vec<AtomicI32> = conns.iter().map(|_| AtomicI32::new(-1)).collect();
     std::thread::scope(|s| {
         let threads: Vec<_> = conns
             .into_iter()
-            .map(|c| {
-                let bar = &bar;
+            .enumerate()
+            .map(|(at, c)| {
+                let (bar, generations) = (&bar, &generations);
                 s.spawn(move || {
                     bar.wait();
-                    enter(c, group, topic)
+                    enter(c, group, topic, (at, generations))
                 })
             })
             .collect();
@@ -109,51 +112,62 @@ pub fn heartbeat(m: &mut Member) -> i16 {
     m.c.call(&request).expect("heartbeat").error_code
 }
 
-/// Joins and syncs until a heartbeat of the same generation is accepted.
-fn enter(mut c: Conn, group: &str, topic: &str) -> Member {
-    let mut id = String::new();
+/// Joins and syncs until every member is in the same generation. Nobody leaves the round before: one that joins late
+/// begins another, in which all the others have to join again.
+fn enter(c: Conn, group: &str, topic: &str, (at, generations): (usize, &[AtomicI32])) -> Member {
+    let mut member = Member {
+        c,
+        id: String::new(),
+        generation: -1,
+        group: group.to_string(),
+    };
     loop {
-        let request = join_request(group, 60_000, &id, topic);
-        let told = c.call(&request).expect("join");
-        let (error, generation, me) = (told.error_code, told.generation_id, told.member_id);
-        // only the leader is told the members
-        let others = told.members.into_iter();
-        let others: Vec<String> = others.map(|m| m.member_id.into_owned()).collect();
-        let me = me.into_owned();
-        match error {
-            0 => id = me,
-            79 => {
-                id = me;
-                continue;
-            }
-            25 => {
-                id.clear();
-                continue;
-            }
-            _ => {
-                std::thread::sleep(Duration::from_millis(20));
-                continue;
-            }
-        }
-        let shares = others.into_iter().map(|m| (m, assignment(topic, &[0])));
-        let request = sync_request(group, generation, &id, shares);
-        let error = c.call(&request).expect("sync").error_code;
-        if error != 0 {
+        if !is_synced(&mut member, topic) {
             continue;
         }
-        // a late joiner starts another round: make sure that it is over
-        std::thread::sleep(Duration::from_millis(5));
-        let mut member = Member {
-            c,
-            id: id.clone(),
-            generation,
-            group: group.to_string(),
-        };
-        match heartbeat(&mut member) {
-            0 => return member,
-            25 => id.clear(),
-            _ => {}
+        generations[at].store(member.generation, Relaxed);
+        loop {
+            let others = generations.iter().map(|other| other.load(Relaxed));
+            if others.into_iter().all(|other| other == member.generation) {
+                return member;
+            }
+            match heartbeat(&mut member) {
+                0 => std::thread::sleep(Duration::from_millis(2)),
+                25 => {
+                    member.id.clear();
+                    break;
+                }
+                _ => break,
+            }
         }
-        c = member.c;
     }
+}
+
+/// One round of joining and syncing; whether the member is in a generation.
+fn is_synced(member: &mut Member, topic: &str) -> bool {
+    let request = join_request(&member.group, 60_000, &member.id, topic);
+    let told = member.c.call(&request).expect("join");
+    let (error, generation, me) = (told.error_code, told.generation_id, told.member_id);
+    // only the leader is told the members
+    let others = told.members.into_iter();
+    let others: Vec<String> = others.map(|m| m.member_id.into_owned()).collect();
+    let me = me.into_owned();
+    match error {
+        0 => (member.id, member.generation) = (me, generation),
+        79 => {
+            member.id = me;
+            return false;
+        }
+        25 => {
+            member.id.clear();
+            return false;
+        }
+        _ => {
+            std::thread::sleep(Duration::from_millis(20));
+            return false;
+        }
+    }
+    let shares = others.into_iter().map(|m| (m, assignment(topic, &[0])));
+    let request = sync_request(&member.group, generation, &member.id, shares);
+    member.c.call(&request).expect("sync").error_code == 0
 }

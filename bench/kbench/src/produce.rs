@@ -2,7 +2,7 @@
 //!
 //! `--version 13` names the topic by its id, `--idempotent 1` gives every connection a producer id and patches
 //! sequence and CRC into each request, `--parts-per-request N` sends N partitions in one request,
-//! `--keys N` gives the records N different keys.
+//! `--keys N` gives the records N different keys, `--per-s N` sends so many requests per second in all.
 
 use crate::args::Args;
 use crate::batch::{self, Packing, Topic, Txn};
@@ -94,6 +94,7 @@ pub fn run(a: &Args) {
     let records_per_request = (per_batch * per_request) as u64;
     let total_reqs = (a.num("msgs", 100_000) as u64).div_ceil(records_per_request);
     let limit = Duration::from_secs(a.num("secs", 60) as u64);
+    let step = Duration::from_secs(1).checked_div(a.num("per-s", 0) as u32);
 
     let values: Vec<Vec<u8>> = (0..per_batch)
         .map(|i| batch::payload(size, i as u64 + 7))
@@ -136,7 +137,8 @@ pub fn run(a: &Args) {
         sockets.push((c, producer));
     }
     let m = Meter::start(a.pid());
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
+    let deadline = begun + limit;
     std::thread::scope(|s| {
         for (i, (mut c, producer)) in sockets.into_iter().enumerate() {
             let (plan, next, done, errs) = (&plan, &next, &done, &errs);
@@ -157,7 +159,12 @@ pub fn run(a: &Args) {
                 let (mut sent, mut got, mut more) = (0u64, 0u64, true);
                 loop {
                     while more && sent - got < plan.inflight {
-                        if next.fetch_add(1, Relaxed) >= total_reqs || Instant::now() > deadline {
+                        let number = next.fetch_add(1, Relaxed);
+                        if let Some(step) = step {
+                            let due = begun + step * number as u32;
+                            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                        }
+                        if number >= total_reqs || Instant::now() > deadline {
                             more = false;
                             break;
                         }

@@ -419,6 +419,16 @@ pub const CASES: &[Case] = &[
             Load::One(20, "txn --secs 5 --newer 1 --producers 100 --partitions 20"),
         )
     },
+    Case {
+        without: &["floor"],
+        runs_max: 1,
+        long: true,
+        ..more(
+            "retention",
+            "memory over ten minutes of 3,000 batches of 16 KiB per second under retention.ms",
+            Load::Own(retention),
+        )
+    },
     more(
         "scale",
         "Metadata and memory with up to 10,000 partitions",

@@ -154,6 +154,29 @@ pub fn compact(p: &mut Peer, ratio: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Minutes that a log under retention is watched for.
+const RETENTION_MINUTES: u32 = 10;
+
+/// 3,000 batches per second that stay in their frames, each in memory until it is ten seconds old: what the process takes
+/// at the end of each minute, and the most of the last ones over what the second one ended with.
+pub fn retention(p: &mut Peer) -> Result<(), String> {
+    p.load("create --name t --config retention.ms=10000")?;
+    let load =
+        "produce --topic t --size 16384 --batch 1 --conns 4 --per-s 3000 --msgs 1000000 --secs 60";
+    let mut minutes = Vec::new();
+    for minute in 1..=RETENTION_MINUTES {
+        let mut figures = p.load(load)?;
+        let memory = p.memory_mib("VmRSS");
+        figures.push((format!("rss_{minute}_mib"), memory));
+        p.row("retention", figures);
+        minutes.push(memory);
+    }
+    let (first, last) = minutes.split_at(2);
+    let most = last.iter().copied().fold(0.0, f64::max);
+    p.one("retention", "rss_most_over_second", most / first[1]);
+    Ok(())
+}
+
 /// What storing costs beyond taking the same batches as they are, as a ratio to the codec on one thread. Memory is used
 /// again, or new pages would cost more than the codec.
 pub fn store_lz4(p: &mut Peer) -> Result<(), String> {
