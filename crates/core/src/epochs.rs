@@ -31,7 +31,8 @@ impl EpochEnd {
 /// The epochs of one partition; both fields rise from entry to entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Epochs {
-    entries: Vec<EpochStart>,
+    // Nearly every partition has one for all its life.
+    entries: Box<[EpochStart]>,
 }
 
 impl Epochs {
@@ -55,13 +56,13 @@ impl Epochs {
         }) {
             return;
         }
-        self.entries
-            .retain(|entry| entry.epoch < epoch && entry.start_offset < start_offset);
-        self.entries.reserve_exact(1);
-        self.entries.push(EpochStart {
+        let kept = self.entries.iter().copied();
+        let kept = kept.filter(|entry| entry.epoch < epoch && entry.start_offset < start_offset);
+        let fresh = EpochStart {
             epoch,
             start_offset,
-        });
+        };
+        self.entries = kept.chain([fresh]).collect();
     }
 
     /// Forgets what lies wholly below `log_start`; the epoch that contains it begins there now.
@@ -72,7 +73,9 @@ impl Epochs {
         let Some(containing) = below.checked_sub(1) else {
             return;
         };
-        self.entries.drain(..containing);
+        if containing > 0 {
+            self.entries = self.entries.iter().skip(containing).copied().collect();
+        }
         if let Some(first) = self.entries.first_mut() {
             first.start_offset = log_start;
         }
@@ -80,7 +83,13 @@ impl Epochs {
 
     /// Forgets epochs that begin at or after `log_end`.
     pub fn truncate_from_end(&mut self, log_end: i64) {
-        self.entries.retain(|entry| entry.start_offset < log_end);
+        if self
+            .latest()
+            .is_some_and(|last| last.start_offset >= log_end)
+        {
+            let kept = self.entries.iter().copied();
+            self.entries = kept.filter(|entry| entry.start_offset < log_end).collect();
+        }
     }
 
     /// The epoch under which the record at `offset` was written.

@@ -88,20 +88,24 @@ impl Waiter {
 
 /// Those who wait for one partition, and how many bytes it has got in its life. An append looks at one number unless
 /// somebody's wish is fulfilled, however many there are.
+#[derive(Default)]
 pub(crate) struct Waiters {
     appended: u64,
+    /// Nothing while nobody waits, as for nearly all partitions at nearly all times.
+    crowd: Option<Box<Crowd>>,
+}
+
+/// At least one who waits.
+struct Crowd {
     /// What is wished first.
     next: u64,
     waiting: Vec<(u64, Arc<Waiter>)>,
 }
 
-impl Default for Waiters {
-    fn default() -> Self {
-        Waiters {
-            appended: 0,
-            next: NEVER,
-            waiting: Vec::new(),
-        }
+impl Crowd {
+    fn place(&self, waiter: &Arc<Waiter>) -> Option<usize> {
+        let mut waiting = self.waiting.iter();
+        waiting.position(|(_, other)| Arc::ptr_eq(other, waiter))
     }
 }
 
@@ -114,8 +118,14 @@ impl Waiters {
     /// Adds one that is woken with the next byte, or for any other reason.
     pub fn add(&mut self, waiter: &Arc<Waiter>) {
         let wish = self.appended.saturating_add(1);
-        self.waiting.push((wish, waiter.clone()));
-        self.next = self.next.min(wish);
+        let crowd = self.crowd.get_or_insert_with(|| {
+            Box::new(Crowd {
+                next: NEVER,
+                waiting: Vec::new(),
+            })
+        });
+        crowd.waiting.push((wish, waiter.clone()));
+        crowd.next = crowd.next.min(wish);
     }
 
     /// Has one that was added woken with the next byte.
@@ -126,11 +136,11 @@ impl Waiters {
     /// Has one that was added woken once so many bytes were appended in all; told at once where they were already, to
     /// be done once the partition is unlocked.
     pub fn want(&mut self, waiter: &Arc<Waiter>, bytes: u64) -> Fulfilled {
-        let wish = self
-            .waiting
-            .iter_mut()
-            .find(|(_, other)| Arc::ptr_eq(other, waiter));
-        let Some((wish, _)) = wish else {
+        let Some(crowd) = &mut self.crowd else {
+            return Fulfilled::default();
+        };
+        let place = crowd.place(waiter);
+        let Some((wish, _)) = place.and_then(|at| crowd.waiting.get_mut(at)) else {
             return Fulfilled::default();
         };
         if bytes <= self.appended {
@@ -139,22 +149,20 @@ impl Waiters {
         }
         // What is wished first may be less than anybody still wishes, which costs one look.
         *wish = bytes;
-        self.next = self.next.min(bytes);
+        crowd.next = crowd.next.min(bytes);
         Fulfilled::default()
     }
 
     /// Removes one; an idle partition keeps no memory for those who wait.
     pub fn remove(&mut self, waiter: &Arc<Waiter>) {
-        let at = self
-            .waiting
-            .iter()
-            .position(|(_, other)| Arc::ptr_eq(other, waiter));
-        if let Some(at) = at {
-            self.waiting.swap_remove(at);
+        let Some(crowd) = &mut self.crowd else {
+            return;
+        };
+        if let Some(at) = crowd.place(waiter) {
+            crowd.waiting.swap_remove(at);
         }
-        if self.waiting.is_empty() {
-            self.waiting = Vec::new();
-            self.next = NEVER;
+        if crowd.waiting.is_empty() {
+            self.crowd = None;
         }
     }
 
@@ -162,14 +170,16 @@ impl Waiters {
     pub fn appended(&mut self, bytes: u64) -> Fulfilled {
         self.appended = self.appended.saturating_add(bytes);
         let mut fulfilled = Vec::new();
-        if self.appended >= self.next {
-            self.next = NEVER;
-            for (wish, waiter) in &mut self.waiting {
+        if let Some(crowd) = &mut self.crowd
+            && self.appended >= crowd.next
+        {
+            crowd.next = NEVER;
+            for (wish, waiter) in &mut crowd.waiting {
                 if *wish <= self.appended {
                     *wish = NEVER;
                     fulfilled.push(waiter.clone());
                 }
-                self.next = self.next.min(*wish);
+                crowd.next = crowd.next.min(*wish);
             }
         }
         Fulfilled(fulfilled)
@@ -177,10 +187,8 @@ impl Waiters {
 
     /// All of them, to be woken once the partition is unlocked.
     pub fn all(&self) -> Vec<Arc<Waiter>> {
-        self.waiting
-            .iter()
-            .map(|(_, waiter)| waiter.clone())
-            .collect()
+        let waiting = self.crowd.iter().flat_map(|crowd| &crowd.waiting);
+        waiting.map(|(_, waiter)| waiter.clone()).collect()
     }
 }
 
@@ -250,6 +258,6 @@ mod tests {
         waiters.appended(5).tell();
         assert!(fired(&one).is_pending() && fired(&other).is_ready());
         waiters.remove(&other);
-        assert_eq!((waiters.waiting.capacity(), waiters.next), (0, NEVER));
+        assert!(waiters.crowd.is_none());
     }
 }

@@ -208,7 +208,7 @@ impl<T: Transport> Connection<T> {
         }
         let n = match &self.partial {
             Partial::Prefix { .. } => ready!(self.poll_read(cx))?,
-            Partial::Frame { .. } => {
+            Partial::Frame(_) => {
                 let n = ready!(self.poll_frame(cx))?;
                 self.note_active();
                 self.take_frame_if_complete();
@@ -226,7 +226,7 @@ impl<T: Transport> Connection<T> {
         let received = match &self.partial {
             _ if ended => 0,
             Partial::Prefix { count, .. } => usize::from(*count),
-            Partial::Frame { buffer, .. } => buffer.len(),
+            Partial::Frame(frame) => frame.buffer.len(),
         };
         let unsent = !self.out.is_empty();
         let peer = &self.peer;

@@ -105,6 +105,10 @@ impl MemoryLog {
         let mut chunk = Chunk::new(info, bytes);
         let before = self.chunks.back().map(|last| last.latest_so_far);
         chunk.latest_so_far = chunk.latest_so_far.max(before.unwrap_or(i64::MIN));
+        // Most logs of many have one chunk, and would keep room for four.
+        if self.chunks.is_empty() {
+            self.chunks.reserve_exact(1);
+        }
         self.chunks.push_back(chunk);
         self.keep_place();
     }

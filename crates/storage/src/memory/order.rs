@@ -4,6 +4,7 @@ use crate::limit::Eviction;
 use crate::partition::Partition;
 use rustka_core::sync::{Guard, lock};
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -16,23 +17,23 @@ pub(crate) struct Order {
     oldest: Mutex<BTreeMap<u64, Weak<Partition>>>,
     /// How many there are.
     count: AtomicUsize,
-    next_sequence: AtomicU64,
+    last_sequence: AtomicU64,
 }
 
 impl Order {
-    /// A number for a new chunk, larger than all before it.
+    /// A number for a new chunk, larger than all before it, of which 1 is the first.
     pub fn begin_chunk(&self) -> u64 {
-        self.next_sequence.fetch_add(1, Relaxed)
+        self.last_sequence.fetch_add(1, Relaxed) + 1
     }
 
     /// Moves the log of `home` from one place to another, either of which may be none.
-    fn change(&self, home: &Weak<Partition>, from: Option<u64>, to: Option<u64>) {
+    fn change(&self, home: &Weak<Partition>, from: Option<NonZeroU64>, to: Option<NonZeroU64>) {
         let mut oldest = self.lock();
         if let Some(from) = from {
-            oldest.remove(&from);
+            oldest.remove(&from.get());
         }
         if let Some(to) = to {
-            oldest.insert(to, home.clone());
+            oldest.insert(to.get(), home.clone());
         }
         self.count.store(oldest.len(), Relaxed);
     }
@@ -81,7 +82,7 @@ pub(crate) struct Place {
     home: Weak<Partition>,
     /// Whether the limit may shorten the log at all.
     open_to_eviction: bool,
-    at: Option<u64>,
+    at: Option<NonZeroU64>,
 }
 
 impl Place {
@@ -103,6 +104,7 @@ impl Place {
     /// Goes to where the log's oldest chunk stands now.
     pub fn keep(&mut self, oldest: Option<u64>) {
         let to = oldest.filter(|_| self.open_to_eviction);
+        let to = to.and_then(NonZeroU64::new);
         if to != self.at {
             self.order.change(&self.home, self.at, to);
             self.at = to;

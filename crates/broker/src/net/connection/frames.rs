@@ -31,14 +31,17 @@ thread_local! {
 pub enum Partial {
     /// Fewer than the four bytes of a length.
     Prefix { bytes: [u8; 4], count: u8 },
-    /// A frame of `length` bytes whose beginning is here, and its part of the budget for such frames.
-    Frame {
-        buffer: BufMut,
-        length: usize,
-        charge: Option<Charge>,
-        /// Takes the place of the full buffer once all of that was copied.
-        larger: Option<BufMut>,
-    },
+    /// A frame whose beginning is here. Apart, as most connections are idle at most times.
+    Frame(Box<PartialFrame>),
+}
+
+/// A frame of `length` bytes whose beginning is here, and its part of the budget for such frames.
+pub struct PartialFrame {
+    pub(super) buffer: BufMut,
+    length: usize,
+    charge: Option<Charge>,
+    /// Takes the place of the full buffer once all of that was copied.
+    larger: Option<BufMut>,
 }
 
 impl<T: Transport> Connection<T> {
@@ -90,12 +93,12 @@ impl<T: Transport> Connection<T> {
                 let here = (data.len() - at).min(buffer.room());
                 buffer.push(&data[at..at + here]);
                 at += here;
-                self.partial = Partial::Frame {
+                self.partial = Partial::Frame(Box::new(PartialFrame {
                     buffer,
                     length,
                     charge,
                     larger: None,
-                };
+                }));
                 // More is here than a first block holds only when READ_BYTES exceeds it, which it does not.
                 debug_assert!(at == data.len());
             }
@@ -105,15 +108,15 @@ impl<T: Transport> Connection<T> {
 
     /// Receives more of a frame that has begun; true when it is complete.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        let Partial::Frame {
+        let Partial::Frame(frame) = &mut self.partial else {
+            return Poll::Ready(Ok(0));
+        };
+        let PartialFrame {
             buffer,
             length,
             charge,
             larger,
-        } = &mut self.partial
-        else {
-            return Poll::Ready(Ok(0));
-        };
+        } = &mut **frame;
         if buffer.room() == 0 && larger.is_none() {
             let bytes = (buffer.len() * 2).min(*length);
             if self
@@ -146,14 +149,14 @@ impl<T: Transport> Connection<T> {
     }
 
     pub(super) fn take_frame_if_complete(&mut self) {
-        if matches!(&self.partial, Partial::Frame { buffer, length, .. } if buffer.len() == *length)
-        {
+        if matches!(&self.partial, Partial::Frame(frame) if frame.buffer.len() == frame.length) {
             let prefix = Partial::Prefix {
                 bytes: [0; 4],
                 count: 0,
             };
             let frame = std::mem::replace(&mut self.partial, prefix);
-            if let Partial::Frame { buffer, charge, .. } = frame {
+            if let Partial::Frame(frame) = frame {
+                let PartialFrame { buffer, charge, .. } = *frame;
                 self.frame_since_ms = NOTHING;
                 self.handle(Frame::Owned(buffer));
                 drop(charge);
