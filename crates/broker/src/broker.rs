@@ -31,7 +31,7 @@ use crate::net::transport::{self, MemoryStream};
 use crate::node::peers::Peers;
 use crate::node::topics::Topics;
 use crate::node::{Compactor, Doctor, Listener, Node, Quotas, Security, State, Tokens};
-use crate::options::Options;
+use crate::options::{self, Options};
 use crate::upkeep::{compaction, files, housekeeping, supervise};
 use rustka_core::config::BrokerConfig;
 use rustka_core::fetch::{FetchSessions, SessionLimits};
@@ -100,7 +100,7 @@ impl Broker {
         let _entered = handle.enter();
         options.check()?;
         let directory = options.open_directory()?;
-        let addresses = options.addresses()?;
+        let addresses = options.addresses().map_err(options::first)?;
         let bound = match options.sockets {
             true => Bound::all(&addresses)?,
             false => addresses.iter().map(Bound::nowhere).collect(),

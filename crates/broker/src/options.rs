@@ -305,8 +305,8 @@ impl Options {
         for (key, value) in &self.listener_configs {
             mistakes.extend(login_rules::check(key, value).err().map(StartError::new));
         }
-        let addresses = self.addresses().unwrap_or_else(|error| {
-            mistakes.push(error);
+        let addresses = self.addresses().unwrap_or_else(|wrong| {
+            mistakes.extend(wrong);
             Vec::new()
         });
         for address in &addresses {
@@ -428,24 +428,25 @@ impl Options {
             .map_err(|why| StartError::new(format!("{SUPER_USERS}: {why}")))
     }
 
-    /// Where to listen and what to tell clients.
-    pub(crate) fn addresses(&self) -> Result<Vec<Address>, StartError> {
+    /// Where to listen and what to tell clients, or everything that is wrong about it.
+    pub(crate) fn addresses(&self) -> Result<Vec<Address>, Vec<StartError>> {
         let protocol = match (self.all_users().is_empty(), self.self_signed) {
             (true, false) => Protocol::Plaintext,
             (true, true) => Protocol::Ssl,
             (false, false) => Protocol::SaslPlaintext,
             (false, true) => Protocol::SaslSsl,
         };
-        let config = self.config_with(&[])?;
+        let config = self.config_with(&[]).map_err(|error| vec![error])?;
         let mut all = addresses(&config, self.host.as_deref(), self.port, protocol)?;
-        self.advertised.complete(&mut all)?;
+        let completed = self.advertised.complete(&mut all);
+        completed.map_err(|error| vec![error])?;
         Ok(all)
     }
 
     /// The configs `listeners` and `advertised.listeners` as they hold, whichever way they were set. What is told to
     /// each client by the way on which it comes is left out of the second.
     pub fn listening(&self) -> Result<(String, String), StartError> {
-        let all = self.addresses()?;
+        let all = self.addresses().map_err(first)?;
         let one = |address: &Address, host: &str, port| {
             format!("{}://{}", address.name, join(host, port))
         };
@@ -565,6 +566,11 @@ fn checked(config: BrokerConfig) -> Result<BrokerConfig, StartError> {
         Some(refusal) => Err(refused(refusal)),
         None => Ok(config),
     }
+}
+
+/// The first mistake, for whoever wants to know of one.
+pub(crate) fn first(mut wrong: Vec<StartError>) -> StartError {
+    wrong.swap_remove(0)
 }
 
 /// A refusal of a config as a reason not to start.

@@ -74,6 +74,22 @@ fn what_is_not_known_ends_with_2_and_names_the_nearest_that_is() {
     }
 }
 
+// Whoever corrected one listener met the next at the next start.
+#[test]
+fn each_listener_that_is_wrong_has_a_line_of_its_own() {
+    let output = run(&["-c", "listeners=A://:x,B://:y,C://:9092"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, named) in lines
+        .iter()
+        .zip(["'A://:x'", "'B://:y'", "listener C without a protocol"])
+    {
+        assert!(line.contains(named) && line.contains("-c: "), "{text}");
+    }
+}
+
 #[test]
 fn a_port_in_use_or_an_address_of_others_ends_with_1_and_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -65,65 +65,60 @@ struct Named<'a> {
 }
 
 /// The listeners for clients, in the order in which they are named. Host and port given for themselves stand before
-/// those of the first one. `protocol` is spoken where nothing else is said.
+/// those of the first one. `protocol` is spoken where nothing else is said. All mistakes are told at once.
 pub fn addresses(
     config: &BrokerConfig,
     host: Option<&str>,
     port: Option<u16>,
     protocol_default: Protocol,
-) -> Result<Vec<Address>, StartError> {
+) -> Result<Vec<Address>, Vec<StartError>> {
+    let mut wrong = Vec::new();
     let roles = config.set_value("process.roles").unwrap_or("broker");
     if !roles.split(',').any(|role| role.trim() == "broker") {
-        return Err(StartError::new(format!(
+        wrong.push(StartError::new(format!(
             "process.roles is '{roles}': this is a broker, expected 'broker' or 'broker,controller'"
         )));
     }
     let controllers = config.set_value("controller.listener.names").unwrap_or("");
     let is_controller = |name: &str| controllers.split(',').any(|other| other.trim() == name);
-    let given = parse_all("listeners", config.set_value("listeners"))?;
-    let told = told_of(config.set_value("advertised.listeners"))?;
-    if let Some(unknown) = told
-        .iter()
-        .find(|told| !given.is_empty() && given.iter().all(|one| one.name != told.name))
-    {
-        let names: Vec<&str> = given.iter().map(|listener| listener.name).collect();
-        return Err(StartError::new(format!(
-            "advertised.listeners has the name {}, which listeners has not: there are {}",
-            unknown.name,
-            names.join(", ")
-        )));
-    }
+    let protocols = Protocols::read(config, &mut wrong);
+    let own = config.set_value("listeners");
+    let given = parse_all("listeners", own, &mut wrong);
+    let told = told_of(config.set_value("advertised.listeners"), &mut wrong);
+    wrong.extend(unserved(own.unwrap_or(""), &told));
+    // What clients are told says nothing about where to listen: an address may lead here by way of others.
+    let is_given = own.is_some_and(|list| items(list).next().is_some());
+    let (key, meant) = match is_given {
+        true => ("listeners", &given),
+        false => ("advertised.listeners", &told),
+    };
+    let is_one = meant.len() == 1;
     let mut served: Vec<Address> = Vec::new();
-    for listener in given.iter().filter(|one| !is_controller(one.name)) {
+    for listener in meant.iter().filter(|one| !is_controller(one.name)) {
+        let Some(protocol) = protocols.of(key, listener.name, &mut wrong) else {
+            continue;
+        };
+        let (host, port) = match (is_given, listener.host) {
+            (true, "") => (HOST_ANY, listener.port),
+            (true, host) => (host, listener.port),
+            (false, _) if is_one => (HOST_DEFAULT, PORT_DEFAULT),
+            (false, _) => (HOST_DEFAULT, listener.port),
+        };
         served.push(Address {
             name: listener.name.into(),
-            protocol: protocol(config, listener.name)?,
-            host: match listener.host {
-                "" => HOST_ANY,
-                host => host,
-            }
-            .to_owned(),
-            port: listener.port,
+            protocol,
+            host: host.to_owned(),
+            port,
             advertised: None,
         });
     }
-    // What clients are told says nothing about where to listen: an address may lead here by way of others.
-    if given.is_empty() {
-        let is_one = told.len() == 1;
-        for listener in told.iter().filter(|one| !is_controller(one.name)) {
-            served.push(Address {
-                name: listener.name.into(),
-                protocol: protocol(config, listener.name)?,
-                host: HOST_DEFAULT.to_owned(),
-                port: if is_one { PORT_DEFAULT } else { listener.port },
-                advertised: None,
-            });
-        }
-    }
-    if served.is_empty() && !given.is_empty() {
-        return Err(StartError::new(
-            "listeners has none for clients: add one, such as PLAINTEXT://:9092".to_owned(),
+    if wrong.is_empty() && served.is_empty() && is_given {
+        wrong.push(StartError::new(
+            "listeners has none for clients: add one, such as PLAINTEXT://:9092",
         ));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
     }
     if served.is_empty() {
         served.push(default_address(protocol_default));
@@ -133,9 +128,9 @@ pub fn addresses(
         address.advertised = told.map(|told| (told.host.into(), told.port));
     }
     // Whoever says where to listen, and no more, means every listener.
-    let meant = match given.is_empty() {
-        true => served.len(),
-        false => 1,
+    let meant = match is_given {
+        false => served.len(),
+        true => 1,
     };
     for address in &mut served[..meant] {
         address.host = host.unwrap_or(&address.host).to_owned();
@@ -155,12 +150,31 @@ fn default_address(protocol: Protocol) -> Address {
     }
 }
 
-fn told_of(value: Option<&str>) -> Result<Vec<Named<'_>>, StartError> {
-    let told = parse_all("advertised.listeners", value)?;
+/// What is told of listeners that there are not. Of one whose own entry is wrong that is said already.
+fn unserved(listeners: &str, told: &[Named<'_>]) -> Vec<StartError> {
+    let names: Option<Vec<&str>> = items(listeners)
+        .map(|item| Some(item.split_once("://")?.0))
+        .collect();
+    let Some(names) = names.filter(|names| !names.is_empty()) else {
+        return Vec::new();
+    };
+    let unknown = told.iter().filter(|told| !names.contains(&told.name));
+    let sentences = unknown.map(|told| {
+        StartError::new(format!(
+            "advertised.listeners has the name {}, which listeners has not: there are {}",
+            told.name,
+            names.join(", ")
+        ))
+    });
+    sentences.collect()
+}
+
+fn told_of<'a>(value: Option<&'a str>, wrong: &mut Vec<StartError>) -> Vec<Named<'a>> {
+    let told = parse_all("advertised.listeners", value, wrong);
     for one in &told {
-        check_told("advertised.listeners", one.host)?;
+        wrong.extend(check_told("advertised.listeners", one.host).err());
     }
-    Ok(told)
+    told
 }
 
 /// Refuses what leads nowhere.
@@ -173,177 +187,85 @@ fn check_told(key: &str, host: &str) -> Result<(), StartError> {
     }
 }
 
-/// A listener's protocol; without an entry in the map its name is one.
-fn protocol(config: &BrokerConfig, name: &str) -> Result<Protocol, StartError> {
-    let map = config.value("listener.security.protocol.map").unwrap_or("");
-    let mut entries = map.split(',').filter_map(|entry| entry.split_once(':'));
-    let found = entries.find(|(listener, _)| listener.trim() == name);
-    let protocol = found.map_or(name, |(_, protocol)| protocol.trim());
-    Protocol::named(protocol).ok_or_else(|| {
-        let known = Protocol::ALL.map(Protocol::name).join(", ");
-        StartError::new(match found {
-            Some(_) => format!(
-                "listener.security.protocol.map gives listener {name} the protocol {protocol}: expected one of {known}"
-            ),
-            None => format!(
-                "listener {name} has no protocol: add {name}:PLAINTEXT or another of {known} to listener.security.protocol.map"
-            ),
-        })
-    })
-}
+/// What `listener.security.protocol.map` says; none for an entry that names no protocol.
+struct Protocols<'a>(Vec<(&'a str, Option<Protocol>)>);
 
-fn parse_all<'a>(key: &str, list: Option<&'a str>) -> Result<Vec<Named<'a>>, StartError> {
-    let items = list.unwrap_or("").split(',').map(str::trim);
-    let listeners = items.filter(|item| !item.is_empty()).map(|item| {
-        let named = listener_address(item).map(|(name, host, port)| Named { name, host, port });
-        named.ok_or_else(|| {
-            StartError::new(format!(
-                "Invalid value '{}' for config '{key}': expected a list of NAME://HOST:PORT, such as PLAINTEXT://127.0.0.1:9092",
-                item.escape_debug()
-            ))
-        })
-    });
-    let listeners: Vec<_> = listeners.collect::<Result<_, _>>()?;
-    for (at, listener) in listeners.iter().enumerate() {
-        if listeners[..at]
-            .iter()
-            .any(|other| other.name == listener.name)
-        {
-            return Err(StartError::new(format!(
-                "config '{key}' has the name {} twice: each listener needs one of its own",
-                listener.name
+impl<'a> Protocols<'a> {
+    /// Reads all entries, and tells of each that is none.
+    fn read(config: &'a BrokerConfig, wrong: &mut Vec<StartError>) -> Protocols<'a> {
+        let key = "listener.security.protocol.map";
+        let mut entries = Vec::new();
+        for item in items(config.value(key).unwrap_or("")) {
+            let Some((listener, name)) = item.split_once(':') else {
+                wrong.push(StartError::new(format!(
+                    "Invalid value '{}' for config '{key}': expected a list of NAME:PROTOCOL, such as OUTSIDE:SASL_SSL",
+                    item.escape_debug()
+                )));
+                continue;
+            };
+            let (listener, name) = (listener.trim(), name.trim());
+            let protocol = Protocol::named(name);
+            if protocol.is_none() {
+                wrong.push(StartError::new(format!(
+                    "{key} gives listener {} the protocol {}: expected one of {}",
+                    listener.escape_debug(),
+                    name.escape_debug(),
+                    known_protocols()
+                )));
+            }
+            entries.push((listener, protocol));
+        }
+        Protocols(entries)
+    }
+
+    /// The protocol of a listener that `key` has; without an entry in the map its name is one.
+    fn of(&self, key: &str, name: &str, wrong: &mut Vec<StartError>) -> Option<Protocol> {
+        let mut entries = self.0.iter();
+        if let Some((_, protocol)) = entries.find(|(listener, _)| *listener == name) {
+            return *protocol;
+        }
+        let protocol = Protocol::named(name);
+        if protocol.is_none() {
+            wrong.push(StartError::new(format!(
+                "{key} has listener {name} without a protocol: add {name}:PLAINTEXT or another of {} to listener.security.protocol.map",
+                known_protocols()
             )));
         }
+        protocol
     }
-    Ok(listeners)
+}
+
+fn known_protocols() -> String {
+    Protocol::ALL.map(Protocol::name).join(", ")
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+/// The entries that make sense; of each other one is told what is wrong with it.
+fn parse_all<'a>(key: &str, list: Option<&'a str>, wrong: &mut Vec<StartError>) -> Vec<Named<'a>> {
+    let mut listeners: Vec<Named<'a>> = Vec::new();
+    for item in items(list.unwrap_or("")) {
+        let Some((name, host, port)) = listener_address(item) else {
+            wrong.push(StartError::new(format!(
+                "Invalid value '{}' for config '{key}': expected a list of NAME://HOST:PORT, such as PLAINTEXT://127.0.0.1:9092",
+                item.escape_debug()
+            )));
+            continue;
+        };
+        if listeners.iter().any(|other| other.name == name) {
+            wrong.push(StartError::new(format!(
+                "config '{key}' has the name {name} twice: each listener needs one of its own"
+            )));
+            continue;
+        }
+        listeners.push(Named { name, host, port });
+    }
+    listeners
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(pairs: &[(&str, &str)]) -> Result<Vec<Address>, String> {
-        let config = BrokerConfig::new(pairs.iter().copied(), false).unwrap();
-        addresses(&config, None, None, Protocol::Plaintext).map_err(|error| error.to_string())
-    }
-
-    fn told(address: &Address) -> Option<(&str, u16)> {
-        let advertised = address.advertised.as_ref();
-        advertised.map(|(host, port)| (&**host, *port))
-    }
-
-    #[test]
-    fn without_listeners_it_is_kafkas_port_on_loopback() {
-        let address = &of(&[]).unwrap()[0];
-        assert_eq!((&*address.host, address.port), ("127.0.0.1", 9092));
-        assert_eq!((&*address.name, &address.advertised), ("PLAINTEXT", &None));
-        let config = BrokerConfig::new([], false).unwrap();
-        let guarded = &addresses(&config, None, None, Protocol::SaslPlaintext).unwrap()[0];
-        assert_eq!(guarded.protocol, Protocol::SaslPlaintext);
-    }
-
-    #[test]
-    fn every_listener_for_clients_is_served_under_its_own_advertised_address() {
-        let all = of(&[
-            (
-                "listeners",
-                "CONTROLLER://0.0.0.0:29093,EXTERNAL://:9094,INTERNAL://0.0.0.0:9093",
-            ),
-            (
-                "advertised.listeners",
-                "INTERNAL://kafka:9093,EXTERNAL://localhost:9094",
-            ),
-            ("controller.listener.names", "CONTROLLER"),
-            (
-                "listener.security.protocol.map",
-                "CONTROLLER:PLAINTEXT,EXTERNAL:SASL_PLAINTEXT,INTERNAL:PLAINTEXT",
-            ),
-        ])
-        .unwrap();
-        assert_eq!(all.len(), 2);
-        assert_eq!((&*all[0].host, all[0].port), ("0.0.0.0", 9094));
-        assert_eq!(told(&all[0]), Some(("localhost", 9094)));
-        assert_eq!(all[0].protocol, Protocol::SaslPlaintext);
-        assert_eq!(
-            (&*all[1].name, told(&all[1])),
-            ("INTERNAL", Some(("kafka", 9093)))
-        );
-    }
-
-    #[test]
-    fn a_host_that_is_told_by_itself_fills_in_what_is_left_open() {
-        let advertised = Advertised {
-            host: Some("box".to_owned()),
-            port: Some(19_092),
-        };
-        let mut all = of(&[
-            (
-                "listeners",
-                "PLAINTEXT://:9092,SSL://:9093,SASL_SSL://:9094",
-            ),
-            ("advertised.listeners", "SASL_SSL://kafka:29094"),
-        ])
-        .unwrap();
-        advertised.complete(&mut all).unwrap();
-        let told: Vec<_> = all.iter().filter_map(told).collect();
-        assert_eq!(told, [("box", 19_092), ("box", 9093), ("kafka", 29_094)]);
-        let no_host = Advertised {
-            host: None,
-            port: Some(1),
-        };
-        assert!(no_host.complete(&mut all).is_err());
-    }
-
-    // A developer told clients 127.0.0.1, and the broker served the whole network, its HTTP port too.
-    #[test]
-    fn what_clients_are_told_opens_no_door_to_the_network() {
-        for host in ["127.0.0.1", "box"] {
-            let value = format!("PLAINTEXT://{host}:19092");
-            let all = of(&[("advertised.listeners", &value)]).unwrap();
-            assert_eq!((&*all[0].host, all[0].port), ("127.0.0.1", 9092));
-            assert_eq!(told(&all[0]), Some((host, 19092)));
-        }
-        let two = "PLAINTEXT://box:19092,SASL_PLAINTEXT://box:19093";
-        let all = of(&[("advertised.listeners", two)]).unwrap();
-        let ports: Vec<_> = all.iter().map(|one| (&*one.host, one.port)).collect();
-        assert_eq!(ports, [("127.0.0.1", 19092), ("127.0.0.1", 19093)]);
-        // As in a container, where nobody but other containers is near.
-        let config = BrokerConfig::new([("advertised.listeners", two)], false).unwrap();
-        let all = addresses(&config, Some("0.0.0.0"), None, Protocol::Plaintext).unwrap();
-        assert!(all.iter().all(|one| one.host == "0.0.0.0"), "{all:?}");
-    }
-
-    #[test]
-    fn host_and_port_given_for_themselves_stand_before_listeners() {
-        let pairs = [("listeners", "PLAINTEXT://[::1]:9094")];
-        let config = BrokerConfig::new(pairs, false).unwrap();
-        let address = addresses(&config, None, Some(0), Protocol::Plaintext)
-            .unwrap()
-            .remove(0);
-        assert_eq!((&*address.host, address.port), ("::1", 0));
-        let address = addresses(&config, Some("127.0.0.1"), None, Protocol::Plaintext)
-            .unwrap()
-            .remove(0);
-        assert_eq!((&*address.host, address.port), ("127.0.0.1", 9094));
-    }
-
-    #[test]
-    fn what_cannot_be_served_is_refused_with_what_can() {
-        let refused = |pairs| of(pairs).unwrap_err();
-        assert!(refused(&[("listeners", "9092")]).contains("NAME://HOST:PORT"));
-        assert!(refused(&[("listeners", "A://:1,A://:2")]).contains("twice"));
-        assert!(refused(&[("listeners", "A://:1")]).contains("listener.security.protocol.map"));
-        assert!(refused(&[("advertised.listeners", "PLAINTEXT://0.0.0.0:1")]).contains("reach"));
-        assert!(refused(&[("process.roles", "controller")]).contains("broker"));
-        let unknown = [
-            ("listeners", "PLAINTEXT://:1"),
-            ("advertised.listeners", "OTHER://box:1"),
-        ];
-        assert!(refused(&unknown).contains("listeners has not"));
-        let controllers = [
-            ("listeners", "CONTROLLER://:1"),
-            ("controller.listener.names", "CONTROLLER"),
-        ];
-        assert!(refused(&controllers).contains("for clients"));
-    }
-}
+mod tests;
