@@ -15,6 +15,13 @@ use std::sync::Arc;
 const URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
 /// Has tokens believed that nobody has signed.
 const UNSECURED: &str = "rustka.oauthbearer.unsecured";
+/// What a token has to say, and what lets it say anything.
+const PARTIES: [(&str, &str); 2] = [
+    (AUDIENCE, "sasl.oauthbearer.allow.unverified.audience"),
+    (ISSUER, "sasl.oauthbearer.allow.unverified.issuer"),
+];
+const AUDIENCE: &str = "sasl.oauthbearer.expected.audience";
+const ISSUER: &str = "sasl.oauthbearer.expected.issuer";
 /// A set of keys is read up to this size.
 const KEYS_BYTES_MAX: usize = 1 << 20;
 
@@ -103,13 +110,27 @@ pub fn of(view: &View<'_>) -> Result<Kept, StartError> {
             )));
         }
     };
+    // Whoever issues tokens does so for others, too, and one key may be that of many issuers.
+    let is_allowed = |key: &str| text(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let is_open =
+        |(expected, allowed): &(&str, &str)| text(expected).is_none() && !is_allowed(allowed);
+    let open: Vec<_> = PARTIES.into_iter().filter(is_open).collect();
+    if source.is_some() && !open.is_empty() {
+        let list = |names: Vec<&str>, between| names.join(between);
+        let (expected, allowed) = open.into_iter().unzip();
+        return Err(StartError::new(format!(
+            "OAUTHBEARER would believe tokens that are meant for others, or come from others: set {}, or to have that {}=true",
+            list(expected, " and "),
+            list(allowed, "=true and ")
+        )));
+    }
     let keys = match &source {
         Some(Source::File(path)) => {
             read(path).map_err(|why| wrong(URL, format!("{path}: {why}")))?
         }
         _ => KeySet::default(),
     };
-    let audience = text("sasl.oauthbearer.expected.audience").unwrap_or("");
+    let audience = text(AUDIENCE).unwrap_or("");
     let audience = audience.split(',').map(str::trim);
     let rules = Rules {
         subject_claim: text("sasl.oauthbearer.sub.claim.name")
@@ -118,7 +139,7 @@ pub fn of(view: &View<'_>) -> Result<Kept, StartError> {
         scope_claim: text("sasl.oauthbearer.scope.claim.name")
             .unwrap_or("scope")
             .to_owned(),
-        issuer: text("sasl.oauthbearer.expected.issuer").map(str::to_owned),
+        issuer: text(ISSUER).map(str::to_owned),
         audience: audience
             .filter(|one| !one.is_empty())
             .map(str::to_owned)

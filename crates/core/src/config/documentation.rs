@@ -335,16 +335,24 @@ const BROKER: &[(&str, &str)] = &[
         "Has OAUTHBEARER believe tokens that nobody has signed, and no others: for tests.",
     ),
     (
+        "sasl.oauthbearer.allow.unverified.audience",
+        "Has tokens believed for whomever they are meant, where no audience is expected.",
+    ),
+    (
+        "sasl.oauthbearer.allow.unverified.issuer",
+        "Has tokens believed whoever has issued them, where no issuer is expected.",
+    ),
+    (
         "sasl.oauthbearer.clock.skew.seconds",
         "How far the clock of whoever issues tokens may be from this one.",
     ),
     (
         "sasl.oauthbearer.expected.audience",
-        "For whom a token has to be meant, for one of them.",
+        "For whom a token has to be meant, for one of them; needed where tokens are signed.",
     ),
     (
         "sasl.oauthbearer.expected.issuer",
-        "Who has to have issued a token.",
+        "Who has to have issued a token; needed where tokens are signed.",
     ),
     (
         "sasl.oauthbearer.jwks.endpoint.refresh.ms",

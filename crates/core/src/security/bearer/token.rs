@@ -1,6 +1,6 @@
 //! One token: what it claims, and whether that can be believed.
 
-use super::keys::KeySet;
+use super::keys::{ALGORITHMS, KeySet, told};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -31,7 +31,8 @@ pub struct Claims {
     pub expires_ms: i64,
 }
 
-/// Why a token is not good enough, for the log. Never holds any of the token but the id of its key.
+/// Why a token is not good enough, for the log. Never holds any of the token but the id of its key and
+/// the name of its algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit(pub String);
 
@@ -134,17 +135,25 @@ impl Rules {
                 false => Err(Unfit::new("it is signed, and here nobody signs")),
             };
         }
+        if algorithm == "none" {
+            return Err(Unfit::new("nobody has signed it"));
+        }
+        if !ALGORITHMS.contains(&algorithm) {
+            return Err(Unfit(format!(
+                "it is signed by the algorithm '{}', which is not understood here: {} are",
+                told(algorithm),
+                ALGORITHMS.join(", ")
+            )));
+        }
         let signed = written.signed.as_bytes();
         if keys.verify(text("kid"), algorithm, signed, &written.signature) {
             return Ok(());
         }
         Err(match text("kid").filter(|id| !keys.has(id)) {
-            Some(id) => {
-                let id: String = id.escape_debug().take(80).collect();
-                Unfit(format!(
-                    "no key has the id '{id}' with which it says it is signed"
-                ))
-            }
+            Some(id) => Unfit(format!(
+                "no key has the id '{}' with which it says it is signed",
+                told(id)
+            )),
             None => Unfit::new("no known key has signed it"),
         })
     }
@@ -336,7 +345,7 @@ mod tests {
         let told = |why: &str| Err(Unfit(why.to_owned()));
         assert_eq!(
             rules().check(&unsigned, &signer.1, NOW_MS),
-            told("no known key has signed it")
+            told("nobody has signed it")
         );
         let open = Rules {
             unsecured: true,
@@ -346,8 +355,13 @@ mod tests {
         let signed = signer.sign(HEADER, &payload);
         let refused = told("it is signed, and here nobody signs");
         assert_eq!(open.check(&signed, &signer.1, NOW_MS), refused);
-        let shared = signer.sign(r#"{"alg":"HS256"}"#, &payload);
-        assert!(rules().check(&shared, &signer.1, NOW_MS).is_err());
+        for algorithm in ["HS256", "ES512"] {
+            let header = format!("{{\"alg\":\"{algorithm}\"}}");
+            let other = signer.sign(&header, &payload);
+            let error = rules().check(&other, &signer.1, NOW_MS).unwrap_err().0;
+            let named = format!("'{algorithm}', which is not understood here: RS256, RS384");
+            assert!(error.contains(&named), "{error}");
+        }
         let critical = signer.sign(r#"{"alg":"EdDSA","crit":["b64"]}"#, &payload);
         assert!(rules().check(&critical, &signer.1, NOW_MS).is_err());
         let unknown = signer.sign(r#"{"alg":"EdDSA","kid":"k2"}"#, &payload);
