@@ -113,6 +113,41 @@ fn every_api_is_checked_and_says_what_is_denied() {
     }
 }
 
+/// Attacks, row 38: somebody without a name, where nobody may do what no ACL allows, asked of Kafka's own authorizer. The
+/// oracle test compares the answers with ours; here is shown that no API is left out, and that each says no.
+#[test]
+fn every_api_was_asked_for_by_somebody_who_has_not_logged_in() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let scenarios = Scenario::all(&folder).expect("scenarios");
+    let anonymous = scenarios.iter().find(|one| one.name == "anonymous");
+    let anonymous = anonymous.expect("the scenario");
+    let config = anonymous.config();
+    assert_eq!(config["allow.everyone.if.no.acl.found"], "false");
+    assert_eq!(config["super.users"], "User:admin");
+    let steps = anonymous.json["steps"].as_array().expect("steps");
+    // What comes behind has been allowed.
+    let denied = steps
+        .iter()
+        .take_while(|step| step["api"] != "CreateAcls" || step["connection"].is_null());
+    let recorded = &anonymous.recorded().expect("recorded")[0];
+    let mut told: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
+    for (step, outcome) in denied.zip(recorded) {
+        if let (Some(api), true) = (step["api"].as_str(), step["connection"].is_null()) {
+            codes(&outcome["answer"], told.entry(api).or_default());
+        }
+    }
+    for api in APIS {
+        let name = ApiKey::find(api.key).expect("a known key").name;
+        let told = told.get(name);
+        let told = told.unwrap_or_else(|| panic!("{name}: nobody without a name asked"));
+        let says_so = CODES.iter().any(|code| told.contains(code));
+        let is_open = UNCHECKED.contains(&name) || SILENT.contains(&name);
+        // Whoever is nobody cannot have tokens at all, whatever it may do.
+        let is_token = name.ends_with("DelegationToken");
+        assert_eq!(says_so, !is_open && !is_token, "{name}: {told:?}");
+    }
+}
+
 /// The row of an API in `docs/rights.md`.
 fn row(name: &str, shown: &Shown) -> String {
     let join = |words: Vec<String>, nothing: &str| match words.is_empty() {
