@@ -236,6 +236,37 @@ async fn clients_are_listed_with_what_they_asked_and_can_be_closed() {
 }
 
 #[tokio::test]
+async fn clients_that_never_came_are_told_as_the_description_of_the_api_has_them() {
+    let world = World::with(|options| options.config("advertised.listeners", "PLAINTEXT://box:1"));
+    let page = Page(&world);
+    let mut client = world.connect();
+    client.client_id = "lost".to_owned();
+    for _ in 0..12 {
+        client
+            .ask(MetadataRequest::KEY, 12, &MetadataRequest::default())
+            .await;
+        world.advance_ms(1_000).await;
+    }
+    let listed = page.get("/api/v1/clients").await.json();
+    let stray = &listed["strays"][0];
+    assert_eq!(
+        (&stray["clientId"], &stray["told"], &stray["listener"]),
+        (&json!("lost"), &json!("box:1"), &json!("PLAINTEXT"))
+    );
+    let described = page.get("/api/v1/openapi.json").await.json();
+    let responses = &described["paths"]["/api/v1/clients"]["get"]["responses"];
+    let schema = &responses["200"]["content"]["application/json"]["schema"];
+    let strays = &schema["properties"]["strays"]["items"];
+    for (told, schema) in [(&listed, schema), (stray, strays)] {
+        let keys = |value: &Value| {
+            let object = value.as_object().expect("an object");
+            object.keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(told), keys(&schema["properties"]));
+    }
+}
+
+#[tokio::test]
 async fn requests_are_recorded_only_while_somebody_watches() {
     let world = World::start();
     let page = Page(&world);

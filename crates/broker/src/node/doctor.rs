@@ -364,6 +364,30 @@ mod tests {
         assert_eq!(scene.missed(&[], 40_000), 1);
     }
 
+    // A producer of librdkafka connects anew for each question, as it did against an address that refused it, one that
+    // swallowed its packets and a name that nobody knows.
+    #[test]
+    fn a_producer_that_connects_anew_each_two_seconds_is_named_at_the_first_look() {
+        let scene = Scene::new();
+        for (id, at_ms) in [0, 1_000, 3_000, 5_000, 7_000, 9_000]
+            .into_iter()
+            .enumerate()
+        {
+            scene.ask(&peer(id as u64, "busy"), at_ms);
+            assert_eq!(scene.missed(&[], at_ms), 0);
+        }
+        assert_eq!(scene.missed(&[], 10_000), 1);
+        // On a machine with much to do it asks less often, and is there at one of the looks.
+        for at in 0..6 {
+            let slow = peer(100 + at as u64, "slow");
+            scene.ask(&slow, 20_000 + at * 4_000);
+            assert_eq!(
+                scene.missed(&[&slow], 20_000 + at * 4_000),
+                usize::from(at == 4)
+            );
+        }
+    }
+
     // Producers that had nothing to write yet were named in the log.
     #[test]
     fn whoever_has_nothing_to_do_is_left_alone_but_for_clients_that_ask_only_when_they_have() {
