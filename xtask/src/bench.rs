@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: hands its words to the benchmark, which stands in `bench/runner`; `cargo xtask bench memory` runs
-//! what measures memory, two tests of the broker over its release build.
+//! what measures memory, two tests of the broker over its release build; `cargo xtask bench security` what a lock costs.
 
 use std::path::Path;
 
@@ -11,15 +11,31 @@ const MIX_MIB: &str = "64,256,1024";
 /// How long each of them, and how long topics come and go.
 const MIX_SECONDS: &str = "120";
 
+/// Of the same program locked and open, so many pairs.
+const LOCKED_RUNS: &str = "10";
+
 /// Builds the benchmark and runs it.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     match arguments.split_first() {
         Some((first, rest)) if first == "memory" => memory(rest),
-        _ => {
-            let runner = ["run", "--quiet", "--package", "bench-runner", "--"];
-            succeed(cargo(&root()).args(runner).args(arguments))
+        Some((first, rest)) if first == "security" => {
+            let beside_kafka = ["--peers", "kafka,rustka", "--cases", "security"];
+            let locked = ["--peers", "open,rustka", "--cases", "locked"];
+            let runs = ["--runs", LOCKED_RUNS];
+            runner(&[&beside_kafka[..], &words(rest)].concat())?;
+            runner(&[&locked[..], &runs, &words(rest)].concat())
         }
+        _ => runner(&words(arguments)),
     }
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn runner(arguments: &[&str]) -> Result<(), String> {
+    let runner = ["run", "--quiet", "--package", "bench-runner", "--"];
+    succeed(cargo(&root()).args(runner).args(arguments))
 }
 
 /// Says what the broker takes for what it holds; or another one, by the name of its script.

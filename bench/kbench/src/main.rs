@@ -9,13 +9,16 @@ mod group;
 mod idle;
 mod latency;
 mod limits;
+mod login;
 mod misc;
 mod modern;
 mod offsets;
 mod produce;
+mod rights;
 mod session;
 mod small;
 mod stat;
+mod tls;
 mod txn;
 mod wire;
 
@@ -32,6 +35,10 @@ fn main() {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut lim);
         lim.rlim_cur = lim.rlim_max;
         libc::setrlimit(libc::RLIMIT_NOFILE, &lim);
+    }
+    match a.str("login", "").as_str() {
+        "" => {}
+        text => login::set(text),
     }
     if !matches!(cmd.as_str(), "ready" | "limits" | "floor" | "") {
         wire::Conn::open(&a.addr())
@@ -58,12 +65,17 @@ fn main() {
         "stall" => small::stall(&a),
         "alter" => alter::run(&a),
         "txn" => txn::run(&a),
+        "logins" => login::run(&a),
+        "rights" => rights::run(&a),
+        "tls-bytes" => tls::bytes(&a),
+        "handshakes" => tls::handshakes(&a),
+        "tls-conns" => tls::conns(&a),
         "floor" => floor::run(&a),
         "limits" => limits::run(&a),
         _ => {
             eprintln!(
                 "commands: ready create metadata conns produce consume latency idle-fetch small search stall compact \
-                 rebalance idle-group pending commit alter txn limits floor"
+                 rebalance idle-group pending commit alter txn logins rights tls-bytes handshakes tls-conns limits floor"
             );
             std::process::exit(2);
         }

@@ -4,6 +4,7 @@
 //! brokers. Produce and Fetch use v7 and v11 where the peer has them (zstd needs them), otherwise v3 and v4; what
 //! today's clients send (Produce v13, Fetch v17) is asked for by name.
 
+use crate::login;
 use rustka_client::frame::{self, Head};
 use rustka_client::incoming::read_frame;
 use rustka_wire::api::response_header_version;
@@ -129,16 +130,19 @@ pub struct Conn {
 }
 
 impl Conn {
+    /// Connects, and logs in where `--login` says so.
     pub fn open(addr: &str) -> io::Result<Conn> {
         let s = TcpStream::connect(addr)?;
         s.set_nodelay(true)?;
         s.set_read_timeout(Some(Duration::from_secs(120)))?;
-        Ok(Conn {
+        let mut opened = Conn {
             s,
             buf: Vec::new(),
             last: 0,
             corr: 0,
-        })
+        };
+        login::of(&mut opened)?;
+        Ok(opened)
     }
 
     /// Reads one response into `buf`: everything after the size field.

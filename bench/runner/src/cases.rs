@@ -2,6 +2,7 @@
 
 use super::loads::*;
 use super::peer::Peer;
+use super::security;
 
 /// One case: a name, the load, and who takes part.
 pub struct Case {
@@ -29,13 +30,23 @@ pub enum Set {
     Groups,
     /// The figures of what topics are configured to: compaction, retention, recompression.
     Topics,
+    /// What a lock costs, beside Kafka's: `cargo xtask bench security`.
+    Security,
+    /// The same program locked and open: also by `cargo xtask bench security`.
+    Locked,
     /// More to look at, without a goal.
     More,
 }
 
 impl Set {
     /// Those that have goals.
-    pub const WITH_GOALS: [Set; 3] = [Set::Engine, Set::Groups, Set::Topics];
+    pub const WITH_GOALS: [Set; 5] = [
+        Set::Engine,
+        Set::Groups,
+        Set::Topics,
+        Set::Security,
+        Set::Locked,
+    ];
 
     /// What chooses its cases.
     fn word(self) -> &'static str {
@@ -43,6 +54,8 @@ impl Set {
             Set::Engine => "engine",
             Set::Groups => "groups",
             Set::Topics => "topics",
+            Set::Security => "security",
+            Set::Locked => "locked",
             Set::More => "more",
         }
     }
@@ -53,6 +66,8 @@ impl Set {
             Set::Engine => "Engine",
             Set::Groups => "Consumer groups",
             Set::Topics => "Topic configs",
+            Set::Security => "Security",
+            Set::Locked => "With a login and 1,000 ACLs",
             Set::More => "More",
         }
     }
@@ -97,6 +112,26 @@ const fn groups(name: &'static str, about: &'static str, load: Load) -> Case {
 const fn topics(name: &'static str, about: &'static str, load: Load) -> Case {
     Case {
         set: Set::Topics,
+        ..engine(name, about, load)
+    }
+}
+
+/// Of a broker with TLS, logins and an authorizer.
+const fn secure(name: &'static str, about: &'static str, load: Load) -> Case {
+    Case {
+        set: Set::Security,
+        scripts: &[("rustka", "rustka-secure"), ("kafka", "kafka-secure")],
+        without: &["floor"],
+        ..engine(name, about, load)
+    }
+}
+
+/// Of `rustka`, which is locked here, beside `open`, which is not.
+const fn locked(name: &'static str, about: &'static str, load: Load) -> Case {
+    Case {
+        set: Set::Locked,
+        scripts: &[("rustka", "rustka-locked")],
+        without: &["floor"],
         ..engine(name, about, load)
     }
 }
@@ -326,6 +361,46 @@ pub const CASES: &[Case] = &[
             Load::Own(clients),
         )
     },
+    secure(
+        "tls-bytes",
+        "1 GB by TLS 1.3 and AES-128-GCM in and out again, in batches of 64 KiB",
+        Load::Own(security::tls_bytes),
+    ),
+    secure(
+        "handshakes",
+        "full TLS 1.3 handshakes with a certificate on P-256",
+        Load::Own(security::handshakes),
+    ),
+    secure(
+        "logins",
+        "SCRAM-SHA-256, each on a connection of its own",
+        Load::Own(security::logins),
+    ),
+    secure(
+        "rights",
+        "Metadata of 100 named topics under 10,000 ACLs, beyond the same without",
+        Load::Own(security::rights),
+    ),
+    secure(
+        "tls-conns",
+        "memory per idle connection with TLS, 1,000 of them",
+        Load::Own(security::tls_conns),
+    ),
+    secure(
+        "startup-secure",
+        "start to the first answer, and memory when idle, with TLS, logins and an authorizer",
+        Load::Own(security::startup),
+    ),
+    locked(
+        "locked-p100-single",
+        "p100-single by somebody who has logged in, under 1,000 ACLs",
+        Load::One(1, "produce --size 100 --batch 1 --msgs 400000"),
+    ),
+    locked(
+        "locked-c1k-session",
+        "c1k-session by somebody who has logged in, under 1,000 ACLs",
+        Load::One(100, "consume --session 1 --partitions 100 --msgs 60000"),
+    ),
     more(
         "small",
         "ApiVersions at 200 per second over 10 connections",
@@ -441,14 +516,14 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// The cases that `figures` (all with goals), one of their sets, `all` or names stand for.
+/// The cases that `figures` (all with goals but those of security), one of their sets, `all` or names stand for.
 pub fn chosen(words: &str) -> Result<Vec<&'static Case>, String> {
     let mut found = Vec::new();
     for word in words.split(',') {
         let before = found.len();
         found.extend(CASES.iter().filter(|c| match word {
             "all" => true,
-            "figures" => c.set != Set::More,
+            "figures" => !matches!(c.set, Set::Security | Set::Locked | Set::More),
             word => c.name == word || c.set.word() == word,
         }));
         if found.len() == before {

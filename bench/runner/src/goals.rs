@@ -4,6 +4,8 @@
 pub enum Limit {
     /// At most so many times the first peer.
     Ratio(f64),
+    /// At most so many times Kafka.
+    OfKafka(f64),
     Most(f64),
     Least(f64),
 }
@@ -73,6 +75,15 @@ pub const GOALS: &[Goal] = &[
     goal("compact-0.5", "retained_over_limit", Limit::Most(1.1)),
     goal("store-lz4", "cpu_over_codec", Limit::Most(1.3)),
     goal("small-under-lz4", "p99_ms", Limit::Most(20.0)),
+    goal("tls-bytes", "cpu_s_per_gb", Limit::OfKafka(1.0 / 3.0)),
+    goal("handshakes", "cpu_us_per_handshake", Limit::OfKafka(0.2)),
+    goal("logins", "cpu_us_per_login", Limit::OfKafka(1.0 / 3.0)),
+    goal("rights", "more_cpu_us_per_req", Limit::OfKafka(0.1)),
+    goal("tls-conns", "rss_kib_per_conn", Limit::Most(24.0)),
+    goal("startup-secure", "api_ms", Limit::Most(20.0)),
+    goal("startup-secure", "rss_mib", Limit::Most(6.0)),
+    goal("locked-p100-single", "cpu_us_per_req", Limit::Ratio(1.08)),
+    goal("locked-c1k-session", "cpu_us_per_req", Limit::Ratio(1.08)),
 ];
 
 #[cfg(test)]
@@ -82,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_goal_is_measured_by_default_and_stands_under_one_heading() {
-        let cases = chosen("figures").unwrap();
+        let cases = chosen("figures,security,locked").unwrap();
         for goal in GOALS {
             let of: Vec<_> = cases.iter().filter(|case| case.made(goal.case)).collect();
             assert_eq!(of.len(), 1, "{}", goal.case);

@@ -128,6 +128,16 @@ impl<'a> Peer<'a> {
         port.and_then(|port| port.parse().ok()).unwrap_or(0)
     }
 
+    /// Another listener of it, so far above its port.
+    pub fn beside_at(&self, above: u16) -> String {
+        format!("127.0.0.1:{}", self.port() + above)
+    }
+
+    /// The folder with its data, and what its script has left there.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Keeps figures under the name of a row.
     pub fn row(&mut self, case: &str, figures: Figures) {
         self.rows.push((case.to_owned(), figures));
@@ -143,6 +153,10 @@ impl<'a> Peer<'a> {
         command.arg(LOAD_SECS.to_string()).arg(&self.tools.kbench);
         command.args(line.split_whitespace());
         command.args(["--addr", &self.address, "--pid", &self.pid.to_string()]);
+        // Where everybody has to log in, the script says as whom.
+        if let Ok(login) = fs::read_to_string(self.folder.join("login")) {
+            command.args(["--login", login.trim()]);
+        }
         command.stdin(Stdio::null());
         command
     }

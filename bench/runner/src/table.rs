@@ -152,6 +152,12 @@ fn verdict(goal: &Goal, of: &BTreeMap<String, Vec<f64>>, first: &str) -> String 
             let ratio = rustka.zip(base).map(|(r, b)| r / b);
             (format!("≤ ×{most}"), ratio.map(|r| r <= most))
         }
+        Limit::OfKafka(most) => {
+            let kafka = of.get("kafka").map(|v| median(v));
+            let ratio = rustka.zip(kafka).map(|(r, k)| r / k);
+            let shown = digits(most);
+            (format!("≤ ×{shown} of Kafka"), ratio.map(|r| r <= most))
+        }
         Limit::Most(most) => (format!("≤ {most}"), rustka.map(|r| r <= most)),
         Limit::Least(least) => (format!("≥ {least}"), rustka.map(|r| r >= least)),
     };
