@@ -49,7 +49,7 @@ const CHORES: &[(&str, &str, Chore)] = &[
     ),
     (
         "suites",
-        "test suites that others wrote, each against a fresh broker: kafka-python, arroyo, kgo, cli",
+        "test suites that others wrote, each against a fresh broker: kafka-python, arroyo, kgo, cli and more",
         suites::run,
     ),
     (

@@ -33,6 +33,12 @@ pub const SUITES: &[Suite] = &[
             "num.partitions=4",
             "-c",
             "group.min.session.timeout.ms=1000",
+            "-c",
+            AUTHORIZER,
+            "-c",
+            "super.users=User:ANONYMOUS",
+            "-c",
+            "allow.everyone.if.no.acl.found=true",
         ],
         environment: &[],
         needs: &[],
@@ -58,8 +64,11 @@ pub const SUITES: &[Suite] = &[
             "num.partitions=1",
             "-c",
             "group.initial.rebalance.delay.ms=0",
+            "-c",
+            AUTHORIZER,
+            "-c",
+            "super.users=User:ANONYMOUS",
         ],
-        // Without authorizer the checks have other names than on Kafka with one.
         environment: &[("WITH_ACLS", "1")],
         needs: &["java", "mvn", "bc"],
     },
@@ -73,14 +82,37 @@ pub const SUITES: &[Suite] = &[
             "-c",
             "group.initial.rebalance.delay.ms=0",
             "-c",
-            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            AUTHORIZER,
             "-c",
             "super.users=User:ANONYMOUS",
         ],
         environment: &[("WITH_ACLS", "1")],
         needs: &["bc"],
     },
+    // These start what they need themselves.
+    Suite {
+        name: "cli-secure",
+        broker: &[],
+        environment: &[],
+        needs: &["java", "mvn", "bc"],
+    },
+    Suite {
+        name: "logins",
+        broker: &[],
+        environment: &[],
+        needs: &["go", "node", "npm", "java", "mvn", "openssl"],
+    },
+    Suite {
+        name: "mirror",
+        broker: &[],
+        environment: &[],
+        needs: &["java", "mvn"],
+    },
 ];
+
+/// Kafka's own.
+const AUTHORIZER: &str =
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
 
 /// Runs the suites that are named, or all; ends the process with 1 if anything is not as expected.
 pub fn run(arguments: &[String]) -> Result<(), String> {
