@@ -113,6 +113,29 @@ mod tests {
         assert_eq!(format!("{passwords:?}"), "{\"alice\", \"bob\"}");
     }
 
+    /// Attacks, row 35: time does not tell who is there. The quickest of several is compared, which nothing else on this
+    /// machine makes quicker, and the password is so long that its hash is what takes time.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "time is what is measured")]
+    fn a_user_who_is_not_there_takes_as_long_as_a_wrong_password() {
+        let long = "x".repeat(1 << 18);
+        let mut passwords = Passwords::default();
+        passwords.set("alice", "secret");
+        let quickest = |user: &str| {
+            let times = (0..7).map(|_| {
+                let begun = std::time::Instant::now();
+                assert!(!passwords.is(user, &long));
+                begun.elapsed()
+            });
+            times.min().expect("several")
+        };
+        let (known, unknown) = (quickest("alice"), quickest("nobody"));
+        assert!(
+            unknown * 2 > known && known * 2 > unknown,
+            "{known:?} and {unknown:?}"
+        );
+    }
+
     #[test]
     fn name_and_password_let_in_and_everything_else_is_told_in_kafkas_words() {
         let told = |message: &[u8]| login(message, &Alice).map_err(|failure| failure.0);
