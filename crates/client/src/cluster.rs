@@ -211,6 +211,15 @@ impl Client {
         lock(&self.0.cluster).brokers.remove(&node);
     }
 
+    /// The id of the broker that listens there; none if there is no such broker.
+    pub async fn node_at(&self, address: &Address) -> Result<Option<i32>> {
+        let brokers = self.metadata(Some(&[])).await?.brokers;
+        let found = brokers
+            .iter()
+            .find(|broker| *broker.host == *address.host && broker.port == i32::from(address.port));
+        Ok(found.map(|broker| broker.node_id))
+    }
+
     /// Where the coordinator of this group or producer listens.
     pub async fn coordinator(&self, of: Coordinated, key: &str) -> Result<Address> {
         let (kind, name) = match of {

@@ -1,5 +1,7 @@
-//! Reading as a member of a group, by the classic protocol: the group's members share the partitions of its topics, and the
-//! group remembers how far each was read.
+//! Reading as a member of a group: the group's members share the partitions of its topics, and the group remembers how far
+//! each was read. What only the consumer protocol does is in [`heartbeats`].
+
+mod heartbeats;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +16,6 @@ use rustka_wire::offset_commit_request::{
 };
 use rustka_wire::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
 
-use crate::admin::about;
 use crate::assignor::{self, Member, Partitions, RANGE};
 use crate::channel::Channel;
 use crate::client::{Client, Patience, until};
@@ -26,9 +27,21 @@ use crate::offsets::Start;
 /// What members of a classic group that read topics call themselves.
 const PROTOCOL_TYPE: &str = "consumer";
 
+/// How a group settles who reads what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// Its members do, all stopping meanwhile.
+    #[default]
+    Classic,
+    /// The broker does, with each member's heartbeats (KIP-848).
+    Consumer,
+}
+
 /// How to be a member of a group.
 #[derive(Clone, Debug)]
 pub struct GroupOptions {
+    /// The group's protocol.
+    pub protocol: GroupProtocol,
     /// A member that is silent for longer is taken for gone. [`GroupConsumer::poll`] must be called more often than that.
     pub session_ms: i32,
     /// How long a rebalance waits for a member to come back.
@@ -48,6 +61,7 @@ pub struct GroupOptions {
 impl Default for GroupOptions {
     fn default() -> Self {
         GroupOptions {
+            protocol: GroupProtocol::default(),
             session_ms: 45_000,
             rebalance_ms: 300_000,
             heartbeat_ms: 3_000,
@@ -68,11 +82,18 @@ pub struct GroupConsumer {
     consumer: Consumer,
     coordinator: Option<Channel>,
     member_id: String,
-    /// The group's generation that this member is in.
+    /// The group's generation that this member is in; by the consumer protocol, the member's own epoch.
     generation: Option<i32>,
     assigned: Partitions,
+    /// Whether the broker has not been told yet what this member reads. Only by the consumer protocol.
+    owes_word: bool,
     committed: BTreeMap<(String, i32), i64>,
     heartbeat_due_ms: i64,
+}
+
+/// What errors call a group.
+pub(crate) fn about(group: &str) -> String {
+    format!("group {group}")
 }
 
 /// Who commits, as a member of a group.
@@ -98,6 +119,7 @@ impl GroupConsumer {
             member_id: String::new(),
             generation: None,
             assigned: Partitions::new(),
+            owes_word: false,
             committed: BTreeMap::new(),
             heartbeat_due_ms: 0,
         }
@@ -137,10 +159,16 @@ impl GroupConsumer {
 
     async fn poll_once(&mut self) -> Result<Option<Option<Fetched>>> {
         let clock = self.client.clock().clone();
-        if self.generation.is_none() {
-            self.join().await?;
-        } else if clock.monotonic_ms() >= self.heartbeat_due_ms {
-            self.heartbeat().await?;
+        match (self.options.protocol, self.generation) {
+            (GroupProtocol::Consumer, None) => self.join_by_heartbeat().await?,
+            (GroupProtocol::Classic, None) => self.join().await?,
+            (protocol, Some(epoch)) if clock.monotonic_ms() >= self.heartbeat_due_ms => {
+                match protocol {
+                    GroupProtocol::Classic => self.heartbeat().await?,
+                    GroupProtocol::Consumer => self.go_on(epoch).await?,
+                }
+            }
+            _ => {}
         }
         match until(&*clock, self.heartbeat_due_ms, self.consumer.poll()).await {
             Some(outcome) => outcome.map(Some),
@@ -178,7 +206,13 @@ impl GroupConsumer {
         if self.options.is_committing {
             self.commit().await?;
         }
-        if self.generation.is_none() || self.options.instance_id.is_some() {
+        if self.generation.is_none() {
+            return Ok(());
+        }
+        if self.options.protocol == GroupProtocol::Consumer {
+            return self.leave_by_heartbeat().await;
+        }
+        if self.options.instance_id.is_some() {
             return Ok(());
         }
         let request = LeaveGroupRequest {
@@ -207,7 +241,16 @@ impl GroupConsumer {
             Some(ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound) => {
                 // The group took this member for gone, and has given its partitions to others or ended.
                 self.member_id.clear();
-                self.generation = None;
+                self.forget();
+                patience.pause(error).await
+            }
+            Some(ErrorCode::FencedMemberEpoch) => {
+                self.forget();
+                patience.pause(error).await
+            }
+            // The group has gone on since the last heartbeat, and the next one tells where to.
+            Some(ErrorCode::StaleMemberEpoch) => {
+                self.heartbeat_due_ms = 0;
                 patience.pause(error).await
             }
             Some(ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress) => {
@@ -219,6 +262,13 @@ impl GroupConsumer {
                 patience.again(error).await
             }
         }
+    }
+
+    /// Reads nothing and is in no generation any more.
+    fn forget(&mut self) {
+        self.generation = None;
+        self.assigned.clear();
+        self.consumer.clear();
     }
 
     async fn heartbeat(&mut self) -> Result<()> {
@@ -371,6 +421,15 @@ impl GroupConsumer {
 
     /// Reads what was assigned from where the group has committed.
     async fn begin(&mut self, assigned: Partitions) -> Result<()> {
+        self.begin_from(assigned, &BTreeMap::new()).await
+    }
+
+    /// The same, but goes on in `kept` partitions where it is.
+    async fn begin_from(
+        &mut self,
+        assigned: Partitions,
+        kept: &BTreeMap<(String, i32), i64>,
+    ) -> Result<()> {
         let committed = self.client.committed(&self.group).await?;
         self.consumer.clear();
         self.committed.clear();
@@ -378,13 +437,12 @@ impl GroupConsumer {
             let mut places = BTreeMap::new();
             for &partition in partitions {
                 let place = (topic.clone(), partition);
-                let start = match committed.get(&place) {
-                    Some(at) => Start::Offset(at.offset),
+                let known = committed.get(&place).map(|at| at.offset);
+                let start = match kept.get(&place).copied().or(known) {
+                    Some(offset) => Start::Offset(offset),
                     None => self.options.start,
                 };
-                if let Start::Offset(offset) = start {
-                    self.committed.insert(place, offset);
-                }
+                self.committed.extend(known.map(|offset| (place, offset)));
                 places.insert(partition, start);
             }
             self.consumer.assign(topic, &places).await?;

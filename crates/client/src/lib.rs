@@ -59,7 +59,7 @@ pub use dial::Tcp;
 pub use dial::{Address, BoxFuture, BoxStream, Dial, Login, Stream};
 pub use error::{Error, Reason, Result};
 pub use frame::{Answer, RawAnswer};
-pub use group::{GroupConsumer, GroupOptions};
+pub use group::{GroupConsumer, GroupOptions, GroupProtocol};
 pub use login::{PasswordLogin, PasswordMechanism};
 pub use offsets::{Isolation, Start};
 pub use produce::{ProduceOptions, Producer, Written};

@@ -4,7 +4,7 @@ mod common;
 
 use common::World;
 use rustka_client::{
-    Client, GroupConsumer, GroupOptions, NewRecord, ProduceOptions, Producer, Start,
+    Client, GroupConsumer, GroupOptions, GroupProtocol, NewRecord, ProduceOptions, Producer, Start,
 };
 use rustka_core::error::ErrorCode;
 use std::collections::BTreeMap;
@@ -90,6 +90,82 @@ async fn members_share_the_partitions_and_take_over_from_who_leaves() {
             }
             fill(&client, 4).await;
             assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn members_of_the_consumer_protocol_are_told_by_the_broker_what_to_read() {
+    let world = World::start();
+    let client = world.client();
+    let member = || {
+        let options = GroupOptions {
+            protocol: GroupProtocol::Consumer,
+            ..from_the_start()
+        };
+        GroupConsumer::new(&client, "g", &["t"], options)
+    };
+    world
+        .run(async {
+            client.create_topic("t", 4, 1).await.unwrap();
+            fill(&client, 4).await;
+            let (mut a, mut b) = (member(), member());
+            assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
+            let share = |member: &GroupConsumer| member.assigned().get("t").map_or(0, Vec::len);
+            while share(&a) != 2 || share(&b) != 2 {
+                let (of_a, of_b) = tokio::join!(a.poll(), b.poll());
+                // Nothing comes twice: who gives a partition up has committed how far it was read.
+                assert!(of_a.unwrap().is_none() && of_b.unwrap().is_none());
+            }
+            let told = client.describe_any_group("g").await.unwrap();
+            assert_eq!((told.members.len(), told.assignor.as_str()), (2, "uniform"));
+            fill(&client, 4).await;
+            let (of_a, of_b) = tokio::join!(drain(&mut a), drain(&mut b));
+            assert_eq!((of_a.len(), of_b.len()), (2, 2));
+            b.leave().await.unwrap();
+            while share(&a) != 4 {
+                assert!(a.poll().await.unwrap().is_none());
+            }
+            fill(&client, 4).await;
+            assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
+            a.leave().await.unwrap();
+            let committed = client.committed("g").await.unwrap();
+            assert!(committed.values().all(|at| at.offset == 3), "{committed:?}");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_member_of_the_consumer_protocol_that_was_away_for_too_long_joins_again() {
+    let world = World::start();
+    let client = world.client();
+    let options = GroupOptions {
+        protocol: GroupProtocol::Consumer,
+        ..from_the_start()
+    };
+    let mut absent = GroupConsumer::new(&client, "g", &["t"], options);
+    world
+        .run(async {
+            client.create_topic("t", 1, 1).await.unwrap();
+            fill(&client, 1).await;
+            assert_eq!(drain(&mut absent).await, [0]);
+            absent.commit().await.unwrap();
+        })
+        .await;
+    // Its session has ended by then, and its connections are closed.
+    world.clock.advance(std::time::Duration::from_secs(3_600));
+    world
+        .run(async {
+            fill(&client, 1).await;
+            let mut read = Vec::new();
+            while read.is_empty() {
+                read.extend(drain(&mut absent).await);
+            }
+            // Only what came since: it goes on where it has committed.
+            assert_eq!(read, [0]);
+            absent.leave().await.unwrap();
+            let told = client.describe_any_group("g").await.unwrap();
+            assert!(told.members.is_empty());
         })
         .await;
 }

@@ -22,7 +22,7 @@ use crate::assignor::{self, Partitions};
 use crate::client::{Client, To};
 use crate::cluster::{Coordinated, check, missing};
 use crate::error::{Reason, Result};
-use crate::group::commit;
+use crate::group::{about, commit};
 
 /// An offset that a group has committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,8 +301,4 @@ impl GroupDescription {
             members: members.collect(),
         }
     }
-}
-
-pub(crate) fn about(group: &str) -> String {
-    format!("group {group}")
 }

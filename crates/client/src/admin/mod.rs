@@ -11,7 +11,6 @@ mod transactions;
 mod users;
 
 pub use configs::Resource;
-pub(crate) use groups::about;
 pub use groups::{Committed, GroupDescription, MemberDescription};
 pub use quotas::{QuotaEntity, QuotaMatch};
 pub use transactions::TransactionFilter;

@@ -18,8 +18,8 @@ use crate::client::{Client, To};
 use crate::cluster::{check, missing};
 use crate::error::Result;
 
-/// What the producer that takes an id over lets its transactions take; it has none.
-const TIMEOUT_MS: i32 = 60_000;
+/// What the producer that takes an id over lets its transactions take; it has none. As in Kafka's own client.
+const TIMEOUT_MS: i32 = 30_000;
 
 /// Which transactional ids are meant. All conditions hold at once.
 #[derive(Clone, Debug, Default)]
@@ -103,14 +103,24 @@ impl Client {
         topic: &str,
         partition: i32,
     ) -> Result<Vec<ProducerState>> {
+        let leader = self.leader_of(topic, partition).await?;
+        self.describe_producers_at(leader, topic, partition).await
+    }
+
+    /// The same as this broker knows it.
+    pub async fn describe_producers_at(
+        &self,
+        node: i32,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Vec<ProducerState>> {
         let request = DescribeProducersRequest {
             topics: vec![TopicRequest {
                 name: topic.into(),
                 partition_indexes: vec![partition],
             }],
         };
-        let leader = self.leader_of(topic, partition).await?;
-        let answer = self.call_at(To::Node(leader), ANY, &request).await?;
+        let answer = self.call_at(To::Node(node), ANY, &request).await?;
         let told = answer.body()?.topics.into_iter().next();
         let told = told.and_then(|topic| topic.partitions.into_iter().next());
         let told = told.ok_or_else(|| missing("DescribeProducers"))?;
