@@ -3,6 +3,8 @@
 mod process;
 
 use process::{Process, RUSTKA};
+use rustka_core::security::scram::Strength;
+use rustka_wire::api_versions_request::ApiVersionsRequest;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -105,7 +107,7 @@ fn a_formatted_directory_gives_the_broker_its_cluster_id() {
     let arguments = ["format", "-t", id.trim(), "-c", &file];
     let formatted = folder.run("kafka-storage", &arguments);
     assert!(formatted.status.success(), "{formatted:?}");
-    assert!(out(&formatted).starts_with("Formatting metadata directory"));
+    assert!(out(&formatted).contains("\nFormatting metadata directory"));
     let again = folder.run("kafka-storage", &arguments);
     assert_eq!(again.status.code(), Some(1));
     assert!(
@@ -149,10 +151,84 @@ fn a_formatted_directory_gives_the_broker_its_cluster_id() {
 }
 
 #[test]
+fn users_and_levels_that_a_directory_was_formatted_with_are_there_at_the_start() {
+    let folder = Folder::new("scram");
+    let logs = folder.0.join("logs");
+    let text = format!(
+        "listeners=SASL_PLAINTEXT://127.0.0.1:0\nsasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\nlog.dirs={}\n",
+        logs.display()
+    );
+    let file = folder.file("server.properties", &text);
+    let formatted = folder.run(
+        "kafka-storage",
+        &[
+            "format",
+            "-t",
+            "formatted",
+            "-c",
+            &file,
+            "-S",
+            "SCRAM-SHA-256=[name=alice,password=secret]",
+            "--add-scram=SCRAM-SHA-512=[name=alice,password=secret,iterations=8192]",
+            "--release-version",
+            "4.1",
+            "--feature",
+            "transaction.version=1",
+        ],
+    );
+    assert!(formatted.status.success(), "{formatted:?}");
+    let told = out(&folder.run("kafka-storage", &["info", "-c", &file]));
+    assert!(told.contains("cluster.id=formatted"), "{told}");
+    let (broker, _) = folder.broker("kafka-server-start.sh", &[&file]);
+    let address = format!("127.0.0.1:{}", port_of(&broker));
+    for (login, code) in [("alice:secret", 0), ("alice:wrong", 1)] {
+        let output = Command::new(RUSTKA)
+            .args(["topic", "list", "-b", &address, "--login", login])
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(code), "{login}: {output:?}");
+    }
+    drop(broker);
+    // The next life finds in its log what the first one took from the file.
+    let open = ["--override", "listeners=PLAINTEXT://127.0.0.1:0"];
+    let (broker, _) = folder.broker("kafka-server-start.sh", &[&[&*file], &open[..]].concat());
+    let client = rustka_client::Client::at(&format!("127.0.0.1:{}", port_of(&broker)));
+    let client = client.expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let users = client.describe_users(None).await.expect("an answer");
+        let strengths = [(Strength::Sha256, 4096), (Strength::Sha512, 8192)];
+        assert_eq!(users, [("alice".to_owned(), strengths.to_vec())]);
+        let request = ApiVersionsRequest {
+            client_software_name: "test".into(),
+            client_software_version: "1".into(),
+            ..Default::default()
+        };
+        let answer = client.call(&request).await.expect("an answer");
+        let told = answer.body().expect("an answer");
+        let levels = told.finalized_features.iter();
+        let levels: Vec<(&str, i16)> = levels
+            .map(|feature| (&*feature.name, feature.max_version_level))
+            .collect();
+        // Those of 4.1 but for the one that was chosen; what is Kafka's alone is off.
+        let expected = [
+            ("eligible.leader.replicas.version", 1),
+            ("group.version", 1),
+            ("metadata.version", 27),
+            ("transaction.version", 1),
+        ];
+        assert_eq!(levels, expected);
+    });
+}
+
+#[test]
 fn what_kafka_or_redpanda_know_but_we_do_not_is_refused_by_name() {
     let folder = Folder::new("refused");
     let file = folder.file("server.properties", "num.partitions=1\n");
-    let cases: [(&str, &[&str], &str); 6] = [
+    let cases: [(&str, &[&str], &str); 7] = [
         ("kafka-server-start.sh", &[], "USAGE"),
         ("kafka-server-start.sh", &["-daemon", &file], "-daemon"),
         (
@@ -160,7 +236,12 @@ fn what_kafka_or_redpanda_know_but_we_do_not_is_refused_by_name() {
             &[&file, "--override", "num.partitions=x"],
             "num.partitions",
         ),
-        ("kafka-storage", &["info"], "info"),
+        ("kafka-storage", &["info"], "--config/-c"),
+        (
+            "kafka-storage",
+            &["format", "-t", "x", "-c", &file, "-I", "1@b:9093:x"],
+            "--initial-controllers",
+        ),
         ("rpk", &["topic", "list"], "rpk topic list"),
         (
             "rpk",

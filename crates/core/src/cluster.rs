@@ -5,6 +5,7 @@
 //! then `Change`s are told, in order, before the answer leaves. So whoever publishes them shows nothing that could be
 //! lost. Configs are those of `crate::config`; the index of topics is `crate::catalog`.
 
+pub mod bootstrap;
 pub mod command;
 mod configs;
 mod create;
@@ -68,6 +69,8 @@ pub struct ClusterOptions {
     pub first_producer_id: i64,
     /// The features there are.
     pub features: &'static [FeatureLevels],
+    /// What a new cluster begins with, where its directory was formatted with something.
+    pub bootstrap: Arc<[Record]>,
     /// Where ids come from names: which. They outlive the machine.
     pub topic_ids: Option<Arc<Mutex<TopicIds>>>,
     /// What topics, users and rights take, and how much that may be.

@@ -3,6 +3,7 @@
 //! What is durable is published in the node: topics, configs, levels of features. Requests read there and never wait
 //! for the machine. The log is no topic: clients cannot see it.
 
+mod formatted;
 mod init;
 mod producer_ids;
 mod publish;
@@ -91,6 +92,8 @@ impl Cluster {
     /// A cluster of this node alone, as its log says. An empty log gets what a new cluster begins with.
     pub fn new(node: Arc<Node>) -> Result<Arc<Cluster>, StartError> {
         let fixed = (*node.config.broker()).clone();
+        let log = Partition::open(&*node.engine, &LOG, false, node.clock.now());
+        let is_new = log.offsets().log_end == 0;
         let topic_ids = || Arc::new(Mutex::new(TopicIds::of_cluster(&node.cluster_id)));
         let options = ClusterOptions {
             node_id: node.id,
@@ -101,12 +104,16 @@ impl Cluster {
                 None => producer_ids::first(random::u32()),
             },
             features: FEATURES,
+            bootstrap: match node.engine.directory() {
+                Some(path) if is_new => formatted::read(path)?,
+                _ => Arc::default(),
+            },
             topic_ids: are_by_name(&fixed).then(topic_ids),
             account: node.memory.account.clone(),
         };
         let machine = Machine::new(options.clone(), fixed.clone());
         let cluster = Arc::new(Cluster {
-            log: Partition::open(&*node.engine, &LOG, false, node.clock.now()),
+            log,
             node,
             options,
             fixed,
@@ -118,7 +125,6 @@ impl Cluster {
             told: Notify::new(),
             lines: LogLimit::default(),
         });
-        let is_new = cluster.log.offsets().log_end == 0;
         let last_epoch = cluster.log.with_state(|state| state.epochs.latest());
         if let Ok(Some(last)) = last_epoch {
             cluster.log.set_leader(None, last.epoch);

@@ -192,16 +192,24 @@ impl Cluster {
         }
     }
 
-    /// What a new cluster begins with: the features at their first levels, and the config that Kafka's controller sets.
+    /// What a new cluster begins with: what its directory was formatted with, or else the features at their first levels, and
+    /// the config that Kafka's controller sets. Features that there are not, or not at that level, stay off.
     pub(super) fn first_records(&self) -> Vec<Record> {
-        let features = self.options.features.iter();
-        let on = features.filter(|feature| feature.first > 0);
-        let mut records: Vec<Record> = on
-            .map(|feature| Record::Feature {
+        let features = self.options.features;
+        let formatted = self.options.bootstrap.iter().filter(|record| match record {
+            Record::Feature { name, level } => features
+                .iter()
+                .any(|known| known.name == name && (known.min..=known.max).contains(level)),
+            _ => true,
+        });
+        let mut records: Vec<Record> = formatted.cloned().collect();
+        if self.options.bootstrap.is_empty() {
+            let on = features.iter().filter(|feature| feature.first > 0);
+            records.extend(on.map(|feature| Record::Feature {
                 name: Cow::Borrowed(feature.name),
                 level: feature.first,
-            })
-            .collect();
+            }));
+        }
         let value = self.broker.value(MIN_INSYNC_REPLICAS).unwrap_or("1");
         records.push(Record::Config {
             resource: Resource::new(ResourceKind::Broker, ""),

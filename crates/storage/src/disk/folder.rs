@@ -123,6 +123,14 @@ impl Folder {
         }))
     }
 
+    /// Whether it holds no partition yet, but at most what a cluster begins with: `kafka-storage format` leaves that in the
+    /// metadata log's folder.
+    pub fn is_unclaimed(&self) -> io::Result<bool> {
+        let listed = self.list()?;
+        let is_partition = |name: &str| name == METADATA || base_of(name, Kind::Log).is_some();
+        Ok(!listed.iter().any(|entry| is_partition(&entry.name)))
+    }
+
     /// Makes the folder. One of another topic that is still there goes first.
     pub fn create(&self) -> io::Result<()> {
         let path = self.path();
@@ -134,7 +142,7 @@ impl Folder {
                     self.files.sync_folder(&path)?;
                     return self.files.sync_folder(&self.root);
                 }
-                if !self.files.list(&path)?.is_empty() {
+                if !self.is_unclaimed()? {
                     self.set_aside("stray")?;
                     self.files.create_folder(&path)?;
                 }

@@ -176,6 +176,9 @@ impl DiskEngine {
 
     fn open_folder(&self, folder: &Folder, name: &PartitionName<'_>) -> io::Result<Vec<Segment>> {
         let shared = &self.shared;
+        if folder.is_unclaimed()? {
+            return Ok(Vec::new());
+        }
         if folder.owner()? != Some(name.topic_id) {
             let aside = folder.set_aside("stray")?;
             tracing::warn!(

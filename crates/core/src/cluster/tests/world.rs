@@ -87,6 +87,7 @@ impl World {
             nodes: vec![1],
             directory: id(1 << 64),
             first_producer_id: 5_000,
+            bootstrap: Default::default(),
             features,
             topic_ids: None,
             account: Arc::default(),

@@ -1,13 +1,19 @@
 //! `kafka-storage` and `kafka-server-start`: the cluster's id is written into the first log directory in one, and taken from
 //! there in the other, as Kafka does it. Records lie there as well.
 
+mod flags;
+mod format;
+mod releases;
+mod scram;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustka_wire::Uuid;
 
-use super::{Start, launched, value_of};
+use self::flags::{CONFIG, FEATURE, Flags, RELEASE};
+use super::{Start, launched};
 use crate::properties;
 
 /// Where Kafka keeps its logs if no config says otherwise.
@@ -37,125 +43,84 @@ pub fn server(arguments: Vec<String>) -> Result<Start, String> {
     Ok(launched(arguments, variables))
 }
 
-/// `random-uuid` and `format`.
+/// Runs one of the tool's commands.
 pub fn run(arguments: &[String]) -> Result<ExitCode, String> {
-    match arguments.first().map(String::as_str) {
-        Some("random-uuid") => println!("{}", random_id()?),
-        Some("format") => return format(&asked(&arguments[1..])?),
-        Some(known @ ("info" | "version-mapping" | "feature-dependencies")) => {
-            return Err(format!(
-                "{known} is Kafka's, but not built in; there are random-uuid and format"
-            ));
+    const COMMANDS: &str =
+        "give one of: info, format, version-mapping, feature-dependencies, random-uuid";
+    let (command, rest) = arguments.split_first().ok_or(COMMANDS)?;
+    match command.as_str() {
+        "random-uuid" => println!("{}", random_id()?),
+        "format" => return format::run(&Flags::read(format::FLAGS, rest)?),
+        "info" => return info(Flags::read(&[CONFIG], rest)?.required(&CONFIG)?),
+        "version-mapping" => {
+            let flags = Flags::read(&[RELEASE], rest)?;
+            releases::print_mapping(flags.one(&RELEASE))?;
         }
-        _ => return Err("give one of: random-uuid, format".to_owned()),
+        "feature-dependencies" => {
+            let flags = Flags::read(&[FEATURE], rest)?;
+            flags.required(&FEATURE)?;
+            releases::print_dependencies(flags.all(&FEATURE))?;
+        }
+        "-h" | "--help" => println!("{COMMANDS}"),
+        _ => return Err(COMMANDS.to_owned()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Asked {
-    cluster_id: String,
-    config: String,
-    ignores_formatted: bool,
-}
-
-fn asked(arguments: &[String]) -> Result<Asked, String> {
-    /// Long flags may be cut short, as long as they stay clear.
-    const FLAGS: [(&str, &str); 10] = [
-        ("--cluster-id", "-t"),
-        ("--config", "-c"),
-        ("--ignore-formatted", "-g"),
-        ("--standalone", "-s"),
-        ("--no-initial-controllers", "-N"),
-        ("--initial-controllers", "-I"),
-        ("--add-scram", "-S"),
-        ("--release-version", "-r"),
-        ("--feature", "-f"),
-        ("--help", "-h"),
-    ];
-    let mut asked = Asked::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (flag, attached) = match argument.split_once('=') {
-            Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
-            _ => (argument.as_str(), None),
-        };
-        let is_meant = |(long, short): &&(&str, &str)| {
-            flag == *short || (flag.len() > 2 && flag.starts_with("--") && long.starts_with(flag))
-        };
-        let mut meant = FLAGS.iter().filter(is_meant);
-        let (Some((long, _)), None) = (meant.next(), meant.next()) else {
-            return Err(format!("unrecognized argument {flag}"));
-        };
-        match *long {
-            "--cluster-id" => asked.cluster_id = value_of(long, attached, &mut rest)?,
-            "--config" => asked.config = value_of(long, attached, &mut rest)?,
-            "--ignore-formatted" => asked.ignores_formatted = true,
-            // There is no quorum of controllers to begin.
-            "--standalone" | "--no-initial-controllers" => {}
-            "--add-scram" => {
-                return Err(
-                    "--add-scram is Kafka's, but not built in: give the broker its users by RUSTKA_USER=NAME:PASSWORD or RUSTKA_USER_FILE"
-                        .to_owned(),
-                );
-            }
-            known => return Err(format!("{known} is Kafka's, but not built in")),
+/// Says what the log directories are formatted with. A failure if there is anything to be told against them.
+fn info(config: &str) -> Result<ExitCode, String> {
+    let directories = directories(config)?;
+    let (mut found, mut problems, mut known) = (Vec::new(), Vec::new(), None);
+    for directory in directories {
+        let shown = directory.display().to_string();
+        let meta = directory.join(META);
+        if !directory.is_dir() {
+            problems.push(format!("{shown} does not exist"));
+        } else if !meta.is_file() {
+            found.push(shown.clone());
+            problems.push(format!("{shown} is not formatted."));
+        } else {
+            found.push(shown);
+            known.get_or_insert(meta);
         }
     }
-    for (value, flag) in [
-        (&asked.cluster_id, "--cluster-id/-t"),
-        (&asked.config, "--config/-c"),
-    ] {
-        if value.is_empty() {
-            return Err(format!("argument {flag} is required"));
+    let list = |one: &str, many: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            println!("Found {}:", if lines.len() > 1 { many } else { one });
+            lines.iter().for_each(|line| println!("  {line}"));
+            println!();
         }
+    };
+    list("log directory", "log directories", &found);
+    if let Some(meta) = known {
+        let text = fs::read_to_string(&meta)
+            .map_err(|error| format!("cannot read {}: {error}", meta.display()))?;
+        let properties =
+            properties::parse(&text).map_err(|why| format!("{}: {why}", meta.display()))?;
+        let mut pairs: Vec<String> = properties
+            .into_iter()
+            .map(|property| format!("{}={}", property.key, property.value))
+            .collect();
+        pairs.sort();
+        println!("Found metadata: {{{}}}\n", pairs.join(", "));
     }
-    Ok(asked)
+    list("problem", "problems", &problems);
+    Ok(match problems.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
-fn format(asked: &Asked) -> Result<ExitCode, String> {
-    let directory = directory(&asked.config)?;
-    let meta = directory.join(META);
-    let shown = directory.display();
-    if meta.exists() {
-        let known = cluster_id(&directory).unwrap_or_default();
-        if asked.ignores_formatted && known == asked.cluster_id {
-            println!("All of the log directories are already formatted.");
-            return Ok(ExitCode::SUCCESS);
-        }
-        if asked.ignores_formatted {
-            let file = meta.display();
-            return Err(format!(
-                "Invalid cluster.id in: {file}. Expected {}, but read {known}",
-                asked.cluster_id
-            ));
-        }
-        return Err(format!(
-            "Log directory {shown} is already formatted. Use --ignore-formatted to ignore this directory and format the others."
-        ));
-    }
-    let node = property(&asked.config, "node.id")?.or(property(&asked.config, "broker.id")?);
-    let text = format!(
-        "version=1\ncluster.id={}\nnode.id={}\ndirectory.id={}\n",
-        asked.cluster_id,
-        node.as_deref().unwrap_or("1"),
-        random_id()?,
-    );
-    let written = fs::create_dir_all(&directory).and_then(|()| fs::write(&meta, text));
-    written.map_err(|error| format!("cannot write {}: {error}", meta.display()))?;
-    println!(
-        "Formatting metadata directory {shown} for a broker that keeps its records in memory."
-    );
-    Ok(ExitCode::SUCCESS)
+/// The log directories of a properties file; at least one.
+fn directories(file: &str) -> Result<Vec<PathBuf>, String> {
+    let listed = property(file, "log.dirs")?.or(property(file, "log.dir")?);
+    let listed = listed.as_deref().unwrap_or(LOG_DIR).split(',');
+    Ok(listed.map(|path| PathBuf::from(path.trim())).collect())
 }
 
-/// The first log directory of a properties file.
+/// The first of them, which is the one that has data here.
 fn directory(file: &str) -> Result<PathBuf, String> {
-    let directories = property(file, "log.dirs")?.or(property(file, "log.dir")?);
-    let first = directories
-        .as_deref()
-        .and_then(|list| list.split(',').next());
-    Ok(PathBuf::from(first.map(str::trim).unwrap_or(LOG_DIR)))
+    Ok(directories(file)?.swap_remove(0))
 }
 
 fn property(file: &str, key: &str) -> Result<Option<String>, String> {
@@ -182,48 +147,6 @@ fn random_id() -> Result<Uuid, String> {
         let id = Uuid(bytes);
         if !id.to_string().starts_with('-') {
             return Ok(id);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(words: &[&str]) -> Result<Asked, String> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        asked(&words)
-    }
-
-    #[test]
-    fn flags_may_be_cut_short_as_long_as_they_are_clear() {
-        let full = of(&["--cluster", "x", "--conf=f", "--ignore"]).unwrap();
-        let short = of(&["-t", "x", "-c", "f", "-g"]).unwrap();
-        assert_eq!(full, short);
-        assert!(full.ignores_formatted);
-        for (wrong, told) in [
-            (&["--c", "x"][..], "--c"),
-            (&["-t", "x"], "--config/-c"),
-            (&["-t"], "needs a value"),
-            (
-                &[
-                    "-t",
-                    "x",
-                    "-c",
-                    "f",
-                    "--add-scram",
-                    "SCRAM-SHA-256=[name=a,password=b]",
-                ],
-                "RUSTKA_USER",
-            ),
-            (
-                &["-t", "x", "-c", "f", "--release-version", "4.0"],
-                "not built in",
-            ),
-            (&["--frobnicate"], "--frobnicate"),
-        ] {
-            let error = of(wrong).unwrap_err();
-            assert!(error.contains(told), "{wrong:?}: {error}");
         }
     }
 }
