@@ -5,7 +5,9 @@ its commands one after the other, and their answers in crates/broker/tests/tools
     python3 clients/oracle/record_tools.py [SESSION...]
 
 A session is a list of steps: {"run": "kafka-topics --list"}, with "input" for standard input. {b} stands for the broker's
-address, {dir} for a folder that holds the "files" of all steps before. What a step says beside that ("order": "any") is for
+address, {dir} for a folder that holds the "files" of all steps before. A step with "transact" is a producer's transaction
+instead, as its fields say: "id", "topic", "partition", "end" with commit, abort, or leave it open; it needs confluent-kafka,
+which target/python has. What a step says beside that ("order": "any") is for
 the test that compares, tests/tools.rs, and is taken over.
 """
 import json
@@ -82,6 +84,24 @@ def start_kafka(folder):
     return process, f"127.0.0.1:{port}"
 
 
+def transact(address, wanted):
+    """One record in a transaction, in a process of its own, since leaving it open means to go without a word."""
+    program = """
+import os, sys, confluent_kafka
+address, id, topic, partition, end = sys.argv[1:]
+producer = confluent_kafka.Producer({"bootstrap.servers": address, "transactional.id": id})
+producer.init_transactions(30)
+producer.begin_transaction()
+producer.produce(topic, b"v", partition=int(partition))
+producer.flush(30)
+if end != "leave":
+    getattr(producer, end + "_transaction")(30)
+os._exit(0)
+"""
+    words = [address, wanted["id"], wanted["topic"], str(wanted["partition"]), wanted["end"]]
+    subprocess.run([sys.executable, "-c", program, *words], check=True, timeout=STEP_SECONDS_MAX)
+
+
 def record(name, path):
     """Runs a session and writes its answers."""
     steps = json.loads((SESSIONS / f"{name}.json").read_text())
@@ -92,6 +112,10 @@ def record(name, path):
             for step in steps:
                 for file, text in step.get("files", {}).items():
                     (pathlib.Path(folder) / file).write_text(text.replace("{b}", address).replace("{dir}", folder))
+                if "transact" in step:
+                    transact(address, step["transact"])
+                    step["out"], step["code"] = "", 0
+                    continue
                 words = shlex.split(step["run"].replace("{b}", address).replace("{dir}", folder))
                 java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
                 log = f"-Dlog4j2.configurationFile={folder}/log4j2.xml"

@@ -2,6 +2,8 @@
 //! Kafka's own tools printed of a real Kafka (`tests/tools/recorded`, by clients/oracle/record_tools.py), and ends as they did.
 
 mod process;
+#[path = "tools/transact.rs"]
+mod transact;
 
 use process::{Process, RUSTKA};
 use serde_json::Value;
@@ -11,11 +13,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// As the recording starts Kafka.
-const CONFIGS: [&str; 4] = [
+const CONFIGS: [&str; 6] = [
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found=true",
     "super.users=User:ANONYMOUS",
     "group.initial.rebalance.delay.ms=0",
+    "offsets.topic.num.partitions=4",
+    "transaction.state.log.num.partitions=4",
 ];
 
 /// A broker and a folder, gone with the test.
@@ -33,7 +37,18 @@ impl World {
         let configs = CONFIGS.iter().flat_map(|config| ["-c", *config]);
         let broker = Process::start(
             Command::new(RUSTKA)
-                .args(["--port", "0", "--http-port", "0", "--strict"])
+                .args([
+                    "--port",
+                    "0",
+                    "--http-port",
+                    "0",
+                    "--strict",
+                    "--fsync",
+                    "never",
+                ])
+                // Records in files begin with the first producer id, as Kafka does.
+                .arg("--data-dir")
+                .arg(folder.join("data"))
                 .args(configs)
                 .env("RUST_LOG", "off")
                 .stderr(Stdio::null()),
@@ -54,6 +69,10 @@ impl World {
 
     /// What the step's command prints, and its exit code.
     fn run(&self, step: &Value) -> (String, Option<i32>) {
+        if step["transact"].is_object() {
+            transact::run(&self.address, &step["transact"]);
+            return (String::new(), Some(0));
+        }
         if let Some(files) = step["files"].as_object() {
             for (name, text) in files {
                 let text = self.filled(text.as_str().expect("text"));
@@ -126,6 +145,11 @@ fn without_chance(text: &str) -> String {
             "(uuid)",
         ),
         ("\"size\":[0-9]+", "\"size\":(bytes)"),
+        ("(?i)(timestamp(ms)?)\":[0-9]+", "$1\":(time)"),
+        ("\"topicId\":\"[A-Za-z0-9_-]{22}\"", "\"topicId\":(id)"),
+        ("\"producerId\":[0-9]+", "\"producerId\":(id)"),
+        // The columns LastTimestamp and CurrentTransactionStartTimeMs, and TransactionDurationMs behind that.
+        ("\\b1[0-9]{12}( *\t)([0-9]+ +\t)?", "(time)$1"),
         ("\"logDir\":\"[^\"]*\"", "\"logDir\":\"(dir)\""),
     ];
     marks.iter().fold(text.to_owned(), |text, (pattern, mark)| {
@@ -246,6 +270,16 @@ fn acls_as_kafka_acls_has_them() {
 #[test]
 fn offsets_records_versions_and_directories_as_the_small_tools_have_them() {
     compare("small");
+}
+
+#[test]
+fn transactions_as_kafka_transactions_has_them() {
+    compare("transactions");
+}
+
+#[test]
+fn the_brokers_own_topics_as_the_console_consumers_formatters_have_them() {
+    compare("journals");
 }
 
 #[test]

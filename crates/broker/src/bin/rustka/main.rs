@@ -123,6 +123,8 @@ async fn run(options: rustka::Options, ready_words: Option<&str>) -> Result<(), 
         tracing::debug!("nobody reads the ready line: {error}");
     }
     drop(stdout);
+    // Most of what was needed to start is not needed again.
+    rustka::base::heap::let_go_of_program();
     tokio::select! {
         biased;
         _ = terminate.recv() => {}

@@ -17,6 +17,7 @@ mod storage;
 mod time;
 mod tool;
 mod topics;
+mod transactions;
 mod zookeeper;
 
 use std::ffi::OsString;
@@ -116,6 +117,7 @@ fn tool(name: &str, arguments: &[String]) -> Option<ExitCode> {
             arguments,
             cluster::api_versions,
         ),
+        "kafka-transactions" => transactions::start(name, arguments),
         "kafka-log-dirs" => tool::run(name, &cluster::LOG_DIRS, arguments, cluster::log_dirs),
         _ => return None,
     })

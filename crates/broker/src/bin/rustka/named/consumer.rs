@@ -1,16 +1,19 @@
 //! `kafka-console-consumer`.
 
+mod journals;
+mod print;
+
 use std::collections::BTreeMap;
 
 use rustka_client::{
-    Client, ConsumeOptions, Consumer, Fetched, GroupConsumer, GroupOptions, Isolation, Record,
-    Start,
+    Client, ConsumeOptions, Consumer, Fetched, GroupConsumer, GroupOptions, GroupProtocol,
+    Isolation, Start,
 };
 
+use self::print::{Format, Printer};
 use super::options::Takes::{Many, Nothing, One};
-use super::tool::{Call, Failed, Outcome, Tool, message, pattern, properties};
+use super::tool::{Call, Failed, Outcome, Tool, message, pattern};
 use crate::cli::connect::Reach;
-use crate::cli::output::Output;
 
 pub const TOOL: Tool = Tool {
     options: &[
@@ -113,6 +116,7 @@ struct Reading {
     group: Option<String>,
     start: Start,
     isolation: Isolation,
+    protocol: GroupProtocol,
     /// How long no record may come.
     timeout_ms: Option<i64>,
 }
@@ -149,6 +153,19 @@ impl Reading {
                 )));
             }
         };
+        let protocol = match reach
+            .property("group.protocol")
+            .map(str::to_lowercase)
+            .as_deref()
+        {
+            None | Some("classic") => GroupProtocol::Classic,
+            Some("consumer") => GroupProtocol::Consumer,
+            Some(other) => {
+                return Err(Failed::Usage(format!(
+                    "{other} is no group.protocol: classic, consumer"
+                )));
+            }
+        };
         Ok(Reading {
             topic: given.one("topic").map(str::to_owned),
             include: given.one("include").map(pattern).transpose()?,
@@ -159,6 +176,7 @@ impl Reading {
                 .map(str::to_owned),
             start: reset,
             isolation,
+            protocol,
             timeout_ms: timeout.filter(|ms| *ms >= 0),
         })
     }
@@ -256,6 +274,7 @@ async fn as_member(client: &Client, reading: &Reading, printer: &mut Printer<'_>
         None => format!("{GROUP_PREFIX}{}", std::process::id()),
     };
     let options = GroupOptions {
+        protocol: reading.protocol,
         start: reading.start,
         // Nobody comes back to a group that nobody named.
         is_committing: reading.group.is_some(),
@@ -278,189 +297,4 @@ async fn as_member(client: &Client, reading: &Reading, printer: &mut Printer<'_>
         }
     }
     Ok(member.leave().await?)
-}
-
-struct Printer<'a> {
-    format: Format,
-    /// Records still to be printed.
-    left: Option<i64>,
-    printed: u64,
-    output: &'a mut Output,
-}
-
-impl Printer<'_> {
-    fn wants_more(&self) -> bool {
-        self.left != Some(0)
-    }
-
-    /// Prints these; the offset of the first that was too many.
-    fn print(&mut self, fetched: &Fetched) -> Outcome<Option<i64>> {
-        let (mut text, mut rest) = (Vec::new(), None);
-        for record in &fetched.records {
-            if !self.wants_more() {
-                rest = Some(record.offset);
-                break;
-            }
-            self.left = self.left.map(|left| left - 1);
-            self.printed += 1;
-            self.format.write(fetched, record, &mut text);
-        }
-        self.output.bytes(&text)?;
-        Ok(rest)
-    }
-}
-
-/// How a record is printed.
-struct Format {
-    properties: BTreeMap<String, String>,
-    is_silent: bool,
-    key: Deserializer,
-    value: Deserializer,
-}
-
-/// How bytes become text.
-#[derive(Clone, Copy)]
-enum Deserializer {
-    /// As they are.
-    Bytes,
-    /// A number of so many bytes, as Java writes it.
-    Number(usize),
-}
-
-impl Deserializer {
-    fn named(name: &str) -> Outcome<Deserializer> {
-        match name.rsplit('.').next().unwrap_or_default() {
-            "StringDeserializer" | "ByteArrayDeserializer" | "BytesDeserializer" => {
-                Ok(Deserializer::Bytes)
-            }
-            "LongDeserializer" => Ok(Deserializer::Number(8)),
-            "IntegerDeserializer" => Ok(Deserializer::Number(4)),
-            "ShortDeserializer" => Ok(Deserializer::Number(2)),
-            other => Err(Failed::Complaint(format!(
-                "{other} is not built in; there are StringDeserializer, LongDeserializer, IntegerDeserializer and ShortDeserializer"
-            ))),
-        }
-    }
-
-    fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Deserializer::Number(length) if length == bytes.len() => {
-                let negative = bytes.first().is_some_and(|byte| *byte >= 0x80);
-                let mut whole = [if negative { 0xff } else { 0 }; 8];
-                whole[8 - length..].copy_from_slice(bytes);
-                out.extend(i64::from_be_bytes(whole).to_string().into_bytes());
-            }
-            _ => out.extend(bytes),
-        }
-    }
-}
-
-impl Format {
-    fn of(call: &Call) -> Outcome<Format> {
-        let given = &call.given;
-        let properties = properties(
-            given,
-            given.one("formatter-config"),
-            &["property", "formatter-property"],
-        )?;
-        let formatter = given.one("formatter").unwrap_or("DefaultMessageFormatter");
-        let is_silent = match formatter.strip_prefix("org.apache.kafka.tools.consumer.") {
-            Some("DefaultMessageFormatter" | "LoggingMessageFormatter") => false,
-            None if formatter == "DefaultMessageFormatter" => false,
-            Some("NoOpMessageFormatter") => true,
-            _ => {
-                return Err(Failed::Usage(format!(
-                    "{formatter} is not built in; there are org.apache.kafka.tools.consumer.DefaultMessageFormatter and NoOpMessageFormatter"
-                )));
-            }
-        };
-        let deserializer = |option: &str, property: &str| {
-            let name = given.one(option);
-            let name = name.or(properties.get(property).map(String::as_str));
-            name.map_or(Ok(Deserializer::Bytes), Deserializer::named)
-        };
-        Ok(Format {
-            key: deserializer("key-deserializer", "key.deserializer")?,
-            value: deserializer("value-deserializer", "value.deserializer")?,
-            properties,
-            is_silent,
-        })
-    }
-
-    fn is(&self, key: &str, default: bool) -> bool {
-        let value = self.properties.get(key);
-        value.map_or(default, |value| value.eq_ignore_ascii_case("true"))
-    }
-
-    fn text(&self, key: &str, default: &'static str) -> &str {
-        self.properties.get(key).map_or(default, String::as_str)
-    }
-
-    fn write(&self, fetched: &Fetched, record: &Record, out: &mut Vec<u8>) {
-        if self.is_silent {
-            return;
-        }
-        let separator = self.text("key.separator", "\t").as_bytes();
-        let null = self.text("null.literal", "null").as_bytes();
-        let mut is_first = true;
-        let mut field = |out: &mut Vec<u8>, write: &mut dyn FnMut(&mut Vec<u8>)| {
-            if !std::mem::take(&mut is_first) {
-                out.extend(separator);
-            }
-            write(out);
-        };
-        let plain = [
-            ("print.timestamp", time(record)),
-            (
-                "print.partition",
-                format!("Partition:{}", fetched.partition),
-            ),
-            ("print.offset", format!("Offset:{}", record.offset)),
-            // Of share groups, and of what the tool does not look at.
-            ("print.delivery", "Delivery:NOT_PRESENT".to_owned()),
-            ("print.epoch", "Epoch:NOT_PRESENT".to_owned()),
-        ];
-        for (key, text) in plain {
-            if self.is(key, false) {
-                field(out, &mut |out| out.extend(text.as_bytes()));
-            }
-        }
-        if self.is("print.headers", false) {
-            field(out, &mut |out| self.write_headers(record, null, out));
-        }
-        for (key, default, bytes, deserializer) in [
-            ("print.key", false, &record.key, self.key),
-            ("print.value", true, &record.value, self.value),
-        ] {
-            if self.is(key, default) {
-                field(out, &mut |out| match bytes {
-                    Some(bytes) => deserializer.write(bytes, out),
-                    None => out.extend(null),
-                });
-            }
-        }
-        out.extend(self.text("line.separator", "\n").as_bytes());
-    }
-
-    fn write_headers(&self, record: &Record, null: &[u8], out: &mut Vec<u8>) {
-        if record.headers.is_empty() {
-            out.extend(b"NO_HEADERS");
-        }
-        for (at, (name, value)) in record.headers.iter().enumerate() {
-            if at > 0 {
-                out.extend(self.text("headers.separator", ",").as_bytes());
-            }
-            out.extend(name.as_bytes());
-            out.push(b':');
-            out.extend(value.as_deref().unwrap_or(null));
-        }
-    }
-}
-
-fn time(record: &Record) -> String {
-    match (record.timestamp, record.is_append_time) {
-        (-1, _) => "NO_TIMESTAMP".to_owned(),
-        (time, true) => format!("LogAppendTime:{time}"),
-        (time, false) => format!("CreateTime:{time}"),
-    }
 }
