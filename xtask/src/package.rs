@@ -26,7 +26,15 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     };
     let binary = match value("--binary") {
         Some(path) => PathBuf::from(path),
-        None => crate::test::build_broker(&root, &["--release", "--target", &target])?,
+        None => {
+            // What is static is made for images, and small.
+            let profile = if target.ends_with("musl") {
+                "static"
+            } else {
+                "release"
+            };
+            crate::test::build_broker(&root, &["--profile", profile, "--target", &target])?
+        }
     };
     let version = output(Command::new(&binary).arg("version"))?;
     let version = String::from_utf8_lossy(&version).trim().to_owned();

@@ -1,346 +1,16 @@
-//! The compatible image without a container engine: a root directory made by the Dockerfile's own steps, in namespaces of its
-//! own, started as each launcher starts its container, by the scripts that the launchers put there. Each ends in a broker that
+//! The images without a container engine: a root directory made by the Dockerfile's own steps, in namespaces of its own, started as each launcher starts its container, by the scripts that the launchers put there. Each ends in a broker that
 //! a client outside of that root reaches.
 //!
 //! Needs Linux, root and the tools of util-linux; skipped by name elsewhere. `apk add` is replaced by the shell and tools of
 //! this machine, so what is not tried here is whether Alpine's do as well.
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+#[path = "images/container.rs"]
+mod container;
+
+use container::{Container, Launch, RUSTKA, folder, launch, missing};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
-
-const RUSTKA: &str = env!("CARGO_BIN_EXE_rustka");
-/// What the base image and `apk add` bring.
-const TOOLS: [&str; 17] = [
-    "sh", "bash", "env", "sed", "grep", "awk", "cat", "sleep", "cut", "chmod", "mkdir", "ln", "rm",
-    "hostname", "id", "true", "touch",
-];
-/// Launchers give up after 10 to 60 seconds. Reached only by tests that fail.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Everything the Dockerfile says of an image.
-#[derive(Default)]
-struct Image {
-    steps: Vec<(String, String)>,
-    variables: BTreeMap<String, String>,
-    workdir: String,
-    user: String,
-    entrypoint: Vec<String>,
-    command: Vec<String>,
-    /// What the image looks at to know that it is well.
-    health: Vec<String>,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images")
-}
-
-/// Reads a stage.
-fn image(stage: &str) -> Image {
-    let text = std::fs::read_to_string(folder().join("Dockerfile")).expect("a Dockerfile");
-    let text = text.replace("\\\n", " ");
-    let lines = text
-        .lines()
-        .skip_while(|line| !line.ends_with(&format!("AS {stage}")))
-        .skip(1)
-        .take_while(|line| !line.starts_with("FROM"));
-    let mut image = Image {
-        workdir: "/".to_owned(),
-        ..Image::default()
-    };
-    for line in lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
-        let (what, rest) = line.split_once(' ').expect(line);
-        let list = || serde_json::from_str(rest).expect(line);
-        match what {
-            "ENV" => {
-                let (name, value) = rest.split_once('=').expect(line);
-                image.variables.insert(name.to_owned(), value.to_owned());
-            }
-            "WORKDIR" => image.workdir = rest.to_owned(),
-            "USER" => image.user = rest.to_owned(),
-            "ENTRYPOINT" => image.entrypoint = list(),
-            "CMD" => image.command = list(),
-            "HEALTHCHECK" => {
-                let (_, command) = rest.split_once("CMD ").expect(line);
-                image.health = serde_json::from_str(command).expect(line);
-            }
-            "EXPOSE" => {}
-            "RUN" | "COPY" => image.steps.push((what.to_owned(), rest.to_owned())),
-            other => panic!("a step that this test does not know: {other}"),
-        }
-    }
-    image
-}
-
-fn shell(script: &str) {
-    let status = Command::new("bash")
-        .args(["-ec", script])
-        .status()
-        .expect("sh runs");
-    assert!(status.success(), "{script}");
-}
-
-/// Why containers cannot be imitated here.
-fn missing() -> Option<&'static str> {
-    let tried = Command::new("unshare")
-        .args(["-m", "-n", "-u", "true"])
-        .output();
-    match tried {
-        Ok(output) if output.status.success() => None,
-        _ => Some("namespaces cannot be made: root and unshare are needed"),
-    }
-}
-
-/// A root directory with the image's files, gone with the test.
-struct Root {
-    path: PathBuf,
-    image: Image,
-}
-
-impl Root {
-    fn build(test: &str, stage: &str) -> Root {
-        let path = std::env::temp_dir().join(format!("rustka-image-{test}-{}", std::process::id()));
-        let image = image(stage);
-        let shown = path.display();
-        for folder in [
-            "bin", "usr/bin", "usr/sbin", "tmp", "dev", "proc", "etc", "home", "var/lib",
-        ] {
-            std::fs::create_dir_all(path.join(folder)).expect("a folder");
-        }
-        for tool in TOOLS {
-            shell(&format!("cp -L \"$(type -P {tool})\" {shown}/bin/{tool}"));
-        }
-        shell(&format!(
-            "ln -s /bin/env {shown}/usr/bin/env; chmod 1777 {shown}/tmp
-            for file in {shown}/bin/* {RUSTKA}; do ldd $file | grep -o '/[^ ]*' ; done | sort -u |
-            while read library; do mkdir -p {shown}$(dirname $library); cp -L $library {shown}$library; done
-            printf '127.0.0.1 localhost box\\n' > {shown}/etc/hosts
-            printf 'root:x:0:0::/:/bin/sh\\nappuser:x:1000:1000::/home/appuser:/bin/sh\\n' > {shown}/etc/passwd"
-        ));
-        let root = Root { path, image };
-        for (what, rest) in &root.image.steps {
-            match what.as_str() {
-                "RUN" if rest.starts_with("apk add") => {}
-                "RUN" => root.run(rest),
-                _ => root.copy(rest),
-            }
-        }
-        root
-    }
-
-    fn run(&self, script: &str) {
-        let status = Command::new("chroot")
-            .arg(&self.path)
-            .args(["/bin/sh", "-ec", script])
-            .env("PATH", "/usr/sbin:/usr/bin:/bin")
-            .status();
-        let path = self.path.display();
-        assert!(
-            status.expect("chroot runs").success(),
-            "in {path}: {script}"
-        );
-    }
-
-    fn copy(&self, words: &str) {
-        let (from, to) = words.split_once(' ').expect(words);
-        let from = match from {
-            "rustka" => PathBuf::from(RUSTKA),
-            from => folder().join(from),
-        };
-        let to = self.path.join(to.trim_start_matches('/'));
-        match from.is_dir() {
-            true => shell(&format!("cp -r {}/. {}", from.display(), to.display())),
-            false => drop(std::fs::copy(&from, &to).expect("copied")),
-        }
-    }
-
-    /// Copies a file into the running container, in one step, as launchers do it.
-    fn put(&self, path: &str, mode: u32, text: &str) {
-        let to = self.path.join(path.trim_start_matches('/'));
-        let aside = to.with_extension("coming");
-        std::fs::write(&aside, text).expect("written");
-        std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(mode)).expect("a mode");
-        std::fs::rename(&aside, &to).expect("renamed");
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        // Whatever is left lies among temporary files.
-        drop(std::fs::remove_dir_all(&self.path));
-    }
-}
-
-/// How a launcher starts its container.
-#[derive(Default)]
-struct Launch<'a> {
-    name: &'a str,
-    /// Of the Dockerfile; the compatible one if absent.
-    stage: Option<&'a str>,
-    user: Option<&'a str>,
-    entrypoint: Option<&'a [&'a str]>,
-    command: Option<&'a [&'a str]>,
-    variables: &'a [(&'a str, &'a str)],
-    /// Path, mode and text of what is copied into it while it runs.
-    files: &'a [(&'a str, u32, &'a str)],
-    /// What is waited for in the log.
-    words: &'a str,
-    /// Where a client outside finds the broker.
-    address: &'a str,
-}
-
-/// A container, which ends with the test.
-struct Container {
-    process: Child,
-    lines: Receiver<String>,
-    /// All lines so far.
-    log: String,
-    root: Root,
-}
-
-impl Container {
-    fn start(launch: &Launch<'_>) -> Container {
-        let root = Root::build(launch.name, launch.stage.unwrap_or("compatible"));
-        let own = |words: &Vec<String>| words.clone();
-        let given = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let entrypoint = launch
-            .entrypoint
-            .map_or_else(|| own(&root.image.entrypoint), given);
-        let command = match (launch.command, launch.entrypoint) {
-            (Some(words), _) => given(words),
-            (None, Some(_)) => Vec::new(),
-            (None, None) => own(&root.image.command),
-        };
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        let path = root.path.display();
-        let user = launch.user.unwrap_or(&root.image.user);
-        let enter = format!(
-            "ip link set lo up; hostname box; mount --rbind /dev {path}/dev; mount -t proc proc {path}/proc
-            exec chroot --userspec={user} {path} /bin/sh -c 'cd {}; exec \"$@\"' - \"$@\"",
-            root.image.workdir
-        );
-        let mut process = Command::new("unshare");
-        process
-            .args(["-m", "-n", "-u", "bash", "-ec", &enter, "-"])
-            .args(entrypoint)
-            .args(command)
-            .env_clear()
-            .env(
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            )
-            .envs(&root.image.variables)
-            .envs(launch.variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone().expect("the pipe"))
-            .stderr(writer)
-            .process_group(0);
-        let spawned = process.spawn().expect("unshare runs");
-        // Its end of the pipe is closed with it.
-        drop(process);
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(reader).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Container {
-            process: spawned,
-            lines,
-            log: String::new(),
-            root,
-        }
-    }
-
-    fn wait(&mut self, words: &str) {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.log.push_str(&line);
-                    self.log.push('\n');
-                    if line.contains(words) {
-                        return;
-                    }
-                }
-                Err(why) => panic!("no {words:?}, {why}, in:\n{}", self.log),
-            }
-        }
-    }
-
-    /// Runs a program of this machine in the container's network.
-    fn outside(&self, words: &[&str]) -> (bool, String) {
-        self.enter(&["-n"], words)
-    }
-
-    fn enter(&self, namespaces: &[&str], words: &[&str]) -> (bool, String) {
-        let output = Command::new("nsenter")
-            .args(["-t", &self.process.id().to_string()])
-            .args(namespaces)
-            .arg("--")
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .expect("nsenter runs");
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&text).into_owned(),
-        )
-    }
-
-    /// Runs a command in the container, as `docker exec` does.
-    fn exec(&self, words: &[&str]) -> (bool, String) {
-        let root = self.root.path.to_str().expect("text");
-        let user = format!("--userspec={}", self.root.image.user);
-        self.enter(&["-n", "-m"], &[&["chroot", &user, root], words].concat())
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        // All that it started, in its group.
-        let group = format!("-{}", self.process.id());
-        drop(Command::new("kill").args(["-KILL", "--", &group]).status());
-        drop(self.process.wait());
-    }
-}
-
-/// Starts a container as the launcher does, and reads back what a client outside wrote.
-fn launch(launch: &Launch<'_>, more: impl FnOnce(&mut Container)) {
-    if let Some(why) = missing() {
-        eprintln!("skipped: {}: {why}", launch.name);
-        return;
-    }
-    let mut container = Container::start(launch);
-    for (path, mode, text) in launch.files {
-        container.root.put(path, *mode, text);
-    }
-    container.wait(launch.words);
-    let told = container.log.clone();
-    for words in [
-        &["topic", "create", "t", "-p", "1", "-b", launch.address][..],
-        &["produce", "t", "-b", launch.address, "-f", "/etc/hostname"],
-    ] {
-        let (is_fine, text) = container.outside(&[&[RUSTKA], words].concat());
-        assert!(is_fine, "{}: {words:?}: {text}\n{told}", launch.name);
-    }
-    let (is_fine, text) = container.outside(&[RUSTKA, "consume", "t", "-b", launch.address]);
-    let written = std::fs::read_to_string("/etc/hostname").expect("a name");
-    assert!(
-        is_fine && text.trim() == written.trim(),
-        "{}: {text}\n{told}",
-        launch.name
-    );
-    more(&mut container);
-}
+use std::process::Command;
 
 const J1_ENV: [(&str, &str); 14] = [
     ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
@@ -869,5 +539,150 @@ fn sentrys_compose_file_changes_the_image_alone() {
     assert_eq!(
         lines,
         ["services:", "  kafka:", "    image: rustka:compatible"]
+    );
+}
+
+/// A folder of this machine that containers mount, gone with the test.
+struct Volume(PathBuf);
+
+impl Volume {
+    fn of(name: &str, owner: u32) -> Volume {
+        let path =
+            std::env::temp_dir().join(format!("rustka-volume-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        let volume = Volume(path);
+        volume.give_to(owner);
+        volume
+    }
+
+    fn give_to(&self, owner: u32) {
+        let given = Command::new("chown")
+            .args(["-R", &format!("{owner}:{owner}")])
+            .arg(&self.0)
+            .status();
+        assert!(given.expect("chown runs").success());
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Whatever is left lies among temporary files.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Where the images of Kafka keep their data.
+const DATA: &str = "/var/lib/kafka/data";
+const READY: &str = "Kafka Server started";
+
+fn on<'a>(volume: &'a Volume, user: &'a str, name: &'a str) -> Launch<'a> {
+    Launch {
+        name,
+        user: Some(user),
+        volume: Some((&volume.0, DATA)),
+        words: READY,
+        address: "localhost:9092",
+        ..Launch::default()
+    }
+}
+
+fn consumed(container: &Container, topic: &str) -> String {
+    let (is_fine, text) = container.outside(&[RUSTKA, "consume", topic, "-b", "localhost:9092"]);
+    assert!(is_fine, "{text}\n{}", container.log);
+    text
+}
+
+/// Both launch scripts of the image, by its own user and by root, on a volume that belongs to uid 1000.
+#[test]
+fn records_on_a_volume_outlive_the_container() {
+    if let Some(why) = missing() {
+        eprintln!("skipped: volumes: {why}");
+        return;
+    }
+    let scripts: [&[&str]; 2] = [&["/etc/kafka/docker/run"], &["/etc/confluent/docker/run"]];
+    for (user, name) in [("1000:1000", "volume-own"), ("0:0", "volume-root")] {
+        for script in scripts {
+            let volume = Volume::of(name, 1000);
+            let first = Launch {
+                command: Some(script),
+                ..on(&volume, user, name)
+            };
+            launch(&first, |container| {
+                container.stop();
+            });
+            assert!(volume.0.join("t-0").is_dir(), "{script:?} as {user}");
+            let mut second = Container::start(&first);
+            second.wait(READY);
+            let written = std::fs::read_to_string("/etc/hostname").expect("a name");
+            assert_eq!(consumed(&second, "t").trim(), written.trim());
+        }
+    }
+}
+
+#[test]
+fn without_a_volume_records_stay_in_memory() {
+    launch(
+        &Launch {
+            name: "no-volume",
+            command: Some(&["/etc/confluent/docker/run"]),
+            words: READY,
+            address: "localhost:9092",
+            ..Launch::default()
+        },
+        |container| {
+            let data = container.root.path.join("var/lib/kafka/data");
+            let left = std::fs::read_dir(data).expect("a folder").count();
+            assert_eq!(left, 0);
+        },
+    );
+}
+
+#[test]
+fn a_volume_that_may_not_be_written_to_is_told_by_its_path() {
+    if let Some(why) = missing() {
+        eprintln!("skipped: volumes: {why}");
+        return;
+    }
+    let volume = Volume::of("foreign", 4321);
+    let mut container = Container::start(&on(&volume, "1000:1000", "volume-foreign"));
+    assert_eq!(container.ended(), Some(1), "{}", container.log);
+    let told = &container.log;
+    assert!(told.contains(DATA) && told.contains("ermission"), "{told}");
+}
+
+/// Sentry's S3: the volume of a Kafka that was here before. Nothing of it is lost, and nothing strange is added.
+#[test]
+fn the_volume_of_a_kafka_is_taken_over() {
+    if let Some(why) = missing() {
+        eprintln!("skipped: volumes: {why}");
+        return;
+    }
+    let volume = Volume::of("kafkas", 1000);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka-directory");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(from.join("."))
+        .arg(&volume.0)
+        .status();
+    assert!(copied.expect("cp runs").success());
+    volume.give_to(1000);
+    let names = || {
+        let entries = std::fs::read_dir(&volume.0).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    let mut container = Container::start(&on(&volume, "1000:1000", "volume-kafka"));
+    container.wait(READY);
+    assert!(!consumed(&container, "orders").is_empty());
+    container.stop();
+    let folders = |names: &std::collections::BTreeSet<std::ffi::OsString>| {
+        let folders = names.iter().filter(|name| volume.0.join(name).is_dir());
+        folders.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        folders(&names()),
+        folders(&before),
+        "folders are those of Kafka"
     );
 }

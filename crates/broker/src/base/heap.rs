@@ -3,7 +3,7 @@
 //!
 //! Calls into the C library, hence `unsafe`.
 
-#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+#[cfg(any(test, all(feature = "cli", target_os = "linux")))]
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -90,7 +90,7 @@ pub fn give_back() {
 /// Lets go of the pages of the program's own file, most of which were needed only to start. Those that are needed again
 /// come back by themselves from the system's cache. Nothing happens in a process that is more than a broker.
 pub fn let_go_of_program() {
-    #[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(feature = "cli", target_os = "linux"))]
     if IS_OURS.load(Relaxed)
         && let Ok(maps) = std::fs::read_to_string("/proc/self/smaps")
         && let Ok(program) = std::env::current_exe()
@@ -102,7 +102,7 @@ pub fn let_go_of_program() {
 }
 
 /// Where a file is mapped that the process can only read, and has not changed before that was so.
-#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+#[cfg(any(test, all(feature = "cli", target_os = "linux")))]
 fn unchanged_ranges(maps: &str, file: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut range = None;
@@ -122,14 +122,14 @@ fn unchanged_ranges(maps: &str, file: &str) -> Vec<Range<usize>> {
     found
 }
 
-#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+#[cfg(any(test, all(feature = "cli", target_os = "linux")))]
 fn range_of(addresses: &str) -> Option<Range<usize>> {
     let (from, to) = addresses.split_once('-')?;
     let address = |text| usize::from_str_radix(text, 16).ok();
     Some(address(from)?..address(to)?)
 }
 
-#[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+#[cfg(all(feature = "cli", target_os = "linux"))]
 #[allow(unsafe_code)]
 fn release(range: Range<usize>) {
     let start = std::ptr::with_exposed_provenance_mut(range.start);
