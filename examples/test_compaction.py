@@ -72,3 +72,20 @@ def test_a_value_of_nothing_deletes_its_key(bootstrap, make_topic):
 def test_a_topic_without_keys_cannot_be_compacted(bootstrap, make_topic):
     topic = make_topic(1, **COMPACTED)
     assert write(bootstrap, topic, (None, b"no key")) == ["INVALID_RECORD"]
+
+
+def test_what_is_younger_than_the_lag_is_left_alone(bootstrap, make_topic):
+    # As Sentry's commit logs have it, next to one that is compacted at once.
+    young, other = make_topic(1, **COMPACTED, **{"min.compaction.lag.ms": "3600000"}), make_topic(1, **COMPACTED)
+    for generation in range(10):
+        for topic in (young, other):
+            write(bootstrap, topic, (b"key", b"value %d" % generation))
+
+    def left():
+        for topic in (young, other):
+            write(bootstrap, topic, (b"marker", b"x"))
+        return [key for _, key, _ in read_from_the_start(bootstrap, other)].count(b"key")
+
+    until("compaction", lambda left: left == 1, left)
+    values = [value for _, key, value in read_from_the_start(bootstrap, young) if key == b"key"]
+    assert values == [b"value %d" % generation for generation in range(10)]

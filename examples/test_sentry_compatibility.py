@@ -433,3 +433,49 @@ def test_an_offset_that_is_gone_is_out_of_range_until_it_is_repaired(bootstrap, 
     consumer.subscribe([topic])
     assert [message.value() for message in read_confluent(consumer, 4)] == [b"6", b"7", b"8", b"9"]
     consumer.close()
+
+
+def test_answers_come_within_a_second_while_fifty_consumers_read(bootstrap, topics):
+    names = sorted(topics)[:25]
+    consumers = [new_consumer(bootstrap, f"busy-{uuid.uuid4().hex}", session_timeout_ms=30_000) for _ in range(50)]
+    for n, consumer in enumerate(consumers):
+        consumer.subscribe([names[n % 25]])
+
+    def assigned():
+        for consumer in consumers:
+            consumer.poll(0)
+        time.sleep(0.05)
+        return sum(len(consumer.assignment()) for consumer in consumers)
+
+    # Groups of one each.
+    until("all to have their partitions", lambda count: count == 50, assigned)
+    seconds = []
+    producer = Producer({"bootstrap.servers": bootstrap} | SOCKET_TIMEOUT)
+
+    def delivered(error, message):
+        assert error is None, error
+        seconds.append(message.latency())
+
+    def timed(call):
+        began = time.monotonic()
+        call()
+        seconds.append(time.monotonic() - began)
+
+    admin = AdminClient({"bootstrap.servers": bootstrap} | SOCKET_TIMEOUT)
+    read = 0
+    for n in range(5_000):
+        producer.produce(names[n % 25], bytes(500), key=b"%d" % n, on_delivery=delivered)
+        producer.poll(0)
+        if n % 100 == 0:
+            consumer = consumers[n // 100]
+            messages = consumer.consume(100, timeout=0.2)
+            read += len(messages)
+            if messages:
+                timed(lambda: consumer.commit(message=messages[-1], asynchronous=False))
+            timed(lambda: admin.list_topics(timeout=1))
+    assert producer.flush(30) == 0
+    for consumer in consumers:
+        consumer.close()
+    seconds.sort()
+    assert read > 0 and len(seconds) >= 5_050
+    assert seconds[int(len(seconds) * 0.999)] < 1, seconds[-10:]
