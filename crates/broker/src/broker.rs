@@ -211,7 +211,9 @@ impl Broker {
             (Some(engine), _) => engine,
             (None, None) => Arc::new(MemoryEngine::new(memory())),
             (None, Some(directory)) => {
-                let engine = DiskEngine::new(directory, memory(), options.fsync);
+                let clock = options.clock.clone();
+                let now_us = Box::new(move || clock.monotonic_us());
+                let engine = DiskEngine::timed(directory, memory(), options.fsync, now_us);
                 Arc::new(engine.map_err(|why| StartError::new(why.0))?)
             }
         };

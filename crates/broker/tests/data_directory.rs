@@ -6,6 +6,9 @@ mod common;
 use common::{Client, World, batch, fetch_request, produce_request};
 use rustka::{Broker, Clock};
 use rustka_core::batch::BatchHeader;
+use rustka_storage::disk::{Files, SystemFiles};
+use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
+use rustka_wire::describe_log_dirs_response::DescribeLogDirsResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::metadata_request::MetadataRequest;
@@ -304,4 +307,37 @@ fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
         .expect("a broker");
     assert!(started(&shared).contains("in use by another process"));
     drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_full_the_volume_is_and_how_long_syncs_take_is_told() {
+    let folder = Folder::new();
+    let world = start(&folder);
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    assert_eq!(produce(&mut client, "t", 0).await, (0, 0));
+    let request = DescribeLogDirsRequest { topics: None };
+    let answer = client.ask(DescribeLogDirsRequest::KEY, 4, &request).await;
+    let told: DescribeLogDirsResponse<'_> = answer.body();
+    let volume = SystemFiles.room(&folder.0).expect("a volume");
+    let directory = &told.results[0];
+    assert_eq!(directory.log_dir, folder.0.to_string_lossy());
+    assert_eq!(
+        directory.total_bytes,
+        i64::try_from(volume.total_bytes).expect("a size")
+    );
+    assert!((1..directory.total_bytes).contains(&directory.usable_bytes));
+    let topic = directory.topics.iter().find(|topic| topic.name == "t");
+    let size = topic.expect("there").partitions[0].partition_size;
+    assert_eq!(size, batch(10).len() as i64);
+
+    let figures = world.broker.node().engine.figures().expect("files");
+    let timed: u64 = figures.syncs_by_time.iter().sum();
+    assert!(timed > 0 && timed <= figures.syncs, "{figures:?}");
+    assert!(
+        figures.written_bytes > batch(10).len() as u64,
+        "{figures:?}"
+    );
+    assert_eq!(figures.failures, 0);
+    stop(world).await;
 }

@@ -14,6 +14,7 @@
 //! that failed all is as it was.
 
 use super::buffer::{BufMut, Slice};
+use super::disk::DiskFigures;
 use super::limit::Memory;
 use super::partition::Partition;
 use rustka_core::batch::{self, BatchHeader};
@@ -45,6 +46,11 @@ pub trait Engine: Send + Sync {
 
     /// The data directory, where there is one: what is durable is there again in the next life.
     fn directory(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What it has done with files, where it has any.
+    fn figures(&self) -> Option<DiskFigures> {
         None
     }
 

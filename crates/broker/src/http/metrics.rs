@@ -1,6 +1,7 @@
 //! Counters and gauges as text for Prometheus: Rustka's own, and what there is under the names that dashboards made for
 //! Kafka ask for. Nothing is kept for the latter: they are read from what is there when somebody scrapes.
 
+mod disk;
 mod exporter;
 mod others;
 mod series;
@@ -111,6 +112,7 @@ fn native(node: &Node, text: &mut String) {
         one(text, name, "gauge", help, value);
     }
     memory_shares(text, node);
+    disk::tell(node, text);
     let uptime_s = node.uptime_ms() as f64 / 1_000.0;
     let help = "Seconds since the broker began.";
     one(text, "rustka_uptime_seconds", "gauge", help, uptime_s);

@@ -32,12 +32,20 @@ export function Overview() {
       <${Card} label="Records held" value=${short(told.records)} more=${bytes(told.bytes)} />
       <${Card} label="Oldest record" value=${told.oldestMs ? ago(told.oldestMs).replace(/( min .*)? ago$/, (_, rest) => rest ? ' min' : '') : '–'} more=${told.oldestMs ? 'the oldest held' : 'nothing is held'} />
       <${Card} label="Memory" value=${bytes(memory.inUse)} more=${`${Math.round(part * 100)}% of ${bytes(memory.limit)}` + (memory.evictedChunks !== '0' ? ', oldest records are dropped' : '')}><${Meter} part=${part} /><//>
+      ${told.disk && html`<${Disk} of=${told.disk} />`}
     </div>
     <${Failed} error=${error} />
     ${past && html`<${Charts} past=${past} windowMs=${range === '15m' ? 900000 : 21600000} of=${CHARTS} />`}
     ${told.topics === 0 ? html`<div class="panel"><${Empty} title="No topics yet">Point a client at <a class="mono" href=${link(['topics'])}>${told.listeners[0]?.advertised}</a>, or <a href=${link(['topics'], { new: 1 })}>create a topic here</a>.<//></div>`
       : html`<div class="cols half"><${Busiest} />${told.groups > 0 && html`<${Behind} />`}</div>`}
   </div>`;
+}
+
+function Disk({ of }) {
+  const total = Number(of.totalBytes ?? 0), part = total > 0 ? 1 - Number(of.freeBytes) / total : 0;
+  const more = of.isFull ? 'full: writes are refused' : of.failures !== '0' ? `${count(of.failures)} writes failed` : `${bytes(of.freeBytes ?? 0)} of ${bytes(total)} free`;
+  const mean = of.syncs === '0' ? '' : ` · ${(Number(of.syncUs) / Number(of.syncs) / 1000).toFixed(1)} ms a sync`;
+  return html`<${Card} label="Volume" value=${Math.round(part * 100) + '%'} more=${more + mean}><${Meter} part=${part} /><//>`;
 }
 
 function Busiest() {

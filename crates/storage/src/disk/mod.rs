@@ -14,6 +14,7 @@
 //! | `recovery`, `scan` | what a start makes of the files that are there |
 //! | `checkpoint`, `noted` | the small text files with an offset for each partition, and what they say now |
 //! | `doomed` | files that are no longer needed, and go later |
+//! | `figures` | what was done with files and what is queued, as numbers |
 //! | `room` | what is left on the volume |
 //! | `files`, `lock` | what is asked of the file system |
 //!
@@ -23,6 +24,7 @@
 mod checkpoint;
 mod directory;
 mod doomed;
+mod figures;
 mod files;
 mod folder;
 mod hand;
@@ -40,12 +42,14 @@ mod shared;
 mod writer;
 
 pub use directory::{Directory, DirectoryError, Identity};
+pub use figures::{DiskFigures, MonotonicUs, SYNC_BUCKETS_US};
 pub use files::{Files, Listed, Mode, OpenFile, Room, SystemFiles};
 
 use crate::engine::{Engine, OpenFailed, Opened, PartitionName};
 use crate::limit::{Eviction, Memory};
 use crate::memory::{MemoryLog, Place};
 use crate::partition::Partition;
+use figures::Counted;
 use folder::Folder;
 use log::DiskLog;
 use noted::Noted;
@@ -86,7 +90,17 @@ impl DiskEngine {
         memory: Arc<Memory>,
         fsync: Fsync,
     ) -> Result<DiskEngine, DirectoryError> {
-        DiskEngine::with(directory, memory, fsync, Pool::default())
+        DiskEngine::with(directory, memory, fsync, Pool::default(), None)
+    }
+
+    /// The same, with a clock by which syncs are timed.
+    pub fn timed(
+        directory: Directory,
+        memory: Arc<Memory>,
+        fsync: Fsync,
+        now_us: MonotonicUs,
+    ) -> Result<DiskEngine, DirectoryError> {
+        DiskEngine::with(directory, memory, fsync, Pool::default(), Some(now_us))
     }
 
     /// The same without threads, for tests: see [`DiskEngine::work`].
@@ -96,7 +110,7 @@ impl DiskEngine {
         memory: Arc<Memory>,
         fsync: Fsync,
     ) -> Result<DiskEngine, DirectoryError> {
-        DiskEngine::with(directory, memory, fsync, Pool::by_hand())
+        DiskEngine::with(directory, memory, fsync, Pool::by_hand(), None)
     }
 
     fn with(
@@ -104,6 +118,7 @@ impl DiskEngine {
         memory: Arc<Memory>,
         fsync: Fsync,
         pool: Pool,
+        now_us: Option<MonotonicUs>,
     ) -> Result<DiskEngine, DirectoryError> {
         let doomed = directory.take_doomed();
         let starts = directory.read_offsets(checkpoint::LOG_START)?;
@@ -126,6 +141,7 @@ impl DiskEngine {
                 next_sync_ms: Mutex::new(None),
                 syncs: AtomicU64::new(0),
                 written_bytes: AtomicU64::new(0),
+                counted: Counted::by(now_us),
                 left: Mutex::default(),
                 told: Mutex::default(),
                 open: Mutex::default(),
@@ -246,6 +262,10 @@ impl Engine for DiskEngine {
 
     fn directory(&self) -> Option<&Path> {
         Some(&self.shared.root)
+    }
+
+    fn figures(&self) -> Option<DiskFigures> {
+        Some(self.shared.figures())
     }
 
     fn tick(&self, now: Now) -> Option<i64> {

@@ -67,6 +67,12 @@ impl Pool {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many jobs wait: to write, or for anything else but a sync, and to sync.
+    pub fn waiting(&self) -> (usize, usize) {
+        let jobs = self.lock();
+        (jobs.writes.len(), jobs.syncs.len())
+    }
+
     /// Has a job done soon.
     pub fn push(self: &Arc<Pool>, job: Job) {
         let mut jobs = self.lock();

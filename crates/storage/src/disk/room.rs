@@ -1,6 +1,7 @@
 //! What is left on the volume: writes are refused before it is full.
 
 use super::Shared;
+use super::files::Room;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::sync::lock;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,24 +12,14 @@ const RESERVE_BYTES_MAX: u64 = 64 << 20;
 const RESERVE_PART: u64 = 20;
 
 /// What is left on the volume, as far as is known.
+#[derive(Default)]
 pub(super) struct Left {
-    /// When it was looked at last.
-    free_bytes: u64,
+    /// The volume, when it was looked at last.
+    pub volume: Option<Room>,
     /// What had been written by then.
     written_bytes: u64,
     /// Below this only coordinators write.
-    reserve_bytes: u64,
-}
-
-impl Default for Left {
-    /// Nothing is known.
-    fn default() -> Self {
-        Left {
-            free_bytes: u64::MAX,
-            written_bytes: 0,
-            reserve_bytes: 0,
-        }
-    }
+    pub reserve_bytes: u64,
 }
 
 impl Shared {
@@ -40,7 +31,7 @@ impl Shared {
             return;
         };
         *lock(&self.left) = Left {
-            free_bytes: room.free_bytes,
+            volume: Some(room),
             written_bytes,
             reserve_bytes: RESERVE_BYTES_MAX.min(room.total_bytes / RESERVE_PART),
         };
@@ -54,7 +45,10 @@ impl Shared {
             .written_bytes
             .load(Relaxed)
             .saturating_sub(left.written_bytes);
-        let free_bytes = left.free_bytes.saturating_sub(since);
+        let Some(volume) = left.volume else {
+            return Ok(());
+        };
+        let free_bytes = volume.free_bytes.saturating_sub(since);
         if free_bytes >= left.reserve_bytes {
             return Ok(());
         }

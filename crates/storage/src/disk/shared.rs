@@ -2,6 +2,7 @@
 
 use super::Fsync;
 use super::doomed::Doomed;
+use super::figures::Counted;
 use super::files::Files;
 use super::noted::Noted;
 use super::pool::Pool;
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub next_sync_ms: Mutex<Option<i64>>,
     pub syncs: AtomicU64,
     pub written_bytes: AtomicU64,
+    pub counted: Counted,
     pub left: Mutex<Left>,
     pub told: Mutex<BTreeSet<String>>,
     /// Logs whose files are open, in the order in which they were opened.

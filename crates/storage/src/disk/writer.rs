@@ -169,7 +169,7 @@ impl Writer {
             let mut desk = self.desk();
             (std::mem::take(&mut desk.dirty), desk.written)
         };
-        let synced = self.sync_all(&dirty);
+        let synced = self.shared.counted.timed(|| self.sync_all(&dirty));
         self.shared.syncs.fetch_add(1, Relaxed);
         let mut desk = self.desk();
         desk.is_syncing = false;
@@ -221,6 +221,7 @@ impl Writer {
 
     /// What is not durable by now is lost, also what was written of it: nobody will sync it.
     fn failed(&self, what: &str, error: &io::Error) {
+        self.shared.counted.failures.fetch_add(1, Relaxed);
         tracing::error!(
             target: "rustka::storage",
             "{} could not be {what}: {error}",

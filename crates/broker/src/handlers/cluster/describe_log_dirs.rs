@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Where records are that are in memory, named as a path because tools expect one.
 const MEMORY: &str = "/memory";
 
+/// A size of the volume that nobody knows, as in Kafka (KIP-827).
+const UNKNOWN: i64 = -1;
+
 /// The one directory.
 pub fn log_dir(node: &Node) -> Cow<'_, str> {
     match node.engine.directory() {
@@ -70,18 +73,34 @@ pub fn handle(request: Request<'_>) -> Handled {
             partitions,
         })
     });
-    let limit = node.memory.limit();
-    let free = limit.saturating_sub(node.pool.bytes_in_use());
+    let (total_bytes, usable_bytes) = volume(node);
     let response = DescribeLogDirsResponse {
         results: vec![DescribeLogDirsResult {
             log_dir: log_dir(node),
             topics: topics.collect(),
-            total_bytes: i64::try_from(limit).unwrap_or(i64::MAX),
-            usable_bytes: i64::try_from(free).unwrap_or(i64::MAX),
+            total_bytes,
+            usable_bytes,
             ..Default::default()
         }],
         throttle_time_ms: request.throttle_time_ms(),
         ..Default::default()
     };
     Ok(request.reply(|w| response.encode(w, version)))
+}
+
+/// How much there is and how much of it is free where records lie: of the volume, or of the memory.
+fn volume(node: &Node) -> (i64, i64) {
+    let (total, free) = match node.engine.figures() {
+        Some(figures) => match figures.volume {
+            Some(volume) => (volume.total_bytes, volume.free_bytes),
+            None => return (UNKNOWN, UNKNOWN),
+        },
+        None => {
+            let limit = node.memory.limit();
+            let free = limit.saturating_sub(node.pool.bytes_in_use());
+            (limit as u64, free as u64)
+        }
+    };
+    let told = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    (told(total), told(free))
 }

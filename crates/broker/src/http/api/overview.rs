@@ -75,6 +75,25 @@ pub fn state(node: &Node, reading: &Reading) -> Value {
             "limit": node.memory.limit().to_string(),
             "evictedChunks": node.memory.evicted.load(Relaxed).to_string(),
         },
+        "disk": disk(node),
         "failing": failing,
+    })
+}
+
+/// The volume of the data directory, where there is one.
+fn disk(node: &Node) -> Value {
+    let (Some(directory), Some(figures)) = (node.engine.directory(), node.engine.figures()) else {
+        return Value::Null;
+    };
+    let volume = figures.volume;
+    json!({
+        "directory": directory.to_string_lossy(),
+        "totalBytes": volume.map(|volume| volume.total_bytes.to_string()),
+        "freeBytes": volume.map(|volume| volume.free_bytes.to_string()),
+        "reserveBytes": figures.reserve_bytes.to_string(),
+        "isFull": volume.is_some_and(|volume| volume.free_bytes < figures.reserve_bytes),
+        "syncs": figures.syncs.to_string(),
+        "syncUs": figures.sync_us.to_string(),
+        "failures": figures.failures.to_string(),
     })
 }
