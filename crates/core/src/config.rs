@@ -36,7 +36,7 @@ pub use shared::{ResolvedConfigs, SharedConfig};
 pub use suggest::{distance, nearest_name};
 pub use table::{ConfigDefault, ConfigKey, ConfigType, Scope, find_key, keys};
 pub(crate) use topic::validate_topic;
-pub use topic::{CompressionType, TopicConfig};
+pub use topic::{CompressionType, ConsumerRetention, TopicConfig};
 pub use value::check_value;
 
 use crate::error::{ErrorCode, Refusal};

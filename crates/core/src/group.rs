@@ -20,6 +20,7 @@ mod machine;
 mod offsets;
 mod on_demand;
 mod options;
+mod readers;
 pub mod records;
 mod requests;
 mod room;
@@ -42,6 +43,7 @@ use desk::Desk;
 use effects::Effects;
 use kinds::Group;
 pub use options::{GroupOptions, MEMORY_LIMIT};
+pub use readers::Reader;
 pub use requests::refusal;
 use timers::Timers;
 

@@ -27,6 +27,6 @@ pub mod waiters;
 pub use engine::{Engine, Incoming, Log, PartitionName};
 pub use limit::Memory;
 pub use partition::{
-    Appended, Durability, DurabilityObserver, Fate, Glance, Offsets, Partition, RetentionRules,
-    Safety,
+    Appended, Durability, DurabilityObserver, Fate, Glance, Offsets, Partition, ReadByAll,
+    RetentionRules, Safety,
 };

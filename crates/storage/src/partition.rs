@@ -19,7 +19,7 @@ mod tests;
 pub use append::{Appended, Durability};
 pub use compaction::Cleaned;
 pub use durability::{DurabilityObserver, Fate, Safety};
-pub use retention::RetentionRules;
+pub use retention::{ReadByAll, RetentionRules};
 
 use super::engine::{Engine, Log, PartitionName};
 use super::waiters::{Waiter, Waiters};
@@ -64,6 +64,7 @@ struct Inner {
     /// What its topic demands; journals have rules of their own.
     config: Option<Arc<SharedConfig>>,
     cleaning: Cleaning,
+    read_by_all: ReadByAll,
     /// The latest time that records got from the broker, which never goes back.
     last_append_ms: i64,
     /// What is remembered of producers.
@@ -158,6 +159,7 @@ impl Partition {
                     awaited: None,
                     config: None,
                     cleaning: Cleaning::default(),
+                    read_by_all: ReadByAll::default(),
                     last_append_ms: -1,
                     producers: Weight::new(&engine.memory().account, Share::Producers),
                     leader: None,

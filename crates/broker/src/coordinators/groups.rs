@@ -27,7 +27,9 @@ use rustka_core::group::consumer::topics::{Topic as GroupTopic, Topics as GroupT
 use rustka_core::group::consumer::{Beaten, Settings};
 use rustka_core::group::effects::{Event, Reply};
 use rustka_core::group::records::Record;
-use rustka_core::group::{Addresses, GroupOptions, GroupShard as Machine, partition_for, refusal};
+use rustka_core::group::{
+    Addresses, GroupOptions, GroupShard as Machine, Reader, partition_for, refusal,
+};
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
@@ -245,6 +247,15 @@ impl Groups {
         if &*topic.name == CONSUMER_OFFSETS {
             self.shards.led(self);
         }
+    }
+
+    /// The groups that read a topic, and how far each has come.
+    pub fn readers(&self, topic: &TopicRef) -> Vec<Reader> {
+        let (name, id, partitions) = (&topic.name, topic.id.0, topic.partitions.len());
+        let shards = self.shards.made().iter();
+        let of_shard =
+            |shard: &Shard<Machine>| shard.look(|machine| machine.readers(name, id, partitions));
+        shards.flat_map(of_shard).collect()
     }
 
     /// Number of groups, and of member ids given out whose owners have not joined.

@@ -1,5 +1,6 @@
-//! What has to be done now and then: retention, idle and slow connections, silent producers.
+//! What has to be done now and then: retention when it is due, idle and slow connections, silent producers.
 
+use super::retention;
 use crate::api::parts::Parts;
 use crate::base::heap::{self, Crowd, GIVE_BACK_BYTES_MIN};
 use crate::base::hooks::Event;
@@ -8,7 +9,6 @@ use crate::base::rate::LogLimit;
 use crate::node::{Node, Overdue, State, reached};
 use rustka_core::cluster::command::Command;
 use rustka_core::time::{Now, WALL_DISTRUST_MS};
-use rustka_storage::RetentionRules;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -53,9 +53,10 @@ pub async fn run(parts: Arc<Parts>) {
         warn_of_a_jump(now, &mut clock_was_believed);
         rebuild(node).await;
         if now.monotonic_ms >= next_retention_ms {
-            retain(node);
+            retention::retain(node, groups);
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }
+        retention::keep_below_cap(node);
         if now.monotonic_ms >= next_expiry_ms {
             expire_producers(node);
             next_expiry_ms = now.monotonic_ms.saturating_add(expiry_ms);
@@ -139,17 +140,6 @@ fn warn_of_a_jump(now: Now, clock_was_believed: &mut bool) {
         );
     }
     *clock_was_believed = jump_ms == 0;
-}
-
-/// Applies every topic's retention once.
-pub fn retain(node: &Node) {
-    let now = node.clock.now();
-    for topic in node.topics.all() {
-        let rules = RetentionRules::of(&topic.config.now());
-        for partition in &topic.partitions {
-            partition.retain(&rules, now);
-        }
-    }
 }
 
 /// Brings partitions back that a panic took offline.

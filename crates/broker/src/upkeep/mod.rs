@@ -3,5 +3,6 @@
 pub mod compaction;
 pub mod files;
 pub mod housekeeping;
+pub mod retention;
 pub mod supervise;
 mod unreadable;

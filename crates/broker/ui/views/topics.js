@@ -128,6 +128,11 @@ function Retention({ name }) {
     <div class="panel card"><div class="label">Memory of the broker</div><div class="value">${bytes(memory.inUse)}</div><div class="more">${memory.fullInMs ? `full in ${span(memory.fullInMs)} at ${bytes(memory.byteRate)}/s` : 'not growing now'}</div><${Meter} part=${part} /></div></div>
     <div class="note">${!data.deletes ? 'This topic keeps every key’s newest record: only compaction drops records here, never time, size or the memory limit.'
       : next ? `The oldest records go ${RULES[next.rule]}. ${next.inMs === '0' ? `They are due; the broker looks every ${span(data.checkEveryMs)}.` : ''}` : 'There is nothing to go, or nothing by which it would.'}
-      ${data.deletes ? ' At the memory limit the oldest records of all topics that delete go first, whatever their retention.' : ''}
-      ${data.compacts && data.deletes ? ' Compaction drops older records of the same key besides.' : ''}</div></div>`;
+      ${data.deletes && !data.inFiles ? ' At the memory limit the oldest records of all topics that delete go first, whatever their retention.' : ''}
+      ${data.deletes && !unlimited(data.totalBytes) ? ` All records of this broker together are kept below ${bytes(data.totalBytes)}: beyond that the oldest of all topics that delete go first.` : ''}
+      ${data.compacts && data.deletes ? ' Compaction drops older records of the same key besides.' : ''}</div>
+    ${data.consumers !== 'none' && html`<${Holders} of=${data} />`}</div>`;
 }
+
+const Holders = ({ of }) => html`<div class="note">${of.consumers === 'hold' ? 'Neither time nor size drops what a group has not read. ' : 'What every group has read goes early. '}
+  ${of.holders.length === 0 ? 'No group has anything left to read.' : html`Left to read: ${of.holders.map((holder, n) => html`${n > 0 && ', '}<a href=${link(['groups', holder.group])}><${Text} of=${holder.group} max=${60} /></a> ${count(holder.records)} records`)}.`}</div>`;

@@ -359,6 +359,8 @@ settings! {
     log_cleaner: bool = "log.cleaner.enable";
     /// How often retention is looked at.
     log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms";
+    /// The cap on all records together: beyond it the oldest of topics that delete go; -1: none.
+    retention_total_bytes: i64 = "rustka.retention.total.bytes";
     /// The cap on memory; 0: chosen from what the process may use.
     memory_limit_bytes: i64 = "rustka.memory.limit";
     /// Bytes of all frames that are being received.

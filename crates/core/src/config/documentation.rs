@@ -125,6 +125,10 @@ const TOPIC: &[(&str, &str)] = &[
         "How long a record is safe from compaction.",
     ),
     (
+        "rustka.retention.consumers",
+        "What consumer groups have to do with retention: hold keeps what a group has not read from it, drop lets go early what every group has read, none does neither.",
+    ),
+    (
         "retention.bytes",
         "How large a partition grows before its oldest records are deleted; -1 is no limit.",
     ),
@@ -321,6 +325,10 @@ const BROKER: &[(&str, &str)] = &[
     (
         "rustka.memory.limit",
         "Bytes of memory in all; 0 chooses a quarter of what the process may use, at least 128 MiB where there is so much.",
+    ),
+    (
+        "rustka.retention.total.bytes",
+        "Bytes of all records together; beyond that the oldest of all topics that delete go first, whatever their own retention says. -1 is no limit.",
     ),
     (
         "rustka.topic.ids",

@@ -59,7 +59,7 @@ pub fn is_alterable(broker: &BrokerConfig, name: &str) -> bool {
 }
 
 /// Broker keys that Kafka lets change at run time, besides those behind topic keys.
-const DYNAMIC: [&str; 76] = [
+const DYNAMIC: [&str; 77] = [
     "background.threads",
     "config.providers",
     "cordoned.log.dirs",
@@ -101,6 +101,7 @@ const DYNAMIC: [&str; 76] = [
     "remote.log.manager.follower.thread.pool.size",
     "remote.log.reader.threads",
     "replica.alter.log.dirs.io.max.bytes.per.second",
+    "rustka.retention.total.bytes",
     "sasl.enabled.mechanisms",
     "sasl.jaas.config",
     "sasl.kerberos.kinit.cmd",

@@ -200,6 +200,18 @@ pub enum CompressionType {
     Zstd,
 }
 
+/// What it means for records that consumer groups have read them, or have not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConsumerRetention {
+    /// Nothing, as in Kafka.
+    #[default]
+    None,
+    /// Neither time nor size drops what a group has not read.
+    Hold,
+    /// What every group has read goes early.
+    Drop,
+}
+
 /// A topic's configs, typed, as its partitions obey them. Shared by topics with equal overrides.
 pub struct TopicConfig {
     /// What was set for the topic itself.
@@ -208,6 +220,8 @@ pub struct TopicConfig {
     pub retention_ms: i64,
     /// How large a partition gets before its oldest go; -1: without limit.
     pub retention_bytes: i64,
+    /// What groups have to do with it.
+    pub retention_consumers: ConsumerRetention,
     /// How long the active part stays active.
     pub segment_ms: i64,
     /// How large the active part gets; a larger batch is refused.
@@ -303,6 +317,11 @@ impl TopicConfig {
         TopicConfig {
             retention_ms: long("retention.ms"),
             retention_bytes: long("retention.bytes"),
+            retention_consumers: match &*text("rustka.retention.consumers") {
+                "hold" => ConsumerRetention::Hold,
+                "drop" => ConsumerRetention::Drop,
+                _ => ConsumerRetention::None,
+            },
             segment_ms: long("segment.ms"),
             segment_bytes: int("segment.bytes"),
             segment_index_bytes: int("segment.index.bytes"),

@@ -2,7 +2,7 @@
 
 use super::{Inner, Partition, Safety};
 use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Sink, SwapFailed, WriteFailed};
-use rustka_core::config::TopicConfig;
+use rustka_core::config::{ConsumerRetention, TopicConfig};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::PartitionState;
 use rustka_core::time::Now;
@@ -29,7 +29,54 @@ impl RetentionRules {
     }
 }
 
+/// How far all groups have read a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadByAll {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// No group reads it.
+    NoGroup,
+    /// Every group goes on here or later.
+    UpTo(i64),
+}
+
 impl Partition {
+    /// Has retention go by how far groups have read, where the topic's configs say so (`rustka.retention.consumers`).
+    pub fn set_read_by_all(&self, read: ReadByAll) {
+        self.lock().read_by_all = read;
+    }
+
+    /// The chunk that a cap over many partitions may drop next; none if nothing may go.
+    pub fn next_to_go(&self) -> Option<ChunkInfo> {
+        let inner = self.lock();
+        let may = inner.evictable && inner.check_readable().is_ok();
+        inner
+            .log
+            .oldest()
+            .filter(|chunk| may && inner.may_go(chunk))
+    }
+
+    /// Drops that chunk, if it is still the one with this number; whether it did.
+    pub fn let_go(&self, sequence: u64) -> bool {
+        let (garbage, woken) = {
+            let mut inner = self.lock();
+            let oldest = inner.log.oldest();
+            let is_it =
+                oldest.is_some_and(|chunk| chunk.sequence == sequence && inner.may_go(&chunk));
+            if !is_it || !inner.evictable || inner.check_readable().is_err() {
+                return false;
+            }
+            let Ok(garbage) = inner.drop_oldest() else {
+                return false;
+            };
+            (garbage, inner.waiters.all())
+        };
+        woken.iter().for_each(|waiter| waiter.fire());
+        drop(garbage);
+        true
+    }
+
     /// Drops the chunk with this number if it is still the oldest, or the copy of it; whether it did.
     pub fn evict(&self, sequence: u64) -> bool {
         let (garbage, woken) = {
@@ -152,10 +199,13 @@ impl Partition {
             // What could not be dropped the last time goes first.
             let mut garbage = inner.drop_deleted();
             while let Some(chunk) = inner.log.oldest().filter(|chunk| inner.may_go(chunk)) {
+                if inner.is_held(&chunk) {
+                    break;
+                }
                 let too_old = rules.retention_ms >= 0
                     && now.aging_ms.saturating_sub(chunk.time_ms()) > rules.retention_ms;
                 let too_large = inner.is_too_large(&chunk, rules.retention_bytes);
-                if !too_old && !too_large {
+                if !too_old && !too_large && !inner.is_read(&chunk) {
                     break;
                 }
                 match inner.drop_oldest() {
@@ -192,6 +242,30 @@ impl Inner {
         chunk.next_offset <= self.state.high_watermark() || self.state.failed_from.is_some()
     }
 
+    fn consumers(&self) -> ConsumerRetention {
+        let config = self.config.as_ref();
+        config.map_or(ConsumerRetention::None, |config| {
+            config.now().retention_consumers
+        })
+    }
+
+    /// Whether a group has not read all of it, and it stays for that.
+    fn is_held(&self, chunk: &ChunkInfo) -> bool {
+        let is_unread = match self.read_by_all {
+            ReadByAll::Unknown => true,
+            ReadByAll::NoGroup => false,
+            ReadByAll::UpTo(read) => chunk.next_offset > read,
+        };
+        is_unread && self.consumers() == ConsumerRetention::Hold
+    }
+
+    /// Whether every group has read it, and it goes for that.
+    fn is_read(&self, chunk: &ChunkInfo) -> bool {
+        let read = self.read_by_all;
+        matches!(read, ReadByAll::UpTo(read) if chunk.next_offset <= read)
+            && self.consumers() == ConsumerRetention::Drop
+    }
+
     /// Whether the log is as large as it may be without its oldest chunk. It never becomes smaller than that.
     fn is_too_large(&self, oldest: &ChunkInfo, retention_bytes: i64) -> bool {
         let without = self.log.bytes().saturating_sub(oldest.bytes);
@@ -210,6 +284,7 @@ impl Inner {
             && let Some(oldest) = self.log.oldest()
             && self.may_go(&oldest)
             && self.is_too_large(&oldest, limit)
+            && !self.is_held(&oldest)
         {
             match self.drop_oldest() {
                 Ok(dropped) => garbage.push(dropped),

@@ -1,9 +1,13 @@
 //! How long until the oldest records of a topic go, and by which rule.
 
 use super::topics::find;
+use crate::base::hooks::{Operation, Resource};
 use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
 use crate::http::problem::Problem;
+use crate::node::topics::TopicRef;
+use rustka_core::config::ConsumerRetention;
+use rustka_core::group::Reader;
 use rustka_storage::engine::ChunkInfo;
 use serde_json::{Value, json};
 
@@ -69,6 +73,14 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         "retentionBytes": config.retention_bytes.to_string(),
         "checkEveryMs": node.config.settings().log_retention_check_interval_ms.to_string(),
         "next": first.map(|next| next.shown()),
+        "consumers": match config.retention_consumers {
+            ConsumerRetention::None => "none",
+            ConsumerRetention::Hold => "hold",
+            ConsumerRetention::Drop => "drop",
+        },
+        "holders": holders(&ask, &topic),
+        "inFiles": node.engine.directory().is_some(),
+        "totalBytes": node.config.settings().retention_total_bytes.to_string(),
         "memory": {
             "inUse": used.to_string(),
             "limit": node.memory.limit().to_string(),
@@ -76,6 +88,44 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
             "fullInMs": full_in_ms.map(whole),
         },
     })))
+}
+
+/// So many groups are told of.
+const HOLDERS_MAX: usize = 20;
+
+/// The groups whose unread records a topic keeps, or waits for before it lets records go, those with the most first.
+fn holders(ask: &Ask, topic: &TopicRef) -> Vec<Value> {
+    if topic.config.now().retention_consumers == ConsumerRetention::None {
+        return Vec::new();
+    }
+    let access = ask.access();
+    let readers = ask.parts().groups.readers(topic);
+    let seen = readers
+        .iter()
+        .filter(|reader| access.may(Operation::Describe, Resource::Group(&reader.group)));
+    let mut holders: Vec<(i64, &Reader)> = seen
+        .map(|reader| {
+            let unread = topic.partitions.iter().zip(&reader.offsets);
+            let unread = unread.map(|(partition, offset)| {
+                let offsets = partition.offsets();
+                let from = offset.unwrap_or(0).max(offsets.log_start);
+                offsets.high_watermark.saturating_sub(from).max(0)
+            });
+            (unread.sum(), reader)
+        })
+        .filter(|(unread, _)| *unread > 0)
+        .collect();
+    holders.sort_by(|one, other| {
+        other
+            .0
+            .cmp(&one.0)
+            .then_with(|| one.1.group.cmp(&other.1.group))
+    });
+    holders.truncate(HOLDERS_MAX);
+    let shown = holders
+        .into_iter()
+        .map(|(unread, reader)| json!({ "group": &*reader.group, "records": unread.to_string() }));
+    shown.collect()
 }
 
 struct Next {

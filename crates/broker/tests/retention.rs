@@ -1,0 +1,280 @@
+//! Records that go by what groups have read, and by a cap over everything, in memory and in files.
+#![cfg(feature = "http")]
+
+mod common;
+mod page;
+
+use common::{Client, START_MS, World, batch, commit_request};
+use page::Page;
+use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_wire::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use rustka_wire::create_topics_response::CreateTopicsResponse;
+use rustka_wire::offset_commit_request::OffsetCommitRequest;
+use rustka_wire::offset_commit_response::OffsetCommitResponse;
+use serde_json::json;
+use std::path::PathBuf;
+
+const HOUR_MS: u64 = 3_600_000;
+/// Large enough for a chunk of its own.
+const VALUE_BYTES: usize = 100_000;
+
+const NOT_COORDINATOR: i16 = 16;
+const TRIES: usize = 10_000;
+
+/// A broker that looks at retention every second, and does not mind connections silent for hours.
+fn keen(more: &[(&str, &str)]) -> World {
+    World::with(|options| {
+        let options = options
+            .config("connections.max.idle.ms", "-1")
+            .config("log.retention.check.interval.ms", "1000");
+        more.iter().fold(options, |options, (key, value)| {
+            options.config(*key, *value)
+        })
+    })
+}
+
+async fn create(client: &mut Client, name: &str, configs: &[(&str, &str)]) -> i16 {
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: name.to_owned().into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs: configs
+                .iter()
+                .map(|(key, value)| CreatableTopicConfig {
+                    name: (*key).to_owned().into(),
+                    value: Some((*value).to_owned().into()),
+                })
+                .collect(),
+            ..Default::default()
+        }],
+        timeout_ms: 1_000,
+        ..Default::default()
+    };
+    let answer = client.ask(CreateTopicsRequest::KEY, 7, &request).await;
+    let created: CreateTopicsResponse<'_> = answer.body();
+    created.topics[0].error_code
+}
+
+/// A group without members goes on here.
+async fn commit(client: &mut Client, group: &str, topic: &str, offset: i64) {
+    let mut request = commit_request(group, topic, 1);
+    request.topics[0].partitions[0].committed_offset = offset;
+    for _ in 0..TRIES {
+        let answer = client.ask(OffsetCommitRequest::KEY, 8, &request).await;
+        let committed: OffsetCommitResponse<'_> = answer.body();
+        match committed.topics[0].partitions[0].error_code {
+            0 => return,
+            // The topic of offsets is being made.
+            code => assert_eq!(code, NOT_COORDINATOR),
+        }
+    }
+    panic!("{group} could not commit");
+}
+
+fn log_start(world: &World, topic: &str) -> i64 {
+    let partition = world.broker.node().partition(topic, 0).expect("there");
+    partition.offsets().log_start
+}
+
+/// Self-hosters lost records that their consumers had not come to, with OFFSET_OUT_OF_RANGE after each longer stop.
+#[tokio::test]
+async fn what_a_group_has_not_read_stays_until_it_is_read() {
+    let world = keen(&[]);
+    let mut client = world.connect();
+    for (topic, how) in [("held", "hold"), ("free", "none")] {
+        let configs = [
+            ("retention.ms", "1000"),
+            ("rustka.retention.consumers", how),
+        ];
+        assert_eq!(create(&mut client, topic, &configs).await, 0);
+        for _ in 0..4 {
+            client.produce(topic, 0, batch(VALUE_BYTES)).await;
+        }
+        commit(&mut client, "slow", topic, 1).await;
+        commit(&mut client, "quick", topic, 4).await;
+    }
+    world.advance_ms(HOUR_MS).await;
+    assert_eq!(log_start(&world, "free"), 4);
+    assert_eq!(log_start(&world, "held"), 1, "what slow has read may go");
+    let page = Page(&world);
+    let told = page.get("/api/v1/topics/held/retention").await.json();
+    assert_eq!(told["consumers"], "hold");
+    assert_eq!(
+        told["holders"],
+        json!([{ "group": "slow", "records": "3" }])
+    );
+    commit(&mut client, "slow", "held", 4).await;
+    world.advance_ms(HOUR_MS).await;
+    assert_eq!(log_start(&world, "held"), 4);
+}
+
+#[tokio::test]
+async fn nothing_is_held_for_anybody_where_no_group_reads() {
+    let world = keen(&[]);
+    let mut client = world.connect();
+    let configs = [
+        ("retention.ms", "1000"),
+        ("rustka.retention.consumers", "hold"),
+    ];
+    assert_eq!(create(&mut client, "t", &configs).await, 0);
+    client.produce("t", 0, batch(VALUE_BYTES)).await;
+    world.advance_ms(HOUR_MS).await;
+    assert_eq!(log_start(&world, "t"), 1);
+}
+
+#[tokio::test]
+async fn what_every_group_has_read_goes_early_and_what_one_has_not_stays() {
+    let world = keen(&[]);
+    let mut client = world.connect();
+    let configs = [("rustka.retention.consumers", "drop")];
+    assert_eq!(create(&mut client, "t", &configs).await, 0);
+    for _ in 0..4 {
+        client.produce("t", 0, batch(VALUE_BYTES)).await;
+    }
+    // Longer than the first look takes to come.
+    world.advance_ms(60_000).await;
+    assert_eq!(log_start(&world, "t"), 0, "nobody has read anything");
+    commit(&mut client, "slow", "t", 2).await;
+    commit(&mut client, "quick", "t", 4).await;
+    world.advance_ms(2_000).await;
+    assert_eq!(log_start(&world, "t"), 2);
+    commit(&mut client, "slow", "t", 4).await;
+    world.advance_ms(2_000).await;
+    assert_eq!(log_start(&world, "t"), 4);
+}
+
+#[tokio::test]
+async fn values_of_these_configs_that_make_no_sense_are_refused() {
+    const INVALID_CONFIG: i16 = 40;
+    let world = keen(&[]);
+    let mut client = world.connect();
+    let configs = [("rustka.retention.consumers", "keep")];
+    assert_eq!(create(&mut client, "t", &configs).await, INVALID_CONFIG);
+    let refused = rustka::Broker::builder()
+        .config("rustka.retention.total.bytes", "-2")
+        .sockets(false)
+        .start();
+    let why = refused.err().expect("a refusal").to_string();
+    assert!(why.contains("rustka.retention.total.bytes"), "{why}");
+}
+
+/// A batch of one large record with a key.
+fn keyed(timestamp: i64) -> Vec<u8> {
+    let record = NewRecord {
+        timestamp,
+        key: Some(b"k"),
+        value: Some(&[b'x'; 400_000]),
+        ..NewRecord::default()
+    };
+    let batch = BatchBuilder::new().record(&record).build();
+    batch.expect("a batch")
+}
+
+/// Writes into two topics in turn and checks that the oldest of both went, down to the cap.
+async fn check_cap(world: World) {
+    const CAP: u64 = 3_000_000;
+    let mut client = world.connect();
+    // It is compacted and has more than its share, and none of it may go.
+    let compacted = [("cleanup.policy", "compact")];
+    let small = [("segment.bytes", "1048576")];
+    let held = [
+        ("segment.bytes", "1048576"),
+        ("rustka.retention.consumers", "hold"),
+    ];
+    assert_eq!(create(&mut client, "compacted", &compacted).await, 0);
+    assert_eq!(create(&mut client, "one", &small).await, 0);
+    assert_eq!(create(&mut client, "other", &held).await, 0);
+    commit(&mut client, "slow", "other", 0).await;
+    let mut written = 0;
+    for round in 0..12u64 {
+        for topic in ["one", "other"] {
+            // One is always a little older than the other.
+            client.produce(topic, 0, keyed(START_MS + written)).await;
+            written += 1;
+        }
+        if round == 0 {
+            for _ in 0..2 {
+                client.produce("compacted", 0, keyed(START_MS)).await;
+            }
+        }
+    }
+    world.pass_ms(3_000).await;
+    let node = world.broker.node();
+    let total: u64 = ["compacted", "one", "other"]
+        .map(|topic| node.partition(topic, 0).expect("there").bytes())
+        .iter()
+        .sum();
+    assert!(total <= CAP, "{total}");
+    assert_eq!(log_start(&world, "compacted"), 0);
+    let (one, other) = (log_start(&world, "one"), log_start(&world, "other"));
+    assert!(
+        one > 0 && other > 0 && (one - other).abs() <= 3,
+        "{one} {other}"
+    );
+    assert!(total > CAP / 3, "it drops no more than it has to: {total}");
+    world.broker.stop().await;
+}
+
+const CAPPED: [(&str, &str); 1] = [("rustka.retention.total.bytes", "3000000")];
+
+#[tokio::test]
+async fn a_cap_over_everything_drops_the_oldest_records_of_all_topics_in_memory() {
+    check_cap(keen(&CAPPED)).await;
+}
+
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it stays in the system's folder for such things.
+        let _removed = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_cap_over_everything_drops_the_oldest_records_of_all_topics_in_files() {
+    let name = format!("rustka-retention-{}", std::process::id());
+    let folder = Folder(std::env::temp_dir().join(name));
+    let world = World::with(|options| {
+        let options = options.config("log.retention.check.interval.ms", "1000");
+        let (key, value) = CAPPED[0];
+        options.config(key, value).data_dir(&folder.0)
+    });
+    check_cap(world).await;
+}
+
+#[tokio::test]
+async fn the_volume_and_the_syncs_are_among_the_metrics_and_on_the_page() {
+    let name = format!("rustka-volume-{}", std::process::id());
+    let folder = Folder(std::env::temp_dir().join(name));
+    let world = World::with(|options| options.data_dir(&folder.0));
+    let mut client = world.connect();
+    assert_eq!(create(&mut client, "t", &[]).await, 0);
+    client.produce("t", 0, batch(100)).await;
+    let page = Page(&world);
+    let told = page.get("/metrics").await.body;
+    let value = |name: &str| -> f64 {
+        let line = told.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is missing"));
+        line.trim().parse().expect("a number")
+    };
+    assert!(value("rustka_disk_written_bytes_total ") > 100.0);
+    assert!(value("rustka_disk_sync_duration_seconds_count ") >= 1.0);
+    let all = value("rustka_disk_sync_duration_seconds_bucket{le=\"+Inf\"} ");
+    assert_eq!(all, value("rustka_disk_sync_duration_seconds_count "));
+    assert_eq!(value("rustka_disk_failures_total "), 0.0);
+    assert!(value("rustka_disk_waiting{for=\"sync\"} ") >= 0.0);
+    assert!(value("rustka_disk_free_bytes ") < value("rustka_disk_size_bytes "));
+    let disk = &page.get("/api/v1/overview").await.json()["disk"];
+    assert_eq!(disk["directory"], folder.0.to_string_lossy().as_ref());
+    assert_eq!(disk["failures"], "0");
+    world.broker.stop().await;
+
+    let world = World::start();
+    let page = Page(&world);
+    assert!(page.get("/api/v1/overview").await.json()["disk"].is_null());
+    assert!(!page.get("/metrics").await.body.contains("rustka_disk_"));
+}
