@@ -1,4 +1,5 @@
-"""Lesson 9: the first lesson and the one on groups again, in Go (franz-go), Java (Kafka's own) and Node (KafkaJS)."""
+"""Lesson 9: the first lesson and the one on groups again, in Go (franz-go), Java (Kafka's own) and Node (KafkaJS, and
+Platformatic's client, which knows groups of the new protocol)."""
 
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ LIBRARIES = EXAMPLES.parent / "target" / "java-libraries"
 
 # The first run fetches and compiles the clients.
 pytestmark = pytest.mark.timeout(900)
+
+BOTH_PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 
 
 def needs(*programs):
@@ -36,9 +39,9 @@ def java(bootstrap):
     needs("java", "mvn")
     run("mvn", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}", folder=EXAMPLES / "java")
 
-    def program(source):
-        classpath = ["-cp", f"{LIBRARIES}/*"]
-        return run("java", *classpath, source, bootstrap, new_topic("java"), folder=EXAMPLES / "java").strip()
+    def program(source, *arguments):
+        command = ["java", "-cp", f"{LIBRARIES}/*", source, bootstrap, new_topic("java"), *arguments]
+        return run(*command, folder=EXAMPLES / "java").strip()
 
     return program
 
@@ -49,9 +52,10 @@ def test_franz_go_writes_and_reads(bootstrap):
     assert printed.strip() == "1000 records written and read"
 
 
-def test_franz_go_shares_a_topic_in_a_group(bootstrap):
+@BOTH_PROTOCOLS
+def test_franz_go_shares_a_topic_in_a_group(bootstrap, protocol):
     needs("go")
-    printed = run("go", "run", "./group", bootstrap, new_topic("go"), folder=EXAMPLES / "go")
+    printed = run("go", "run", "./group", bootstrap, new_topic("go"), protocol, folder=EXAMPLES / "go")
     assert printed.strip() == "440 records shared by 3 members"
 
 
@@ -63,12 +67,22 @@ def test_kafkas_own_client_copies_in_transactions(java):
     assert java("Transactions.java") == "200 records copied once, 1 zombie fenced"
 
 
-def test_kafkas_own_client_shares_a_topic_in_a_group(java):
-    assert java("Group.java") == "440 records shared by 3 members"
+@BOTH_PROTOCOLS
+def test_kafkas_own_client_shares_a_topic_in_a_group(java, protocol):
+    assert java("Group.java", protocol) == "440 records shared by 3 members"
 
 
-def test_kafkajs_writes_and_reads_in_a_group(bootstrap):
+@pytest.fixture(scope="session")
+def node(bootstrap):
+    """Runs one program of Node."""
     needs("node", "npm")
     run("npm", "ci", "--silent", "--no-audit", "--no-fund", folder=EXAMPLES / "node")
-    printed = run("node", "minimal.js", bootstrap, new_topic("node"), folder=EXAMPLES / "node")
-    assert printed.strip() == "1000 records written and read"
+    return lambda source: run("node", source, bootstrap, new_topic("node"), folder=EXAMPLES / "node").strip()
+
+
+def test_kafkajs_writes_and_reads_in_a_group(node):
+    assert node("minimal.js") == "1000 records written and read"
+
+
+def test_platformatic_kafka_shares_a_topic_in_a_group_of_the_new_protocol(node):
+    assert node("group.mjs") == "440 records shared by 3 members"

@@ -1,8 +1,10 @@
 // The lesson on consumer groups with Kafka's own client: two members share a topic, one leaves, a third goes on.
+// Groups are classic, or of the new protocol (KIP-848) if a third argument says consumer.
 
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -21,9 +23,11 @@ import org.apache.kafka.common.serialization.StringSerializer;
 
 public class Group {
     static final int PARTITIONS = 4;
+    static String protocol;
 
     public static void main(String[] arguments) throws Exception {
         String bootstrap = arguments[0], topic = arguments[1], group = "group-of-" + topic;
+        protocol = arguments.length > 2 ? arguments[2] : "classic";
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             admin.createTopics(List.of(new NewTopic(topic, PARTITIONS, (short) 1))).all().get();
             Member first = new Member(bootstrap, topic, group), second = new Member(bootstrap, topic, group);
@@ -60,10 +64,14 @@ public class Group {
         final Set<String> values = new HashSet<>();
 
         Member(String bootstrap, String topic, String group) {
-            Map<String, Object> config = Map.of(
+            Map<String, Object> config = new HashMap<>(Map.of(
                 "bootstrap.servers", bootstrap, "group.id", group, "auto.offset.reset", "earliest",
-                "enable.auto.commit", false, "heartbeat.interval.ms", 300,
-                "partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
+                "enable.auto.commit", false, "group.protocol", protocol));
+            if (protocol.equals("classic")) {
+                // In the new protocol these are the broker's business.
+                config.put("heartbeat.interval.ms", 300);
+                config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
+            }
             consumer = new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer());
             consumer.subscribe(List.of(topic), this);
         }

@@ -1,4 +1,5 @@
 // The lesson on consumer groups with franz-go: two members share a topic, one leaves, a third takes over.
+// Groups are classic, or of the new protocol (KIP-848) if a third argument says consumer.
 package main
 
 import (
@@ -88,7 +89,7 @@ func join(bootstrap, topic, group string) *member {
 			m.held <- held
 		}
 	}
-	client, err := kgo.NewClient(
+	options := []kgo.Opt{
 		kgo.SeedBrokers(bootstrap),
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(topic),
@@ -97,7 +98,11 @@ func join(bootstrap, topic, group string) *member {
 		kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(count(1)),
 		kgo.OnPartitionsRevoked(count(-1)),
-	)
+	}
+	if len(os.Args) > 3 && os.Args[3] == "consumer" {
+		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	}
+	client, err := kgo.NewClient(options...)
 	check(err)
 	m.client = client
 	return m
