@@ -6,6 +6,7 @@ use crate::base::work::Work;
 use rustka_core::expression::Expression;
 use rustka_core::group::command::{Command, Name};
 use rustka_core::group::consumer::Resolved;
+use rustka_core::names::is_internal;
 use std::sync::Arc;
 
 /// Looks once it is the group's turn, and tells it.
@@ -18,8 +19,13 @@ pub async fn look(
 ) {
     let topics = groups.topics_now();
     let version = topics.created_version;
+    // Nobody who asks for everything means the broker's own records, but Kafka hands them out.
+    let with_internal = groups.node.strict;
     let looked = work.run(move || {
-        let seen: Vec<&Name> = topics.names().collect();
+        let names = topics.names();
+        let seen: Vec<&Name> = names
+            .filter(|name| with_internal || !is_internal(name))
+            .collect();
         let look = |text: &Name| {
             // What was accepted once is read again; nothing else comes here.
             let expression = Expression::parse(text).ok()?;
