@@ -15,6 +15,7 @@ pub mod consumer;
 mod desk;
 mod durable;
 pub mod effects;
+mod embedded;
 mod kinds;
 mod machine;
 mod offsets;
@@ -42,7 +43,7 @@ use consumer::topics::Topics;
 use desk::Desk;
 use effects::Effects;
 use kinds::Group;
-pub use options::{GroupOptions, MEMORY_LIMIT};
+pub use options::{GroupOptions, MEMORY_LIMIT, MigrationPolicy};
 pub use readers::Reader;
 pub use requests::refusal;
 use timers::Timers;
@@ -143,6 +144,14 @@ impl GroupShard {
     /// How many groups there are.
     pub fn len(&self) -> usize {
         self.groups.values().filter(|group| group.exists()).count()
+    }
+
+    /// How many groups there are of the new protocol.
+    pub fn consumer_groups(&self) -> usize {
+        let groups = self.groups.values();
+        groups
+            .filter(|group| matches!(***group, Group::Consumer(_)))
+            .count()
     }
 
     /// What all groups here take, as it was counted last.

@@ -24,12 +24,13 @@ pub struct Difference {
 pub struct ComparisonRules {
     ignore: Vec<String>,
     sets: Vec<String>,
+    shuffled: Vec<String>,
     messages: bool,
     used: BTreeSet<String>,
 }
 
 impl ComparisonRules {
-    /// Reads `ignore`, `sets` and `messages` of a scenario.
+    /// Reads `ignore`, `sets`, `shuffled` and `messages` of a scenario.
     pub fn of(scenario: &Value) -> Self {
         let list = |key: &str| {
             scenario[key]
@@ -43,6 +44,7 @@ impl ComparisonRules {
         Self {
             ignore: list("ignore"),
             sets: list("sets"),
+            shuffled: list("shuffled"),
             messages: scenario["messages"] == true,
             used: BTreeSet::new(),
         }
@@ -53,6 +55,7 @@ impl ComparisonRules {
         self.ignore
             .iter()
             .chain(&self.sets)
+            .chain(&self.shuffled)
             .filter(|rule| !self.used.contains(*rule))
             .collect()
     }
@@ -117,10 +120,30 @@ impl ComparisonRules {
             }
             _ => {}
         }
-        let is_set = self.matches(|r| &r.sets, path);
-        if let (true, Value::Array(items)) = (is_set, value) {
+        let Value::Array(items) = value else {
+            return;
+        };
+        if self.matches(|r| &r.sets, path) {
             items.sort_by_key(Value::to_string);
         }
+        if self.matches(|r| &r.shuffled, path) {
+            sort_neighbours(items);
+        }
+    }
+}
+
+/// Brings neighbours of one `type` with different keys into one order; those with one key stay behind each other.
+fn sort_neighbours(items: &mut [Value]) {
+    let mut rest = items;
+    while !rest.is_empty() {
+        let mut keys = BTreeSet::new();
+        let first = rest.first().map(|item| item["type"].clone());
+        let end = rest.iter().position(|item| {
+            Some(&item["type"]) != first.as_ref() || !keys.insert(item["key"].to_string())
+        });
+        let (run, others) = rest.split_at_mut(end.unwrap_or(rest.len()));
+        run.sort_by_key(|item| item["key"].to_string());
+        rest = others;
     }
 }
 

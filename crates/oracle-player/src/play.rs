@@ -377,6 +377,23 @@ impl Run<'_, '_> {
         filled
     }
 
+    /// A message among consumers, behind its version.
+    fn consumers(&self, message: &str, version: i16, tree: &Value) -> Result<Value, Error> {
+        let mut bytes = version.to_be_bytes().to_vec();
+        bytes.extend(self.schemas.encode(message, version, tree)?);
+        Ok(json!(STANDARD.encode(bytes)))
+    }
+
+    /// `{topic: [partition]}` as such messages say it.
+    fn partitions(&self, by_topic: Option<&Value>) -> Result<Value, Error> {
+        let mut all = Vec::new();
+        for (topic, partitions) in by_topic.and_then(Value::as_object).into_iter().flatten() {
+            let topic = self.fill(&json!(topic))?;
+            all.push(json!({ "topic": topic, "partitions": partitions }));
+        }
+        Ok(json!(all))
+    }
+
     fn fill(&self, value: &Value) -> Result<Value, Error> {
         Ok(match value {
             Value::String(text) if text.starts_with('$') && !text.starts_with("$T") => self
@@ -402,13 +419,23 @@ impl Run<'_, '_> {
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("now") => {
                 json!(self.now_ms + fields["now"].as_i64().ok_or("now needs a number")?)
             }
-            Value::Object(fields) if fields.len() == 1 && fields.contains_key("subscription") => {
+            Value::Object(fields) if fields.contains_key("subscription") => {
                 let topics = self.fill(&fields["subscription"])?;
-                let tree = json!({ "topics": topics, "userData": null });
-                let mut bytes = vec![0, 0];
-                let message = "ConsumerProtocolSubscription";
-                bytes.extend(self.schemas.encode(message, 0, &tree)?);
-                json!(STANDARD.encode(bytes))
+                let owned = fields.get("owned");
+                let version = i16::from(owned.is_some());
+                let tree = json!({
+                    "topics": topics,
+                    "userData": null,
+                    "ownedPartitions": self.partitions(owned)?,
+                });
+                self.consumers("ConsumerProtocolSubscription", version, &tree)?
+            }
+            Value::Object(fields) if fields.contains_key("share") => {
+                let tree = json!({
+                    "assignedPartitions": self.partitions(fields.get("share"))?,
+                    "userData": null,
+                });
+                self.consumers("ConsumerProtocolAssignment", 0, &tree)?
             }
             Value::Object(fields) if fields.len() == 1 && sasl::is_message(fields) => {
                 let mut filled = Map::new();

@@ -232,6 +232,7 @@ pub fn words(cause: Cause) -> &'static str {
         Cause::TooLarge => "the group is larger than it may be",
         Cause::TopicsChanged => "topics were created, deleted or enlarged",
         Cause::NotRevoked => "a member did not give partitions up in time",
+        Cause::Downgraded => "its last member of the new protocol is gone",
     }
 }
 

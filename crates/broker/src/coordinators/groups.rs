@@ -28,7 +28,7 @@ use rustka_core::group::consumer::{Beaten, Settings};
 use rustka_core::group::effects::{Event, Reply};
 use rustka_core::group::records::Record;
 use rustka_core::group::{
-    Addresses, GroupOptions, GroupShard as Machine, Reader, partition_for, refusal,
+    Addresses, GroupOptions, GroupShard as Machine, MigrationPolicy, Reader, partition_for, refusal,
 };
 use rustka_core::names::CONSUMER_OFFSETS;
 use rustka_core::sync::lock;
@@ -82,7 +82,12 @@ impl Groups {
             return Ok(());
         };
         self.shards();
-        self.shards.load(self, &topic)
+        self.shards.load(self, &topic)?;
+        let (consumer_groups, _) = self.shards.counts(|machine| (machine.consumer_groups(), 0));
+        if consumer_groups > 0 {
+            self.look_at_topics();
+        }
+        Ok(())
     }
 
     /// Hands a command to the group's shard.
@@ -135,6 +140,19 @@ impl Groups {
         command: impl FnOnce(Settings) -> Command,
     ) -> Answer {
         self.look_at_topics();
+        self.call(group, command(self.consumer_settings(group)))
+    }
+
+    /// Hands a command of the classic protocol to a group's shard, which knows today's topics if any group needs them.
+    pub fn classic_call(
+        self: &Arc<Self>,
+        group: &str,
+        command: impl FnOnce(Settings) -> Command,
+    ) -> Answer {
+        // Until somebody speaks the new protocol, nobody looks at topics.
+        if lock(&self.topics).version != 0 {
+            self.look_at_topics();
+        }
         self.call(group, command(self.consumer_settings(group)))
     }
 
@@ -404,6 +422,11 @@ fn options(config: &BrokerConfig) -> GroupOptions {
         session_timeout_ms_max: settings.group_session_timeout_max_ms,
         group_size_max: size(settings.group_size_max),
         consumer_size_max: size(settings.group_consumer_size_max),
+        migration: settings
+            .group_consumer_migration_policy
+            .as_deref()
+            .and_then(MigrationPolicy::named)
+            .unwrap_or(MigrationPolicy::Bidirectional),
         expression_refresh_interval_ms: settings.group_consumer_regex_refresh_interval_ms.into(),
         consumer_session_timeout_ms: settings.group_consumer_session_timeout_ms,
         groups_max: size(settings.group_count_max),

@@ -353,6 +353,8 @@ settings! {
     group_consumer_regex_refresh_interval_ms: i32 = "group.consumer.regex.refresh.interval.ms";
     /// Members of one group of the new protocol.
     group_consumer_size_max: i32 = "group.consumer.max.size";
+    /// Whether groups with members change between the protocols.
+    group_consumer_migration_policy: Option<Box<str>> = "group.consumer.migration.policy";
     /// How often every compacted log is looked at; a log that has just grown is looked at at once.
     log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms";
     /// Whether logs are compacted at all.

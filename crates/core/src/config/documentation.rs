@@ -26,9 +26,6 @@ pub fn is_honoured(key: &ConfigKey) -> bool {
 
 /// Keys whose values are there, typed, but that nothing obeys yet.
 const NOT_YET: &[&str] = &[
-    "group.consumer.heartbeat.interval.ms",
-    "group.consumer.max.size",
-    "group.consumer.session.timeout.ms",
     "min.insync.replicas",
     "share.coordinator.state.topic.num.partitions",
     "transaction.max.timeout.ms",

@@ -36,8 +36,9 @@ impl GroupShard {
                 d.reply(ticket, &group.id, Reply::Heartbeat(code));
             }
             Some(Group::Consumer(group)) => {
-                let unknown = Reply::Heartbeat(ErrorCode::UnknownMemberId);
-                d.reply(ticket, &group.id, unknown);
+                let result = group.heartbeat_classic(&mut d, member_id, instance_id, generation);
+                let code = result.err().unwrap_or(ErrorCode::None);
+                d.reply(ticket, &group.id, Reply::Heartbeat(code));
             }
             None => d.reply_at_once(ticket, Reply::Heartbeat(ErrorCode::UnknownMemberId)),
         }
@@ -106,10 +107,7 @@ fn decide_beat(
             if beat.epoch != 0 && matches!(group, Group::Classic(_)) {
                 return Err(no_consumer_group(id));
             }
-            let group = group.as_consumer(d);
-            return group
-                .ok_or_else(|| no_consumer_group(id))?
-                .heartbeat(d, beat);
+            return beat_group(d, group, beat);
         }
         None if beat.epoch != 0 => return Err(no_group(id)),
         None => {}
@@ -129,8 +127,12 @@ fn decide_beat(
     let group = groups
         .entry(id.clone())
         .or_insert_with(|| Box::new(Group::new(id.clone(), wall_ms, d.account)));
-    group
-        .as_consumer(d)
-        .ok_or_else(|| no_consumer_group(id))?
-        .heartbeat(d, beat)
+    beat_group(d, group, beat)
+}
+
+fn beat_group(d: &mut Desk, group: &mut Group, beat: &Beat) -> Result<Beaten, Refusal> {
+    let (consumer, opening) = group.as_consumer(d, beat)?;
+    let result = consumer.heartbeat(d, beat, opening);
+    group.succeed(d);
+    result
 }

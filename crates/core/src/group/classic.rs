@@ -1,6 +1,7 @@
 //! One classic consumer group: who is in it, in which generation, and when the next one begins.
 //! This file holds the group, its members' coming and going, and its record; rebalances are in `rebalance`.
 
+mod convert;
 mod join;
 mod members;
 mod offsets;
@@ -23,7 +24,8 @@ use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
 use super::on_demand::OnDemand;
 use super::records::{GroupMetadata, MemberMetadata, Record};
 use super::timers::Timer;
-pub(super) use join::{check as check_join, limited};
+pub(super) use convert::{Downgraded, Upgraded};
+pub(super) use join::{RefusedJoin, check as check_join, check_size, limited, refuse_join};
 use members::{Member, Members, Parked, Pending};
 use rebalance::JoinPhase;
 pub use state::State;
@@ -450,12 +452,7 @@ fn remembered(member: &MemberMetadata, protocol: Option<&Name>) -> Member {
         session_timeout_ms: member.session_timeout_ms,
         protocols: protocols.into_iter().collect(),
         assignment: member.assignment.clone(),
-        is_new: false,
-        joining: None,
-        syncing: None,
-        sync_due: false,
-        deadline_ms: 0,
-        armed_ms: None,
+        ..Member::default()
     }
 }
 

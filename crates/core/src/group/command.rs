@@ -136,6 +136,15 @@ pub struct Join {
     pub skip_assignment: bool,
     /// Randomness for a new member id.
     pub uuid: [u8; 16],
+    /// How long a target holds at least, should it be a consumer group.
+    pub assignment_interval_ms: i32,
+}
+
+impl Join {
+    /// Whether its sender is to get an id first, and to come back with it.
+    pub(super) fn wants_pending_id(&self) -> bool {
+        self.member_id.is_empty() && self.instance_id.is_none() && self.member_id_required
+    }
 }
 
 /// A SyncGroup request.

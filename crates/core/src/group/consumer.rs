@@ -1,13 +1,19 @@
 //! One consumer group of the new protocol (KIP-848): the broker assigns, and each member is led to its share by
 //! heartbeats. All of it is on record but for deadlines, so that a restart goes on where the journal ends.
 //!
-//! `heartbeat` is what members say, `target` what they shall have, `reconcile` how one member gets there.
+//! `heartbeat` is what members say, `classic` what members of the classic protocol say that share the group, `membership`
+//! what both have in common, `target` what they shall have, `reconcile` how one member gets there, `deadlines` by when.
+//! `convert` is how a classic group becomes one of these, and back.
 
 mod assignors;
+mod classic;
 pub(super) mod codec;
+mod convert;
+mod deadlines;
 mod describe;
 mod expressions;
 mod heartbeat;
+mod membership;
 mod offsets;
 pub mod places;
 mod reconcile;
@@ -28,22 +34,21 @@ use super::desk::Desk;
 use super::durable::{Durable, Replaced};
 use super::effects::{Cause, Event};
 use super::records::Record;
-use super::timers::Timer;
+pub(super) use convert::{Opening, Successor};
+use deadlines::{DEADLINES_BYTES, Deadlines};
 use expressions::Resolving;
-use records::{ConsumerRecord, GroupEpoch, MemberState, TargetEpoch};
+use records::{ConsumerRecord, GroupEpoch, TargetEpoch};
 pub(super) use roster::Roster;
 use topics::Topics;
 
+pub(super) use classic::new_member_id;
 pub use describe::{ConsumerDescribed, ConsumerMember};
 pub use expressions::Resolved;
-pub(super) use heartbeat::check as check_beat;
 pub use heartbeat::{Beat, Beaten, Settings};
+pub(super) use heartbeat::{check as check_beat, check_room};
 
 /// The protocol type of consumers.
 pub(super) const CONSUMER: &str = "consumer";
-
-/// What a member's deadlines take with their timers.
-const DEADLINES_BYTES: usize = 250;
 
 /// Where a consumer group stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,17 +91,8 @@ pub(super) struct Group {
     raised_ms: Option<i64>,
     /// The state that was told last.
     told: ConsumerState,
-}
-
-/// What a member has to do by when, on the monotonic clock.
-#[derive(Debug, Default)]
-struct Deadlines {
-    /// The end of its session.
-    session_ms: i64,
-    /// When a timer looks at the session; earlier, never later.
-    armed_ms: Option<i64>,
-    /// When what it has to give up must be given up.
-    revoke_ms: Option<i64>,
+    /// What it has become on record, until it is that.
+    successor: Option<Box<Successor>>,
 }
 
 /// Records on their way to the journal; already applied.
@@ -118,6 +114,7 @@ impl Group {
             resolving: Resolving::default(),
             raised_ms: None,
             told: ConsumerState::Empty,
+            successor: None,
         }
     }
 
@@ -163,15 +160,32 @@ impl Group {
         draft.records.push(record);
     }
 
+    /// Takes back what is not to be written after all.
+    fn abandon(&mut self, draft: Draft) {
+        self.durable.take_back(draft.undo);
+    }
+
     fn commit(&mut self, d: &mut Desk, draft: Draft) {
         self.durable.append(d, &self.id, draft.records, draft.undo);
     }
 
     // Members go.
 
-    /// Takes members out and has the rest of the group assigned anew.
+    /// Takes members out and has the rest of the group assigned anew, or go on as a classic group.
     fn remove(&mut self, d: &mut Desk, ids: &[Name], cause: Cause) {
         let mut draft = Draft::default();
+        for id in ids {
+            let group = &self.id;
+            d.event(|| Event::MemberGone {
+                group: group.clone(),
+                member: id.clone(),
+                cause,
+            });
+        }
+        if self.falls_back_without(d, ids) {
+            let generation = self.roster().epoch();
+            return self.fall_back(d, draft, ids, generation, true);
+        }
         let mut expressions = Vec::new();
         for id in ids {
             let member = self.roster().member(id);
@@ -180,12 +194,6 @@ impl Group {
             self.put(&mut draft, ConsumerRecord::Current(id.clone(), None));
             self.put(&mut draft, ConsumerRecord::Target(id.clone(), None));
             self.put(&mut draft, ConsumerRecord::Member(id.clone(), None));
-            let group = &self.id;
-            d.event(|| Event::MemberGone {
-                group: group.clone(),
-                member: id.clone(),
-                cause,
-            });
         }
         for expression in expressions {
             self.forget_unused(&mut draft, &expression);
@@ -240,93 +248,6 @@ impl Group {
         names.sort_unstable();
         names.dedup();
         topics.hash(names)
-    }
-
-    // Deadlines.
-
-    /// The member lives: its session starts anew.
-    fn touch(&mut self, d: &mut Desk, id: &Name, session_timeout_ms: i32) {
-        let deadlines = self.deadlines.entry(id.clone()).or_default();
-        let end_ms = d.now.monotonic_ms.saturating_add(session_timeout_ms.into());
-        deadlines.session_ms = end_ms;
-        if deadlines.armed_ms.is_some_and(|at_ms| at_ms <= end_ms) {
-            return;
-        }
-        if let Some(at_ms) = deadlines.armed_ms.replace(end_ms) {
-            d.timers.disarm(at_ms, &self.id, Timer::Session(id.clone()));
-        }
-        d.timers.arm(end_ms, &self.id, Timer::Session(id.clone()));
-    }
-
-    /// The member has to give partitions up by then; or need not any more.
-    fn await_revocation(&mut self, d: &mut Desk, id: &Name, at_ms: Option<i64>) {
-        let deadlines = self.deadlines.entry(id.clone()).or_default();
-        if let Some(old_ms) = std::mem::replace(&mut deadlines.revoke_ms, at_ms) {
-            d.timers
-                .disarm(old_ms, &self.id, Timer::Revocation(id.clone()));
-        }
-        if let Some(at_ms) = at_ms {
-            d.timers.arm(at_ms, &self.id, Timer::Revocation(id.clone()));
-        }
-    }
-
-    fn forget_deadlines(&mut self, d: &mut Desk, id: &Name) {
-        let Some(deadlines) = self.deadlines.remove(id) else {
-            return;
-        };
-        if let Some(at_ms) = deadlines.armed_ms {
-            d.timers.disarm(at_ms, &self.id, Timer::Session(id.clone()));
-        }
-        if let Some(at_ms) = deadlines.revoke_ms {
-            d.timers
-                .disarm(at_ms, &self.id, Timer::Revocation(id.clone()));
-        }
-    }
-
-    pub(super) fn session_timer(&mut self, d: &mut Desk, id: &Name) {
-        let Some(deadlines) = self.deadlines.get_mut(id) else {
-            return;
-        };
-        deadlines.armed_ms = None;
-        let end_ms = deadlines.session_ms;
-        if end_ms > d.now.monotonic_ms {
-            deadlines.armed_ms = Some(end_ms);
-            d.timers.arm(end_ms, &self.id, Timer::Session(id.clone()));
-            return;
-        }
-        self.remove(d, std::slice::from_ref(id), Cause::SessionExpired);
-    }
-
-    /// The member did not give up in time what others wait for, although it may well have sent heartbeats.
-    pub(super) fn revocation_timer(&mut self, d: &mut Desk, id: &Name) {
-        let Some(deadlines) = self.deadlines.get_mut(id) else {
-            return;
-        };
-        deadlines.revoke_ms = None;
-        let current = self.roster().current(id);
-        if current.is_some_and(|current| current.state == MemberState::Unrevoked) {
-            self.remove(d, std::slice::from_ref(id), Cause::NotRevoked);
-        }
-    }
-
-    /// Goes on from what is on record: sessions start from now.
-    pub(super) fn resume(&mut self, d: &mut Desk) {
-        self.clear(d);
-        let members = self.roster().members();
-        let members = members.map(|(id, member)| (id.clone(), member.rebalance_timeout_ms));
-        let members: Vec<(Name, i32)> = members.collect();
-        for (id, rebalance_timeout_ms) in members {
-            self.touch(d, &id, d.options.consumer_session_timeout_ms);
-            let current = self.roster().current(&id);
-            if current.is_some_and(|current| current.state == MemberState::Unrevoked) {
-                let at_ms = d
-                    .now
-                    .monotonic_ms
-                    .saturating_add(rebalance_timeout_ms.into());
-                self.await_revocation(d, &id, Some(at_ms));
-            }
-        }
-        self.told = self.state();
     }
 
     /// Stops every timer.

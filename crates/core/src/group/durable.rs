@@ -263,6 +263,13 @@ impl Durable {
         self.unsettled.appended(position, undo, after);
     }
 
+    /// Makes true again what records have replaced that are not written after all.
+    pub(super) fn take_back(&mut self, undo: Vec<Replaced>) {
+        for undo in undo.into_iter().rev() {
+            self.put_back(undo);
+        }
+    }
+
     /// The entry is durable: hands back the step that waited for it.
     pub(super) fn durable(&mut self, position: u64) -> Option<Assigned> {
         self.unsettled.durable(position)

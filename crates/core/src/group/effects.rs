@@ -49,9 +49,27 @@ pub enum Reply {
     /// To ListGroups.
     ListGroups(Vec<Listed>),
     /// To DeleteGroup.
-    DeleteGroup(ErrorCode),
+    DeleteGroup(Deleted),
     /// To TopicDeleted.
     TopicDeleted,
+}
+
+/// What became of a group that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// Whether it was.
+    pub code: ErrorCode,
+    /// Whether the answer begins with it, wherever it stood in the request: so do consumer groups that have members.
+    pub is_told_first: bool,
+}
+
+impl From<ErrorCode> for Deleted {
+    fn from(code: ErrorCode) -> Deleted {
+        Deleted {
+            code,
+            is_told_first: false,
+        }
+    }
 }
 
 impl Reply {
@@ -76,7 +94,7 @@ impl Reply {
             Reply::ConsumerBeat(_) => Reply::ConsumerBeat(Err(code.into())),
             Reply::DescribeConsumerGroup(_) => Reply::DescribeConsumerGroup(Err(code.into())),
             Reply::DescribeGroup(_) => Reply::DescribeGroup(Err(code)),
-            Reply::DeleteGroup(_) => Reply::DeleteGroup(code),
+            Reply::DeleteGroup(_) => Reply::DeleteGroup(code.into()),
             whole @ (Reply::ListGroups(_) | Reply::TopicDeleted | Reply::ExpressionsResolved) => {
                 whole
             }
@@ -256,6 +274,8 @@ pub enum Cause {
     TopicsChanged,
     /// A member did not give partitions up in time.
     NotRevoked,
+    /// The last member of the new protocol is gone, and the members that stay assign among themselves again.
+    Downgraded,
 }
 
 /// What an observer may want to know.

@@ -2,13 +2,15 @@
 //! which kind a group is. Share groups (KIP-932) and streams groups (KIP-1071) will be two more.
 
 use super::command::Name;
+use super::consumer::{Beat, Opening};
 use super::desk::Desk;
 use super::durable::Durable;
 use super::offsets::HoldsOffsets;
+use super::requests::no_consumer_group;
 use super::timers::Timer;
 use super::{classic, consumer};
 use crate::account::Account;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, Refusal};
 use std::sync::Arc;
 
 /// A group of whatever kind.
@@ -186,17 +188,39 @@ impl Group {
 
     /// Something is due.
     pub(super) fn due(&mut self, d: &mut Desk, timer: Timer) {
-        match (self, timer) {
+        match (&mut *self, timer) {
             (Group::Classic(group), Timer::Rebalance) => group.rebalance_timer(d),
             (Group::Classic(group), Timer::Sync) => group.sync_timer(d),
             (Group::Classic(group), Timer::Session(id)) => group.session_timer(d, &id),
             (Group::Classic(group), Timer::Pending(id)) => group.give_up_id(d, &id),
             (Group::Consumer(group), Timer::Session(id)) => group.session_timer(d, &id),
             (Group::Consumer(group), Timer::Revocation(id)) => group.revocation_timer(d, &id),
+            (Group::Consumer(group), Timer::Rejoin(id)) => group.rejoin_timer(d, &id),
+            (Group::Consumer(group), Timer::Fetch(id)) => group.fetch_timer(d, &id),
             // A timer of the kind that the group was: whoever it is for is gone.
-            (Group::Classic(_), Timer::Revocation(_))
+            (Group::Classic(_), Timer::Revocation(_) | Timer::Rejoin(_) | Timer::Fetch(_))
             | (Group::Consumer(_), Timer::Rebalance | Timer::Sync | Timer::Pending(_)) => {}
         }
+        self.succeed(d);
+    }
+
+    /// Goes on as what the group has become on record: a consumer group that all members of the new protocol have left is
+    /// a classic one. To be called whenever members may have gone.
+    pub(super) fn succeed(&mut self, d: &mut Desk) {
+        let Group::Consumer(group) = self else {
+            return;
+        };
+        let Some(successor) = group.take_successor() else {
+            return;
+        };
+        group.clear(d);
+        let durable = std::mem::take(&mut group.durable);
+        let consumer::Successor {
+            mut group,
+            rebalances,
+        } = *successor;
+        group.take_over(d, durable, rebalances);
+        *self = Group::Classic(group);
     }
 
     /// The group as a classic one; one of another kind becomes it if it has no members.
@@ -220,18 +244,25 @@ impl Group {
         self.follow_records(d.now.wall_ms);
     }
 
-    /// The group as a consumer group; a classic one without members becomes it.
-    pub(super) fn as_consumer(&mut self, d: &mut Desk) -> Option<&mut consumer::Group> {
-        if let Group::Classic(group) = self
-            && group.state == classic::State::Empty
-        {
-            group.clear(d, ErrorCode::UnknownMemberId);
+    /// The group as a consumer group, for somebody who joins it. A classic one becomes it, with what it hands over, if it may.
+    pub(super) fn as_consumer(
+        &mut self,
+        d: &mut Desk,
+        beat: &Beat,
+    ) -> Result<(&mut consumer::Group, Option<Opening>), Refusal> {
+        let mut opening = None;
+        if let Group::Classic(group) = self {
+            let hands_over = Opening::of(group, d)?;
+            consumer::check_room(d, &group.id, beat, hands_over.len())?;
+            opening = Some(hands_over);
+            // Members that wait for a rebalance are to join again, and find the consumer group.
+            group.clear(d, ErrorCode::RebalanceInProgress);
             let (id, durable) = (group.id.clone(), std::mem::take(&mut group.durable));
             *self = Group::Consumer(consumer::Group::new(id, durable, d.account));
         }
         match self {
-            Group::Consumer(group) => Some(group),
-            Group::Classic(_) => None,
+            Group::Consumer(group) => Ok((group, opening)),
+            Group::Classic(group) => Err(no_consumer_group(&group.id)),
         }
     }
 }

@@ -3,6 +3,52 @@
 /// The option that limits what groups may take in all.
 pub const MEMORY_LIMIT: &str = "--memory-limit";
 
+/// Whether groups with members inside may change between the classic protocol and that of KIP-848:
+/// `group.consumer.migration.policy`. Groups without members always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Both ways.
+    Bidirectional,
+    /// To the new protocol alone.
+    Upgrade,
+    /// Back to the classic one alone.
+    Downgrade,
+    /// Members of both kinds never meet.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    /// Reads Kafka's name of a policy, whatever its case.
+    pub fn named(name: &str) -> Option<MigrationPolicy> {
+        let known = [
+            ("bidirectional", MigrationPolicy::Bidirectional),
+            ("upgrade", MigrationPolicy::Upgrade),
+            ("downgrade", MigrationPolicy::Downgrade),
+            ("disabled", MigrationPolicy::Disabled),
+        ];
+        let found = known
+            .into_iter()
+            .find(|(its, _)| its.eq_ignore_ascii_case(name));
+        found.map(|(_, policy)| policy)
+    }
+
+    /// Whether a classic group becomes a consumer group when a member of the new protocol comes.
+    pub(super) fn upgrades(self) -> bool {
+        matches!(
+            self,
+            MigrationPolicy::Bidirectional | MigrationPolicy::Upgrade
+        )
+    }
+
+    /// Whether a consumer group becomes a classic one when its last member of the new protocol is gone.
+    pub(super) fn downgrades(self) -> bool {
+        matches!(
+            self,
+            MigrationPolicy::Bidirectional | MigrationPolicy::Downgrade
+        )
+    }
+}
+
 /// How a group shard behaves; from the broker's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {
@@ -22,6 +68,8 @@ pub struct GroupOptions {
     pub group_size_max: usize,
     /// `group.consumer.max.size`.
     pub consumer_size_max: usize,
+    /// `group.consumer.migration.policy`.
+    pub migration: MigrationPolicy,
     /// `group.consumer.session.timeout.ms`: how long members that are only known from the journal may be silent.
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.regex.refresh.interval.ms`.
@@ -57,6 +105,7 @@ impl Default for GroupOptions {
             session_timeout_ms_max: 1_800_000,
             group_size_max: i32::MAX as usize,
             consumer_size_max: i32::MAX as usize,
+            migration: MigrationPolicy::Bidirectional,
             consumer_session_timeout_ms: 45_000,
             expression_refresh_interval_ms: 600_000,
             groups_max: 200_000,

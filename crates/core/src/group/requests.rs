@@ -2,8 +2,9 @@
 
 use super::classic::{self, check_join, limited};
 use super::command::{Command, Join, Leave, ListGroups, NAME_BYTES_MAX, Name, OffsetCommit};
+use super::desk::Desk;
 use super::durable::Durable;
-use super::effects::{Effects, Event, JoinRefused, Left, Listed, Reply};
+use super::effects::{Deleted, Effects, Event, JoinRefused, Left, Listed, Reply};
 use super::kinds::Group;
 use super::offsets::{self, Within};
 use super::options::GroupOptions;
@@ -25,7 +26,11 @@ impl GroupShard {
                 let id = sync.group.clone();
                 match existing(groups, &sync.group) {
                     Some(Group::Classic(group)) => group.sync(&mut d, ticket, sync),
-                    Some(Group::Consumer(_)) | None => {
+                    Some(Group::Consumer(group)) => {
+                        let synced = group.sync(&mut d, sync);
+                        d.reply(ticket, &id, Reply::Sync(synced));
+                    }
+                    None => {
                         d.reply(ticket, &id, Reply::Sync(Err(ErrorCode::UnknownMemberId)));
                     }
                 }
@@ -99,15 +104,18 @@ impl GroupShard {
             }
             Command::DeleteGroup { group: id } => {
                 let (mut d, groups) = desk(self, now, out);
-                let code = match existing(groups, &id) {
-                    None => ErrorCode::GroupIdNotFound,
-                    Some(group) if !group.is_empty() => ErrorCode::NonEmptyGroup,
+                let deleted = match existing(groups, &id) {
+                    None => ErrorCode::GroupIdNotFound.into(),
+                    Some(group) if !group.is_empty() => Deleted {
+                        code: ErrorCode::NonEmptyGroup,
+                        is_told_first: matches!(group, Group::Consumer(_)),
+                    },
                     Some(group) => {
                         group.holder_mut().delete(&mut d);
-                        ErrorCode::None
+                        ErrorCode::None.into()
                     }
                 };
-                d.reply(ticket, &id, Reply::DeleteGroup(code));
+                d.reply(ticket, &id, Reply::DeleteGroup(deleted));
                 self.drop_if_gone(&id);
             }
             Command::TopicDeleted { topic, topic_id } => {
@@ -125,9 +133,11 @@ impl GroupShard {
     fn join(&mut self, now: Now, ticket: Ticket, join: Join, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
         if let Some(group) = existing(groups, &join.group) {
+            if matches!(group, Group::Consumer(_)) && !group.is_empty() {
+                return join_consumers(&mut d, ticket, group, join);
+            }
             let Some(group) = group.as_classic(&mut d) else {
-                let refused = refuse_join(&join, ErrorCode::InconsistentGroupProtocol);
-                return d.reply(ticket, &join.group, refused);
+                return;
             };
             let wants_id = match group.check_join(&d, &join) {
                 Ok(wants_id) => wants_id,
@@ -188,17 +198,25 @@ impl GroupShard {
 
     fn leave(&mut self, now: Now, ticket: Ticket, leave: Leave, out: &mut Effects) {
         let (mut d, groups) = desk(self, now, out);
-        let Some(Group::Classic(group)) = existing(groups, &leave.group) else {
-            let unknown = leave.members.into_iter().map(|leaver| Left {
-                member_id: leaver.member_id,
-                instance_id: leaver.instance_id,
-                code: ErrorCode::UnknownMemberId,
-            });
-            let left = unknown.collect();
-            return d.reply(ticket, &leave.group, Reply::Leave(Ok(left)));
+        let left = match existing(groups, &leave.group) {
+            Some(group) => {
+                let left = match group {
+                    Group::Classic(group) => group.leave(&mut d, leave.members),
+                    Group::Consumer(group) => group.leave_all(&mut d, leave.members),
+                };
+                group.succeed(&mut d);
+                left
+            }
+            None => {
+                let unknown = leave.members.into_iter().map(|leaver| Left {
+                    member_id: leaver.member_id,
+                    instance_id: leaver.instance_id,
+                    code: ErrorCode::UnknownMemberId,
+                });
+                unknown.collect()
+            }
         };
-        let left = group.leave(&mut d, leave.members);
-        d.reply(ticket, &group.id, Reply::Leave(Ok(left)));
+        d.reply(ticket, &leave.group, Reply::Leave(Ok(left)));
     }
 
     fn commit(
@@ -303,6 +321,31 @@ pub fn refusal(command: &Command, options: &GroupOptions) -> Option<Reply> {
         }
         _ => None,
     }
+}
+
+/// A member of the classic protocol joins a consumer group with members.
+fn join_consumers(d: &mut Desk, ticket: Ticket, group: &mut Group, mut join: Join) {
+    let Group::Consumer(consumer) = group else {
+        return;
+    };
+    if let Err(refused) = consumer.check_join(d, &join) {
+        // Such a group does not say whom it refuses.
+        join.member_id = Name::default();
+        return classic::refuse_join(d, ticket, join, refused);
+    }
+    let id = join.group.clone();
+    if join.wants_pending_id() {
+        let code = ErrorCode::MemberIdRequired;
+        let member_id = consumer::new_member_id(&join);
+        let refused = JoinRefused { code, member_id };
+        return d.reply(ticket, &id, Reply::Join(Err(refused)));
+    }
+    let joined = consumer.join(d, join).map_err(|code| JoinRefused {
+        code,
+        member_id: Name::default(),
+    });
+    d.reply(ticket, &id, Reply::Join(joined));
+    group.succeed(d);
 }
 
 fn refuse_join(join: &Join, code: ErrorCode) -> Reply {

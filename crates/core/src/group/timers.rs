@@ -17,6 +17,10 @@ pub(super) enum Timer {
     Pending(Name),
     /// What a member has to give up.
     Revocation(Name),
+    /// The next join of a classic member in a consumer group.
+    Rejoin(Name),
+    /// The next sync of one.
+    Fetch(Name),
 }
 
 /// Due times in order.

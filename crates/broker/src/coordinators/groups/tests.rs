@@ -229,6 +229,7 @@ fn join(group: &str, id: u8) -> Command {
         member_id_required: false,
         skip_assignment: false,
         uuid: [id; 16],
+        assignment_interval_ms: 0,
     })
 }
 

@@ -31,24 +31,24 @@ pub fn handle(request: Request<'_>) -> Handled {
         name: (&*protocol.name).into(),
         metadata: (&*protocol.metadata).into(),
     });
-    let join = Join {
-        group: (&*asked.group_id).into(),
-        member_id: (&*asked.member_id).into(),
-        instance_id: asked.group_instance_id.as_deref().map(Into::into),
-        client_id: request.client_id().into(),
-        client_host: request.peer().host(),
-        session_timeout_ms: asked.session_timeout_ms,
-        rebalance_timeout_ms,
-        protocol_type: (&*asked.protocol_type).into(),
-        protocols: protocols.collect(),
-        member_id_required: version >= 4,
-        skip_assignment: version >= 9,
-        uuid: random::uuid().0,
-    };
-    let answer = request
-        .parts
-        .groups
-        .call(&asked.group_id, Command::Join(join));
+    let groups = &request.parts.groups;
+    let answer = groups.classic_call(&asked.group_id, |settings| {
+        Command::Join(Join {
+            group: (&*asked.group_id).into(),
+            member_id: (&*asked.member_id).into(),
+            instance_id: asked.group_instance_id.as_deref().map(Into::into),
+            client_id: request.client_id().into(),
+            client_host: request.peer().host(),
+            session_timeout_ms: asked.session_timeout_ms,
+            rebalance_timeout_ms,
+            protocol_type: (&*asked.protocol_type).into(),
+            protocols: protocols.collect(),
+            member_id_required: version >= 4,
+            skip_assignment: version >= 9,
+            uuid: random::uuid().0,
+            assignment_interval_ms: settings.assignment_interval_ms,
+        })
+    });
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let response = match &reply {
             Some(Reply::Join(Ok(joined))) => joined_response(joined, respond),

@@ -30,9 +30,12 @@ pub fn handle(request: Request<'_>) -> Handled {
         leavers.collect()
     };
     let group = (&*asked.group_id).into();
-    let command = Command::Leave(Leave { group, members });
+    let leave = Leave { group, members };
     let answer = match request.check(Operation::Read, Resource::Group(&asked.group_id)) {
-        Ok(()) => request.parts.groups.call(&asked.group_id, command),
+        Ok(()) => {
+            let groups = &request.parts.groups;
+            groups.classic_call(&asked.group_id, |_| Command::Leave(leave))
+        }
         Err(code) => Answer::Now(Reply::Leave(Err(code))),
     };
     answer::respond(respond.clone(), answer, move |reply, w, version| {

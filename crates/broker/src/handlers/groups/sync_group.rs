@@ -36,10 +36,8 @@ pub fn handle(request: Request<'_>) -> Handled {
             protocol_name: asked.protocol_name.as_deref().map(Into::into),
             assignments: assignments.collect(),
         };
-        request
-            .parts
-            .groups
-            .call(&asked.group_id, Command::Sync(sync))
+        let groups = &request.parts.groups;
+        groups.classic_call(&asked.group_id, |_| Command::Sync(sync))
     };
     answer::respond(respond.clone(), answer, move |reply, w, version| {
         let refused = |code: ErrorCode| SyncGroupResponse {

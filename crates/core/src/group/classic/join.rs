@@ -11,7 +11,7 @@ use super::protocols;
 use super::state::State;
 use super::{Group, MEMBER_BYTES};
 use crate::group::addresses::UnusedId;
-use crate::group::command::{Bytes, Join, NAME_BYTES_MAX, Name, Protocol};
+use crate::group::command::{Join, NAME_BYTES_MAX, Name, Protocol};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Event, JoinRefused, Joined, Reply};
 use crate::group::options::{GroupOptions, MEMORY_LIMIT};
@@ -26,7 +26,7 @@ const CLIENT_ID_BYTES_MAX: usize = 255;
 
 /// A join that is refused, and by which limit of ours if it was one.
 pub(in crate::group) struct RefusedJoin {
-    pub(super) code: ErrorCode,
+    pub(in crate::group) code: ErrorCode,
     pub(in crate::group) limit: Option<&'static str>,
 }
 
@@ -49,6 +49,56 @@ pub(in crate::group) fn check(join: &Join, options: &GroupOptions) -> Result<(),
     let allowed = options.session_timeout_ms_min..=options.session_timeout_ms_max;
     if !allowed.contains(&join.session_timeout_ms) {
         return Err(ErrorCode::InvalidSessionTimeout);
+    }
+    Ok(())
+}
+
+/// Answers a join that is refused, and says so in the log where it was for a limit of ours.
+pub(in crate::group) fn refuse_join(
+    d: &mut Desk,
+    ticket: Ticket,
+    join: Join,
+    refused: RefusedJoin,
+) {
+    let RefusedJoin { code, limit } = refused;
+    if let Some(limit) = limit {
+        d.warn(Event::Refused {
+            group: join.group.clone(),
+            client_host: join.client_host,
+            code,
+            limit,
+        });
+    }
+    let member_id = match code {
+        ErrorCode::GroupMaxSizeReached => Name::default(),
+        _ => join.member_id,
+    };
+    let reply = Reply::Join(Err(JoinRefused { code, member_id }));
+    d.reply(ticket, &join.group, reply);
+}
+
+/// Whether a join fits into a group whose members take so many bytes, as a new member or one that comes again.
+pub(in crate::group) fn check_size(
+    d: &Desk,
+    join: &Join,
+    members_bytes: usize,
+    is_new: bool,
+) -> Result<(), RefusedJoin> {
+    let weight = protocols::weight(&join.protocols);
+    if weight > d.options.member_metadata_bytes_max
+        || join.protocols.len() > PROTOCOLS_MAX
+        || longest_name(join) > NAME_BYTES_MAX
+    {
+        let limit = "rustka.groups.member.metadata.bytes.max";
+        return Err(limited(ErrorCode::UnknownServerError, limit));
+    }
+    if members_bytes.saturating_add(weight) > d.options.group_bytes_max {
+        let limit = "rustka.groups.bytes.max";
+        return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
+    }
+    let more = weight + MEMBER_BYTES;
+    if is_new && d.account.check(Share::Groups, more).is_err() {
+        return Err(limited(ErrorCode::CoordinatorLoadInProgress, MEMORY_LIMIT));
     }
     Ok(())
 }
@@ -76,23 +126,8 @@ impl Group {
         if !self.supports(join) {
             return Err(ErrorCode::InconsistentGroupProtocol.into());
         }
-        let weight = protocols::weight(&join.protocols);
-        if weight > options.member_metadata_bytes_max
-            || join.protocols.len() > PROTOCOLS_MAX
-            || longest_name(join) > NAME_BYTES_MAX
-        {
-            let limit = "rustka.groups.member.metadata.bytes.max";
-            return Err(limited(ErrorCode::UnknownServerError, limit));
-        }
-        if self.members.bytes().saturating_add(weight) > options.group_bytes_max {
-            let limit = "rustka.groups.bytes.max";
-            return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
-        }
-        let more = weight + MEMBER_BYTES;
-        if member.is_none() && d.account.check(Share::Groups, more).is_err() {
-            return Err(limited(ErrorCode::CoordinatorLoadInProgress, MEMORY_LIMIT));
-        }
-        Ok(wants_pending_id(join))
+        check_size(d, join, self.members.bytes(), member.is_none())?;
+        Ok(join.wants_pending_id())
     }
 
     /// The oldest of `ids_max` unused ids, which gives way to the next one.
@@ -122,28 +157,13 @@ impl Group {
         join: Join,
         refused: RefusedJoin,
     ) {
-        if let Some(limit) = refused.limit {
-            let group = &self.id;
-            d.warn(Event::Refused {
-                group: group.clone(),
-                client_host: join.client_host,
-                code: refused.code,
-                limit,
-            });
-        }
-        let full = refused.code == ErrorCode::GroupMaxSizeReached;
-        let member_id = if full {
-            Name::default()
-        } else {
-            join.member_id.clone()
-        };
-        let code = refused.code;
-        let reply = Reply::Join(Err(JoinRefused { code, member_id }));
-        d.reply(ticket, &self.id, reply);
+        let is_full = refused.code == ErrorCode::GroupMaxSizeReached;
+        let member_id = join.member_id.clone();
+        refuse_join(d, ticket, join, refused);
         // A rejoining member for whom there is no room any more is out. The rebalance it came to ends when its time is
         // over or when the next one joins.
-        if full && self.members.contains(&join.member_id) {
-            self.remove(d, &join.member_id, Cause::TooLarge);
+        if is_full && self.members.contains(&member_id) {
+            self.remove(d, &member_id, Cause::TooLarge);
         }
     }
 
@@ -262,13 +282,8 @@ impl Group {
             rebalance_timeout_ms,
             session_timeout_ms: join.session_timeout_ms,
             protocols: join.protocols.into_boxed_slice(),
-            assignment: Bytes::default(),
             is_new: true,
-            joining: None,
-            syncing: None,
-            sync_due: false,
-            deadline_ms: 0,
-            armed_ms: None,
+            ..Member::default()
         });
         self.park_join(d, ticket, &member_id);
         self.await_first_join(d, &member_id);
@@ -403,10 +418,6 @@ fn longest_name(join: &Join) -> usize {
     .chain(protocols)
     .max()
     .unwrap_or(0)
-}
-
-fn wants_pending_id(join: &Join) -> bool {
-    join.member_id.is_empty() && join.instance_id.is_none() && join.member_id_required
 }
 
 /// The client's or the instance's name, and a random UUID.

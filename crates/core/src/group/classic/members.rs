@@ -16,7 +16,7 @@ pub(super) struct Parked {
 }
 
 /// One member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Member {
     pub(super) id: Name,
     pub(super) instance_id: Option<Name>,

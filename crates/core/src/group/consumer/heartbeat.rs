@@ -1,27 +1,25 @@
 //! ConsumerGroupHeartbeat of one group: members come, say what they want and what they hold, and go.
-//! What speaks against one, and who sends it, is in `check`.
+//! What speaks against one, and who sends it, is in `check`; what follows from what it says in `membership`.
 
 mod check;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::places::{Place, Places};
-use super::reconcile::Step;
-use super::records::{ConsumerRecord, Current, Member, MemberState};
+use super::convert::Opening;
+use super::deadlines::Task;
+use super::membership::JOINS;
+use super::places::Places;
+use super::records::{ConsumerRecord, Current, Member};
 use super::{Draft, Group};
 use crate::error::Refusal;
-use crate::group::command::{Name, TopicId};
+use crate::group::command::Name;
 use crate::group::desk::Desk;
-use crate::group::effects::{Cause, Event};
-use crate::group::records::Record;
+use crate::group::effects::Cause;
 use crate::time::Now;
 
-use check::Sender;
-pub(in crate::group) use check::check;
+pub(in crate::group) use check::{check, check_room};
 
-/// The epoch of a member that joins.
-const JOINS: i32 = 0;
 /// The epoch of a member that leaves.
 const LEAVES: i32 = -1;
 /// The epoch of a static member that leaves and comes back.
@@ -94,16 +92,17 @@ pub struct Beaten {
 }
 
 impl Group {
-    /// Decides a heartbeat that `check` has passed.
+    /// Decides a heartbeat that `check` has passed; with what the group begins if it was a classic one until now.
     pub(in crate::group) fn heartbeat(
         &mut self,
         d: &mut Desk,
         beat: &Beat,
+        opening: Option<Opening>,
     ) -> Result<Beaten, Refusal> {
         match beat.epoch {
             LEAVES => self.leave(d, beat),
             AWAY => self.go_away(d, beat),
-            _ => self.live(d, beat),
+            _ => self.live(d, beat, opening),
         }
     }
 
@@ -156,53 +155,40 @@ impl Group {
         })
     }
 
-    fn live(&mut self, d: &mut Desk, beat: &Beat) -> Result<Beaten, Refusal> {
-        self.check_room(d, beat)?;
-        let sender = self.identify(beat)?;
+    fn live(
+        &mut self,
+        d: &mut Desk,
+        beat: &Beat,
+        opening: Option<Opening>,
+    ) -> Result<Beaten, Refusal> {
         let mut draft = Draft::default();
-        if self.durable.metadata.is_some() {
-            // The classic group that it was ends with the first member of this kind.
-            let group = self.id.clone();
-            self.put_record(&mut draft, Record::Group { group, value: None });
+        if let Some(opening) = opening {
+            self.open(d, &mut draft, opening);
         }
-        let is_new = matches!(sender, Sender::New);
-        if let Sender::Returns(old_id) = sender {
-            self.replace(d, &mut draft, &old_id, &beat.member_id);
-        }
-        let id = match self.roster().name(&beat.member_id) {
-            Some(name) => name.clone(),
-            None => beat.member_id.clone(),
+        let sender = match self
+            .check_members(d, beat)
+            .and_then(|()| self.identify(beat))
+        {
+            Ok(sender) => sender,
+            Err(refusal) => {
+                self.abandon(draft);
+                return Err(refusal);
+            }
         };
-        if is_new {
-            let group = &self.id;
-            d.event(|| Event::MemberJoins {
-                group: group.clone(),
-                member: id.clone(),
-                client_id: beat.client_id.clone(),
-                client_host: beat.client_host.clone(),
-            });
-        }
-        let (wants_other, is_changed) = self.describe_itself(&mut draft, &id, beat);
-        self.look_at_topics(
-            d,
-            &mut draft,
-            is_changed.then_some(match is_new {
-                true => Cause::Joined,
-                false => Cause::SubscriptionChanged,
-            }),
-        );
+        let client = (&beat.client_id, &beat.client_host);
+        let id = self.enter(d, &mut draft, &sender, &beat.member_id, client);
+        let member = self.described(&id, beat);
+        let news = self.describe_member(&mut draft, &id, member);
+        self.look_at_topics(d, &mut draft, &sender, news);
         self.assign(d, &mut draft, beat.settings.assignment_interval_ms);
         let before = self.roster().current(&id).cloned();
-        let after = self.lead_on(
-            d,
-            &mut draft,
-            &id,
-            before.as_deref(),
-            beat.owned.as_deref(),
-            wants_other,
-        );
+        let owned = beat.owned.as_deref();
+        let after = self.lead_on(d, &mut draft, &id, owned, news.wants_other);
         self.commit(d, draft);
         self.touch(d, &id, beat.settings.session_timeout_ms);
+        // It may have been a member of the classic protocol, of which other things were awaited.
+        self.forgive(d, &id, Task::Rejoin);
+        self.forgive(d, &id, Task::Fetch);
         self.tell_state(d);
         let is_full = beat.rebalance_timeout_ms >= 0
             && (beat.topics.is_some() || beat.expression.is_some())
@@ -238,9 +224,8 @@ impl Group {
         often_ms.min(settings.heartbeat_interval_ms)
     }
 
-    /// Takes over what the member says about itself. Whether it wants something else than before, and whether a new
-    /// target is due for it.
-    fn describe_itself(&mut self, draft: &mut Draft, id: &Name, beat: &Beat) -> (bool, bool) {
+    /// The member as this heartbeat describes it; what it does not say is as before.
+    fn described(&self, id: &str, beat: &Beat) -> Member {
         let known = self.roster().member(id).cloned().unwrap_or_default();
         let topics = match &beat.topics {
             None => known.topics.clone(),
@@ -253,7 +238,7 @@ impl Group {
             Some(said) => Some(said.clone()),
             None => known.clone(),
         };
-        let member = Member {
+        Member {
             instance_id: or_known(&beat.instance_id, &known.instance_id),
             rack_id: or_known(&beat.rack_id, &known.rack_id),
             client_id: beat.client_id.clone(),
@@ -269,91 +254,7 @@ impl Group {
             },
             assignor: or_known(&beat.assignor, &known.assignor),
             classic: None,
-        };
-        if self.roster().member(id).is_some() && member == *known {
-            return (false, false);
         }
-        let wants_other = member.topics != known.topics || member.expression != known.expression;
-        // What an expression matches is not known at once, unless another member has asked for it.
-        let roster = self.roster();
-        let is_known =
-            member.expression.is_empty() || roster.expressions.contains_key(&member.expression);
-        let is_changed = member.topics != known.topics
-            || member.expression != known.expression && is_known
-            || member.assignor != known.assignor;
-        let old_expression = known.expression.clone();
-        let value = Some(Arc::new(member));
-        self.put(draft, ConsumerRecord::Member(id.clone(), value));
-        self.forget_unused(draft, &old_expression);
-        (wants_other, is_changed)
-    }
-
-    /// Raises the epoch if the member wants something else, or if topics that the group wants have changed.
-    fn look_at_topics(&mut self, d: &mut Desk, draft: &mut Draft, cause: Option<Cause>) {
-        let is_news = self.seen_version != Some(d.topics.version);
-        let cause = match cause {
-            Some(cause) => Some(cause),
-            None if is_news => {
-                let is_other = self.metadata_hash(d.topics) != self.roster().metadata_hash();
-                is_other.then_some(Cause::TopicsChanged)
-            }
-            None => None,
-        };
-        self.seen_version = Some(d.topics.version);
-        if let Some(cause) = cause {
-            self.raise_epoch(d, draft, cause);
-        }
-    }
-
-    /// One step of a member towards what it shall have.
-    fn lead_on(
-        &mut self,
-        d: &mut Desk,
-        draft: &mut Draft,
-        id: &Name,
-        before: Option<&Current>,
-        owned: Option<&[Place]>,
-        wants_other: bool,
-    ) -> Arc<Current> {
-        let joins = Current {
-            epoch: JOINS,
-            previous_epoch: JOINS,
-            state: MemberState::Stable,
-            assigned: Box::default(),
-            revoking: Box::default(),
-        };
-        let now = before.unwrap_or(&joins);
-        let roster = self.roster();
-        let wanted: BTreeSet<TopicId> = roster
-            .wanted_by(id)
-            .filter_map(|name| d.topics.get(name).map(|topic| topic.id))
-            .collect();
-        let wants = |place: Place| wanted.contains(&place.topic);
-        let step = Step {
-            target_epoch: roster.target_epoch().epoch,
-            target: roster.target(id),
-            owned,
-            wants: &wants,
-            is_taken: &|place| roster.owner(place).is_some(),
-            wants_nothing: wanted.is_empty(),
-            drops_unwanted: wants_other || now.assigned.iter().any(|held| !wants(held.place)),
-        };
-        let after = Arc::new(step.of(now));
-        if before == Some(&*after) {
-            return after;
-        }
-        let rebalance_timeout_ms = match roster.member(id) {
-            Some(member) => i64::from(member.rebalance_timeout_ms),
-            None => 0,
-        };
-        self.put(
-            draft,
-            ConsumerRecord::Current(id.clone(), Some(after.clone())),
-        );
-        let until_ms = d.now.monotonic_ms.saturating_add(rebalance_timeout_ms);
-        let has_to_revoke = after.state == MemberState::Unrevoked;
-        self.await_revocation(d, id, has_to_revoke.then_some(until_ms));
-        after
     }
 
     fn leave(&mut self, d: &mut Desk, beat: &Beat) -> Result<Beaten, Refusal> {
@@ -370,31 +271,10 @@ impl Group {
             let away = Arc::new(away(current));
             self.put(&mut draft, ConsumerRecord::Current(id.clone(), Some(away)));
         }
-        self.await_revocation(d, &id, None);
+        self.forgive(d, &id, Task::Revoke);
         self.commit(d, draft);
         self.tell_state(d);
         Ok(gone(id, AWAY))
-    }
-
-    /// A static member came back under its instance id: the new member id takes the old one's place.
-    fn replace(&mut self, d: &mut Desk, draft: &mut Draft, old_id: &Name, new_id: &Name) {
-        let roster = self.roster();
-        let member = roster.member(old_id).cloned();
-        let target = Arc::new(Places::from(roster.target(old_id)));
-        let current = roster.current(old_id).map(|current| {
-            Arc::new(Current {
-                epoch: JOINS,
-                previous_epoch: JOINS,
-                ..(**current).clone()
-            })
-        });
-        self.forget_deadlines(d, old_id);
-        self.put(draft, ConsumerRecord::Current(old_id.clone(), None));
-        self.put(draft, ConsumerRecord::Target(old_id.clone(), None));
-        self.put(draft, ConsumerRecord::Member(old_id.clone(), None));
-        self.put(draft, ConsumerRecord::Member(new_id.clone(), member));
-        self.put(draft, ConsumerRecord::Target(new_id.clone(), Some(target)));
-        self.put(draft, ConsumerRecord::Current(new_id.clone(), current));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a consumer group decides about the offsets committed in it.
 
-use super::records::{ConsumerRecord, Current};
+use super::records::Current;
 use super::{ConsumerState, Draft, Group};
 use crate::error::ErrorCode;
 use crate::group::command::{Name, OffsetCommit};
@@ -31,12 +31,14 @@ impl HoldsOffsets for Group {
         }
         let current = roster.current(&commit.member_id);
         let current = current.ok_or(ErrorCode::UnknownMemberId)?;
-        if !commit.knows_epochs {
+        let is_classic = self.roster().is_classic(&commit.member_id);
+        if !commit.knows_epochs && !is_classic {
             return Err(ErrorCode::UnsupportedVersion);
         }
-        match covers(current, commit) {
-            true => Ok(()),
-            false => Err(ErrorCode::StaleMemberEpoch),
+        match (covers(current, commit), is_classic) {
+            (true, _) => Ok(()),
+            (false, true) => Err(ErrorCode::IllegalGeneration),
+            (false, false) => Err(ErrorCode::StaleMemberEpoch),
         }
     }
 
@@ -62,8 +64,10 @@ impl HoldsOffsets for Group {
             Some(member_id) => member_id,
         };
         let current = self.roster().current(member_id);
-        match current.ok_or(ErrorCode::UnknownMemberId)?.epoch == *epoch {
-            true => Ok(()),
+        let current = current.ok_or(ErrorCode::UnknownMemberId)?;
+        match self.roster().is_classic(member_id) {
+            _ if current.epoch == *epoch => Ok(()),
+            true => Err(ErrorCode::IllegalGeneration),
             false => Err(ErrorCode::StaleMemberEpoch),
         }
     }
@@ -110,17 +114,6 @@ impl Group {
         let mut draft = Draft::default();
         self.put_end(&mut draft);
         self.commit(d, draft);
-    }
-
-    /// The last records of a group without members.
-    fn put_end(&mut self, draft: &mut Draft) {
-        let expressions: Vec<Name> = self.roster().expressions.keys().cloned().collect();
-        for expression in expressions {
-            self.put(draft, ConsumerRecord::Expression(expression, None));
-        }
-        self.put(draft, ConsumerRecord::TargetEpoch(None));
-        self.put(draft, ConsumerRecord::Metadata);
-        self.put(draft, ConsumerRecord::Group(None));
     }
 }
 

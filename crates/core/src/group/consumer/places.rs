@@ -34,7 +34,7 @@ pub(super) fn holds(held: &[Held], place: Place) -> bool {
 }
 
 /// In order, and each once.
-pub(super) fn in_order(mut places: Vec<Place>) -> Places {
+pub(in crate::group) fn in_order(mut places: Vec<Place>) -> Places {
     places.sort_unstable();
     places.dedup();
     places.into()

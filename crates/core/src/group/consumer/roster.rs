@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::places::{Held, Place, Places};
+use super::places::{Held, Place, Places, holds};
 use super::records::{
-    ConsumerRecord, Current, GroupEpoch, Matched, Member, MemberState, TargetEpoch,
+    ClassicMember, ConsumerRecord, Current, GroupEpoch, Matched, Member, MemberState, TargetEpoch,
 };
-use crate::group::command::Name;
+use crate::group::command::{Name, Protocol};
 
 /// The epoch of a group whose epoch was never written: it has had no subscription yet.
 const EPOCH_FIRST: i32 = 1;
@@ -20,6 +20,8 @@ pub(in crate::group) struct Roster {
     entries: BTreeMap<Name, Entry>,
     /// How many entries are members.
     members: usize,
+    /// How many of these speak the classic protocol.
+    classic_members: usize,
     pub(super) expressions: BTreeMap<Name, Arc<Matched>>,
     /// Who holds a partition, also while it is to give it up.
     owners: BTreeMap<Place, Name>,
@@ -55,6 +57,7 @@ impl Roster {
             target_epoch: None,
             entries: BTreeMap::new(),
             members: 0,
+            classic_members: 0,
             expressions: BTreeMap::new(),
             owners: BTreeMap::new(),
             subscribers: BTreeMap::new(),
@@ -172,10 +175,15 @@ impl Roster {
                     .or_default() += 1;
             }
         }
+        let is_classic = |value: &Option<Arc<Member>>| {
+            usize::from(value.as_ref().is_some_and(|value| value.classic.is_some()))
+        };
         self.members += usize::from(value.is_some());
+        self.classic_members += is_classic(&value);
         let new_instance = value.as_ref().and_then(|value| value.instance_id.clone());
         let old = self.put(id, |entry| std::mem::replace(&mut entry.member, value));
         self.members -= usize::from(old.is_some());
+        self.classic_members -= is_classic(&old);
         if let Some(old) = &old {
             self.bytes -= old.bytes();
             for topic in &old.topics {
@@ -240,6 +248,22 @@ impl Roster {
         self.members
     }
 
+    /// How many members speak the classic protocol.
+    pub(super) fn classic_len(&self) -> usize {
+        self.classic_members
+    }
+
+    /// Whether this is a member that speaks the classic protocol.
+    pub(super) fn is_classic(&self, id: &str) -> bool {
+        self.member(id)
+            .is_some_and(|member| member.classic.is_some())
+    }
+
+    /// Of whom anything is on record.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &Name> {
+        self.entries.keys()
+    }
+
     /// Whether there is no member.
     pub(super) fn has_no_members(&self) -> bool {
         self.members == 0
@@ -293,6 +317,18 @@ impl Roster {
         self.owners.get(&place)
     }
 
+    /// Whether others hold something that the member shall have and does not hold.
+    pub(super) fn waits_for_others(&self, id: &str) -> bool {
+        let assigned = self
+            .current(id)
+            .map_or(&[][..], |current| &current.assigned);
+        let mut missing = self
+            .target(id)
+            .iter()
+            .filter(|place| !holds(assigned, **place));
+        missing.any(|place| self.owner(*place).is_some())
+    }
+
     /// Topics that members want by name, without those that only expressions match.
     pub(super) fn subscribed(&self) -> impl Iterator<Item = &Name> {
         self.subscribers.keys()
@@ -339,6 +375,12 @@ impl Roster {
     }
 }
 
+fn protocols_bytes(protocols: &[Protocol]) -> usize {
+    let bytes =
+        |protocol: &Protocol| size_of::<Protocol>() + protocol.name.len() + protocol.metadata.len();
+    protocols.iter().map(bytes).sum()
+}
+
 /// What a member takes beside what it says, with its places in trees.
 const MEMBER_BYTES: usize = 500;
 /// What a partition takes that somebody holds, with its place among the owners.
@@ -349,7 +391,11 @@ impl Member {
     pub(super) fn bytes(&self) -> usize {
         let topics: usize = self.topics.iter().map(|topic| topic.len() + 40).sum();
         let texts = self.client_id.len() + self.client_host.len() + self.expression.len();
-        MEMBER_BYTES + topics + texts
+        let classic = self.classic.as_ref();
+        let classic_bytes = classic.map_or(0, |classic| {
+            size_of::<ClassicMember>() + protocols_bytes(&classic.protocols)
+        });
+        MEMBER_BYTES + topics + texts + classic_bytes
     }
 }
 

@@ -79,7 +79,6 @@ impl Topics {
             let Some(topic) = self.get(name) else {
                 continue;
             };
-            put_text(&mut bytes, name);
             bytes.extend(hash_of(name, topic).to_le_bytes());
         }
         match bytes.is_empty() {
@@ -119,5 +118,37 @@ impl Topic {
             topic: self.id,
             partition,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Kafka 4.4 wrote of groups that read two topics to which it had given these ids.
+    #[test]
+    fn the_hash_of_topics_is_kafkas() {
+        let t = Topic {
+            id: [
+                0x3d, 0xe1, 0xab, 0x94, 0xa4, 0x89, 0x40, 0x85, 0x86, 0x98, 0x34, 0xf8, 0x87, 0xb6,
+                0xe5, 0x2f,
+            ],
+            partitions: 3,
+        };
+        let u = Topic {
+            id: [
+                0x4d, 0x32, 0x17, 0x0f, 0xa1, 0x8e, 0x44, 0x0d, 0xb6, 0x6d, 0xb8, 0x8d, 0xe4, 0x3c,
+                0x30, 0x25,
+            ],
+            partitions: 1,
+        };
+        let topics = Topics::new(1, [("t".into(), t), ("u.v-1".into(), u)]);
+        let hash = |names: &[&str]| {
+            let names: Vec<Name> = names.iter().map(|name| (*name).into()).collect();
+            topics.hash(&names)
+        };
+        assert_eq!(hash(&["t"]), 1_811_672_480_557_861_875);
+        assert_eq!(hash(&["absent", "t", "u.v-1"]), -2_663_233_506_513_762_645);
+        assert_eq!(hash(&["absent"]), 0);
     }
 }

@@ -1,6 +1,9 @@
 //! Consumer groups with everything that can go wrong, from a seed: members that come, fall silent, lose answers, leave and
-//! come back, topics that grow, a journal that fails, restarts. No partition ever has two owners in one epoch, and once
+//! come back, topics that grow, a journal that fails, restarts. In half of the seeds some members speak the classic protocol,
+//! and whoever comes back may speak the other one, so that groups change between the kinds (`classic_clients`). No partition ever has two owners in one epoch, and once
 //! all is calm every group settles. `RUSTKA_SIMULATION_SEED=7 cargo test -p rustka-core consumer_simulation` plays one.
+
+mod classic_clients;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,8 +16,9 @@ use crate::group::consumer::places::{Place, Places};
 use crate::group::consumer::topics::{Topic, Topics};
 use crate::group::consumer::{Beat, Settings};
 use crate::group::effects::*;
+use classic_clients::Classic;
 
-const SEEDS: std::ops::Range<u64> = 0..60;
+const SEEDS: std::ops::Range<u64> = 0..120;
 const CLIENTS: u64 = 6;
 const STEPS: usize = 400;
 /// Heartbeats until a group that nothing happens to any more must have settled.
@@ -53,6 +57,10 @@ struct Client {
     /// It has not heard what became of its last heartbeat, and says everything in the next one.
     is_unsure: bool,
     waiting: Option<(Ticket, i32)>,
+    /// The group's when it last asked: an answer that comes late is of that one.
+    era: usize,
+    /// Where it stands, if it speaks the classic protocol.
+    classic: Option<Classic>,
 }
 
 impl Client {
@@ -72,6 +80,9 @@ impl Client {
         self.has_news = false;
         self.is_unsure = false;
         self.waiting = None;
+        if let Some(classic) = &mut self.classic {
+            *classic = Classic::new(self.number);
+        }
     }
 
     /// Whatever was asked is not answered any more.
@@ -85,14 +96,24 @@ struct Simulation {
     chance: Chance,
     clients: Vec<Client>,
     sizes: [i32; 2],
+    topics: Arc<Topics>,
     version: u64,
-    owners: BTreeMap<(i32, Place), Name>,
+    owners: BTreeMap<(usize, i32, Place), Name>,
+    /// How often the group was without members. It begins anew then, with epochs that were used before.
+    era: usize,
     shares: usize,
+    /// How often the group has changed from one kind to the other with members inside.
+    migrations: usize,
+    was_classic: bool,
+    /// Whether clients speak either protocol.
+    is_mixed: bool,
 }
 
 impl Simulation {
     fn new(seed: u64) -> Simulation {
+        let is_mixed = !seed.is_multiple_of(2);
         let client = |number: u64| Client {
+            classic: (is_mixed && number % 4 >= 2).then(|| Classic::new(number)),
             number,
             instance: (number.is_multiple_of(3)).then(|| n(&format!("i{number}"))),
             assignor: (number % 4 == 1).then_some("range"),
@@ -104,9 +125,14 @@ impl Simulation {
             chance: Chance(seed),
             clients: (0..CLIENTS).map(client).collect(),
             sizes: [4, 3],
+            topics: Arc::default(),
             version: 0,
             owners: BTreeMap::new(),
+            era: 0,
             shares: 0,
+            migrations: 0,
+            was_classic: true,
+            is_mixed,
         };
         simulation.show_topics();
         simulation
@@ -121,6 +147,7 @@ impl Simulation {
         });
         let topics = Arc::new(Topics::new(self.version, topics));
         self.w.shard.set_topics(&topics);
+        self.topics = topics;
     }
 
     fn beat(&self, at: usize, epoch: i32) -> Beat {
@@ -162,6 +189,10 @@ impl Simulation {
         if self.clients[at].waiting.is_some() {
             return;
         }
+        self.clients[at].era = self.era;
+        if self.clients[at].classic.is_some() {
+            return self.ask_as_classic(at);
+        }
         let epoch = match self.clients[at].is_member {
             true => self.clients[at].epoch,
             false => {
@@ -179,14 +210,30 @@ impl Simulation {
         if !client.is_member || client.waiting.is_some() {
             return;
         }
+        if client.classic.is_some() {
+            return self.leave_as_classic(at);
+        }
         let epoch = match client.instance.is_some() && self.chance.below(2) == 0 {
             true => -2,
             false => -1,
         };
         let beat = self.beat(at, epoch);
         self.w.send(Command::ConsumerBeat(Box::new(beat)));
-        self.clients[at].forget();
-        self.clients[at].life += 1;
+        self.live_anew(at);
+    }
+
+    /// The client begins another life, of which the former one's end is not always told.
+    fn live_anew(&mut self, at: usize) {
+        let changes = self.is_mixed && self.chance.below(2) == 0;
+        let client = &mut self.clients[at];
+        if changes {
+            client.classic = match client.classic {
+                None => Some(Classic::new(client.number)),
+                Some(_) => None,
+            };
+        }
+        client.forget();
+        client.life += 1;
     }
 
     /// Everybody reads the answers that are there.
@@ -201,15 +248,37 @@ impl Simulation {
             self.clients[at].waiting = None;
             let is_lost = self.chance.below(12) == 0;
             self.clients[at].is_unsure = is_lost;
-            let Reply::ConsumerBeat(result) = reply else {
-                panic!("{reply:?}");
-            };
-            match result {
+            match reply {
                 // The client never sees it.
                 _ if is_lost => {}
-                Ok(beaten) => self.take(at, beaten.epoch, beaten.assignment),
-                Err(refusal) => self.refused(at, refusal.code),
+                Reply::ConsumerBeat(Ok(beaten)) => self.take(at, beaten.epoch, beaten.assignment),
+                Reply::ConsumerBeat(Err(refusal)) => self.refused(at, refusal.code),
+                reply => self.hear_as_classic(at, reply),
             }
+        }
+    }
+
+    /// A group without members begins anew as one of either kind.
+    fn look_at_news(&mut self) {
+        let is_empty = |event: Event| matches!(event, Event::State { state: "Empty", .. });
+        let began_anew = std::mem::take(&mut self.w.events).into_iter().any(is_empty);
+        self.era += usize::from(began_anew);
+        let is_classic = self.w.shard.consumer_groups() == 0;
+        let changed = std::mem::replace(&mut self.was_classic, is_classic) != is_classic;
+        if changed && !began_anew {
+            self.migrations += 1;
+        }
+    }
+
+    /// The client works on what it owns, in this epoch.
+    fn work(&mut self, at: usize, epoch: i32) {
+        let client = &self.clients[at];
+        let owner = client.owner();
+        for place in client.owned.clone() {
+            self.shares += 1;
+            let known = self.owners.entry((client.era, epoch, place));
+            let known = known.or_insert_with(|| owner.clone());
+            assert_eq!(*known, owner, "{place:?} has two owners in epoch {epoch}");
         }
     }
 
@@ -223,13 +292,7 @@ impl Simulation {
             client.has_news = now != client.owned;
             client.owned = now;
         }
-        let owner = client.owner();
-        for place in client.owned.clone() {
-            self.shares += 1;
-            let known = self.owners.entry((epoch, place));
-            let known = known.or_insert_with(|| owner.clone());
-            assert_eq!(*known, owner, "{place:?} has two owners in epoch {epoch}");
-        }
+        self.work(at, epoch);
     }
 
     fn refused(&mut self, at: usize, code: ErrorCode) {
@@ -241,6 +304,8 @@ impl Simulation {
             | ErrorCode::GroupIdNotFound => self.clients[at].forget(),
             // Its former life has not ended for the group yet.
             ErrorCode::UnreleasedInstanceId => {}
+            // A classic group in which nobody has chosen an assignor cannot change yet.
+            ErrorCode::UnknownServerError => {}
             other => panic!("{other:?}"),
         }
     }
@@ -252,8 +317,10 @@ impl Simulation {
             60..=64 => self.leave(at),
             65..=67 => {
                 // A crash: the next life knows nothing.
-                self.clients[at].forget();
-                self.clients[at].life += 1;
+                if let Some((ticket, _)) = self.clients[at].waiting {
+                    self.w.disconnect(ticket);
+                }
+                self.live_anew(at);
             }
             68..=72 => {
                 let ms = i64::try_from(self.chance.below(6_000)).unwrap();
@@ -287,7 +354,17 @@ impl Simulation {
             }
             _ => self.w.advance(300),
         }
+        self.look_at_news();
         self.hear();
+    }
+
+    /// The group's state, of whatever kind it is.
+    fn state(&mut self) -> &'static str {
+        let reply = self.w.ask(Command::ListGroups(ListGroups::default()));
+        let Reply::ListGroups(groups) = reply else {
+            panic!("{reply:?}");
+        };
+        groups.first().expect("the group").state
     }
 
     /// Nothing happens any more but heartbeats.
@@ -299,15 +376,12 @@ impl Simulation {
         for _ in 0..CALM_ROUNDS {
             for at in 0..self.clients.len() {
                 self.heartbeat(at);
+                self.look_at_news();
                 self.hear();
             }
             self.w.advance(1_000);
         }
-        let reply = self.w.ask(Command::DescribeConsumerGroup { group: n("g") });
-        let Reply::DescribeConsumerGroup(Ok(group)) = reply else {
-            panic!("{reply:?}");
-        };
-        assert_eq!(group.state.name(), "Stable", "{group:?}");
+        assert_eq!(self.state(), "Stable");
         let mut held = BTreeSet::new();
         for client in &self.clients {
             for place in &client.owned {
@@ -328,7 +402,7 @@ fn seeds() -> Vec<u64> {
 
 #[test]
 fn whatever_happens_a_partition_has_one_owner_in_an_epoch_and_groups_settle() {
-    let mut shares = 0;
+    let (mut shares, mut migrations) = (0, 0);
     for seed in seeds() {
         println!("RUSTKA_SIMULATION_SEED={seed}");
         let mut simulation = Simulation::new(seed);
@@ -337,9 +411,17 @@ fn whatever_happens_a_partition_has_one_owner_in_an_epoch_and_groups_settle() {
         }
         simulation.calm();
         shares += simulation.shares;
+        migrations += simulation.migrations;
     }
     assert!(
         shares > 100 * seeds().len(),
         "members did get to work: {shares}"
     );
+    // A single seed may have members of one kind alone.
+    if seeds().len() > 1 {
+        assert!(
+            migrations > seeds().len(),
+            "groups did change: {migrations}"
+        );
+    }
 }

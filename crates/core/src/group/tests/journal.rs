@@ -212,7 +212,7 @@ fn a_group_that_could_not_be_deleted_is_back() {
     w.settle(0);
     assert_eq!(
         w.answer(delete),
-        Reply::DeleteGroup(ErrorCode::NotCoordinator)
+        Reply::DeleteGroup(ErrorCode::NotCoordinator.into())
     );
     assert_ne!(fetched_or_refused(w.answer(fetch)), Some(-1));
     assert_eq!(w.fetch(), 5);

@@ -178,7 +178,7 @@ fn a_flood_of_groups_is_refused_at_its_share_of_memory_and_taken_again_once_ther
     let delete = Command::DeleteGroup {
         group: n(&group(0)),
     };
-    assert_eq!(w.ask(delete), Reply::DeleteGroup(ErrorCode::None));
+    assert_eq!(w.ask(delete), Reply::DeleteGroup(ErrorCode::None.into()));
     assert_eq!(commit_ten(&mut w, &group(made)), ErrorCode::None);
 }
 
@@ -200,7 +200,7 @@ fn members_and_ids_count_too_and_nothing_is_left_of_groups_that_are_gone() {
     }
     w.advance(400_000);
     let delete = Command::DeleteGroup { group: n("g") };
-    assert_eq!(w.ask(delete), Reply::DeleteGroup(ErrorCode::None));
+    assert_eq!(w.ask(delete), Reply::DeleteGroup(ErrorCode::None.into()));
     assert_eq!(account.bytes(Share::Groups), 0);
 }
 

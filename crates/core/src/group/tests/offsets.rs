@@ -201,17 +201,17 @@ fn only_empty_groups_are_deleted() {
     let delete = || Command::DeleteGroup { group: n("g") };
     assert_eq!(
         w.ask(delete()),
-        Reply::DeleteGroup(ErrorCode::GroupIdNotFound)
+        Reply::DeleteGroup(ErrorCode::GroupIdNotFound.into())
     );
     let ids = w.stable(&["a"]);
     w.commit(&ids[0], 1, 3);
     assert_eq!(
         w.ask(delete()),
-        Reply::DeleteGroup(ErrorCode::NonEmptyGroup)
+        Reply::DeleteGroup(ErrorCode::NonEmptyGroup.into())
     );
     w.leave(&ids[0]);
     w.enter("pending");
-    assert_eq!(w.ask(delete()), Reply::DeleteGroup(ErrorCode::None));
+    assert_eq!(w.ask(delete()), Reply::DeleteGroup(ErrorCode::None.into()));
     assert_eq!((w.describe(), w.fetch()), (None, -1));
     assert_eq!(w.shard.soft_counts().timers, 0);
     w.restart(GroupOptions::default());

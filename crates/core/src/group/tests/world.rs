@@ -282,6 +282,7 @@ impl World {
             member_id_required: true,
             skip_assignment: true,
             uuid: self.uuid(),
+            assignment_interval_ms: 1_000,
         }
     }
 

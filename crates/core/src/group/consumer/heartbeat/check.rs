@@ -9,6 +9,7 @@ use crate::expression::Expression;
 use crate::group::command::{NAME_BYTES_MAX, Name};
 use crate::group::consumer::Group;
 use crate::group::consumer::assignors::Assignor;
+use crate::group::consumer::membership::Sender;
 use crate::group::consumer::places::{Place, holds};
 use crate::group::desk::Desk;
 use crate::group::effects::Event;
@@ -92,44 +93,45 @@ fn check_size(beat: &Beat, options: &GroupOptions) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Who sends a heartbeat.
-pub(super) enum Sender {
-    /// A member.
-    Known,
-    /// Nobody yet.
-    New,
-    /// A static member that was away comes back; this was its id.
-    Returns(Name),
+/// Whether a group of so many members has room for one more.
+pub(in crate::group) fn check_room(
+    d: &mut Desk,
+    group: &Name,
+    beat: &Beat,
+    members: usize,
+) -> Result<(), Refusal> {
+    let size_max = d.options.consumer_size_max.min(d.options.members_max);
+    if members >= size_max {
+        return Err(Refusal::new(
+            ErrorCode::GroupMaxSizeReached,
+            format!("The group has {size_max} members, which is as many as it may have."),
+        ));
+    }
+    let topics = beat.topics.as_deref().unwrap_or_default();
+    let bytes: usize = topics.iter().map(|topic| topic.len()).sum();
+    let room = d.account.check(Share::Groups, bytes + NEW_MEMBER_BYTES);
+    if room.is_err() {
+        d.warn(Event::Refused {
+            group: group.clone(),
+            client_host: beat.client_host.clone(),
+            code: ErrorCode::CoordinatorLoadInProgress,
+            limit: MEMORY_LIMIT,
+        });
+        return Err(ErrorCode::CoordinatorLoadInProgress.into());
+    }
+    Ok(())
 }
 
 impl Group {
-    pub(super) fn check_room(&self, d: &mut Desk, beat: &Beat) -> Result<(), Refusal> {
+    pub(super) fn check_members(&self, d: &mut Desk, beat: &Beat) -> Result<(), Refusal> {
         let roster = self.roster();
-        if roster.member(&beat.member_id).is_some() {
-            return Ok(());
+        let instance_id = beat.instance_id.as_deref();
+        let is_known = roster.member(&beat.member_id).is_some()
+            || instance_id.is_some_and(|instance_id| roster.instance(instance_id).is_some());
+        match is_known {
+            true => Ok(()),
+            false => check_room(d, &self.id, beat, roster.len()),
         }
-        let size_max = d.options.consumer_size_max.min(d.options.members_max);
-        if roster.len() >= size_max {
-            return Err(Refusal::new(
-                ErrorCode::GroupMaxSizeReached,
-                format!("The group has {size_max} members, which is as many as it may have."),
-            ));
-        }
-        let topics = beat.topics.as_deref().unwrap_or_default();
-        let bytes: usize = topics.iter().map(|topic| topic.len()).sum();
-        if d.account
-            .check(Share::Groups, bytes + NEW_MEMBER_BYTES)
-            .is_err()
-        {
-            d.warn(Event::Refused {
-                group: self.id.clone(),
-                client_host: beat.client_host.clone(),
-                code: ErrorCode::CoordinatorLoadInProgress,
-                limit: MEMORY_LIMIT,
-            });
-            return Err(ErrorCode::CoordinatorLoadInProgress.into());
-        }
-        Ok(())
     }
 
     pub(super) fn identify(&self, beat: &Beat) -> Result<Sender, Refusal> {
@@ -144,7 +146,9 @@ impl Group {
             },
         };
         match of_instance {
-            Some(id) if beat.epoch == JOINS && self.is_away(&id) => Ok(Sender::Returns(id)),
+            Some(id) if beat.epoch == JOINS && (self.is_away(&id) || roster.is_classic(&id)) => {
+                Ok(Sender::Returns(id))
+            }
             Some(id) if *id != *beat.member_id => Err(match beat.epoch {
                 JOINS => Refusal::new(
                     ErrorCode::UnreleasedInstanceId,
