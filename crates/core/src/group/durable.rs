@@ -53,7 +53,13 @@ pub(super) struct Assigned {
 #[derive(Debug)]
 pub(super) enum Replaced {
     Metadata(Option<Arc<GroupMetadata>>),
-    Offset(Name, i32, Option<CommittedOffset>),
+    /// With the pending offsets that it overtook, by producer id.
+    Offset(
+        Name,
+        i32,
+        Option<CommittedOffset>,
+        Vec<(i64, PendingOffset)>,
+    ),
     Pending(i64, (Name, i32), Option<PendingOffset>),
     Consumer(ConsumerRecord),
     Nothing,
@@ -64,8 +70,8 @@ impl Undo for Replaced {
         match (self, other) {
             (Replaced::Metadata(_), Replaced::Metadata(_)) => true,
             (
-                Replaced::Offset(topic, partition, _),
-                Replaced::Offset(other_topic, other_partition, _),
+                Replaced::Offset(topic, partition, ..),
+                Replaced::Offset(other_topic, other_partition, ..),
             ) => partition == other_partition && topic == other_topic,
             (Replaced::Pending(id, place, _), Replaced::Pending(other, other_place, _)) => {
                 id == other && place == other_place
@@ -116,14 +122,10 @@ impl Durable {
                 ..
             } => {
                 let place = (topic, partition);
-                for pending in self.pending.values_mut() {
-                    if let Some(pending) = pending.get_mut(&place) {
-                        pending.is_outdated = true;
-                    }
-                }
+                let overtaken = self.overtake(&place, value.is_none());
                 let (topic, partition) = place;
                 let old = self.put_offset(&topic, partition, value);
-                Replaced::Offset(topic, partition, old)
+                Replaced::Offset(topic, partition, old, overtaken)
             }
             Record::Pending {
                 producer: (producer_id, epoch),
@@ -171,6 +173,40 @@ impl Durable {
             }
         }
         true
+    }
+
+    /// What open transactions are about to commit here does not count any more, or is forgotten at once; as it was before.
+    fn overtake(&mut self, place: &(Name, i32), forget: bool) -> Vec<(i64, PendingOffset)> {
+        let pending = self.pending.iter();
+        let overtaken = pending.filter_map(|(id, places)| Some((*id, places.get(place)?.clone())));
+        let overtaken: Vec<(i64, PendingOffset)> = overtaken.collect();
+        for (producer_id, before) in &overtaken {
+            let outdated = PendingOffset {
+                is_outdated: true,
+                ..before.clone()
+            };
+            self.put_pending(*producer_id, place.clone(), (!forget).then_some(outdated));
+        }
+        overtaken
+    }
+
+    /// Partitions of a topic in which an open transaction is about to commit an offset; of all topics of that name, or of the
+    /// one with this id.
+    pub(super) fn pending_of<'a>(
+        &'a self,
+        topic: &'a str,
+        topic_id: TopicId,
+    ) -> impl Iterator<Item = i32> + 'a {
+        let places = self.pending.values().flatten();
+        places.filter_map(move |((name, partition), pending)| {
+            let is_same = is_same_topic(pending.value.topic_id, topic_id);
+            (**name == *topic && is_same).then_some(*partition)
+        })
+    }
+
+    /// All partitions in which an open transaction is about to commit an offset.
+    pub(super) fn pending_places(&self) -> impl Iterator<Item = &(Name, i32)> {
+        self.pending.values().flat_map(BTreeMap::keys)
     }
 
     /// Whether an open transaction may yet commit an offset here.
@@ -285,8 +321,11 @@ impl Durable {
     fn put_back(&mut self, undo: Replaced) {
         match undo {
             Replaced::Metadata(value) => self.metadata = value,
-            Replaced::Offset(topic, partition, value) => {
+            Replaced::Offset(topic, partition, value, overtaken) => {
                 self.put_offset(&topic, partition, value);
+                for (producer_id, pending) in overtaken {
+                    self.put_pending(producer_id, (topic.clone(), partition), Some(pending));
+                }
             }
             Replaced::Pending(producer_id, place, value) => {
                 self.put_pending(producer_id, place, value);
@@ -306,7 +345,11 @@ impl Durable {
         partition: i32,
     ) -> Option<CommittedOffset> {
         let known = self.offsets.get(topic, partition)?;
-        let are_known = topic_id != NO_TOPIC_ID && known.topic_id != NO_TOPIC_ID;
-        (!are_known || known.topic_id == topic_id).then_some(known)
+        is_same_topic(known.topic_id, topic_id).then_some(known)
     }
+}
+
+/// Whether two ids can be of one topic; one that is not known can.
+fn is_same_topic(one: TopicId, other: TopicId) -> bool {
+    one == NO_TOPIC_ID || other == NO_TOPIC_ID || one == other
 }

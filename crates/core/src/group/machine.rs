@@ -116,9 +116,12 @@ impl Machine for GroupShard {
                     group.assigned(&mut d, &assigned);
                 }
             }
-            Err(_) => {
+            Err(code) => {
                 group.roll_back(&mut d, position);
-                d.warn(Event::RolledBack { group: id.clone() });
+                // A producer that was fenced on its way here is no failure of ours.
+                if code != ErrorCode::InvalidProducerEpoch {
+                    d.warn(Event::RolledBack { group: id.clone() });
+                }
             }
         }
         group.weigh();

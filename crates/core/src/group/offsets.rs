@@ -1,5 +1,7 @@
 //! Committed offsets of one group of any kind: who may commit, what is kept, and for how long.
 
+use std::collections::BTreeSet;
+
 use crate::error::ErrorCode;
 use crate::producers::Verification;
 
@@ -189,11 +191,9 @@ pub(super) trait HoldsOffsets {
                     continue;
                 }
                 partitions.push((partition, ErrorCode::None));
-                if self
-                    .durable()
-                    .offset(&topic.topic, NO_TOPIC_ID, partition)
-                    .is_some()
-                {
+                let durable = self.durable();
+                let known = durable.offset(&topic.topic, NO_TOPIC_ID, partition);
+                if known.is_some() || self.is_unstable(&topic.topic, partition) {
                     records.push(self.offset_record(&topic.topic, partition, None));
                 }
             }
@@ -213,12 +213,14 @@ pub(super) trait HoldsOffsets {
     /// The topic is gone, and what was committed for it.
     fn topic_deleted(&mut self, d: &mut Desk, topic: &Name, topic_id: TopicId) {
         let durable = self.durable();
-        let partitions = durable.offsets.of_topic(topic);
-        let records: Vec<Record> = partitions
-            .into_iter()
-            .filter(|(at, _)| durable.offset(topic, topic_id, *at).is_some())
-            .map(|(at, _)| self.offset_record(topic, at, None))
-            .collect();
+        let committed = durable.offsets.of_topic(topic).into_iter();
+        let committed = committed.map(|(at, _)| at);
+        let committed = committed.filter(|at| durable.offset(topic, topic_id, *at).is_some());
+        let pending = durable.pending_of(topic, topic_id);
+        let partitions: BTreeSet<i32> = committed.chain(pending).collect();
+        let records = partitions.into_iter();
+        let records = records.map(|at| self.offset_record(topic, at, None));
+        let records: Vec<Record> = records.collect();
         if !records.is_empty() {
             self.linger();
             self.write(d, records);
@@ -231,8 +233,9 @@ pub(super) trait HoldsOffsets {
         let Some(rule) = self.expiry_rule() else {
             return;
         };
-        let records = self.forget_records(&|topic, offset| {
-            if self.is_subscribed(topic) {
+        let records = self.forget_records(&|topic, partition, offset| {
+            // Nor does one expire that a transaction is about to replace.
+            if self.is_subscribed(topic) || self.is_unstable(topic, partition) {
                 return false;
             }
             if let Some(expire_ms) = offset.expire_timestamp_ms {
@@ -253,15 +256,26 @@ pub(super) trait HoldsOffsets {
         }
     }
 
-    fn forget_records(&self, ended: &dyn Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
+    fn forget_records(&self, ended: &dyn Fn(&Name, i32, &CommittedOffset) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         for (topic, partitions) in self.durable().offsets.topics() {
             for (partition, offset) in partitions {
-                if ended(topic, &offset) {
+                if ended(topic, partition, &offset) {
                     records.push(self.offset_record(topic, partition, None));
                 }
             }
         }
+        records
+    }
+
+    /// Forgets everything that is committed or about to be.
+    fn forget_all_records(&self) -> Vec<Record> {
+        let mut records = self.forget_records(&|_, _, _| true);
+        let durable = self.durable();
+        let pending: BTreeSet<&(Name, i32)> = durable.pending_places().collect();
+        let pending = pending.into_iter();
+        let pending = pending.filter(|(topic, at)| durable.offsets.get(topic, *at).is_none());
+        records.extend(pending.map(|(topic, at)| self.offset_record(topic, *at, None)));
         records
     }
 }

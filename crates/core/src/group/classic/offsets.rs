@@ -107,7 +107,7 @@ impl HoldsOffsets for Group {
     }
 
     fn delete(&mut self, d: &mut Desk) {
-        let mut records = self.forget_records(&|_, _| true);
+        let mut records = self.forget_all_records();
         // Kafka's formatter of groups tells of the end of one that had offsets only, too.
         if self.durable.metadata.is_some() || !records.is_empty() {
             records.push(Record::Group {

@@ -97,7 +97,7 @@ impl HoldsOffsets for Group {
     }
 
     fn delete(&mut self, d: &mut Desk) {
-        let offsets = self.forget_records(&|_, _| true);
+        let offsets = self.forget_all_records();
         self.clear(d);
         let mut draft = Draft::default();
         for record in offsets {
