@@ -13,8 +13,20 @@ use crate::schema::Error;
 
 /// Bytes before the records of a batch.
 const HEADER_BYTES: usize = 61;
-/// Key and value of a record.
-pub type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// A record, with what its batch says of its transaction.
+pub struct Entry {
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// It belongs to a transaction.
+    pub transactional: bool,
+    /// It is a marker.
+    pub control: bool,
+    /// The epoch of its producer, or -1.
+    pub producer_epoch: i16,
+}
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -182,13 +194,15 @@ fn decode_records(mut bytes: &[u8]) -> Option<Value> {
     Some(Value::Array(out))
 }
 
-/// Key and value of every record in batches that are not compressed.
-pub fn pairs(mut bytes: &[u8]) -> Option<Vec<Pair>> {
+/// Every record in batches that are not compressed.
+pub fn entries(mut bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut out = Vec::new();
     while !bytes.is_empty() {
         let length = field::<4>(bytes, 8).map(i32::from_be_bytes)?;
         let (batch, rest) = bytes.split_at_checked(usize::try_from(length).ok()? + 12)?;
         bytes = rest;
+        let attributes = field::<2>(batch, 21).map(i16::from_be_bytes)?;
+        let producer_epoch = field::<2>(batch, 51).map(i16::from_be_bytes)?;
         let mut records = batch.get(HEADER_BYTES..)?;
         while !records.is_empty() {
             let length = usize::try_from(take_varint(&mut records)?).ok()?;
@@ -198,7 +212,13 @@ pub fn pairs(mut bytes: &[u8]) -> Option<Vec<Pair>> {
             take_varint(&mut record)?;
             take_varint(&mut record)?;
             let (key, value) = (take_bytes(&mut record)?, take_bytes(&mut record)?);
-            out.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)));
+            out.push(Entry {
+                key: key.map(<[u8]>::to_vec),
+                value: value.map(<[u8]>::to_vec),
+                transactional: attributes & 16 != 0,
+                control: attributes & 32 != 0,
+                producer_epoch,
+            });
         }
     }
     Some(out)

@@ -4,11 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::batch;
+use crate::batch::{self, Entry};
 use crate::schema::{Error, Schemas};
 
-/// Types of records in `__consumer_offsets`, as the first two bytes of a key number them.
-const TYPES: [(i16, &str); 9] = [
+/// Types of records in `__consumer_offsets` and, with the number that no group uses any more, in `__transaction_state`, as
+/// the first two bytes of a key number them.
+const TYPES: [(i16, &str); 10] = [
+    (0, "TransactionLog"),
     (1, "OffsetCommit"),
     (2, "GroupMetadata"),
     (3, "ConsumerGroupMetadata"),
@@ -20,7 +22,8 @@ const TYPES: [(i16, &str); 9] = [
     (16, "ConsumerGroupRegularExpression"),
 ];
 
-/// Puts a list of `{type, key, version, value}` in the place of every `records`.
+/// Puts a list of `{type, key, version, value}` in the place of every `records`. Records of a transaction also tell its
+/// `epoch`, and its marker stands as `{commit, epoch}`.
 pub fn describe(schemas: &Schemas, value: &mut Value) -> Result<(), Error> {
     match value {
         Value::Array(items) => items
@@ -30,10 +33,8 @@ pub fn describe(schemas: &Schemas, value: &mut Value) -> Result<(), Error> {
             let bytes = value.as_str().filter(|_| key == "records");
             match bytes.map(|text| STANDARD.decode(text)) {
                 Some(Ok(bytes)) => {
-                    let records = batch::pairs(&bytes).ok_or("a malformed journal")?;
-                    let records = records
-                        .iter()
-                        .map(|(key, value)| record(schemas, key.as_deref(), value.as_deref()));
+                    let records = batch::entries(&bytes).ok_or("a malformed journal")?;
+                    let records = records.iter().map(|entry| record(schemas, entry));
                     *value = Value::Array(records.collect::<Result<_, _>>()?);
                     Ok(())
                 }
@@ -44,14 +45,20 @@ pub fn describe(schemas: &Schemas, value: &mut Value) -> Result<(), Error> {
     }
 }
 
-fn record(schemas: &Schemas, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Value, Error> {
-    let (number, key) = versioned(key.ok_or("a record without a key")?)?;
+fn record(schemas: &Schemas, entry: &Entry) -> Result<Value, Error> {
+    let key = entry.key.as_deref().ok_or("a record without a key")?;
+    if entry.control {
+        let (_, kind) = versioned(key)?;
+        let (kind, _) = versioned(kind)?;
+        return Ok(json!({ "commit": kind == 1, "epoch": entry.producer_epoch }));
+    }
+    let (number, key) = versioned(key)?;
     let (_, name) = TYPES
         .iter()
         .find(|(known, _)| *known == number)
         .ok_or_else(|| format!("records of type {number} are not known"))?;
     let key = schemas.decode(&format!("{name}Key"), 0, key)?;
-    let (version, value) = match value {
+    let (version, value) = match entry.value.as_deref() {
         None => (Value::Null, Value::Null),
         Some(value) => {
             let (version, value) = versioned(value)?;
@@ -59,7 +66,11 @@ fn record(schemas: &Schemas, key: Option<&[u8]>, value: Option<&[u8]>) -> Result
             (json!(version), tree)
         }
     };
-    Ok(json!({ "type": name, "key": key, "version": version, "value": value }))
+    let mut described = json!({ "type": name, "key": key, "version": version, "value": value });
+    if entry.transactional {
+        described["epoch"] = json!(entry.producer_epoch);
+    }
+    Ok(described)
 }
 
 fn versioned(bytes: &[u8]) -> Result<(i16, &[u8]), Error> {

@@ -26,7 +26,14 @@ impl Known<'_> {
                 .for_each(|(key, value)| self.normalise(key, value)),
             Value::Number(number) => {
                 let number = number.as_i64().unwrap_or(0);
-                let is_id = matches!(key, "sessionId" | "producerId" | "producer_id");
+                let is_id = matches!(
+                    key,
+                    "sessionId"
+                        | "producerId"
+                        | "producer_id"
+                        | "previousProducerId"
+                        | "nextProducerId"
+                );
                 if is_id && number > 0 {
                     let known = self
                         .captured

@@ -143,6 +143,11 @@ impl Run<'_, '_> {
             .filter_map(Value::as_i64)
             .collect();
         (self.target.asked)();
+        for _ in 1..step["times"].as_u64().unwrap_or(1) {
+            let frame = self.frame(step, connection)?;
+            self.send(connection, &frame, step)?;
+            self.receive(connection)?;
+        }
         for attempt in 0.. {
             let frame = self.frame(step, connection)?;
             self.send(connection, &frame, step)?;

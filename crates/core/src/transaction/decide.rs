@@ -33,8 +33,13 @@ impl TransactionShard {
                 return Reply::Producer(Err(ErrorCode::ConcurrentTransactions));
             }
             (Phase::Ongoing, _) => {
+                let is_exhausted = current.producer.epoch >= EPOCH_MAX;
+                if is_exhausted && init.new_id.is_none() {
+                    return Reply::NeedsId;
+                }
                 // Who still writes under the old epoch is fenced, and what it wrote is aborted.
-                self.abort(now, &init.id, &current, out);
+                let next_id = init.new_id.filter(|_| is_exhausted);
+                self.abort(now, &init.id, &current, next_id, out);
                 return Reply::Producer(Err(ErrorCode::ConcurrentTransactions));
             }
             (_, Next::Fenced) => return Reply::Producer(Err(ErrorCode::ProducerFenced)),
@@ -53,6 +58,7 @@ impl TransactionShard {
         };
         let value = Transaction {
             previous_id,
+            raises_epoch: current.raises_epoch,
             ..empty(now, producer, init.timeout_ms)
         };
         self.write(now, &init.id, Some(value), out);
@@ -269,14 +275,22 @@ impl TransactionShard {
             return;
         }
         out.events.push(Event::TimedOut { id: id.clone() });
-        self.abort(now, id, &current, out);
+        self.abort(now, id, &current, None, out);
     }
 
     /// The coordinator itself aborts, and whoever writes under the old epoch is fenced. Its client may come back and go on
-    /// under the raised epoch, as long as nobody else has come.
-    fn abort(&mut self, now: Now, id: &Name, current: &Transaction, out: &mut Effects) {
+    /// under the raised epoch, as long as nobody else has come; where there is no higher one, under `next_id` if it is known.
+    fn abort(
+        &mut self,
+        now: Now,
+        id: &Name,
+        current: &Transaction,
+        next_id: Option<i64>,
+        out: &mut Effects,
+    ) {
         let value = Transaction {
             producer: raised(current.producer),
+            next_id: next_id.unwrap_or(NONE),
             raises_epoch: true,
             ..prepared(now, current, false)
         };
