@@ -499,13 +499,17 @@ fn what_needs_no_broker_asks_none() {
     assert!(told(help).contains("create"));
 }
 
-/// A transaction of "x" that is open on the topic "t".
-fn open_transaction(address: &str) {
+/// A transaction of "x" that is open on the topic "t"; `late`: one that its coordinator has ended already, by a write that
+/// came after that.
+fn open_transaction(address: &str, late: bool) {
     use rustka_client::{Client, To};
+    use rustka_core::batch::{BatchBuilder, NewRecord};
     use rustka_wire::add_partitions_to_txn_request::{
         AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
     };
+    use rustka_wire::end_txn_request::EndTxnRequest;
     use rustka_wire::init_producer_id_request::InitProducerIdRequest;
+    use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -537,6 +541,42 @@ fn open_transaction(address: &str) {
         let told = answer.body().expect("it is well-formed");
         let told = &told.results_by_topic_v3_and_below[0].results_by_partition[0];
         assert_eq!(told.partition_error_code, 0);
+        if !late {
+            return;
+        }
+        let end = EndTxnRequest {
+            transactional_id: "x".into(),
+            producer_id: me.producer_id,
+            producer_epoch: me.producer_epoch,
+            committed: true,
+        };
+        let answer = client.call_at(To::Transaction("x"), (0, 4), &end).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.body().expect("it is well-formed").error_code, 0);
+        let batch = BatchBuilder::new().producer(me.producer_id, me.producer_epoch, 0);
+        let record = NewRecord {
+            value: Some(b"late"),
+            ..NewRecord::default()
+        };
+        let batch = batch.transactional().record(&record).build();
+        let produce = ProduceRequest {
+            transactional_id: Some("x".into()),
+            acks: -1,
+            timeout_ms: 10_000,
+            topic_data: vec![TopicProduceData {
+                name: "t".into(),
+                partition_data: vec![PartitionProduceData {
+                    index: 0,
+                    records: Some(batch.expect("a batch").into()),
+                }],
+                ..Default::default()
+            }],
+        };
+        let answer = client.call_at(To::Any, (0, 11), &produce).await;
+        let answer = answer.expect("an answer");
+        let told = answer.body().expect("it is well-formed");
+        let told = &told.responses[0].partition_responses[0];
+        assert_eq!((told.error_code, told.base_offset), (0, 1));
     });
 }
 
@@ -550,7 +590,7 @@ fn transactions_are_listed_described_and_aborted() {
             .trim(),
         "[]"
     );
-    open_transaction(&broker.address);
+    open_transaction(&broker.address, false);
     let json = |arguments: &[&str]| -> Value {
         let told = broker.run(&[arguments, &["--format", "json"]].concat());
         serde_json::from_str(&told).expect("JSON")
@@ -591,4 +631,24 @@ fn transactions_are_listed_described_and_aborted() {
     assert_eq!(code, Some(1));
     assert!(complaint.contains("t-0 begins at 5"), "{complaint}");
     assert_eq!(broker.fail(&["transaction", "abort"]).0, Some(2));
+}
+
+#[test]
+fn a_transaction_that_hangs_is_ended_by_the_operator() {
+    let broker = Broker::start(&["-c", "transaction.partition.verification.enable=false"]);
+    broker.run(&["topic", "create", "t"]);
+    open_transaction(&broker.address, true);
+    let read = || {
+        let arguments = ["consume", "t", "--committed"];
+        broker.run(&arguments)
+    };
+    broker.feed(&["produce", "t"], "behind it\n");
+    assert_eq!(read(), "");
+    // Its coordinator knows nothing of it.
+    let listed = broker.run(&["transaction", "list", "--state", "Ongoing"]);
+    assert!(!listed.contains("Ongoing"), "{listed}");
+    let hanging = ["--topic", "t", "--partition", "0", "--start-offset", "1"];
+    let aborted = broker.run(&[&["transaction", "abort"][..], &hanging].concat());
+    assert!(aborted.contains("t-0 is aborted"), "{aborted}");
+    assert_eq!(read(), "behind it\n");
 }

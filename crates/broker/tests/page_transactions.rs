@@ -4,11 +4,12 @@ mod common;
 mod page;
 
 use common::World;
-use common::producer::{NEWER, Producer, stable};
+use common::producer::{NEWER, OLDER, Producer, stable};
 use page::Page;
 use serde_json::json;
 
 const INVALID_PRODUCER_EPOCH: i16 = 47;
+const TRANSACTION_ABORTABLE: i16 = 120;
 
 #[tokio::test]
 async fn an_open_transaction_is_shown_with_what_it_holds_back_and_can_be_aborted() {
@@ -99,4 +100,41 @@ async fn a_transaction_that_no_coordinator_knows_is_shown_as_hanging_and_can_be_
     assert_eq!(page.send("POST", path, elsewhere).await.status, 404);
     assert_eq!(page.send("POST", path, abort).await.status, 204);
     assert_eq!(stable(&mut client, "t", 0).await, (2, 2));
+}
+
+#[tokio::test]
+async fn a_late_write_that_nobody_verified_hangs_until_an_operator_ends_it() {
+    let world =
+        World::with(|options| options.config("transaction.partition.verification.enable", "false"));
+    let (mut client, page) = (world.connect(), Page(&world));
+    client.create_topic("t", 1).await;
+    let me = Producer::init(&mut client, "x", 60_000).await;
+    assert_eq!(me.add(&mut client, "t", &[0]).await, 0);
+    assert_eq!(me.produce(&mut client, OLDER, ("t", 0), 0).await, (0, 0));
+    assert_eq!(me.end(&mut client, OLDER, true).await.0, 0);
+    // Late, on another connection: the coordinator has ended this transaction and knows of no other.
+    let mut late = world.connect();
+    assert_eq!(me.produce(&mut late, OLDER, ("t", 0), 1).await, (0, 2));
+    world.advance_ms(600_000).await;
+    assert_eq!(me.state(&mut client).await, "CompleteCommit");
+    assert_eq!(stable(&mut client, "t", 0).await, (3, 2));
+    let told = page.get("/api/v1/transactions").await.json();
+    let held = &told["held"][0];
+    assert_eq!(
+        (&held["id"], &held["startOffset"]),
+        (&json!(null), &json!("2"))
+    );
+    let abort = json!({ "topic": "t", "partition": 0, "startOffset": 2 });
+    let path = "/api/v1/transactions/hanging/abort";
+    assert_eq!(page.send("POST", path, abort).await.status, 204);
+    assert_eq!(stable(&mut client, "t", 0).await, (4, 4));
+    // Where writes are verified nothing of the kind begins.
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let me = Producer::init(&mut client, "x", 60_000).await;
+    assert_eq!(me.add(&mut client, "t", &[0]).await, 0);
+    assert_eq!(me.end(&mut client, OLDER, true).await.0, 0);
+    let refused = me.produce(&mut client, OLDER, ("t", 0), 0).await.0;
+    assert_eq!(refused, TRANSACTION_ABORTABLE);
 }

@@ -403,6 +403,9 @@ settings! {
     transactional_id_check_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms";
     /// How often transactions that took too long are looked for, where that is done in rounds.
     transaction_timeout_check_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
+    /// Whether a coordinator is asked before a write of the older protocol begins a transaction in a partition. Where it is
+    /// not, a late one begins a transaction that nobody ends.
+    transaction_verification: bool = "transaction.partition.verification.enable";
     /// How long an unused transactional id lives.
     transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms";
     /// Whether compressed batches are always inflated to check their records.

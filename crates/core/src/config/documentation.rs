@@ -28,9 +28,6 @@ pub fn is_honoured(key: &ConfigKey) -> bool {
 const NOT_YET: &[&str] = &[
     "min.insync.replicas",
     "share.coordinator.state.topic.num.partitions",
-    "transaction.max.timeout.ms",
-    "transaction.state.log.num.partitions",
-    "transactional.id.expiration.ms",
 ];
 
 fn texts() -> BTreeMap<(Scope, &'static str), String> {

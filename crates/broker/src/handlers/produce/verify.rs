@@ -89,6 +89,9 @@ pub async fn settle(plan: &mut ProducePlan, question: Question, mut answer: Answ
 /// is nothing to be waited for.
 pub fn ask(request: &Request<'_>, plan: &mut ProducePlan) -> Option<(Question, Answer)> {
     let question = question(request, plan)?;
+    if !confirm::is_asked_for(request.node, question.version >= ADDS_FROM) {
+        return None;
+    }
     match question.ask() {
         Answer::Now(reply) if !question.is_to_be_asked_again(Some(&reply)) => {
             note(plan, Some(reply), question.version);

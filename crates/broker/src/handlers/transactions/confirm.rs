@@ -1,6 +1,7 @@
 //! Before a transaction begins in a partition its coordinator confirms that it is open: what that does not know as open,
 //! nobody would ever end. Between the confirmation and the append no marker may come.
 
+use crate::node::Node;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Verification;
 use rustka_core::transaction::command::{Add, Command, Place, Speaker};
@@ -49,6 +50,12 @@ impl Drop for Confirming {
             .partition
             .with_state(|state| state.end_verification(self.since));
     }
+}
+
+/// Whether the coordinator is asked at all. A write that adds its partition always asks; of the others operators may want
+/// to believe that they were added before.
+pub fn is_asked_for(node: &Node, adds: bool) -> bool {
+    adds || node.config.broker().settings().transaction_verification
 }
 
 /// What the coordinator is asked. In newer protocols the partitions are added by the write itself (KIP-890).

@@ -2,7 +2,7 @@
 //! v2 leader epochs · v3 flexible, group members (KIP-447) · v4 TRANSACTION_ABORTABLE · v5 adds its partition by itself
 //! (KIP-890) · v6 topic ids
 
-use super::confirm::{Confirming, question};
+use super::confirm::{Confirming, is_asked_for, question};
 use super::speaker;
 use crate::api::request::{Handled, Outcome, Request, Respond};
 use crate::base::hooks::{Operation, Resource};
@@ -90,11 +90,12 @@ pub fn handle(request: Request<'_>) -> Handled {
         },
     };
     let of_groups = request.parts.groups.clone();
-    let confirmed = match request
-        .parts
-        .transactions
-        .call(&wire.transactional_id, command)
-    {
+    let transactions = &request.parts.transactions;
+    let answer = match is_asked_for(request.node, version >= ADDS_FROM) {
+        true => transactions.call(&wire.transactional_id, command),
+        false => transactions::Answer::Now(Reply::Added(Ok(()))),
+    };
+    let confirmed = match answer {
         transactions::Answer::Later(waiting) => {
             return Ok(Outcome::Park(Box::pin(async move {
                 let result = match confirmed(waiting.await, version) {
