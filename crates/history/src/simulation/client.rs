@@ -168,6 +168,11 @@ impl Client {
         cx.history.transactions.get_mut(self.transaction?)
     }
 
+    /// What it has just sent is under way twice: one of both may be heard, and the other refused after it.
+    pub(super) fn is_doubled(&mut self) {
+        self.is_unsure = true;
+    }
+
     // Plans.
 
     fn plan_writes(&mut self, cx: &mut Context<'_>) {

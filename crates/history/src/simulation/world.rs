@@ -228,6 +228,9 @@ impl World {
             self.tokens += 1;
             let (again, late_ms) = (self.tokens, self.chance.below(300));
             self.push(late_ms, Event::Deliver(at, again, request.clone()));
+            if let Actor::Client(client) = &mut self.actors[at] {
+                client.is_doubled();
+            }
         }
         self.push(delay_ms, Event::Deliver(at, token, request));
     }
