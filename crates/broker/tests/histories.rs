@@ -2,20 +2,20 @@
 //! anew from its journal, judged by what they have seen. A failure names its seed.
 
 mod common;
+mod reading;
 
 use common::producer::{NEWER, OLDER, Producer, added, produced};
 use common::{Client, World, fetch_request};
 use rustka::fault::{Fault, Point};
-use rustka_core::batch::{BatchHeader, Records, read_marker, record_bytes};
 use rustka_core::names::TRANSACTION_STATE;
 use rustka_core::transaction::command::Command;
 use rustka_history::check;
-use rustka_history::history::{Arrival, History, Outcome, Poll, Transaction, Write};
+use rustka_history::history::{Arrival, History, Outcome, Transaction, Write};
 use rustka_storage::testing::{PLENTY, Random, TestEngine};
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -276,74 +276,10 @@ async fn poll(run: &Run, client: &mut Client, partition: i32, from: i64, committ
     let body: FetchResponse<'_> = answer.body();
     let told = &body.responses[0].partitions[0];
     assert_eq!(told.error_code, 0);
-    let bytes = told
-        .records
-        .as_ref()
-        .map_or(&[][..], |records| records.as_bytes());
-    let aborted: Vec<(i64, i64)> = told
-        .aborted_transactions
-        .iter()
-        .flatten()
-        .map(|it| (it.producer_id, it.first_offset))
-        .collect();
-    let (next, records) = read(bytes, from, committed, aborted);
-    let (stable, high) = (told.last_stable_offset, told.high_watermark);
-    let ended = run.tick();
-    run.history.borrow_mut().polls.push(Poll {
-        began,
-        ended,
-        place: partition as u32,
-        committed,
-        from,
-        next,
-        stable: if committed { stable } else { stable.min(high) },
-        high,
-        records,
-    });
+    let poll = reading::poll((began, run.tick()), partition as u32, from, committed, told);
+    let next = poll.next;
+    run.history.borrow_mut().polls.push(poll);
     next
-}
-
-/// Where a reader goes on, and what it was told but for what was aborted, as clients leave it out.
-fn read(
-    mut bytes: &[u8],
-    from: i64,
-    committed: bool,
-    mut aborted: Vec<(i64, i64)>,
-) -> (i64, Vec<(i64, u64)>) {
-    let (mut next, mut records) = (from, Vec::new());
-    let mut within: BTreeSet<i64> = BTreeSet::new();
-    while let Ok(header) = BatchHeader::parse(bytes) {
-        let (batch, rest) = bytes.split_at(header.total_bytes());
-        bytes = rest;
-        next = header.last_offset().expect("an offset") + 1;
-        let id = header.producer_id;
-        aborted.retain(|(producer, first)| {
-            let begins = *first < next;
-            if begins {
-                within.insert(*producer);
-            }
-            !begins
-        });
-        if let Some(marker) = read_marker(batch, &header).expect("a marker") {
-            if !marker.commit {
-                within.remove(&id);
-            }
-            continue;
-        }
-        if committed && header.is_transactional() && within.contains(&id) {
-            continue;
-        }
-        let inside = record_bytes(batch, &header, 1 << 20).expect("records");
-        for (n, record) in Records::new(&inside, header.record_count).enumerate() {
-            let value = record.expect("a record").value.expect("a value");
-            let value = u64::from_be_bytes(value.try_into().expect("eight bytes"));
-            let offset = header.base_offset + n as i64;
-            if offset >= from {
-                records.push((offset, value));
-            }
-        }
-    }
-    (next, records)
 }
 
 async fn reader(run: Rc<Run>, committed: bool) {

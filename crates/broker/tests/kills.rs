@@ -4,14 +4,12 @@
 
 mod process;
 
-use process::{Process, RUSTKA};
+use process::server::{Folder, Server};
 use rustka_client::{
-    Address, Client, ClientOptions, ConsumeOptions, Consumer, GroupConsumer, GroupOptions,
-    GroupProtocol, NewRecord, ProduceOptions, Producer, Start, Tcp,
+    Client, ConsumeOptions, Consumer, GroupConsumer, GroupOptions, GroupProtocol, NewRecord,
+    ProduceOptions, Producer, Start,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -19,54 +17,8 @@ use tokio::sync::Notify;
 const KILLS: u64 = 10;
 /// Clients that write at the same time, each one record after the other.
 const WRITERS: u64 = 3;
-/// A broker that does not answer within this time is taken for gone.
-const PATIENCE_MS: i64 = 10_000;
 /// Reached only by tests that fail.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// A broker that is killed, as `kill -9` does, when the test is done with it.
-struct Server(Process);
-
-impl Server {
-    fn start(folder: &Path) -> Server {
-        Server::at("0", folder)
-    }
-
-    /// Ends as `kill -9` does, and is there again under the same address.
-    fn killed_and_started(self, folder: &Path) -> Server {
-        let address = self.0.address("bootstrap");
-        drop(self);
-        let (_, port) = address.rsplit_once(':').expect("a port");
-        Server::at(port, folder)
-    }
-
-    fn at(port: &str, folder: &Path) -> Server {
-        Server(Process::start(
-            Command::new(RUSTKA)
-                .args(["--port", port, "--http-port", "0", "--data-dir"])
-                .arg(folder)
-                .env("RUST_LOG", "warn"),
-        ))
-    }
-
-    fn client(&self) -> Client {
-        self.options().patience_ms(PATIENCE_MS, 1).client()
-    }
-
-    fn options(&self) -> ClientOptions {
-        let bootstrap = Address::list(&self.0.address("bootstrap")).expect("an address");
-        ClientOptions::new(bootstrap, Tcp)
-    }
-}
-
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What was answered: the value at each offset.
 #[derive(Default)]
@@ -166,11 +118,10 @@ fn check(found: &BTreeMap<i64, String>, answered: &Answered, lives: u64) {
 async fn what_was_answered_to_acks_all_outlives_every_kill() {
     let kills = std::env::var("RUSTKA_KILLS").ok();
     let kills = kills.and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let name = format!("rustka-kills-{}", std::process::id());
-    let folder = Folder(std::env::temp_dir().join(name));
+    let folder = Folder::new("kills");
     let answered = Arc::new(Answered::default());
     for life in 1..=kills {
-        let server = Server::start(&folder.0);
+        let server = Server::start(&folder, &[]);
         let client = server.client();
         match life {
             1 => drop(client.create_topic("t", 1, 1).await.expect("a topic")),
@@ -193,7 +144,7 @@ async fn what_was_answered_to_acks_all_outlives_every_kill() {
             writer.await.expect("no writer fails");
         }
     }
-    let server = Server::start(&folder.0);
+    let server = Server::start(&folder, &[]);
     check(&read_all(&server.client()).await, &answered, kills);
 }
 
@@ -222,14 +173,13 @@ async fn read(member: &mut GroupConsumer, wanted: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_of_both_protocols_go_on_after_a_kill_where_they_were() {
     for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
-        let name = format!("rustka-kills-{protocol:?}-{}", std::process::id());
-        let folder = Folder(std::env::temp_dir().join(name));
+        let folder = Folder::new(&format!("kills-{protocol:?}"));
         let options = GroupOptions {
             protocol,
             start: Start::Earliest,
             ..GroupOptions::default()
         };
-        let mut server = Server::start(&folder.0);
+        let mut server = Server::start(&folder, &[]);
         let client = server.options().client();
         client.create_topic("t", 1, 1).await.expect("a topic");
         let mut producer = Producer::new(&client, ProduceOptions::default());
@@ -240,7 +190,7 @@ async fn groups_of_both_protocols_go_on_after_a_kill_where_they_were() {
         member.commit().await.expect("committed");
         let generation = member.generation();
         for value in ["c", "d"] {
-            server = server.killed_and_started(&folder.0);
+            server = server.killed_and_started(&folder, &[]);
             let told = client.describe_any_group("g").await.expect("an answer");
             assert_eq!(told.members.len(), 1, "{protocol:?}: {told:?}");
             let sent = producer.send("t", &[NewRecord::value(value)]).await;
@@ -255,7 +205,7 @@ async fn groups_of_both_protocols_go_on_after_a_kill_where_they_were() {
             committed.expect("committed");
         }
         drop(server);
-        let server = Server::start(&folder.0);
+        let server = Server::start(&folder, &[]);
         let committed = server.client().committed("g").await.expect("an answer");
         assert_eq!(committed[&("t".to_owned(), 0)].offset, 4, "{protocol:?}");
     }

@@ -4,6 +4,8 @@
     reason = "each test file includes this one and uses its own part of it"
 )]
 
+pub mod server;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
