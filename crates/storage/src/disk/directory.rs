@@ -71,6 +71,31 @@ impl Directory {
         Directory::read(path, Arc::new(SystemFiles), newcomer, Some(lock))
     }
 
+    /// Looks at a directory through a file system that keeps it as it is; refused while somebody else has it.
+    pub(super) fn look(
+        files: Arc<dyn Files>,
+        path: &Path,
+        newcomer: &Identity,
+    ) -> Result<Directory, DirectoryError> {
+        let about =
+            |why: String| DirectoryError(format!("the data directory {} {why}", path.display()));
+        match lock::look(path) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(about(
+                    "is in use by another process: stop that one first".to_owned(),
+                ));
+            }
+            Err(error) => return Err(about(format!("cannot be read: {error}"))),
+        }
+        if !path.join(META).is_file() {
+            return Err(about(format!(
+                "holds no {META}, so it is not one of Kafka's"
+            )));
+        }
+        Directory::read(path, files, newcomer, None)
+    }
+
     /// The same in a file system of a test, without a lock.
     #[cfg(feature = "testing")]
     pub fn open_in(

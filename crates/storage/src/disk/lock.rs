@@ -42,6 +42,29 @@ pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
+/// Whether nobody has the lock. Takes and makes nothing.
+pub(super) fn look(folder: &Path) -> io::Result<bool> {
+    let file = match File::open(folder.join(NAME)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return folder.read_dir().map(|_| true);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    #[cfg(target_os = "linux")]
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut whole))?;
+    #[cfg(not(target_os = "linux"))]
+    fcntl(&file, FcntlArg::F_GETLK(&mut whole))?;
+    Ok(i32::from(whole.l_type) == i32::from(libc::F_UNLCK as libc::c_short))
+}
+
 /// Gives the lock up and removes its file, as Kafka does after a clean stop.
 pub(super) fn release(lock: Lock, folder: &Path) -> io::Result<()> {
     let removed = std::fs::remove_file(folder.join(NAME));
@@ -59,7 +82,9 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let lock = take(&folder).unwrap().expect("free");
         assert!(take(&folder).unwrap().is_none());
+        assert!(!look(&folder).unwrap());
         release(lock, &folder).unwrap();
+        assert!(look(&folder).unwrap());
         assert!(take(&folder).unwrap().is_some());
         std::fs::remove_dir_all(&folder).unwrap();
     }

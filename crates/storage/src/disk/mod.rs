@@ -16,11 +16,14 @@
 //! | `doomed` | files that are no longer needed, and go later |
 //! | `figures` | what was done with files and what is queued, as numbers |
 //! | `room` | what is left on the volume |
+//! | `check`, `overlay` | what a start would find and change, without changing it |
+//! | `inspect` | what is in one file |
 //! | `files`, `lock` | what is asked of the file system |
 //!
 //! A log keeps copies of what came last in memory, as far as the memory limit lets it: those are read at once, and what
 //! is written but not yet synced lies there as well.
 
+mod check;
 mod checkpoint;
 mod directory;
 mod doomed;
@@ -29,10 +32,12 @@ mod files;
 mod folder;
 mod hand;
 mod index;
+mod inspect;
 mod load;
 mod lock;
 mod log;
 mod noted;
+mod overlay;
 mod pool;
 mod recovery;
 mod room;
@@ -41,9 +46,12 @@ mod segment;
 mod shared;
 mod writer;
 
+pub use check::{Checked, CheckedPartition, check};
 pub use directory::{Directory, DirectoryError, Identity};
 pub use figures::{DiskFigures, MonotonicUs, SYNC_BUCKETS_US};
 pub use files::{Files, Listed, Mode, OpenFile, Room, SystemFiles};
+pub use inspect::{Piece, inspect};
+pub use overlay::Change;
 
 use crate::engine::{Engine, OpenFailed, Opened, PartitionName};
 use crate::limit::{Eviction, Memory};
@@ -93,6 +101,15 @@ impl DiskEngine {
         DiskEngine::with(directory, memory, fsync, Pool::default(), None)
     }
 
+    /// The same for nobody but [`check`]: nothing happens in it by itself.
+    fn at_rest(
+        directory: Directory,
+        memory: Arc<Memory>,
+        fsync: Fsync,
+    ) -> Result<DiskEngine, DirectoryError> {
+        DiskEngine::with(directory, memory, fsync, Pool::by_hand(), None)
+    }
+
     /// The same, with a clock by which syncs are timed.
     pub fn timed(
         directory: Directory,
@@ -110,7 +127,7 @@ impl DiskEngine {
         memory: Arc<Memory>,
         fsync: Fsync,
     ) -> Result<DiskEngine, DirectoryError> {
-        DiskEngine::with(directory, memory, fsync, Pool::by_hand(), None)
+        DiskEngine::at_rest(directory, memory, fsync)
     }
 
     fn with(

@@ -49,13 +49,12 @@ impl Jobs {
 pub(super) struct Pool {
     jobs: Mutex<Jobs>,
     told: Condvar,
-    /// No threads: a test does the jobs.
+    /// No threads: a test does the jobs, or nobody.
     by_hand: bool,
 }
 
 impl Pool {
     /// A pool without threads, whose jobs are done by [`Pool::work_by_hand`].
-    #[cfg(feature = "testing")]
     pub fn by_hand() -> Pool {
         Pool {
             by_hand: true,

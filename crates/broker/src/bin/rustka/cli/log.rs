@@ -1,17 +1,41 @@
-//! `rustka log`: how much each partition takes, and where.
+//! `rustka log`: how much each partition takes, and where; and offline what is in a data directory.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use rustka_client::Client;
+use std::path::PathBuf;
 
 use super::failure::Failure;
 use super::output::{Output, Table};
 
 /// Of what.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct LogArguments {
+    #[command(subcommand)]
+    pub command: Option<LogCommand>,
     /// Only this topic.
     #[arg(short, long)]
     topic: Option<String>,
+}
+
+/// What needs no broker.
+#[derive(Subcommand)]
+pub enum LogCommand {
+    /// Tell what a start would find in a data directory, and what it would change there. Changes nothing. The exit code is
+    /// 1 where something is damaged.
+    Check {
+        /// The data directory, which no broker may have in use.
+        directory: PathBuf,
+    },
+    /// Tell what is in files of a data directory: segments, indexes, checkpoints.
+    Dump {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The records of each batch, too.
+        #[arg(short, long)]
+        records: bool,
+    },
 }
 
 /// Tells the size of each partition in each directory of each broker, the largest first.

@@ -7,6 +7,7 @@ pub mod connect;
 mod consume;
 mod explain;
 pub mod failure;
+mod files;
 mod group;
 mod health;
 pub mod lines;
@@ -105,7 +106,7 @@ enum Command {
     /// Quotas of users, clients and addresses.
     #[command(subcommand)]
     Quota(quota::QuotaCommand),
-    /// How much each partition takes, and where.
+    /// How much each partition takes, and where; offline: what is in a data directory.
     Log(log::LogArguments),
     /// Write records: each line of the input is one.
     Produce(produce::ProduceArguments),
@@ -173,6 +174,10 @@ async fn perform(arguments: Arguments) -> Result<(), Failure> {
         Command::Config(config::ConfigCommand::Explain(arguments)) => {
             return explain::run(arguments, &mut output);
         }
+        Command::Log(log::LogArguments {
+            command: Some(command),
+            ..
+        }) => return files::run(command, &mut output),
         _ => {}
     }
     let client = arguments.connect.client().await?;

@@ -1,0 +1,191 @@
+//! `rustka log check` and `rustka log dump` over a directory that a broker has left.
+
+mod common;
+
+use common::{World, batch, produce_request};
+use rustka_wire::produce_request::ProduceRequest;
+use rustka_wire::produce_response::ProduceResponse;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder that goes with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let name = format!("rustka-log-{name}-{}", std::process::id());
+        Folder(std::env::temp_dir().join(name))
+    }
+
+    /// Everything in it, byte for byte.
+    fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => drop(all.insert(path.clone(), fs::read(path).expect("a file"))),
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it stays in the system's folder for such things.
+        let _removed = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn rustka(arguments: &[&str], paths: &[&Path]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rustka"));
+    command.arg("log").args(arguments).args(paths);
+    command.output().expect("it runs")
+}
+
+fn check(folder: &Folder) -> (Option<i32>, Value) {
+    let output = rustka(&["check", "--format", "json"], &[&folder.0]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    let told = serde_json::from_str(&told);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), told.unwrap_or(complaint.into()))
+}
+
+/// Three batches in each of two partitions; stopped in order.
+async fn filled(folder: &Folder) {
+    let world = World::with(|options| options.data_dir(&folder.0));
+    let mut client = world.connect();
+    client.create_topic("t", 2).await;
+    for partition in [0, 1] {
+        for _ in 0..3 {
+            let request = ProduceRequest {
+                acks: -1,
+                ..produce_request("t", partition, batch(10))
+            };
+            let answer = client.ask(ProduceRequest::KEY, 11, &request).await;
+            let body: ProduceResponse<'_> = answer.body();
+            assert_eq!(body.responses[0].partition_responses[0].error_code, 0);
+        }
+    }
+    let (code, told) = check(folder);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.as_str().is_some_and(|why| why.contains("in use")),
+        "{told}"
+    );
+    world.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_tells_what_is_damaged_and_what_a_start_would_change_and_changes_nothing() {
+    let folder = Folder::new("check");
+    filled(&folder).await;
+    let before = folder.content();
+    let (code, told) = check(&folder);
+    assert_eq!(code, Some(0), "{told}");
+    let partition = |told: &Value, name: &str| -> Value {
+        let all = told["partitions"].as_array().expect("a list");
+        let found = all.iter().find(|one| one["partition"] == name);
+        found
+            .unwrap_or_else(|| panic!("{name} is missing: {told}"))
+            .clone()
+    };
+    let one = partition(&told, "t-1");
+    assert_eq!((&one["first"], &one["next"]), (&0.into(), &3.into()));
+    assert_eq!(one["bytes"], 3 * batch(10).len());
+    assert!(one["wrong"].is_null());
+    assert_eq!(folder.content(), before);
+
+    // Something is behind the end of a log, and an index is gone.
+    let log = folder.0.join("t-1/00000000000000000000.log");
+    let mut longer = before[&log].clone();
+    longer.extend_from_slice(&[1; 30]);
+    fs::write(&log, longer).expect("written");
+    fs::remove_file(folder.0.join("t-1/00000000000000000000.timeindex")).expect("removed");
+    let torn = folder.content();
+    let (code, told) = check(&folder);
+    assert_eq!(code, Some(0), "{told}");
+    let changes = told["changes"].as_array().expect("a list");
+    let whole = before[&log].len();
+    let change = |path: &str| {
+        let found = changes.iter().find(|change| change["path"] == path);
+        found.map(|found| found["change"].as_str().expect("a word").to_owned())
+    };
+    let cut = format!("cut from {} to {whole} bytes", whole + 30);
+    assert_eq!(change("t-1/00000000000000000000.log"), Some(cut));
+    assert_eq!(
+        change("t-1/00000000000000000000.timeindex").as_deref(),
+        Some("made")
+    );
+    assert_eq!(change("t-0/00000000000000000000.log"), None);
+    assert_eq!(folder.content(), torn);
+    // That is what a start does.
+    let world = World::with(|options| options.data_dir(&folder.0));
+    world.broker.stop().await;
+    assert_eq!(folder.content()[&log].len(), whole);
+    assert!(check(&folder).0 == Some(0));
+}
+
+#[tokio::test]
+async fn a_check_of_what_is_no_data_directory_says_so() {
+    let folder = Folder::new("none");
+    let (code, told) = check(&folder);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.as_str()
+            .is_some_and(|why| why.contains("No such file")),
+        "{told}"
+    );
+    fs::create_dir_all(&folder.0).expect("a folder");
+    let (code, told) = check(&folder);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.as_str()
+            .is_some_and(|why| why.contains("meta.properties")),
+        "{told}"
+    );
+    assert!(folder.content().is_empty(), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_dump_shows_batches_records_and_checkpoints() {
+    let folder = Folder::new("dump");
+    filled(&folder).await;
+    let log = folder.0.join("t-0/00000000000000000000.log");
+    let output = rustka(&["dump", "--records", "--format", "json"], &[&log]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    assert_eq!(
+        (&lines[2]["first"], &lines[2]["at"]),
+        (&1.into(), &batch(10).len().into())
+    );
+    assert_eq!(lines[3]["value"], "xxxxxxxxxx");
+    assert!(lines[3]["key"].is_null());
+
+    let index = folder.0.join("t-0/00000000000000000000.timeindex");
+    let output = rustka(&["dump"], &[&index]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let mut damaged = fs::read(&log).expect("a file");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&log, &damaged).expect("written");
+    let output = rustka(&["dump"], &[&log]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told.matches("damaged").count(), 1, "{told}");
+    let unknown = folder.0.join("meta.properties");
+    assert_eq!(rustka(&["dump"], &[&unknown]).status.code(), Some(1));
+}
