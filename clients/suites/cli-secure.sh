@@ -3,7 +3,7 @@
 # (BROKER_BINARY) with an authorizer: nobody else may do anything.
 set -- none "${2:?usage: $0 - outdir}"
 . "$(dirname "$0")/lib.sh"
-CONFIG=$OUT/cli-secure.properties; SAID=$OUT/cli-secure.out
+CONFIG=$OUT/cli-secure.properties; SAID=$OUT/cli-secure.out; : > "$SAID"
 RUST_LOG=warn "${BROKER_BINARY:?}" --strict --port 0 --http-port 0 --tls-self-signed --user admin:admin-secret \
   -c num.partitions=1 -c group.initial.rebalance.delay.ms=0 -c super.users=User:admin \
   -c authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer > "$SAID" 2> "$OUT/cli-secure-broker.log" & broker=$!
