@@ -1,6 +1,7 @@
 //! What members cost that only heartbeat.
 
 use crate::args::Args;
+use crate::consumer;
 use crate::group::{assignment, await_coordinator, heartbeat_of, join_request, sync_request};
 use crate::stat::{self, Meter};
 use crate::wire::{self, Conn};
@@ -19,7 +20,24 @@ pub struct Member {
     group: String,
 }
 
-/// `members` in groups of ten (one connection each), then heartbeats every `interval-ms` for `secs`.
+/// A member of either protocol.
+enum Beating {
+    Classic(Member),
+    Consumer(consumer::Member),
+}
+
+impl Beating {
+    /// One heartbeat; the answer's error.
+    fn beat(&mut self, topic: &str) -> i16 {
+        match self {
+            Beating::Classic(member) => heartbeat(member),
+            Beating::Consumer(member) => member.beat(topic),
+        }
+    }
+}
+
+/// `members` in groups of ten (one connection each), then heartbeats every `interval-ms` for `secs`; of the protocol
+/// `classic` or `consumer`, on a topic of `partitions`.
 /// `--join 0` leaves the joining out: for the floor, which knows no group and answers every heartbeat.
 pub fn run(a: &Args) {
     let (addr, topic) = (a.addr(), a.str("topic", "t"));
@@ -27,6 +45,8 @@ pub fn run(a: &Args) {
     let interval = Duration::from_millis(a.num("interval-ms", 3000) as u64);
     let secs = Duration::from_secs(a.num("secs", 10) as u64);
     let join = a.num("join", 1) != 0;
+    let is_consumer = a.str("protocol", "classic") == "consumer";
+    let partitions = a.num("partitions", 1) as usize;
 
     // the connections first, each with a first request, so that the rest is the members' own
     let mut free: Vec<Conn> = (0..n)
@@ -37,21 +57,14 @@ pub fn run(a: &Args) {
         })
         .collect();
     let rss0 = stat::mem(a.pid(), "VmRSS");
-    let mut members: Vec<Member> = Vec::new();
+    let mut members: Vec<Beating> = Vec::new();
     while !free.is_empty() {
         let group = format!("idle-{}", members.len() / GROUP);
-        let conns = free.drain(..GROUP);
-        if !join {
-            members.extend(conns.enumerate().map(|(i, c)| Member {
-                c,
-                id: format!("member-{i}"),
-                generation: 1,
-                group: group.clone(),
-            }));
-            continue;
+        let conns: Vec<Conn> = free.drain(..GROUP).collect();
+        match is_consumer {
+            true => members.extend(consumers(conns, &group, join, (&topic, partitions))),
+            false => members.extend(classics(conns, &group, join, &topic)),
         }
-        let joined = join_all(conns.collect(), &group, &topic);
-        members.extend(joined);
     }
     let rss1 = stat::mem(a.pid(), "VmRSS");
     let m = Meter::start(a.pid());
@@ -67,7 +80,7 @@ pub fn run(a: &Args) {
             std::thread::sleep(d);
         }
         let member = &mut members[(sent % count) as usize];
-        if heartbeat(member) != 0 {
+        if member.beat(&topic) != 0 {
             bad += 1;
         }
         sent += 1;
@@ -82,6 +95,43 @@ pub fn run(a: &Args) {
         ("rss_kib_per_member", (rss1 - rss0) * 1024.0 / count as f64),
     ]);
     stat::print(&out);
+}
+
+fn classics(conns: Vec<Conn>, group: &str, join: bool, topic: &str) -> Vec<Beating> {
+    let members = match join {
+        true => join_all(conns, group, topic),
+        false => {
+            let members = conns.into_iter().enumerate().map(|(i, c)| Member {
+                c,
+                id: format!("member-{i}"),
+                generation: 1,
+                group: group.to_string(),
+            });
+            members.collect()
+        }
+    };
+    members.into_iter().map(Beating::Classic).collect()
+}
+
+fn consumers(
+    mut conns: Vec<Conn>,
+    group: &str,
+    join: bool,
+    (topic, partitions): (&str, usize),
+) -> Vec<Beating> {
+    if join {
+        await_coordinator(&mut conns[0], group);
+    }
+    let member = match join {
+        true => consumer::Member::new,
+        false => consumer::Member::at_rest,
+    };
+    let members = conns.into_iter().enumerate();
+    let mut members: Vec<consumer::Member> = members.map(|(i, c)| member(c, group, i)).collect();
+    if join {
+        consumer::settle(&mut members, topic, partitions).expect("a settled group");
+    }
+    members.into_iter().map(Beating::Consumer).collect()
 }
 
 /// A group with one member on each connection, once all of them are in its last generation.

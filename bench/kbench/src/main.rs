@@ -4,6 +4,7 @@ mod args;
 mod batch;
 mod compact;
 mod consume;
+mod consumer;
 mod floor;
 mod group;
 mod idle;
@@ -57,6 +58,7 @@ fn main() {
         "idle-fetch" => latency::idle_fetch(&a),
         "rebalance" => group::rebalance(&a),
         "idle-group" => idle::run(&a),
+        "crowd" => consumer::crowd(&a),
         "pending" => offsets::pending(&a),
         "commit" => offsets::commit(&a),
         "small" => small::run(&a),
@@ -75,7 +77,7 @@ fn main() {
         _ => {
             eprintln!(
                 "commands: ready create metadata conns produce consume latency idle-fetch small search stall compact \
-                 rebalance idle-group pending commit alter txn logins rights tls-bytes handshakes tls-conns limits floor"
+                 rebalance idle-group crowd pending commit alter txn logins rights tls-bytes handshakes tls-conns limits floor"
             );
             std::process::exit(2);
         }

@@ -346,6 +346,22 @@ pub const CASES: &[Case] = &[
             Load::Own(idle_group),
         )
     },
+    Case {
+        long: true,
+        ..groups(
+            "idle-consumers",
+            "the same with members of the new protocol (KIP-848)",
+            Load::Own(idle_consumers),
+        )
+    },
+    Case {
+        without: &["floor"],
+        ..groups(
+            "crowd",
+            "1,000 members of the new protocol on 1,000 partitions, and one more that joins",
+            Load::One(1000, "crowd --members 1000 --partitions 1000"),
+        )
+    },
     groups(
         "commit",
         "OffsetCommit of 10 partitions; of the floor: p100-single",

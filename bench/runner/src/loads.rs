@@ -227,6 +227,18 @@ pub fn idle_group(p: &mut Peer) -> Result<(), String> {
     Ok(())
 }
 
+/// The same with members of the new protocol; the floor answers their heartbeats as well.
+pub fn idle_consumers(p: &mut Peer) -> Result<(), String> {
+    p.load("create --name t --partitions 10")?;
+    let join = u8::from(!p.name.starts_with("floor"));
+    let mut figures = p.load(&format!(
+        "idle-group --topic t --members 1000 --secs 60 --join {join} --protocol consumer --partitions 10"
+    ))?;
+    figures.retain(|(name, _)| join == 1 || name != "rss_kib_per_member");
+    p.row("idle-consumers", figures);
+    Ok(())
+}
+
 /// Rebalances of real clients, by `bench/group_clients.py`.
 pub fn clients(p: &mut Peer) -> Result<(), String> {
     let root = crate::root();

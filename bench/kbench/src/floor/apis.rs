@@ -7,12 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-const VERSIONS: [(i16, i16); 8] = [
+const VERSIONS: [(i16, i16); 9] = [
     (keys::PRODUCE, 13),
     (keys::FETCH, 17),
     (keys::LIST_OFFSETS, 1),
     (keys::METADATA, 12),
     (keys::HEARTBEAT, 1),
+    (keys::GROUP_HEARTBEAT, 1),
     (keys::API_VERSIONS, 0),
     (keys::CREATE_TOPICS, 2),
     (keys::INIT_PRODUCER_ID, 0),
@@ -41,6 +42,14 @@ pub fn answer(api: i16, version: i16, mut r: R, store: &Store, w: &mut W) -> io:
                 w.i32(0);
             }
             w.i16(0);
+        }
+        // the same, and it holds what it held: no message, the epoch it said, and nothing new
+        keys::GROUP_HEARTBEAT => {
+            r.cstr();
+            let member = r.cstr();
+            let epoch = r.i32();
+            w.i32(0).i16(0).uvarint(0).cstr(&member);
+            w.i32(epoch).i32(5_000).i8(-1).i8(0);
         }
         _ => return Err(io::Error::other("unknown request")),
     }
