@@ -2,6 +2,8 @@
 //! next life, once, in order, and where the answer said; groups go on where they were. `RUSTKA_KILLS=1000 cargo test -p rustka --test kills` has it
 //! killed so often.
 
+#[path = "kills/mixed.rs"]
+mod mixed;
 mod process;
 
 use process::server::{Folder, Server};
@@ -19,6 +21,11 @@ const KILLS: u64 = 10;
 const WRITERS: u64 = 3;
 /// Reached only by tests that fail.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+fn kills() -> u64 {
+    let said = std::env::var("RUSTKA_KILLS").ok();
+    said.and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
+}
 
 /// What was answered: the value at each offset.
 #[derive(Default)]
@@ -116,8 +123,7 @@ fn check(found: &BTreeMap<i64, String>, answered: &Answered, lives: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_to_acks_all_outlives_every_kill() {
-    let kills = std::env::var("RUSTKA_KILLS").ok();
-    let kills = kills.and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let kills = kills();
     let folder = Folder::new("kills");
     let answered = Arc::new(Answered::default());
     for life in 1..=kills {

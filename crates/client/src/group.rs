@@ -209,12 +209,34 @@ impl GroupConsumer {
         if self.generation.is_none() {
             return Ok(());
         }
-        if self.options.protocol == GroupProtocol::Consumer {
-            return self.leave_by_heartbeat().await;
+        let mut patience = self.client.patience();
+        loop {
+            let outcome = match (self.options.protocol, &self.options.instance_id) {
+                (GroupProtocol::Consumer, _) => self.leave_by_heartbeat().await,
+                (GroupProtocol::Classic, Some(_)) => Ok(()),
+                (GroupProtocol::Classic, None) => self.leave_as_classic().await,
+            };
+            match outcome {
+                // It is not a member any more, perhaps since an answer was lost.
+                Err(error)
+                    if matches!(
+                        error.code(),
+                        Some(ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound)
+                    ) =>
+                {
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.coordinator = None;
+                    patience.again(error).await?;
+                }
+                Ok(()) => return Ok(()),
+            }
         }
-        if self.options.instance_id.is_some() {
-            return Ok(());
-        }
+    }
+
+    async fn leave_as_classic(&mut self) -> Result<()> {
+        let channel = self.coordinator().await?;
         let request = LeaveGroupRequest {
             group_id: Cow::Borrowed(&self.group),
             member_id: Cow::Borrowed(&self.member_id),
@@ -223,10 +245,6 @@ impl GroupConsumer {
                 member_id: Cow::Borrowed(&self.member_id),
                 ..Default::default()
             }],
-        };
-        let channel = match &self.coordinator {
-            Some(channel) => channel.clone(),
-            None => return Ok(()),
         };
         let answer = channel.call(&request, self.client.request_ms()).await?;
         let told = answer.body()?;

@@ -39,7 +39,7 @@ impl GroupConsumer {
     }
 
     /// Leaves, so that others get its partitions at once, unless it is a static member.
-    pub(super) async fn leave_by_heartbeat(mut self) -> Result<()> {
+    pub(super) async fn leave_by_heartbeat(&mut self) -> Result<()> {
         let epoch = match self.options.instance_id {
             Some(_) => AWAY,
             None => LEAVING,
