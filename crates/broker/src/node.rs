@@ -44,8 +44,8 @@ use rustka_storage::{Engine, Partition, PartitionName};
 use rustka_wire::codec::Uuid;
 pub use security::Security;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 pub use tls::Tls;
 pub use tokens::Tokens;
 use tokio::sync::{Notify, watch};
@@ -97,6 +97,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// Topics and their partitions.
     pub topics: Topics,
+    /// The log of the cluster's metadata, which is no topic.
+    pub metadata_log: OnceLock<Arc<Partition>>,
     /// Levels of features.
     pub features: Features,
     /// When the broker began, in monotonic milliseconds.
@@ -185,9 +187,12 @@ impl Node {
         if !self.engine.wants_checkpoints() {
             return;
         }
+        // What a log could not take in, it reads again when it is opened.
+        if let Some(log) = self.metadata_log.get() {
+            let _told = log.checkpoint();
+        }
         for topic in self.topics.all() {
             for partition in &topic.partitions {
-                // What a log could not take in, it reads again when it is opened.
                 let _told = partition.checkpoint();
             }
         }

@@ -173,11 +173,13 @@ async fn a_torn_tail_is_cut_and_what_was_whole_stays() {
     stop(world).await;
     let log = folder.0.join("t-0/00000000000000000000.log");
     let whole = fs::read(&log).expect("the log");
-    let mark = folder.0.join("rustka-synced-offset-checkpoint");
+    let marks = [".kafka_cleanshutdown", "recovery-point-offset-checkpoint"];
     for lost in [1, 30, whole.len() / 3 - 1] {
         fs::write(&log, &whole[..whole.len() - lost]).expect("written");
         // As if it had not come to the sync.
-        fs::remove_file(&mark).expect("removed");
+        for mark in marks {
+            fs::remove_file(folder.0.join(mark)).expect("removed");
+        }
         let world = start(&folder);
         let mut client = world.connect();
         assert_eq!(
@@ -192,14 +194,13 @@ async fn a_torn_tail_is_cut_and_what_was_whole_stays() {
 
 /// Kafka cuts a log at the first batch that is damaged, also where what lies behind it was promised to be kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_in_what_was_promised_takes_the_partition_offline_and_cuts_nothing() {
+async fn damage_in_what_was_promised_takes_its_own_offsets_out_and_no_others() {
     let folder = Folder::new();
     let world = start(&folder);
     let mut client = world.connect();
-    client.create_topic("t", 2).await;
+    client.create_topic("t", 1).await;
     for offset in 0..3 {
         assert_eq!(produce(&mut client, "t", 0).await, (0, offset));
-        assert_eq!(produce(&mut client, "t", 1).await, (0, offset));
     }
     stop(world).await;
     let log = folder.0.join("t-0/00000000000000000000.log");
@@ -207,12 +208,30 @@ async fn damage_in_what_was_promised_takes_the_partition_offline_and_cuts_nothin
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
     fs::write(&log, &damaged).expect("written");
-    let world = start(&folder);
-    let mut client = world.connect();
-    assert_eq!(produce(&mut client, "t", 0).await.0, KAFKA_STORAGE_ERROR);
-    assert_eq!(produce(&mut client, "t", 1).await, (0, 3));
-    stop(world).await;
-    assert_eq!(fs::read(&log).expect("the log"), damaged);
+    fs::remove_file(folder.0.join(".kafka_cleanshutdown")).expect("removed");
+    for life in 0..2 {
+        let world = start(&folder);
+        let partition = world.broker.node().partition("t", 0).expect("there");
+        assert_eq!(partition.damaged(), std::slice::from_ref(&(1..2)));
+        let mut client = world.connect();
+        let mut read = Vec::new();
+        for offset in 0..3 {
+            let request = fetch_request("t", 0, offset, 0);
+            let answer = client.ask(FetchRequest::KEY, 12, &request).await;
+            let body: FetchResponse<'_> = answer.body();
+            let partition = &body.responses[0].partitions[0];
+            let records = partition.records.as_ref();
+            let first = records.and_then(|records| BatchHeader::parse(records.as_bytes()).ok());
+            read.push((partition.error_code, first.map(|first| first.base_offset)));
+        }
+        let torn = (KAFKA_STORAGE_ERROR, None);
+        assert_eq!(read, [(0, Some(0)), torn, (0, Some(2))]);
+        assert_eq!(produce(&mut client, "t", 0).await, (0, 3 + life));
+        stop(world).await;
+        fs::remove_file(folder.0.join(".kafka_cleanshutdown")).expect("removed");
+    }
+    let after = fs::read(&log).expect("the log");
+    assert_eq!(after[..damaged.len()], damaged, "nothing was cut");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -135,6 +135,17 @@ impl PartitionState {
         }
     }
 
+    /// A log that ends there, with what is known of its epochs and producers.
+    pub fn restored(next_offset: i64, epochs: Epochs, producers: Producers) -> PartitionState {
+        PartitionState {
+            next_offset,
+            leader_epoch: epochs.latest().map_or(0, |latest| latest.epoch),
+            epochs,
+            producers: (!producers.is_empty()).then(|| Box::new(producers)),
+            ..PartitionState::default()
+        }
+    }
+
     /// One past the last record.
     pub fn log_end(&self) -> i64 {
         self.next_offset
@@ -218,7 +229,7 @@ impl PartitionState {
         }
     }
 
-    /// Becomes the leader under a new epoch.
+    /// Becomes the leader under a new epoch, which begins at the end as in Kafka, also if nothing is written in it.
     pub fn lead(&mut self, leader_epoch: i32) {
         self.leader_epoch = leader_epoch;
         self.epochs.assign(leader_epoch, self.next_offset);
@@ -288,6 +299,35 @@ impl PartitionState {
     /// The producers, for DescribeProducers.
     pub fn producers(&self) -> impl Iterator<Item = ProducerInfo> + '_ {
         self.producers.iter().flat_map(|producers| producers.iter())
+    }
+
+    /// The producers as Kafka keeps them in a `.snapshot` file.
+    pub fn producer_snapshot(&self) -> Vec<u8> {
+        match &self.producers {
+            Some(producers) => producers.snapshot(),
+            None => Producers::empty_snapshot(),
+        }
+    }
+
+    /// The transaction that the marker at this offset has just aborted, with the last stable offset after it.
+    pub fn aborted_at(&self, marker: i64) -> Option<(AbortedTransaction, i64)> {
+        self.producers.as_ref()?.aborted_at(marker)
+    }
+
+    /// Remembers a batch that came before what is known of its producer, by which it is known if it comes again.
+    pub fn recall(&mut self, header: &BatchHeader) {
+        if let (Some(attempt), Some(producers)) = (Attempt::of(header), &mut self.producers)
+            && !header.is_control()
+        {
+            producers.recall(&attempt, header.base_offset, header.max_timestamp);
+        }
+    }
+
+    /// All producers count as last heard of `now`.
+    pub(crate) fn hear_of_producers(&mut self, now: Now) {
+        if let Some(producers) = &mut self.producers {
+            producers.hear_of_all(now.wall_ms);
+        }
     }
 
     /// Aborted transactions that a read of `start..end` can meet.

@@ -1,6 +1,8 @@
 //! What a partition remembers of idempotent producers: enough to refuse gaps, recognise repeats and fence zombies.
 //! Also its open and aborted transactions, since they belong to producers.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 
 use crate::batch::BatchHeader;
@@ -454,6 +456,56 @@ impl Producers {
             .skip(from)
             .filter(move |txn| txn.first_offset < end)
             .copied()
+    }
+
+    /// The transaction that the marker at this offset has just aborted, with where the oldest of those begins that are
+    /// still open, or where the marker ends.
+    pub fn aborted_at(&self, marker: i64) -> Option<(AbortedTransaction, i64)> {
+        let last = self
+            .aborted
+            .last()
+            .filter(|last| last.last_offset == marker)?;
+        let open = self.open.keys().next().copied();
+        Some((*last, open.unwrap_or(marker.saturating_add(1))))
+    }
+
+    /// Remembers one more of the batches that a producer wrote before the last one that is known of it.
+    pub fn recall(&mut self, attempt: &Attempt, base_offset: i64, timestamp: i64) {
+        let Some(producer) = self.by_id.get_mut(&attempt.producer_id) else {
+            return;
+        };
+        let last_offset = base_offset.saturating_add(i64::from(attempt.offset_delta));
+        let is_older = producer
+            .batches()
+            .last()
+            .is_some_and(|last| last_offset < last.last_offset);
+        if attempt.epoch != producer.epoch || attempt.first_sequence < 0 || !is_older {
+            return;
+        }
+        let mut batches = producer.batches().to_vec();
+        let at = batches.partition_point(|batch| batch.last_offset < last_offset);
+        if batches
+            .get(at)
+            .is_some_and(|batch| batch.last_offset == last_offset)
+        {
+            return;
+        }
+        let mark = BatchMark {
+            last_offset,
+            timestamp,
+            last_sequence: attempt.last_sequence,
+            offset_delta: attempt.offset_delta,
+        };
+        batches.insert(at, mark);
+        producer.batch_count = 0;
+        batches.into_iter().for_each(|batch| producer.push(batch));
+    }
+
+    /// All of them count as last heard of at this time.
+    pub fn hear_of_all(&mut self, wall_ms: i64) {
+        for producer in self.by_id.values_mut() {
+            producer.last_used_ms = wall_ms;
+        }
     }
 
     /// Forgets what only concerned offsets below `log_start`.

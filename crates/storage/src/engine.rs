@@ -23,6 +23,7 @@ use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::PartitionState;
 use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
+use std::any::Any;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -85,6 +86,8 @@ pub struct Opened {
     /// The latest of what it was told of its partition that does not go beyond what it holds, nothing if there is none.
     /// What it holds beyond that is read from it.
     pub checkpoint: Option<PartitionState>,
+    /// What it was told last of how far it is compacted.
+    pub cleaned: i64,
 }
 
 impl Opened {
@@ -95,6 +98,7 @@ impl Opened {
             log_start: 0,
             log_end: 0,
             checkpoint: None,
+            cleaned: 0,
         }
     }
 }
@@ -161,13 +165,27 @@ pub trait Log: Send {
     /// Puts `with`, which were written into sinks of this log, in the place of the closed chunks that hold
     /// `base_offset..next_offset`, if those begin and end exactly there; else (retention was faster) changes nothing and
     /// says so. `with` has at most as many chunks as it replaces, ascending and within those offsets; none at all drops
-    /// the range.
+    /// the range. `state` is what all batches have led to.
     fn swap(
         &mut self,
         base_offset: i64,
         next_offset: i64,
         with: Vec<Replacement>,
+        state: &PartitionState,
     ) -> Result<Garbage, SwapFailed>;
+
+    /// How compaction is to cut what it writes into chunks.
+    fn cut(&self) -> Cut {
+        Cut::default()
+    }
+
+    /// Offsets of batches that cannot be read any more, in order. All others can.
+    fn damaged(&self) -> &[Range<i64>] {
+        &[]
+    }
+
+    /// Below this offset at most one record of each key is left; to have it when the log is opened again.
+    fn note_cleaned(&mut self, _offset: i64) {}
 
     /// Whether the memory limit may drop this log's chunks from now on, also those that are there already; at first it
     /// may not. For engines that never drop anything at the limit there is nothing to do.
@@ -244,6 +262,8 @@ pub struct Batch<'a> {
     pub next_offset: i64,
     /// Wall time.
     pub now_ms: i64,
+    /// What this batch and all before it have led to.
+    pub state: &'a PartitionState,
 }
 
 /// What became of a batch for now.
@@ -345,7 +365,7 @@ pub enum Content {
 }
 
 /// Batches that are read piece by piece.
-pub trait ColdContent: Send + Sync {
+pub trait ColdContent: Any + Send + Sync {
     /// Whole batches from `at` bytes on, at most `bytes` of them but at least one; none at the end.
     fn read(&self, at: u64, bytes: usize) -> Result<Option<Slice>, ReadFailed>;
 }
@@ -445,6 +465,26 @@ pub struct Late {
     pub offsets: Range<i64>,
     /// Whether these have to be loaded first, which takes a while.
     pub cold: bool,
+}
+
+/// How compaction cuts what it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// About so much of the old goes into one new chunk.
+    pub bytes: usize,
+    /// Each group of old chunks becomes one new chunk, whatever it holds, that is not put in its place before it is
+    /// whole. Else new chunks may grow once they are in place, and keep no room that nothing fills.
+    pub at_once: bool,
+}
+
+impl Default for Cut {
+    /// Chunks of memory.
+    fn default() -> Self {
+        Cut {
+            bytes: 1 << 20,
+            at_once: false,
+        }
+    }
 }
 
 /// A chunk that will not change any more.

@@ -25,7 +25,7 @@ use super::engine::{Engine, Log, PartitionName};
 use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
-use recovery::{NoLog, recover};
+use recovery::{NoLog, Recovered, recover};
 use rustka_core::account::{Share, Weight};
 use rustka_core::config::SharedConfig;
 use rustka_core::error::ErrorCode;
@@ -33,7 +33,7 @@ use rustka_core::log::PartitionState;
 use rustka_core::sync::{Rank, Turn};
 use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -139,10 +139,19 @@ impl Partition {
         } = *name;
         let partition = Arc::new_cyclic(|home| {
             let recovered = recover(engine, home, name, now);
-            let (mut log, state) = recovered.unwrap_or_else(|why| {
+            let recovered = recovered.unwrap_or_else(|why| {
                 failed = Some(why);
-                (Box::new(NoLog) as Box<dyn Log>, PartitionState::new(0))
+                Recovered {
+                    log: Box::new(NoLog),
+                    state: PartitionState::new(0),
+                    cleaned: 0,
+                }
             });
+            let Recovered {
+                mut log,
+                state,
+                cleaned,
+            } = recovered;
             log.may_be_evicted(evictable || log.keeps_copies());
             Partition {
                 topic_id,
@@ -158,7 +167,7 @@ impl Partition {
                     waiters: Waiters::default(),
                     awaited: None,
                     config: None,
-                    cleaning: Cleaning::default(),
+                    cleaning: Cleaning::since(cleaned),
                     read_by_all: ReadByAll::default(),
                     last_append_ms: -1,
                     producers: Weight::new(&engine.memory().account, Share::Producers),
@@ -243,6 +252,9 @@ impl Partition {
             let mut inner = self.lock();
             inner.leader = node_id;
             inner.state.leader_epoch = leader_epoch;
+            if node_id.is_none() && inner.state.epochs.latest().is_some() {
+                inner.state.lead(leader_epoch);
+            }
             self.leader.store(pack(node_id, leader_epoch), Relaxed);
             inner.waiters.all()
         };
@@ -267,6 +279,11 @@ impl Partition {
         let inner = self.lock();
         inner.check_leader()?;
         Ok(inner.offsets())
+    }
+
+    /// Offsets of batches that cannot be read any more, in order.
+    pub fn damaged(&self) -> Vec<Range<i64>> {
+        self.lock().log.damaged().to_vec()
     }
 
     /// Bytes of all batches.

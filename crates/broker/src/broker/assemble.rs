@@ -38,7 +38,7 @@ use rustka_storage::{Engine, Memory};
 use rustka_wire::codec::Uuid;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Notify, watch};
 
 /// What the supervisor calls whoever keeps up the keys of tokens.
@@ -192,6 +192,7 @@ fn node(
         machine: options.machine.clone(),
         metrics: Metrics::default(),
         topics: Topics::default(),
+        metadata_log: OnceLock::new(),
         features: Features::default(),
         id,
         cluster_id: cluster_id.unwrap_or_else(|| random::uuid().to_string()),

@@ -125,6 +125,8 @@ impl Cluster {
             told: Notify::new(),
             lines: LogLimit::default(),
         });
+        let first = cluster.node.metadata_log.set(cluster.log.clone()).is_ok();
+        debug_assert!(first, "a node has one cluster");
         let last_epoch = cluster.log.with_state(|state| state.epochs.latest());
         if let Ok(Some(last)) = last_epoch {
             cluster.log.set_leader(None, last.epoch);

@@ -2,7 +2,7 @@
 
 use super::PartitionState;
 use crate::batch::{BatchError, BatchHeader, crc_matches, read_marker};
-use crate::producers::{Attempt, Marker};
+use crate::producers::{AbortedTransaction, Attempt, Marker};
 use crate::time::Now;
 
 /// Why a log's batches give no state.
@@ -37,22 +37,38 @@ impl Replay {
         }
     }
 
-    /// Goes on from what earlier batches led to.
+    /// Goes on from what earlier batches led to. Producers count as last heard of `now`.
     pub fn resume(state: PartitionState, now: Now) -> Replay {
-        let state = PartitionState {
+        let mut state = PartitionState {
             failed_from: None,
             unsettled_from: None,
             ..state
         };
+        state.hear_of_producers(now);
         Replay { state, now }
     }
 
     /// Takes the next batch.
     pub fn see(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<(), Unusable> {
-        let base_offset = header.base_offset;
-        if !crc_matches(batch) {
-            return Err(Unusable::Checksum(base_offset));
+        match crc_matches(batch) {
+            true => self.see_whole(header, batch),
+            false => Err(Unusable::Checksum(header.base_offset)),
         }
+    }
+
+    /// Remembers a batch that came before those it goes on from.
+    pub fn recall(&mut self, header: &BatchHeader) {
+        self.state.recall(header);
+    }
+
+    /// The transaction that the marker at this offset, the last batch, has aborted; see [`PartitionState::aborted_at`].
+    pub fn aborted_at(&self, marker: i64) -> Option<(AbortedTransaction, i64)> {
+        self.state.aborted_at(marker)
+    }
+
+    /// Takes the next batch, whose checksum is known to fit.
+    pub fn see_whole(&mut self, header: &BatchHeader, batch: &[u8]) -> Result<(), Unusable> {
+        let base_offset = header.base_offset;
         let last_offset = header.last_offset().ok_or(BatchError::Overflow)?;
         let next_offset = last_offset.checked_add(1).ok_or(BatchError::Overflow)?;
         let state = &mut self.state;

@@ -2,9 +2,12 @@
 //! over an [`Overlay`].
 
 use super::directory::{Directory, DirectoryError, Identity};
-use super::files::SystemFiles;
-use super::folder::{DELETED, Folder};
+use super::files::{Mode, SystemFiles};
+use super::folder::{DELETED, Folder, Kind};
+use super::index::Indexing;
 use super::overlay::{Change, Overlay};
+use super::scan::{Begin, scan};
+use super::tidy::by_base;
 use super::{DiskEngine, Fsync};
 use crate::engine::{Engine, OpenFailed, PartitionName};
 use crate::limit::Memory;
@@ -37,7 +40,7 @@ pub struct CheckedPartition {
     pub log_end: i64,
     /// Bytes of its batches.
     pub bytes: u64,
-    /// Why it could not be served.
+    /// Why it, or a part of it, could not be served.
     pub wrong: Option<String>,
 }
 
@@ -93,6 +96,7 @@ pub fn check(path: &Path) -> Result<Checked, DirectoryError> {
                 log_start: opened.log_start,
                 log_end: opened.log_end,
                 bytes: opened.log.bytes(),
+                wrong: damage_in(&folder),
                 ..found
             },
             Err(OpenFailed(why)) => CheckedPartition {
@@ -111,4 +115,39 @@ pub fn check(path: &Path) -> Result<Checked, DirectoryError> {
         partitions,
         changes,
     })
+}
+
+/// A start believes what was synced; this reads all of it. What of it is damaged, in words.
+fn damage_in(folder: &Folder) -> Option<String> {
+    let listed = match folder.list() {
+        Ok(listed) => listed,
+        Err(error) => return Some(error.to_string()),
+    };
+    let mut wrong = Vec::new();
+    for (base_offset, file) in by_base(&listed, Kind::Log) {
+        let begin = Begin {
+            at: 0,
+            indexing: Indexing::default(),
+            max_timestamp: -1,
+            promised: i64::MAX,
+        };
+        let log = folder.open(Kind::Log, base_offset, Mode::Read);
+        let found = log.and_then(|log| scan(&*log, base_offset, begin, u64::MAX, |_, _| Ok(())));
+        match found {
+            Ok(found) => {
+                let damaged = found.damaged.iter().map(|(range, at, why)| {
+                    let (first, last) = (range.start, range.end - 1);
+                    format!("{}, byte {at}, offsets {first} to {last}: {why}", file.name)
+                });
+                wrong.extend(damaged);
+                let bad = found.bad.map(|why| {
+                    let (at, offset) = (found.bytes, found.next_offset);
+                    format!("{}, byte {at}, offset {offset} and later: {why}", file.name)
+                });
+                wrong.extend(bad);
+            }
+            Err(error) => wrong.push(format!("{}: {error}", file.name)),
+        }
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }

@@ -9,12 +9,14 @@ use std::path::Path;
 /// Where logs start that start later than their first segment.
 pub(super) const LOG_START: &str = "log-start-offset-checkpoint";
 
-/// Up to where Kafka has synced logs.
+/// Up to where logs are synced. Before that Kafka checks nothing again.
 pub(super) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 
-/// Up to where logs are synced. Under a name of its own: of what its own file says Kafka checks nothing again, and
-/// indexes of aborted transactions are still missing.
-pub(super) const SYNCED: &str = "rustka-synced-offset-checkpoint";
+/// Up to where consumers see logs.
+pub(super) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
+
+/// Up to where logs are compacted.
+pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
 
 /// An offset for each partition, by the name of its folder.
 pub(super) type Offsets = BTreeMap<Box<str>, i64>;

@@ -1,7 +1,7 @@
 //! The data directory as a whole: whose it is (`meta.properties`), its lock, and what lies in it.
 
 use super::checkpoint::{self, Offsets};
-use super::files::{Files, Mode, SystemFiles, read_small, replace};
+use super::files::{Files, SystemFiles, read_small, replace};
 use super::folder::is_doomed;
 use super::lock::{self, Lock};
 use rustka_wire::codec::Uuid;
@@ -15,6 +15,8 @@ use std::sync::Arc;
 const META: &str = "meta.properties";
 /// Left by Kafka where it has stopped in order.
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// What it says: no epoch of a broker, so that Kafka's controller does not count on one.
+const CLEAN_CONTENT: &str = r#"{"version":0,"brokerEpoch":-1}"#;
 /// No small file is larger than this: a row for each of very many partitions.
 const SMALL_BYTES_MAX: u64 = 64 << 20;
 
@@ -48,6 +50,7 @@ pub struct Directory {
     identity: Identity,
     /// Folders of partitions that nobody has opened yet.
     folders: BTreeSet<String>,
+    is_clean: bool,
     lock: Option<Lock>,
 }
 
@@ -148,7 +151,8 @@ impl Directory {
             }
         };
         // From here on it is no longer as it was left. Kafka believes the mark whatever the files say.
-        if listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN) {
+        let is_clean = listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN);
+        if is_clean {
             files
                 .remove_file(&path.join(CLEAN_SHUTDOWN))
                 .and_then(|()| files.sync_folder(path))
@@ -159,6 +163,7 @@ impl Directory {
             files,
             identity,
             folders,
+            is_clean,
             lock,
         })
     }
@@ -176,11 +181,6 @@ impl Directory {
     /// The file system that it is in.
     pub fn files(&self) -> &Arc<dyn Files> {
         &self.files
-    }
-
-    /// Whether there is a folder of this name that nobody has asked for yet.
-    pub(super) fn take_folder(&mut self, name: &str) -> bool {
-        self.folders.remove(name)
     }
 
     /// Folders that an earlier life was about to remove.
@@ -205,25 +205,20 @@ impl Directory {
         }
     }
 
-    /// Up to where logs are synced. Kafka's word for it is taken over where Kafka was here last, and its file removed: when it
-    /// comes back it is to check everything.
-    pub(super) fn take_synced(&self) -> Result<Offsets, DirectoryError> {
-        let kafkas = self.path.join(checkpoint::RECOVERY_POINT);
-        if self.files.open(&kafkas, Mode::Read).is_err() {
-            return self.read_offsets(checkpoint::SYNCED);
-        }
-        let synced = self.read_offsets(checkpoint::RECOVERY_POINT)?;
-        let path = self.path.join(checkpoint::SYNCED);
-        checkpoint::write(&*self.files, &path, &synced)
-            .and_then(|()| self.files.remove_file(&kafkas))
-            .and_then(|()| self.files.sync_folder(&self.path))
-            .map_err(|error| {
-                DirectoryError(format!(
-                    "the data directory {} cannot be written: {error}",
-                    self.path.display()
-                ))
-            })?;
-        Ok(synced)
+    /// Whether whoever had it before says that it was left in order.
+    pub(super) fn is_clean(&self) -> bool {
+        self.is_clean
+    }
+
+    /// The names of the folders that nobody has opened yet.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
+        self.folders.iter().map(String::as_str)
+    }
+
+    /// Says that it is left in order: Kafka believes that whatever the files say.
+    pub(super) fn mark_clean(&self) -> io::Result<()> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        replace(&*self.files, &path, CLEAN_CONTENT.as_bytes())
     }
 
     /// Lets others have it.

@@ -25,17 +25,18 @@ enum Gone {
 }
 
 impl Shared {
-    /// Takes a segment's files away from their log, to be removed later.
+    /// Takes these of a segment's files away from their log, to be removed later.
     pub(super) fn doom_segment(
         &self,
         folder: &Folder,
         base_offset: i64,
+        kinds: &[Kind],
         delay_ms: i64,
     ) -> io::Result<()> {
         let mut gone = Vec::new();
         // Segments go one after the other also where the power does: without one in their midst the later ones would
         // be taken for what was written behind a gap.
-        for kind in Kind::ALL {
+        for kind in kinds {
             let from = folder.at(&kind.name(base_offset));
             let to = with_suffix(&from, DELETED);
             match self.files.rename(&from, &to) {

@@ -1,8 +1,10 @@
 //! What is done to a log's files, step by step, by whoever holds its hand: one thread at a time.
 
-use super::files::{Mode, OpenFile};
+use super::cleaned::Cleaned;
+use super::files::{Mode, OpenFile, remove_if_there, replace};
 use super::folder::Kind;
 use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES, TimeEntry};
+use super::side::EPOCHS;
 use super::writer::Writer;
 use crate::buffer::Slice;
 use std::collections::VecDeque;
@@ -26,6 +28,16 @@ pub(super) enum Step {
         /// The entry by time that it gets at the end, with its number.
         time: Option<(u64, TimeEntry)>,
     },
+    /// Leader epochs have changed: the file that tells them.
+    Epochs(String),
+    /// Producers as they are now.
+    Snapshot(Snapshot),
+    /// Compacted segments take the place of others.
+    Swap(Swap),
+    /// Below this offset it is compacted, once all that came before is done.
+    Cleaned(i64),
+    /// Nothing more is written in this life: has all that Kafka believes after an orderly stop be true.
+    Rest,
     /// A segment goes.
     Drop {
         /// Its base offset.
@@ -52,6 +64,39 @@ pub(super) struct Write {
     /// Entries in the indexes, with their numbers.
     pub by_offset: Option<(u64, OffsetEntry)>,
     pub by_time: Option<(u64, TimeEntry)>,
+    /// Where in the index of aborted transactions, and the entry there.
+    pub aborted: Option<(u64, Vec<u8>)>,
+}
+
+/// Producers after all that was written so far.
+pub(super) struct Snapshot {
+    /// Where that ends.
+    pub position: i64,
+    pub bytes: Vec<u8>,
+    /// An older one that nobody needs once this is there.
+    pub obsolete: Option<i64>,
+    /// The segment that is written to.
+    pub segment: i64,
+    /// The entry by time that it gets if this was all, with its number.
+    pub time: Option<(u64, TimeEntry)>,
+    /// A segment begins here: it stays, and is made durable.
+    pub stays: bool,
+}
+
+/// Compacted segments and those that they replace.
+pub(super) struct Swap {
+    /// Base offsets of those that go.
+    pub gone: Vec<i64>,
+    /// Those that come, with their base offsets and what their indexes of aborted transactions hold.
+    pub with: Vec<(i64, Arc<Cleaned>, Vec<u8>)>,
+    /// Where those that go end.
+    pub end: i64,
+    /// Segments up to there of which something may not be synced.
+    pub unsynced: Vec<i64>,
+    /// Nothing is left, but the log goes on beginning there.
+    pub empty: Option<i64>,
+    /// After how long the files of the old ones are removed.
+    pub delay_ms: i64,
 }
 
 /// What was written and is not durable.
@@ -79,8 +124,21 @@ impl Dirty {
 pub(super) struct Hand {
     is_made: bool,
     open: Option<Open>,
+    /// Where everything written ends.
+    end: i64,
+    /// The newest snapshot of producers.
+    snapshot: Option<Told>,
     /// It is among those whose files are closed when too many are open.
     is_listed: bool,
+}
+
+/// What a snapshot was told with.
+struct Told {
+    position: i64,
+    segment: i64,
+    time: Option<(u64, TimeEntry)>,
+    /// It was there when the log was opened.
+    is_old: bool,
 }
 
 struct Open {
@@ -95,15 +153,27 @@ struct Open {
 pub(super) struct Round {
     pub written: Option<i64>,
     pub dirty: Dirty,
+    /// How far it is synced is to be noted.
+    pub notes: bool,
+    /// Nothing more is to come; whether all is as Kafka believes it to be after an orderly stop.
+    pub rests: Option<bool>,
     /// Why it went no further.
     pub failed: Option<io::Error>,
 }
 
 impl Hand {
-    /// Of a log whose folder is there already, or not yet.
-    pub fn new(is_made: bool) -> Hand {
+    /// Of a log whose folder is there already, or not yet; that ends there, with the newest snapshot for this offset.
+    pub fn new(is_made: bool, end: i64, snapshot: Option<i64>) -> Hand {
+        let told = |position| Told {
+            position,
+            segment: 0,
+            time: None,
+            is_old: true,
+        };
         Hand {
             is_made,
+            end,
+            snapshot: snapshot.map(told),
             ..Hand::default()
         }
     }
@@ -153,6 +223,7 @@ impl Hand {
         let Some(segment) = run.segment else {
             return Ok(());
         };
+        self.end = run.position;
         let open = self.open(writer, segment)?;
         let mut at = run.at;
         for bytes in &run.bytes {
@@ -163,7 +234,17 @@ impl Hand {
         round.dirty.add(&open.log);
         round.written = Some(run.position);
         run.by_offset.write(&*open.index)?;
-        run.by_time.write(&*open.time_index)
+        run.by_time.write(&*open.time_index)?;
+        if run.aborted.bytes.is_empty() {
+            return Ok(());
+        }
+        let index = writer
+            .folder
+            .open(Kind::TransactionIndex, segment, Mode::Write)?;
+        run.aborted.write(&*index)?;
+        round.dirty.add(&index);
+        round.dirty.folder = true;
+        Ok(())
     }
 
     fn do_one(&mut self, writer: &Writer, step: Step, round: &mut Round) -> io::Result<()> {
@@ -189,11 +270,16 @@ impl Hand {
                 Ok(())
             }
             Step::Close { base_offset, time } => {
+                let open = self.open(writer, base_offset)?;
                 if let Some((number, entry)) = time {
-                    let open = self.open(writer, base_offset)?;
                     open.time_index
                         .write_at(&entry.encode(), number * TIME_ENTRY_BYTES)?;
                 }
+                // Kafka checks nothing of a segment that lies before what is synced.
+                round.dirty.add(&open.log);
+                round.dirty.add(&open.index);
+                round.dirty.add(&open.time_index);
+                round.notes = true;
                 self.open = None;
                 Ok(())
             }
@@ -210,8 +296,20 @@ impl Hand {
                 }
                 writer
                     .shared
-                    .doom_segment(&writer.folder, base_offset, delay_ms)
+                    .doom_segment(&writer.folder, base_offset, &Kind::ALL, delay_ms)
             }
+            Step::Epochs(text) => replace(
+                &*writer.shared.files,
+                &writer.folder.at(EPOCHS),
+                text.as_bytes(),
+            ),
+            Step::Snapshot(snapshot) => self.keep_snapshot(writer, snapshot, round),
+            Step::Swap(swap) => self.swap(writer, swap),
+            Step::Cleaned(offset) => {
+                writer.shared.note_cleaned(writer.folder.name(), offset);
+                Ok(())
+            }
+            Step::Rest => self.rest(writer, round),
             Step::Clear { delay_ms } => {
                 self.open = None;
                 // What is left is not found when topics are opened again: its folder tells another topic's id.
@@ -228,6 +326,108 @@ impl Hand {
                 Ok(())
             }
         }
+    }
+
+    fn keep_snapshot(
+        &mut self,
+        writer: &Writer,
+        snapshot: Snapshot,
+        round: &mut Round,
+    ) -> io::Result<()> {
+        let file = writer
+            .folder
+            .open(Kind::Snapshot, snapshot.position, Mode::Anew)?;
+        file.write_at(&snapshot.bytes, 0)?;
+        if snapshot.stays {
+            round.dirty.add(&file);
+            round.dirty.folder = true;
+        }
+        if let Some(obsolete) = snapshot.obsolete {
+            let path = writer.folder.at(&Kind::Snapshot.name(obsolete));
+            remove_if_there(&*writer.shared.files, &path)?;
+        }
+        round.notes = true;
+        self.snapshot = Some(Told {
+            position: snapshot.position,
+            segment: snapshot.segment,
+            time: snapshot.time,
+            is_old: false,
+        });
+        Ok(())
+    }
+
+    /// A crash between any two steps leaves the old segments, or the new ones with perhaps some of the old that are to
+    /// go: what is left is the same.
+    fn swap(&mut self, writer: &Writer, swap: Swap) -> io::Result<()> {
+        let files = &*writer.shared.files;
+        // Whoever finds offsets without records has to know that all there was synced: else something is missing.
+        for base_offset in &swap.unsynced {
+            writer
+                .folder
+                .open(Kind::Log, *base_offset, Mode::Write)?
+                .sync()?;
+        }
+        if !writer.shared.promise(writer.folder.name(), swap.end) {
+            return Err(io::Error::other("how far it is synced could not be noted"));
+        }
+        for (base_offset, cleaned, aborted) in &swap.with {
+            cleaned.prepare(*base_offset, aborted)?;
+        }
+        files.sync_folder(&writer.folder.path())?;
+        let stay = swap.with.iter().map(|(base_offset, ..)| *base_offset);
+        let stay: Vec<i64> = stay.chain(swap.empty).collect();
+        for base_offset in &swap.gone {
+            // What producers did before is the same.
+            let kinds = match stay.contains(base_offset) {
+                true => Kind::ALL
+                    .as_slice()
+                    .split_last()
+                    .map_or(&[][..], |(_, kinds)| kinds),
+                false => &Kind::ALL,
+            };
+            writer
+                .shared
+                .doom_segment(&writer.folder, *base_offset, kinds, swap.delay_ms)?;
+        }
+        for (base_offset, cleaned, _) in &swap.with {
+            cleaned.put_in_place(*base_offset)?;
+        }
+        if let Some(base_offset) = swap.empty {
+            open_segment(writer, base_offset, Mode::Anew)?;
+        }
+        files.sync_folder(&writer.folder.path())
+    }
+
+    fn rest(&mut self, writer: &Writer, round: &mut Round) -> io::Result<()> {
+        let is_empty = self.end == 0 && self.snapshot.is_none();
+        let told = self
+            .snapshot
+            .as_ref()
+            .filter(|told| told.position == self.end);
+        round.rests = Some(!self.is_made || is_empty || told.is_some());
+        round.notes = true;
+        let Some(Told {
+            position,
+            segment,
+            time,
+            is_old: false,
+        }) = told
+        else {
+            return Ok(());
+        };
+        let (position, segment, time) = (*position, *segment, *time);
+        let open = self.open(writer, segment)?;
+        if let Some((number, entry)) = time {
+            open.time_index
+                .write_at(&entry.encode(), number * TIME_ENTRY_BYTES)?;
+        }
+        let files = [&open.log, &open.index, &open.time_index];
+        files.into_iter().for_each(|file| round.dirty.add(file));
+        let snapshot = writer.folder.open(Kind::Snapshot, position, Mode::Read)?;
+        round.dirty.add(&snapshot);
+        round.dirty.folder = true;
+        self.close();
+        Ok(())
     }
 
     fn open(&mut self, writer: &Writer, base_offset: i64) -> io::Result<&Open> {
@@ -264,6 +464,7 @@ struct Run {
     position: i64,
     by_offset: IndexRun,
     by_time: IndexRun,
+    aborted: IndexRun,
 }
 
 impl Run {
@@ -286,6 +487,9 @@ impl Run {
         if let Some((number, entry)) = write.by_time {
             self.by_time
                 .push(number * TIME_ENTRY_BYTES, &entry.encode());
+        }
+        if let Some((at, entry)) = &write.aborted {
+            self.aborted.push(*at, entry);
         }
         let last = self.bytes.last_mut();
         if !last.is_some_and(|last| last.join(&write.bytes)) {

@@ -39,6 +39,16 @@ pub(super) struct TimeEntry {
 }
 
 impl TimeEntry {
+    pub fn decode(bytes: [u8; 12]) -> TimeEntry {
+        let (mut timestamp, mut delta) = ([0; 8], [0; 4]);
+        timestamp.copy_from_slice(&bytes[..8]);
+        delta.copy_from_slice(&bytes[8..]);
+        TimeEntry {
+            timestamp: i64::from_be_bytes(timestamp),
+            offset_delta: u32::from_be_bytes(delta),
+        }
+    }
+
     pub fn encode(self) -> [u8; 12] {
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&self.timestamp.to_be_bytes());
@@ -103,6 +113,29 @@ impl Indexing {
         }
         self.since_entry_bytes += batch.bytes;
         entries
+    }
+
+    /// Goes on behind so many entries, of which the last one by time is this.
+    pub fn resume(by_offset: u64, by_time: u64, latest: Option<TimeEntry>) -> Indexing {
+        Indexing {
+            since_entry_bytes: 0,
+            by_offset,
+            by_time,
+            latest,
+            timed: latest.map(|latest| latest.timestamp),
+        }
+    }
+
+    /// The next batch gets an entry.
+    pub fn want_entry(&mut self, interval_bytes: u64) {
+        self.since_entry_bytes = interval_bytes.saturating_add(1);
+    }
+
+    /// The entry by time that a segment would get if it were closed now, with its number.
+    pub fn closing(&self) -> Option<(u64, TimeEntry)> {
+        let mut closed = self.clone();
+        let entry = closed.close()?;
+        Some((self.by_time, entry))
     }
 
     /// The entry by time that a segment gets when it is closed.

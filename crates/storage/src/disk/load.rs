@@ -3,6 +3,8 @@
 use super::files::{Mode, OpenFile};
 use super::folder::Kind;
 use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry};
+use super::moving::Moving;
+use super::recovery::leads_to;
 use super::writer::Writer;
 use crate::buffer::{Pool, Slice};
 use crate::engine::{ReadFailed, Span};
@@ -16,12 +18,14 @@ pub(super) const LOAD_BYTES_MAX: usize = 4 << 20;
 const LOOK_BYTES: usize = 8 << 10;
 
 /// A part of a segment that holds whole batches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Part {
     /// The segment's base offset.
     pub base_offset: i64,
     /// How much of its file counts.
     pub bytes: u64,
+    /// Where its file is, if that has not its name yet.
+    pub moving: Option<Arc<Moving>>,
 }
 
 /// Reads whole batches as `span` says from these parts, which follow each other.
@@ -71,10 +75,12 @@ struct Read {
 }
 
 fn read_part(writer: &Writer, pool: &Arc<Pool>, part: &Part, span: Span) -> io::Result<Read> {
-    let log = writer
-        .folder
-        .open(Kind::Log, part.base_offset, Mode::Read)?;
-    let near = near(writer, part, span.offset)?;
+    let (log, has_name) = open_log(writer, part)?;
+    let near = match has_name {
+        true => near(writer, part, &*log, span.offset)?,
+        // Its index lies there under another name.
+        false => 0,
+    };
     // What is not written yet is in memory, and below `upper` all is.
     let end = part.bytes.min(log.bytes()?);
     let mut headers = Headers::new(&*log, near, end);
@@ -127,8 +133,21 @@ fn read_part(writer: &Writer, pool: &Arc<Pool>, part: &Part, span: Span) -> io::
     })
 }
 
+/// Opens the file of a part, and whether that has its name by now.
+pub(super) fn open_log(writer: &Writer, part: &Part) -> io::Result<(Arc<dyn OpenFile>, bool)> {
+    if let Some(moving) = &part.moving
+        && let Some(log) = moving.open(&*writer.shared.files)?
+    {
+        return Ok((log, false));
+    }
+    let log = writer
+        .folder
+        .open(Kind::Log, part.base_offset, Mode::Read)?;
+    Ok((log, true))
+}
+
 /// Where the last whole batch ends that begins before `upper`, and whether there is one that does not.
-fn whole_batches(bytes: &[u8], upper: i64) -> io::Result<(usize, bool)> {
+pub(super) fn whole_batches(bytes: &[u8], upper: i64) -> io::Result<(usize, bool)> {
     let mut at = 0;
     while let Some(fixed) = bytes.get(at..at + HEADER_BYTES) {
         let header = BatchHeader::parse_fixed(fixed).map_err(io::Error::other)?;
@@ -144,7 +163,7 @@ fn whole_batches(bytes: &[u8], upper: i64) -> io::Result<(usize, bool)> {
 }
 
 /// Where to begin to look for the batch with this offset: at the last batch known to lie at or before it.
-fn near(writer: &Writer, part: &Part, offset: i64) -> io::Result<u64> {
+fn near(writer: &Writer, part: &Part, log: &dyn OpenFile, offset: i64) -> io::Result<u64> {
     let Ok(delta) = u32::try_from(offset - part.base_offset) else {
         return Ok(0);
     };
@@ -170,9 +189,14 @@ fn near(writer: &Writer, part: &Part, offset: i64) -> io::Result<u64> {
             false => to = middle,
         }
     }
-    match from.checked_sub(1) {
-        Some(number) => Ok(u64::from(entry(number)?.at)),
-        None => Ok(0),
+    let Some(number) = from.checked_sub(1) else {
+        return Ok(0);
+    };
+    let entry = entry(number)?;
+    // An index that is damaged, or of what was there before compaction, only costs time.
+    match leads_to(log, part.base_offset, entry)? {
+        true => Ok(u64::from(entry.at)),
+        false => Ok(0),
     }
 }
 

@@ -2,31 +2,44 @@
 //! What came last is also in memory, as much of it as there is room for.
 
 use super::Shared;
-use super::hand::{Step, Write};
+use super::cleaned::{ClosedSegment, FileSink};
+use super::hand::{Snapshot, Step, Write};
 use super::index::Appending;
 use super::load::{LOAD_BYTES_MAX, Part, load};
+use super::recovery::Found;
 use super::segment::{Segment, SegmentRules};
+use super::side;
 use super::writer::Writer;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Found, Garbage, Late, Load, Log, ReadFailed, Replacement, Sink, Span,
-    Stored, SwapFailed, WriteFailed,
+    Batch, ChunkInfo, Closed, Content, Cut, Found as Read, Garbage, Late, Load, Log, ReadFailed,
+    Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::memory::MemoryLog;
 use rustka_core::config::SharedConfig;
+use rustka_core::epochs::Epochs;
 use rustka_core::log::PartitionState;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(super) struct DiskLog {
-    shared: Arc<Shared>,
-    writer: Arc<Writer>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Arc<Writer>,
     /// Copies of the newest batches, without a gap up to the end.
-    tail: MemoryLog,
+    pub(super) tail: MemoryLog,
     /// At least one once anything was written; the last one takes what comes next.
-    segments: VecDeque<Segment>,
-    bytes: u64,
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) bytes: u64,
     config: Option<Arc<SharedConfig>>,
+    /// Offsets of batches that cannot be read, in order.
+    damaged: Vec<Range<i64>>,
+    /// The epochs that the file of them has.
+    epochs: Epochs,
+    /// The offset of the newest snapshot of producers.
+    snapshot: Option<i64>,
+    /// Aborted transactions in the newest segment's index.
+    aborted: u64,
 }
 
 impl DiskLog {
@@ -34,27 +47,35 @@ impl DiskLog {
         shared: &Arc<Shared>,
         writer: Arc<Writer>,
         tail: MemoryLog,
-        segments: Vec<Segment>,
+        found: Found,
     ) -> DiskLog {
+        let segments = found.segments;
+        let newest = segments.last().map_or(0, |newest| newest.info.base_offset);
+        let aborted = found.state.aborted_between(newest, i64::MAX);
+        let aborted = aborted.iter().filter(|one| one.last_offset >= newest);
         DiskLog {
             shared: shared.clone(),
             writer,
             tail,
             bytes: segments.iter().map(|segment| segment.info.bytes).sum(),
+            aborted: aborted.count() as u64,
             segments: segments.into(),
             config: None,
+            damaged: found.damaged,
+            epochs: found.epochs,
+            snapshot: found.snapshot,
         }
     }
 
     /// How segments are cut now.
-    fn rules(&self) -> SegmentRules {
+    pub(super) fn rules(&self) -> SegmentRules {
         match &self.config {
             Some(config) => SegmentRules::of(&config.now()),
             None => SegmentRules::default(),
         }
     }
 
-    fn push(&self, step: Step) -> Result<(), WriteFailed> {
+    pub(super) fn push(&self, step: Step) -> Result<(), WriteFailed> {
         match self.writer.push(step) {
             true => Ok(()),
             false => Err(WriteFailed),
@@ -68,6 +89,49 @@ impl DiskLog {
         let before = self.segments.back().map(|last| last.latest_so_far);
         segment.latest_so_far = before.unwrap_or(i64::MIN);
         self.segments.push_back(segment);
+        self.aborted = 0;
+        Ok(())
+    }
+
+    /// Has the file of leader epochs say what it is to say.
+    fn keep_epochs(&mut self, state: &PartitionState) -> Result<(), WriteFailed> {
+        if self.epochs == state.epochs {
+            return Ok(());
+        }
+        self.push(Step::Epochs(side::epochs_text(&state.epochs)))?;
+        self.epochs.clone_from(&state.epochs);
+        Ok(())
+    }
+
+    /// Has producers kept as they are now, unless they are.
+    fn keep_producers(&mut self, state: &PartitionState, stays: bool) -> Result<(), WriteFailed> {
+        let position = state.next_offset;
+        let Some(newest) = self.segments.back() else {
+            return Ok(());
+        };
+        // There is none for offset 0, as in Kafka.
+        if self.snapshot == Some(position) || position == 0 {
+            return Ok(());
+        }
+        // Those at which segments begin stay.
+        let is_base = |offset: &i64| {
+            let found = self
+                .segments
+                .binary_search_by_key(offset, |segment| segment.info.base_offset);
+            found.is_ok()
+        };
+        let obsolete = self.snapshot.filter(|offset| !is_base(offset));
+        let indexing = newest.indexing.as_ref();
+        let time = indexing.and_then(|indexing| indexing.closing());
+        self.push(Step::Snapshot(Snapshot {
+            position,
+            bytes: state.producer_snapshot(),
+            obsolete,
+            segment: newest.info.base_offset,
+            time,
+            stays,
+        }))?;
+        self.snapshot = Some(position);
         Ok(())
     }
 
@@ -130,6 +194,7 @@ impl DiskLog {
             parts.push(Part {
                 base_offset: segment.info.base_offset,
                 bytes: segment.info.bytes,
+                moving: segment.moving.clone(),
             });
         }
         parts
@@ -146,6 +211,16 @@ impl Log for DiskLog {
         if self.segments.is_empty() {
             self.begin(base_offset)?;
         }
+        self.keep_epochs(batch.state)?;
+        let aborted = match batch.header.is_control() {
+            true => batch.state.aborted_at(base_offset),
+            false => None,
+        };
+        let aborted = aborted.map(|(aborted, stable)| {
+            let at = self.aborted * side::ABORTED_ENTRY_BYTES as u64;
+            self.aborted += 1;
+            (at, side::aborted_entry(&aborted, stable))
+        });
         let interval_bytes = self.rules().index_interval_bytes;
         let length = batch.bytes.len();
         self.tail.append(batch)?;
@@ -175,6 +250,7 @@ impl Log for DiskLog {
                 .by_offset
                 .map(|entry| (indexing.by_offset - 1, entry)),
             by_time: entries.by_time.map(|entry| (indexing.by_time - 1, entry)),
+            aborted,
         };
         info.bytes += length;
         info.next_offset = position;
@@ -209,22 +285,28 @@ impl Log for DiskLog {
             return Ok(());
         }
         self.close()?;
+        self.keep_producers(state, true)?;
         self.tail.roll(state)?;
         self.begin(state.next_offset)
     }
 
-    fn read(&self, span: Span) -> Result<Found, ReadFailed> {
+    fn read(&self, span: Span) -> Result<Read, ReadFailed> {
         let tail_from = self.tail_from();
         if span.offset >= span.upper || span.offset >= tail_from {
             return self.tail.read(span);
         }
-        let in_files = Span {
-            upper: span.upper.min(tail_from),
-            ..span
-        };
+        let mut upper = span.upper.min(tail_from);
+        let damaged = self.damaged.iter().find(|range| range.end > span.offset);
+        if let Some(damaged) = damaged {
+            if damaged.start <= span.offset {
+                return Err(ReadFailed);
+            }
+            upper = upper.min(damaged.start);
+        }
+        let in_files = Span { upper, ..span };
         let parts = self.parts(&in_files);
         // Where compaction has left nothing before it, it begins in memory.
-        let Found::Here(tail) = self.tail.read(Span {
+        let Read::Here(tail) = self.tail.read(Span {
             max_bytes: span.max_bytes.min(LOAD_BYTES_MAX),
             ..span
         })?
@@ -232,13 +314,13 @@ impl Log for DiskLog {
             return Err(ReadFailed);
         };
         if parts.is_empty() {
-            return Ok(Found::Here(tail));
+            return Ok(Read::Here(tail));
         }
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let (writer, pool) = (self.writer.clone(), self.shared.memory.pool.clone());
         let about = bytes.min(span.max_bytes.min(LOAD_BYTES_MAX)).max(1);
-        Ok(Found::Cold(Load::new(about, move || {
+        Ok(Read::Cold(Load::new(about, move || {
             let slices = load(&writer, &pool, &parts, in_files)?;
             Ok(if slices.is_empty() { tail } else { slices })
         })))
@@ -305,20 +387,59 @@ impl Log for DiskLog {
     }
 
     fn closed(&self) -> Vec<Closed> {
-        Vec::new()
+        let closed = self.segments.len().saturating_sub(1);
+        // What is damaged stays as it is, and what lies behind it.
+        let whole_to = self.damaged.first().map_or(i64::MAX, |first| first.start);
+        let segments = self.segments.range(..closed);
+        let whole = segments.take_while(|segment| segment.info.next_offset <= whole_to);
+        whole
+            .filter(|segment| !segment.is_empty())
+            .map(|segment| Closed {
+                info: self.info(segment),
+                content: Content::Cold(Arc::new(ClosedSegment {
+                    writer: self.writer.clone(),
+                    part: Part {
+                        base_offset: segment.info.base_offset,
+                        bytes: segment.info.bytes,
+                        moving: segment.moving.clone(),
+                    },
+                    pool: self.shared.memory.pool.clone(),
+                })),
+            })
+            .collect()
+    }
+
+    fn cut(&self) -> Cut {
+        Cut {
+            bytes: usize::try_from(self.rules().segment_bytes).unwrap_or(usize::MAX),
+            at_once: true,
+        }
     }
 
     fn sink(&self, _bytes: usize) -> Result<Box<dyn Sink>, WriteFailed> {
-        Err(WriteFailed)
+        let interval_bytes = self.rules().index_interval_bytes;
+        let pool = &self.shared.memory.pool;
+        Ok(Box::new(FileSink::new(&self.writer, pool, interval_bytes)))
     }
 
     fn swap(
         &mut self,
-        _base_offset: i64,
-        _next_offset: i64,
-        _with: Vec<Replacement>,
+        base_offset: i64,
+        next_offset: i64,
+        with: Vec<Replacement>,
+        state: &PartitionState,
     ) -> Result<Garbage, SwapFailed> {
-        Err(SwapFailed::Stale)
+        self.replace(base_offset, next_offset, with, state)
+    }
+
+    fn damaged(&self) -> &[Range<i64>] {
+        &self.damaged
+    }
+
+    fn note_cleaned(&mut self, offset: i64) {
+        // Told before the new segments are in their place, it would be believed of the old ones after a crash. A log that
+        // takes no more stays as it is.
+        let _told = self.push(Step::Cleaned(offset));
     }
 
     fn may_be_evicted(&mut self, may: bool) {
@@ -345,18 +466,20 @@ impl Log for DiskLog {
         let start = (state.log_start > first).then_some(state.log_start);
         let name = self.writer.folder.name();
         self.shared.note_start(name, start);
-        if let Some(synced) = self.writer.synced() {
-            self.shared.note_synced(name, Some(synced));
+        if self.segments.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.keep_epochs(state)?;
+        self.keep_producers(state, false)
     }
 
     fn clear(&mut self) -> Result<Garbage, WriteFailed> {
         let delay_ms = self.rules().delete_delay_ms;
         self.segments.clear();
         self.bytes = 0;
-        self.shared.note_start(self.writer.folder.name(), None);
-        self.shared.note_synced(self.writer.folder.name(), None);
+        self.damaged.clear();
+        let name = self.writer.folder.name();
+        self.shared.forget(name);
         self.shared.leaves(&self.writer);
         let garbage = self.tail.clear();
         // A log that takes no more leaves its files to the next start.

@@ -11,8 +11,11 @@
 //! | `shared` | what all logs of an engine share |
 //! | `pool` | the threads on which writers work; group commit |
 //! | `load` | reads what is no longer in memory, without any lock |
-//! | `recovery`, `scan` | what a start makes of the files that are there |
+//! | `opening`, `recovery`, `tidy`, `scan` | what a start makes of the files that are there |
+//! | `side` | Kafka's small files in a partition's folder |
+//! | `cleaned`, `moving`, `replace` | compaction: new segments, and how they come into the place of others |
 //! | `checkpoint`, `noted` | the small text files with an offset for each partition, and what they say now |
+//! | `damage` | which offsets are known to be damaged |
 //! | `doomed` | files that are no longer needed, and go later |
 //! | `figures` | what was done with files and what is queued, as numbers |
 //! | `room` | what is left on the volume |
@@ -25,6 +28,8 @@
 
 mod check;
 mod checkpoint;
+mod cleaned;
+mod damage;
 mod directory;
 mod doomed;
 mod figures;
@@ -36,14 +41,19 @@ mod inspect;
 mod load;
 mod lock;
 mod log;
+mod moving;
 mod noted;
+mod opening;
 mod overlay;
 mod pool;
 mod recovery;
+mod replace;
 mod room;
 mod scan;
 mod segment;
 mod shared;
+mod side;
+mod tidy;
 mod writer;
 
 pub use check::{Checked, CheckedPartition, check};
@@ -61,17 +71,18 @@ use figures::Counted;
 use folder::Folder;
 use log::DiskLog;
 use noted::Noted;
+use opening::{AllReady, Ready, open_all};
 use pool::{Job, Pool};
+use recovery::Found;
 use rustka_core::error::Refusal;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
-use segment::{Segment, SegmentRules};
 use shared::Shared;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
-use writer::Writer;
+use writer::{There, Writer};
 
 /// When what is written is made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +100,8 @@ pub enum Fsync {
 pub struct DiskEngine {
     shared: Arc<Shared>,
     directory: Mutex<Option<Directory>>,
+    /// What the start has found in folders that nobody has asked for yet.
+    ready: Mutex<AllReady>,
 }
 
 impl DiskEngine {
@@ -139,7 +152,15 @@ impl DiskEngine {
     ) -> Result<DiskEngine, DirectoryError> {
         let doomed = directory.take_doomed();
         let starts = directory.read_offsets(checkpoint::LOG_START)?;
-        let synced = directory.take_synced()?;
+        let synced = directory.read_offsets(checkpoint::RECOVERY_POINT)?;
+        let cleaned = directory.read_offsets(checkpoint::CLEANED)?;
+        let damaged = damage::read(&**directory.files(), directory.path());
+        let damaged = damaged.map_err(|error| {
+            let path = directory.path().display();
+            DirectoryError(format!("the data directory {path} cannot be read: {error}"))
+        })?;
+        let names: Vec<String> = directory.folders().map(str::to_owned).collect();
+        let clean = directory.is_clean();
         let engine = DiskEngine {
             shared: Arc::new(Shared {
                 files: directory.files().clone(),
@@ -150,9 +171,10 @@ impl DiskEngine {
                 fsync,
                 last_sequence: AtomicU64::new(0),
                 is_closed: AtomicBool::new(false),
+                is_untrue: AtomicBool::new(false),
                 writers: Mutex::default(),
                 leaving: Mutex::default(),
-                noted: Mutex::new(Noted::new(starts, synced)),
+                noted: Mutex::new(Noted::new(starts, synced, cleaned, damaged)),
                 noting: Mutex::default(),
                 doomed: Mutex::default(),
                 next_sync_ms: Mutex::new(None),
@@ -164,11 +186,13 @@ impl DiskEngine {
                 open: Mutex::default(),
             }),
             directory: Mutex::new(Some(directory)),
+            ready: Mutex::default(),
         };
         engine.shared.look_at_room();
         for folder in doomed {
             engine.shared.doom_folder(Some(folder), 0);
         }
+        *lock(&engine.ready) = open_all(&engine.shared, &names, clean);
         Ok(engine)
     }
 
@@ -207,25 +231,25 @@ impl DiskEngine {
         while self.shared.pool.work_one_by_hand(concerns) {}
     }
 
-    fn open_folder(&self, folder: &Folder, name: &PartitionName<'_>) -> io::Result<Vec<Segment>> {
-        let shared = &self.shared;
-        if folder.is_unclaimed()? {
-            return Ok(Vec::new());
+    /// What the start has found of a partition; nothing if there is no folder of it.
+    fn take_found(&self, folder: &Folder, name: &PartitionName<'_>) -> io::Result<Option<Found>> {
+        let ready = lock(&self.ready).remove(folder.name());
+        let Some(Ready { owner, found }) = ready else {
+            return Ok(None);
+        };
+        let Some(found) = found? else {
+            return Ok(None);
+        };
+        if owner == Some(name.topic_id) {
+            return Ok(Some(found).filter(|found| !found.segments.is_empty()));
         }
-        if folder.owner()? != Some(name.topic_id) {
-            let aside = folder.set_aside("stray")?;
-            tracing::warn!(
-                target: "rustka::storage",
-                "the folder {} does not belong to the topic that is called so now; it is kept as {aside}",
-                folder.name()
-            );
-            return Ok(Vec::new());
-        }
-        let rules = SegmentRules::default();
-        let synced = lock(&shared.noted).synced.get(folder.name()).copied();
-        recovery::recover(&*shared.files, folder, &rules, synced.unwrap_or(0), || {
-            shared.next_sequence()
-        })
+        let aside = folder.set_aside("stray")?;
+        tracing::warn!(
+            target: "rustka::storage",
+            "the folder {} does not belong to the topic that is called so now; it is kept as {aside}",
+            folder.name()
+        );
+        Ok(None)
     }
 }
 
@@ -234,28 +258,42 @@ impl Engine for DiskEngine {
         let shared = &self.shared;
         let folder_name = format!("{}-{}", name.topic, name.index);
         let folder = Folder::new(&shared.root, &shared.files, &folder_name, name.topic_id);
-        let is_there = lock(&self.directory)
-            .as_mut()
-            .is_some_and(|directory| directory.take_folder(&folder_name));
-        let segments = match is_there {
-            true => self
-                .open_folder(&folder, name)
-                .map_err(|error| OpenFailed(error.to_string()))?,
-            false => Vec::new(),
+        let found = self.take_found(&folder, name).map_err(|error| {
+            shared.is_untrue.store(true, Relaxed);
+            OpenFailed(error.to_string())
+        })?;
+        let there = found.as_ref().map(|found| There {
+            end: found.state.next_offset,
+            snapshot: found.snapshot,
+        });
+        if there.is_none() {
+            shared.forget(&folder_name);
+        }
+        let found = found.unwrap_or_default();
+        shared.note_damaged(&folder_name, &found.damaged);
+        let (start, cleaned) = {
+            let noted = lock(&shared.noted);
+            let start = noted.starts.get(&*folder_name).copied();
+            (start, noted.cleaned.get(&*folder_name).copied())
         };
-        let is_made = is_there && !segments.is_empty();
-        let start = lock(&shared.noted).starts.get(&*folder_name).copied();
-        let first = segments.first().map_or(0, |first| first.info.base_offset);
-        let log_end = segments.last().map_or(0, |last| last.info.next_offset);
-        let writer = Arc::new(Writer::new(shared, folder, home, is_made));
+        let first = found
+            .segments
+            .first()
+            .map_or(0, |first| first.info.base_offset);
+        let log_end = found.state.next_offset;
+        let writer = Arc::new(Writer::new(shared, folder, home, there));
         lock(&shared.writers).insert(folder_name.into(), Arc::downgrade(&writer));
         let place = Place::new(shared.order.clone(), home.clone());
         let tail = MemoryLog::new(shared.memory.pool.clone(), place);
+        let checkpoint = there.is_some().then(|| found.state.clone());
         Ok(Opened {
-            log: Box::new(DiskLog::new(shared, writer, tail, segments)),
+            log: Box::new(DiskLog::new(shared, writer, tail, found)),
             log_start: start.unwrap_or(first).max(first).min(log_end.max(first)),
             log_end,
-            checkpoint: None,
+            checkpoint,
+            cleaned: cleaned
+                .filter(|_| there.is_some())
+                .map_or(0, |cleaned| cleaned.min(log_end)),
         })
     }
 
@@ -307,12 +345,31 @@ impl Engine for DiskEngine {
         if self.shared.is_closed.swap(true, Relaxed) {
             return;
         }
+        let writers = self.shared.live_writers();
+        writers.iter().for_each(Writer::rest);
         self.shared.flush_all();
         self.shared.pool.finish();
-        self.shared.note_all();
-        if let Some(directory) = lock(&self.directory).take() {
-            directory.release();
+        let is_noted = self.shared.note_all();
+        let Some(directory) = lock(&self.directory).take() else {
+            return;
+        };
+        let is_true = !self.shared.is_untrue.load(Relaxed);
+        if is_true && is_noted && writers.iter().all(|writer| writer.is_at_rest()) {
+            if let Err(error) = directory.mark_clean() {
+                tracing::warn!(
+                    target: "rustka::storage",
+                    "the data directory {} could not be marked as left in order: {error}",
+                    self.shared.root.display()
+                );
+            }
+        } else {
+            tracing::warn!(
+                target: "rustka::storage",
+                "the data directory {} is not left in order: the next start goes over what is not known to be whole",
+                self.shared.root.display()
+            );
         }
+        directory.release();
     }
 }
 

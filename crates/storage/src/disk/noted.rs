@@ -2,8 +2,10 @@
 
 use super::Shared;
 use super::checkpoint::{self, Offsets};
+use super::damage::{self, Damage};
 use super::pool::Job;
 use rustka_core::sync::{Guard, Rank, lock, lock_at};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What is remembered of logs beside their files.
@@ -12,18 +14,41 @@ pub(super) struct Noted {
     pub starts: Offsets,
     /// Up to where they are synced.
     pub synced: Offsets,
+    /// Up to where they are compacted.
+    pub cleaned: Offsets,
+    /// What of them cannot be read.
+    pub damaged: Damage,
+    /// That has changed.
+    is_damage_new: bool,
     /// It is about to be written.
     is_pending: bool,
+    /// The files may tell of a log that is gone.
+    has_removed: bool,
 }
 
 impl Noted {
     /// As it was found.
-    pub fn new(starts: Offsets, synced: Offsets) -> Noted {
+    pub fn new(starts: Offsets, synced: Offsets, cleaned: Offsets, damaged: Damage) -> Noted {
         Noted {
             starts,
             synced,
+            cleaned,
+            damaged,
+            is_damage_new: false,
             is_pending: false,
+            has_removed: false,
         }
+    }
+
+    /// Whether anything was known of it.
+    fn forget(&mut self, name: &str) -> bool {
+        let all = [&mut self.starts, &mut self.synced, &mut self.cleaned];
+        let was_known = all.map(|offsets| offsets.remove(name).is_some());
+        let was_damaged = self.damaged.remove(name).is_some();
+        self.is_damage_new |= was_damaged;
+        let was_known = was_damaged || was_known.contains(&true);
+        self.has_removed |= was_known;
+        was_known
     }
 }
 
@@ -34,8 +59,40 @@ impl Shared {
     }
 
     /// Remembers up to where a log is synced.
-    pub(super) fn note_synced(self: &Arc<Shared>, name: &str, synced: Option<i64>) {
-        self.note(|noted| set(&mut noted.synced, name, synced));
+    pub(super) fn note_synced(self: &Arc<Shared>, name: &str, synced: i64) {
+        self.note(|noted| set(&mut noted.synced, name, Some(synced)));
+    }
+
+    /// Remembers up to where a log is compacted.
+    pub(super) fn note_cleaned(self: &Arc<Shared>, name: &str, cleaned: i64) {
+        self.note(|noted| set(&mut noted.cleaned, name, Some(cleaned)));
+    }
+
+    /// Remembers what of a log cannot be read.
+    pub(super) fn note_damaged(self: &Arc<Shared>, name: &str, damaged: &[Range<i64>]) {
+        self.note(|noted| {
+            let is_known = noted.damaged.get(name).map_or(&[][..], |known| known) == damaged;
+            match damaged.is_empty() {
+                true => noted.damaged.remove(name),
+                false => noted.damaged.insert(name.into(), damaged.to_vec()),
+            };
+            noted.is_damage_new |= !is_known;
+            !is_known
+        });
+    }
+
+    /// A log is gone: what is remembered of it must not be taken for the next one that is called so.
+    pub(super) fn forget(self: &Arc<Shared>, name: &str) {
+        self.note(|noted| noted.forget(name));
+    }
+
+    /// All of a log up to there is synced: has that on the disk before it returns; whether that could be done.
+    pub(super) fn promise(&self, name: &str, synced: i64) -> bool {
+        let mut noted = lock(&self.noted);
+        let known = noted.synced.get(name).copied();
+        set(&mut noted.synced, name, known.max(Some(synced)));
+        drop(noted);
+        self.write_noted()
     }
 
     /// Changes something, and has it written soon if `change` says that it did.
@@ -56,8 +113,8 @@ impl Shared {
     pub(super) fn forget_name(&self, name: &str) -> bool {
         let noting = lock_at(Rank::Notes, &self.noting);
         let mut noted = lock(&self.noted);
-        let was_known = set(&mut noted.starts, name, None) | set(&mut noted.synced, name, None);
-        let is_old = was_known || noted.is_pending;
+        noted.forget(name);
+        let is_old = noted.has_removed;
         drop(noted);
         !is_old || self.write_all_noted(&noting)
     }
@@ -68,19 +125,29 @@ impl Shared {
     }
 
     fn write_all_noted(&self, _noting: &Guard<'_, ()>) -> bool {
-        let (starts, synced) = {
+        let (starts, synced, cleaned, has_removed, damaged) = {
             let mut noted = lock(&self.noted);
             noted.is_pending = false;
-            (noted.starts.clone(), noted.synced.clone())
+            let damaged = std::mem::take(&mut noted.is_damage_new);
+            (
+                noted.starts.clone(),
+                noted.synced.clone(),
+                noted.cleaned.clone(),
+                std::mem::take(&mut noted.has_removed),
+                damaged.then(|| noted.damaged.clone()),
+            )
         };
         let files = [
-            (checkpoint::LOG_START, starts),
-            (checkpoint::SYNCED, synced),
+            (checkpoint::LOG_START, &starts),
+            (checkpoint::RECOVERY_POINT, &synced),
+            // On one node what is durable is what everybody may see.
+            (checkpoint::HIGH_WATERMARK, &synced),
+            (checkpoint::CLEANED, &cleaned),
         ];
         let mut done = true;
         for (name, offsets) in files {
             let path = self.root.join(name);
-            let written = checkpoint::write(&*self.files, &path, &offsets);
+            let written = checkpoint::write(&*self.files, &path, offsets);
             done &= written.is_ok();
             if let Err(error) = written
                 && self.is_news(name)
@@ -92,18 +159,34 @@ impl Shared {
                 );
             }
         }
+        if let Some(damaged) = damaged
+            && let Err(error) = damage::write(&*self.files, &self.root, &damaged)
+        {
+            done = false;
+            lock(&self.noted).is_damage_new = true;
+            if self.is_news("damage") {
+                tracing::error!(
+                    target: "rustka::storage",
+                    "what is damaged in {} could not be noted: {error}",
+                    self.root.display()
+                );
+            }
+        }
+        if !done {
+            lock(&self.noted).has_removed |= has_removed;
+        }
         done
     }
 
-    /// All is written and synced: remembers that.
-    pub(super) fn note_all(&self) {
+    /// All is written and synced: remembers that; whether that could be done.
+    pub(super) fn note_all(&self) -> bool {
         for writer in self.live_writers() {
             if let Some(synced) = writer.synced() {
                 let name = writer.folder.name();
                 set(&mut lock(&self.noted).synced, name, Some(synced));
             }
         }
-        let _told = self.write_noted();
+        self.write_noted()
     }
 }
 

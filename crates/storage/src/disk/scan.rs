@@ -3,83 +3,235 @@
 use super::files::OpenFile;
 use super::index::{Appending, Indexing, OffsetEntry, TimeEntry};
 use super::load::Headers;
-use rustka_core::batch::crc_matches;
+use rustka_core::batch::{BatchHeader, HEADER_BYTES, MAGIC, crc_matches};
 use std::io;
+use std::ops::Range;
 
-/// What a segment holds.
+/// Where a batch's magic byte stands.
+const MAGIC_AT: usize = 16;
+/// What is read at once in search of a batch behind damage.
+const SEARCH_BYTES: usize = 256 << 10;
+
+/// Where to begin, and what is known of what lies before.
+pub(super) struct Begin {
+    /// Where in the file: at a batch.
+    pub at: u64,
+    /// Entries of what lies before, as they were counted.
+    pub indexing: Indexing,
+    /// The largest timestamp before.
+    pub max_timestamp: i64,
+    /// Damage at offsets before this is gone around: those were promised. At later ones all is over.
+    pub promised: i64,
+}
+
+/// What a segment holds from there on.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Bytes of whole batches from the beginning on.
+    /// Bytes that count from the beginning of the file on.
     pub bytes: u64,
-    /// Where the last of them ends.
+    /// Where the last whole batch ends.
     pub next_offset: i64,
-    pub first_timestamp: i64,
     pub max_timestamp: i64,
+    /// Entries beyond those counted before.
     pub by_offset: Vec<OffsetEntry>,
     pub by_time: Vec<TimeEntry>,
     pub indexing: Indexing,
+    /// Offsets that were promised and cannot be read, with where in the file and why.
+    pub damaged: Vec<(Range<i64>, u64, String)>,
     /// Why what lies behind them is no batch, if anything does.
     pub bad: Option<String>,
 }
 
-/// Goes over a segment from its beginning.
-pub(super) fn scan(file: &dyn OpenFile, base_offset: i64, interval_bytes: u64) -> io::Result<Scan> {
+/// Goes over a segment's batches, each of which is read as a whole and shown.
+pub(super) fn scan(
+    file: &dyn OpenFile,
+    base_offset: i64,
+    begin: Begin,
+    interval_bytes: u64,
+    mut see: impl FnMut(&BatchHeader, &[u8]) -> Result<(), String>,
+) -> io::Result<Scan> {
     let end = file.bytes()?;
-    let mut scan = Scan {
-        bytes: 0,
-        next_offset: base_offset,
-        first_timestamp: -1,
-        max_timestamp: -1,
-        by_offset: Vec::new(),
-        by_time: Vec::new(),
-        indexing: Indexing::default(),
-        bad: None,
-    };
-    let mut headers = Headers::new(file, 0, end);
+    let promised = begin.promised;
+    let mut scan = Scan::new(base_offset, begin);
     let mut batch = Vec::new();
     while scan.bytes < end {
-        let (at, header) = match headers.next() {
-            Ok(Some(next)) => next,
-            Ok(None) => {
-                scan.bad = Some("it ends within a batch".to_owned());
-                break;
+        let at = scan.bytes;
+        let found = read_batch(file, at, end, &mut batch)?;
+        let seen = found.and_then(|header| {
+            let next_offset = scan.place(&header)?;
+            match crc_matches(&batch) {
+                true => see(&header, &batch).map(|()| (header, next_offset)),
+                false => Err("a checksum does not fit".to_owned()),
             }
+        });
+        match seen {
+            Ok((header, next_offset)) => {
+                scan.count(base_offset, &header, next_offset, interval_bytes);
+            }
+            Err(why) if scan.next_offset < promised => {
+                let from = scan.next_offset;
+                let Some((behind, header)) = search(file, at + 1, end, from)? else {
+                    scan.bad = Some(why);
+                    return Ok(scan);
+                };
+                scan.damaged.push((from..header.base_offset, at, why));
+                scan.next_offset = header.base_offset;
+                scan.bytes = behind;
+                // Whoever looks for what lies behind begins there.
+                scan.indexing.want_entry(interval_bytes);
+            }
+            Err(why) => {
+                scan.bad = Some(why);
+                return Ok(scan);
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// The same with a look at headers alone, and at the checksum of the last batch.
+pub(super) fn look(
+    file: &dyn OpenFile,
+    base_offset: i64,
+    begin: Begin,
+    interval_bytes: u64,
+    mut see: impl FnMut(&BatchHeader),
+) -> io::Result<Scan> {
+    let end = file.bytes()?;
+    let mut scan = Scan::new(base_offset, begin);
+    let mut headers = Headers::new(file, scan.bytes, end);
+    let mut last = None;
+    while scan.bytes < end {
+        let found = match headers.next() {
+            Ok(Some((at, header))) => Ok((at, header)),
+            Ok(None) => Err("it ends within a batch".to_owned()),
             Err(error) if error.raw_os_error().is_some() => return Err(error),
-            Err(error) => {
-                scan.bad = Some(error.to_string());
-                break;
+            Err(error) => Err(error.to_string()),
+        };
+        let placed = found.and_then(|(at, header)| Ok((at, scan.place(&header)?, header)));
+        match placed {
+            Ok((at, next_offset, header)) => {
+                last = Some(at);
+                see(&header);
+                scan.count(base_offset, &header, next_offset, interval_bytes);
             }
-        };
-        batch.resize(header.total_bytes(), 0);
-        if file.read_at(&mut batch, at)? < batch.len() {
-            scan.bad = Some("it ends within a batch".to_owned());
-            break;
+            Err(why) => {
+                scan.bad = Some(why);
+                return Ok(scan);
+            }
         }
-        let next_offset = header.last_offset().and_then(|last| last.checked_add(1));
-        let in_order = header.base_offset >= scan.next_offset && header.last_offset_delta >= 0;
-        let Some(next_offset) = next_offset.filter(|_| in_order) else {
-            scan.bad = Some("an offset does not follow the one before it".to_owned());
-            break;
-        };
-        if !crc_matches(&batch) {
+    }
+    if let Some(at) = last {
+        let mut batch = Vec::new();
+        scan.bad = read_batch(file, at, end, &mut batch)?.err();
+        if scan.bad.is_none() && !crc_matches(&batch) {
             scan.bad = Some("a checksum does not fit".to_owned());
-            break;
         }
+    }
+    Ok(scan)
+}
+
+impl Scan {
+    fn new(base_offset: i64, begin: Begin) -> Scan {
+        Scan {
+            bytes: begin.at,
+            next_offset: base_offset,
+            max_timestamp: begin.max_timestamp,
+            by_offset: Vec::new(),
+            by_time: Vec::new(),
+            indexing: begin.indexing,
+            damaged: Vec::new(),
+            bad: None,
+        }
+    }
+
+    /// The offset behind a batch that is the next one.
+    fn place(&self, header: &BatchHeader) -> Result<i64, String> {
+        let next_offset = header.last_offset().and_then(|last| last.checked_add(1));
+        let in_order = header.base_offset >= self.next_offset && header.last_offset_delta >= 0;
+        let next_offset = next_offset.filter(|_| in_order);
+        next_offset.ok_or_else(|| "an offset does not follow the one before it".to_owned())
+    }
+
+    fn count(
+        &mut self,
+        base_offset: i64,
+        header: &BatchHeader,
+        next_offset: i64,
+        interval_bytes: u64,
+    ) {
         let appending = Appending {
-            at,
-            bytes: batch.len() as u64,
+            at: self.bytes,
+            bytes: header.total_bytes() as u64,
             offset_delta: next_offset - 1 - base_offset,
             max_timestamp: header.max_timestamp,
         };
-        let entries = scan.indexing.append(&appending, interval_bytes);
-        scan.by_offset.extend(entries.by_offset);
-        scan.by_time.extend(entries.by_time);
-        if scan.bytes == 0 {
-            scan.first_timestamp = header.max_timestamp;
-        }
-        scan.max_timestamp = scan.max_timestamp.max(header.max_timestamp);
-        scan.next_offset = next_offset;
-        scan.bytes = at + batch.len() as u64;
+        let entries = self.indexing.append(&appending, interval_bytes);
+        self.by_offset.extend(entries.by_offset);
+        self.by_time.extend(entries.by_time);
+        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+        self.next_offset = next_offset;
+        self.bytes += appending.bytes;
     }
-    Ok(scan)
+}
+
+/// Reads the batch that begins there; why there is none.
+fn read_batch(
+    file: &dyn OpenFile,
+    at: u64,
+    end: u64,
+    batch: &mut Vec<u8>,
+) -> io::Result<Result<BatchHeader, String>> {
+    let torn = || Ok(Err("it ends within a batch".to_owned()));
+    batch.resize(HEADER_BYTES, 0);
+    if at + HEADER_BYTES as u64 > end || file.read_at(batch, at)? < HEADER_BYTES {
+        return torn();
+    }
+    let header = match BatchHeader::parse_fixed(batch) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let bytes = header.total_bytes();
+    if at + bytes as u64 > end {
+        return torn();
+    }
+    batch.resize(bytes, 0);
+    match file.read_at(&mut batch[HEADER_BYTES..], at + HEADER_BYTES as u64)? {
+        n if n < bytes - HEADER_BYTES => torn(),
+        _ => Ok(Ok(header)),
+    }
+}
+
+/// The first whole batch at or behind this place whose offsets lie behind this one.
+fn search(
+    file: &dyn OpenFile,
+    mut at: u64,
+    end: u64,
+    offset: i64,
+) -> io::Result<Option<(u64, BatchHeader)>> {
+    let mut piece = vec![0; SEARCH_BYTES];
+    let mut batch = Vec::new();
+    while at + HEADER_BYTES as u64 <= end {
+        let read = file.read_at(&mut piece, at)?;
+        let Some(starts) = (read + 1).checked_sub(HEADER_BYTES) else {
+            return Ok(None);
+        };
+        for start in 0..starts {
+            if piece[start + MAGIC_AT] != MAGIC.cast_unsigned() {
+                continue;
+            }
+            let Ok(header) = BatchHeader::parse_fixed(&piece[start..start + HEADER_BYTES]) else {
+                continue;
+            };
+            let is_near = header.base_offset > offset
+                && header.base_offset - offset <= i64::from(i32::MAX)
+                && header.last_offset_delta >= 0;
+            let place = at + start as u64;
+            if is_near && read_batch(file, place, end, &mut batch)?.is_ok() && crc_matches(&batch) {
+                return Ok(Some((place, header)));
+            }
+        }
+        at += starts as u64;
+    }
+    Ok(None)
 }

@@ -1,8 +1,10 @@
 //! A segment as its log knows it: what lies where, without touching a file.
 
 use super::index::Indexing;
+use super::moving::Moving;
 use crate::engine::ChunkInfo;
 use rustka_core::config::TopicConfig;
+use std::sync::Arc;
 
 /// How segments are cut.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,8 @@ pub(super) struct Segment {
     pub latest_so_far: i64,
     /// Of the newest segment: what its indexes have.
     pub indexing: Option<Box<Indexing>>,
+    /// Of one that compaction has written: where its file is until it has its name.
+    pub moving: Option<Arc<Moving>>,
 }
 
 impl Segment {
@@ -69,6 +73,7 @@ impl Segment {
             },
             latest_so_far: i64::MIN,
             indexing: Some(Box::default()),
+            moving: None,
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub fsync: Fsync,
     pub last_sequence: AtomicU64,
     pub is_closed: AtomicBool,
+    /// A partition could not be opened.
+    pub is_untrue: AtomicBool,
     pub writers: Mutex<BTreeMap<Box<str>, Weak<Writer>>>,
     /// Logs that are deleted and whose folders are perhaps still there.
     pub leaving: Mutex<BTreeMap<Box<str>, Arc<Writer>>>,

@@ -12,6 +12,15 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, Weak};
 
+/// A log that lies there when it is opened.
+#[derive(Clone, Copy, Default)]
+pub(super) struct There {
+    /// Where it ends.
+    pub end: i64,
+    /// The offset of its newest snapshot of producers.
+    pub snapshot: Option<i64>,
+}
+
 /// See the file's top.
 pub(super) struct Writer {
     pub shared: Arc<Shared>,
@@ -31,6 +40,14 @@ struct Desk {
     /// A job for what is dirty is queued or under way.
     is_syncing: bool,
     dirty: Dirty,
+    /// Up to where nothing is left to sync once `dirty` is synced.
+    dirty_to: i64,
+    /// How far it is synced is to be noted with the next sync.
+    notes: bool,
+    /// Anything was done in this life.
+    is_touched: bool,
+    /// Nothing more is to come; whether all is as Kafka believes it to be after an orderly stop.
+    rests: Option<bool>,
     /// Up to where all is written.
     written: i64,
     /// Up to where all is synced, if anything was in this life.
@@ -39,20 +56,35 @@ struct Desk {
     failed: bool,
 }
 
+impl Desk {
+    /// Up to where it is synced, if that is to be noted.
+    fn take_news(&mut self) -> Option<i64> {
+        let is_news = std::mem::take(&mut self.notes) && !self.is_gone;
+        self.synced.filter(|_| is_news)
+    }
+}
+
 impl Writer {
-    /// Of a log whose folder is there already, or not yet.
+    /// Of a log that lies there, all of it durable, or that is not there yet.
     pub fn new(
         shared: &Arc<Shared>,
         folder: Folder,
         home: &Weak<Partition>,
-        is_made: bool,
+        there: Option<There>,
     ) -> Writer {
+        let There { end, snapshot } = there.unwrap_or_default();
+        let desk = Desk {
+            written: end,
+            synced: there.is_some().then_some(end),
+            rests: Some(snapshot == Some(end) || end == 0),
+            ..Desk::default()
+        };
         Writer {
             shared: shared.clone(),
             folder,
             home: home.clone(),
-            desk: Mutex::default(),
-            hand: Mutex::new(Hand::new(is_made)),
+            desk: Mutex::new(desk),
+            hand: Mutex::new(Hand::new(there.is_some(), end, snapshot)),
         }
     }
 
@@ -72,6 +104,8 @@ impl Writer {
             desk.steps.clear();
             desk.is_gone = true;
         }
+        desk.is_touched = true;
+        desk.rests = None;
         desk.steps.push_back(step);
         let begins = !std::mem::replace(&mut desk.is_writing, true);
         drop(desk);
@@ -100,18 +134,24 @@ impl Writer {
             self.shared.opened(self);
         }
         let mut desk = self.desk();
-        if self.shared.fsync != Fsync::Never {
+        if let Some(written) = round.written {
+            desk.written = written;
+        }
+        let written = desk.written;
+        let never = self.shared.fsync == Fsync::Never;
+        if !never || round.notes {
             round
                 .dirty
                 .files
                 .iter()
                 .for_each(|file| desk.dirty.add(file));
             desk.dirty.folder |= round.dirty.folder;
+            desk.dirty_to = written;
         }
-        if let Some(written) = round.written {
-            desk.written = written;
+        desk.notes |= round.notes;
+        if desk.steps.is_empty() {
+            desk.rests = round.rests;
         }
-        let written = desk.written;
         if let Some(error) = round.failed {
             desk.failed = true;
             desk.steps.clear();
@@ -123,9 +163,17 @@ impl Writer {
         let more = !desk.steps.is_empty();
         desk.is_writing = more;
         let always = self.shared.fsync == Fsync::Always;
-        let wants_sync = !desk.dirty.is_clean() && !desk.is_syncing && always;
+        let is_due = always || never || round.rests.is_some();
+        let wants_sync = !desk.dirty.is_clean() && !desk.is_syncing && is_due;
         desk.is_syncing |= wants_sync;
+        let synced = match desk.dirty.is_clean() && !desk.is_syncing {
+            true => desk.take_news(),
+            false => None,
+        };
         drop(desk);
+        if let Some(synced) = synced {
+            self.shared.note_synced(self.folder.name(), synced);
+        }
         if more {
             self.shared.pool.push(Job::Write(self.clone()));
         }
@@ -167,7 +215,7 @@ impl Writer {
     pub fn sync(self: &Arc<Writer>) {
         let (dirty, written) = {
             let mut desk = self.desk();
-            (std::mem::take(&mut desk.dirty), desk.written)
+            (std::mem::take(&mut desk.dirty), desk.dirty_to)
         };
         let synced = self.shared.counted.timed(|| self.sync_all(&dirty));
         self.shared.syncs.fetch_add(1, Relaxed);
@@ -189,15 +237,38 @@ impl Writer {
             return;
         }
         desk.synced = Some(written);
-        let again = !desk.dirty.is_clean() && self.shared.fsync == Fsync::Always;
+        let rests = desk.rests.is_some();
+        let again = !desk.dirty.is_clean() && (self.shared.fsync == Fsync::Always || rests);
         desk.is_syncing = again;
+        let news = desk.take_news();
         drop(desk);
+        if let Some(synced) = news {
+            self.shared.note_synced(self.folder.name(), synced);
+        }
         if again {
             self.shared.pool.push(Job::Sync(self.clone()));
         }
         if let Some(home) = self.home.upgrade() {
             home.durable_up_to(written);
         }
+    }
+
+    /// Nothing more comes: has all that Kafka believes after an orderly stop be true. Nothing is done for a log that is as
+    /// it was left before.
+    pub fn rest(self: &Arc<Writer>) {
+        let desk = self.desk();
+        let is_idle = !desk.is_touched || desk.is_gone;
+        drop(desk);
+        if !is_idle {
+            self.push(Step::Rest);
+        }
+    }
+
+    /// Whether all is durable, and as Kafka believes it to be after an orderly stop.
+    pub fn is_at_rest(&self) -> bool {
+        let desk = self.desk();
+        let is_true = desk.dirty.is_clean() && desk.rests == Some(true);
+        desk.is_gone || is_true && !desk.failed
     }
 
     fn sync_all(&self, dirty: &Dirty) -> io::Result<()> {

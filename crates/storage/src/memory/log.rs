@@ -258,6 +258,7 @@ impl Log for MemoryLog {
         base_offset: i64,
         next_offset: i64,
         with: Vec<Replacement>,
+        _: &PartitionState,
     ) -> Result<Garbage, SwapFailed> {
         let at = |found: Result<usize, usize>| found.map_err(|_| SwapFailed::Stale);
         let from = at(self

@@ -107,14 +107,16 @@ impl Partition {
             };
             incoming.place(base_offset, leader_epoch);
             let next_offset = last_offset.saturating_add(1);
+            let Inner { log, state, .. } = &mut *inner;
             let batch = Batch {
                 bytes: incoming,
                 header: &header,
                 base_offset,
                 next_offset,
                 now_ms: now.wall_ms,
+                state,
             };
-            let stored = match inner.log.append(batch) {
+            let stored = match log.append(batch) {
                 Ok(stored) => stored,
                 Err(WriteFailed) => {
                     drop(inner);

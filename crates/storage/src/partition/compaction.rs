@@ -36,6 +36,14 @@ pub(super) struct Cleaning {
 }
 
 impl Cleaning {
+    /// Below this offset it was done in an earlier life.
+    pub fn since(cleaned: i64) -> Cleaning {
+        Cleaning {
+            cleaned,
+            ..Cleaning::default()
+        }
+    }
+
     /// Nobody is about it any more.
     fn rest(&mut self) {
         self.busy = false;
@@ -226,8 +234,10 @@ impl Partition {
         inner.cleaning.rest();
         let cleaning = &mut inner.cleaning;
         cleaning.cleaned = cleaning.cleaned.max(end);
+        let cleaned_up_to = cleaning.cleaned;
         cleaned.newly_unreadable = summary.unreadable.saturating_sub(cleaning.unreadable);
         cleaning.unreadable = summary.unreadable;
+        inner.log.note_cleaned(cleaned_up_to);
         inner.recount_dirty();
         let due = inner.if_compacted().is_some_and(|config| {
             inner.is_hastily_due(&config) && inner.dirt(&config, now).is_due(&config, now)

@@ -15,13 +15,21 @@ use std::sync::Weak;
 /// Batches read at once.
 const READ_BYTES: usize = 4 << 20;
 
-/// The log of a partition, and the state that its batches led to; or why there is none.
+/// A log, and the state that its batches led to.
+pub(super) struct Recovered {
+    pub log: Box<dyn Log>,
+    pub state: PartitionState,
+    /// Below this at most one record of each key is left.
+    pub cleaned: i64,
+}
+
+/// The log of a partition with its state; or why there is none.
 pub(super) fn recover(
     engine: &dyn Engine,
     home: &Weak<Partition>,
     name: &PartitionName<'_>,
     now: Now,
-) -> Result<(Box<dyn Log>, PartitionState), String> {
+) -> Result<Recovered, String> {
     let opened = engine.open(home, name);
     let opened = opened.map_err(|OpenFailed(why)| why)?;
     let log = opened.log;
@@ -51,7 +59,11 @@ pub(super) fn recover(
     }
     let mut state = replay.finish(opened.log_start.max(oldest));
     state.next_offset = state.next_offset.max(opened.log_end);
-    Ok((log, state))
+    Ok(Recovered {
+        log,
+        state,
+        cleaned: opened.cleaned,
+    })
 }
 
 /// Goes over these batches; where the last of them ends.
@@ -102,7 +114,13 @@ impl Log for NoLog {
     fn sink(&self, _: usize) -> Result<Box<dyn Sink>, WriteFailed> {
         Err(WriteFailed)
     }
-    fn swap(&mut self, _: i64, _: i64, _: Vec<Replacement>) -> Result<Garbage, SwapFailed> {
+    fn swap(
+        &mut self,
+        _: i64,
+        _: i64,
+        _: Vec<Replacement>,
+        _: &PartitionState,
+    ) -> Result<Garbage, SwapFailed> {
         Err(SwapFailed::Stale)
     }
     fn clear(&mut self) -> Result<Garbage, WriteFailed> {

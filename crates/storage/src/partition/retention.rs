@@ -1,7 +1,7 @@
 //! What makes a log shorter: time, size, DeleteRecords, the memory limit; and what replaces parts of it.
 
 use super::{Inner, Partition, Safety};
-use crate::engine::{ChunkInfo, Closed, Garbage, Replacement, Sink, SwapFailed, WriteFailed};
+use crate::engine::{ChunkInfo, Closed, Cut, Garbage, Replacement, Sink, SwapFailed, WriteFailed};
 use rustka_core::config::{ConsumerRetention, TopicConfig};
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::PartitionState;
@@ -155,10 +155,16 @@ impl Partition {
         let garbage = {
             let mut inner = self.lock();
             inner.check_readable().map_err(|_| SwapFailed::Stale)?;
-            inner.log.swap(base_offset, next_offset, with)?
+            let Inner { log, state, .. } = &mut *inner;
+            log.swap(base_offset, next_offset, with, state)?
         };
         drop(garbage);
         Ok(())
+    }
+
+    /// How compaction is to cut what it writes.
+    pub(super) fn cut(&self) -> Cut {
+        self.lock().log.cut()
     }
 
     /// Where a chunk is written that is to take the place of others.

@@ -80,8 +80,14 @@ impl Log for ClumsyLog {
     fn sink(&self, bytes: usize) -> Result<Box<dyn Sink>, WriteFailed> {
         self.log.sink(bytes)
     }
-    fn swap(&mut self, from: i64, to: i64, with: Vec<Replacement>) -> Result<Garbage, SwapFailed> {
-        self.log.swap(from, to, with)
+    fn swap(
+        &mut self,
+        from: i64,
+        to: i64,
+        with: Vec<Replacement>,
+        state: &PartitionState,
+    ) -> Result<Garbage, SwapFailed> {
+        self.log.swap(from, to, with, state)
     }
     fn may_be_evicted(&mut self, may: bool) {
         self.log.may_be_evicted(may);

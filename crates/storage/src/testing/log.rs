@@ -169,12 +169,13 @@ impl Log for TestLog {
         base_offset: i64,
         next_offset: i64,
         with: Vec<Replacement>,
+        state: &PartitionState,
     ) -> Result<Garbage, SwapFailed> {
         if self.fails(Step::Swap) {
             return Err(SwapFailed::Write);
         }
         let contents: Vec<Content> = with.iter().map(|new| new.content.clone()).collect();
-        let garbage = self.log.swap(base_offset, next_offset, with)?;
+        let garbage = self.log.swap(base_offset, next_offset, with, state)?;
         if let Some(kept) = lock(&self.desk).kept_of(self.place) {
             let replaced = base_offset + 1..=next_offset;
             kept.batches

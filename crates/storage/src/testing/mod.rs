@@ -326,6 +326,7 @@ impl Engine for TestEngine {
                 now_ms,
                 header: &header,
                 bytes: Incoming::Copied(&mut bytes),
+                state: &PartitionState::default(),
             });
             appended.map_err(|_| OpenFailed("there is no memory".to_owned()))?;
         }
@@ -340,6 +341,7 @@ impl Engine for TestEngine {
             log_start: found.log_start,
             log_end: 0,
             checkpoint: found.checkpoints.last().cloned(),
+            cleaned: 0,
         })
     }
 

@@ -2,17 +2,13 @@
 
 use super::walk::{Failed, Piece};
 use super::{Cleaned, Partition};
-use crate::engine::{Closed, Replacement, Sink, WriteFailed};
+use crate::engine::{ChunkInfo, Closed, Cut, Replacement, Sink, WriteFailed};
 use rustka_core::batch::{BatchError, BatchHeader, batches};
 
-/// Compacted batches go into blocks of this size.
-const BLOCK_BYTES: usize = 1 << 20;
-/// After so many bytes of old chunks the new ones take their place, so that no more memory is needed than this.
-const SWAP_BYTES: u64 = 1 << 20;
 /// A chunk of which nothing goes stays where it is if it is at least this large; smaller ones are put together.
 const WHOLE_BYTES: usize = 256 << 10;
-/// Room that is not worth filling.
-const SLACK_BYTES: usize = BLOCK_BYTES / 8;
+/// Room that is not worth filling is this part of a chunk.
+const SLACK_DIVISOR: usize = 8;
 
 /// A new chunk that still has room.
 struct Growing {
@@ -37,6 +33,7 @@ impl Growing {
 /// Puts new chunks in the place of old ones, in groups.
 pub(super) struct Output<'a> {
     partition: &'a Partition,
+    cut: Cut,
     full: Vec<Replacement>,
     growing: Option<Growing>,
     /// Offsets of the old chunks that wait to be replaced, the growing one included once it stands in the log.
@@ -50,6 +47,7 @@ impl<'a> Output<'a> {
     pub(super) fn new(partition: &'a Partition) -> Output<'a> {
         Output {
             partition,
+            cut: partition.cut(),
             full: Vec::new(),
             growing: None,
             group: None,
@@ -66,6 +64,9 @@ impl<'a> Output<'a> {
         mut keep: impl FnMut(&[u8], &mut Vec<u8>) -> Result<Vec<Piece>, BatchError>,
     ) -> Result<(), Failed> {
         let info = &chunk.info;
+        if self.is_full_without(info) {
+            self.swap()?;
+        }
         let mut scratch = Vec::new();
         let mut begun = false;
         for bytes in chunk.content.pieces() {
@@ -95,10 +96,20 @@ impl<'a> Output<'a> {
                 self.push(batch)?;
             }
         }
-        if self.group_bytes >= SWAP_BYTES {
+        // No more memory is needed than this.
+        if !self.cut.at_once && self.group_bytes >= self.cut.bytes as u64 {
             self.swap()?;
         }
         Ok(())
+    }
+
+    /// Whether a group that becomes one chunk is to be put in place before this one.
+    fn is_full_without(&self, next: &ChunkInfo) -> bool {
+        self.group.is_some_and(|(from, _)| {
+            let bytes = self.group_bytes.saturating_add(next.bytes);
+            let too_far = next.next_offset.saturating_sub(from) > i64::from(i32::MAX);
+            self.cut.at_once && (bytes > self.cut.bytes as u64 || too_far)
+        })
     }
 
     /// The next chunk stays where it is, and what was before it is put in its place.
@@ -127,7 +138,7 @@ impl<'a> Output<'a> {
         if let Some(mut full) = self.growing.take() {
             self.full.push(full.replacement()?);
         }
-        let mut sink = self.partition.sink(BLOCK_BYTES.max(batch.len()))?;
+        let mut sink = self.partition.sink(self.cut.bytes.max(batch.len()))?;
         sink.push(batch)?;
         self.growing = Some(Growing {
             base_offset: header.base_offset,
@@ -158,7 +169,8 @@ impl<'a> Output<'a> {
         }
         self.partition.swap(from, to, with)?;
         self.group_bytes = 0;
-        let worth_filling = |growing: &Growing| growing.sink.room() >= SLACK_BYTES;
+        let (at_once, slack_bytes) = (self.cut.at_once, self.cut.bytes / SLACK_DIVISOR);
+        let worth_filling = |growing: &Growing| !at_once && growing.sink.room() >= slack_bytes;
         self.growing = self.growing.take().filter(worth_filling);
         match &self.growing {
             Some(growing) => {
@@ -200,7 +212,7 @@ impl<'a> Output<'a> {
         // The last chunk keeps no room that nothing will fill.
         if let Some(mut last) = self
             .growing
-            .take_if(|last| last.sink.room() > last.bytes / 64)
+            .take_if(|last| !self.cut.at_once && last.sink.room() > last.bytes / 64)
         {
             let exact = self.joined(&[last.replacement()?])?;
             self.full.push(exact);

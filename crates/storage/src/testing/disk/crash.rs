@@ -80,13 +80,23 @@ pub(super) fn survivors(
     for operation in operations {
         match &operation.effect {
             Effect::Changed(change) => pending.push((true, change)),
-            Effect::Synced(node) => pending.retain(|(can_be_saved, change)| {
-                let saved = *can_be_saved && change.concerns(*node);
-                if saved {
-                    apply(&mut nodes, change);
-                }
-                !saved
-            }),
+            Effect::Synced(node) => {
+                let cut = pending.iter().rposition(|(can_be_saved, change)| {
+                    let is_cut = matches!(change, Change::Size { bytes: 0, .. });
+                    *can_be_saved && is_cut && change.concerns(*node)
+                });
+                let mut at = 0;
+                pending.retain(|(can_be_saved, change)| {
+                    at += 1;
+                    let concerns = change.concerns(*node);
+                    if *can_be_saved && concerns {
+                        apply(&mut nodes, change);
+                    }
+                    // What was given up before all of the file went went with it.
+                    let is_gone = concerns && cut.is_some_and(|cut| at <= cut);
+                    !(is_gone || *can_be_saved && concerns)
+                });
+            }
             Effect::GivenUp(node) => {
                 let lost = pending
                     .iter_mut()

@@ -1,0 +1,456 @@
+//! What the engine of files finds when it is opened again: after it was closed, after it ended between any two steps,
+//! and after somebody has damaged or taken away what lies there.
+
+mod files;
+
+use files::{Ending, Folder};
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
+use rustka_core::log::{Marker, Origin};
+use rustka_core::time::Now;
+use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::engine::PartitionName;
+use rustka_storage::{Engine, Incoming, Memory, Partition};
+use rustka_wire::Uuid;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const NOW: Now = Now::new(0, 1_000);
+const LOG: &str = "t-0/00000000000000000000.log";
+const CLEAN: &str = ".kafka_cleanshutdown";
+const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
+
+/// An engine in a folder, and a partition of it.
+struct Life {
+    engine: DiskEngine,
+    partition: Arc<Partition>,
+}
+
+impl Life {
+    fn begin(folder: &Folder, ending: &Arc<Ending>) -> Life {
+        Life::with(folder, ending, Fsync::Always)
+    }
+
+    fn with(folder: &Folder, ending: &Arc<Ending>, fsync: Fsync) -> Life {
+        let owner = Identity {
+            node_id: 1,
+            cluster_id: "restart".to_owned(),
+            directory_id: Uuid([3; 16]),
+        };
+        let directory = Directory::open_in(ending.clone(), &folder.0, &owner).expect("opens");
+        let memory = Memory::new(64 << 20);
+        let engine = DiskEngine::by_hand(directory, memory, fsync).expect("an engine");
+        let name = PartitionName {
+            topic: "t",
+            topic_id: Uuid([7; 16]),
+            index: 0,
+        };
+        let partition = Partition::open(&engine, &name, false, NOW);
+        Life { engine, partition }
+    }
+
+    /// Ends in order, as far as that can be done.
+    fn close(self) {
+        self.partition.checkpoint();
+        self.engine.work();
+        self.engine.close();
+    }
+
+    fn write(&self, batch: BatchBuilder, origin: Origin) -> i64 {
+        let mut bytes = batch.build().expect("a batch");
+        let header = BatchHeader::parse(&bytes).expect("a batch");
+        let incoming = Incoming::Copied(&mut bytes);
+        let appended = self.partition.append(incoming, &header, origin, NOW);
+        let offset = appended.expect("an append").base_offset;
+        self.engine.work();
+        offset
+    }
+
+    fn put(&self, key: u64) -> i64 {
+        let record = NewRecord {
+            timestamp: 1_000,
+            key: Some(&key.to_be_bytes()),
+            value: Some(&[7; 300]),
+            ..NewRecord::default()
+        };
+        self.write(BatchBuilder::new().record(&record), Origin::Client)
+    }
+
+    /// The offset and the key of each record.
+    fn records(&self) -> Vec<(i64, u64)> {
+        let seen = self.partition.offsets();
+        let mut records = Vec::new();
+        let mut visit = |batch: &[u8]| {
+            let header = BatchHeader::parse(batch).expect("a batch");
+            let record = rustka_core::batch::Records::new(&batch[61..], 1).next();
+            let key = record.expect("a record").expect("whole").key;
+            let key = key.and_then(|key| key.try_into().ok());
+            records.push((
+                header.base_offset,
+                u64::from_be_bytes(key.expect("a number")),
+            ));
+            true
+        };
+        let read = self
+            .partition
+            .each_batch(seen.log_start, seen.log_end, &mut visit);
+        read.expect("readable");
+        records
+    }
+
+    fn compacts(&self) {
+        let broker = BrokerConfig::new([], false).expect("defaults");
+        let configs = [("cleanup.policy", Some("compact"))];
+        let overrides = Overrides::parse(Scope::Topic, configs).expect("valid");
+        let config = TopicConfig::resolve(&broker, &overrides);
+        self.partition
+            .obey(&Arc::new(SharedConfig::new(Arc::new(config))));
+    }
+
+    /// What fails is not tried again.
+    fn compact(&self) {
+        self.partition.give_up_compaction();
+        if self.partition.wants_compaction(NOW) {
+            self.partition.compact(NOW, 1);
+        }
+        self.engine.work();
+    }
+}
+
+/// A log of five keys in three segments, and of one record in the next.
+fn with_old_values(folder: &Folder) -> Vec<(i64, u64)> {
+    let life = Life::begin(folder, &Ending::never());
+    for n in 0..60 {
+        life.put(n % 5);
+        if n % 20 == 19 {
+            life.partition.roll();
+        }
+    }
+    life.put(77);
+    let all = life.records();
+    life.close();
+    all
+}
+
+fn newest(records: &[(i64, u64)]) -> BTreeMap<u64, i64> {
+    records
+        .iter()
+        .map(|(offset, key)| (*key, *offset))
+        .collect()
+}
+
+fn names(folder: &Folder) -> Vec<String> {
+    let entries = fs::read_dir(folder.0.join("t-0")).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn compaction_puts_one_segment_in_the_place_of_several() {
+    let folder = Folder::new();
+    let all = with_old_values(&folder);
+    let life = Life::begin(&folder, &Ending::never());
+    life.compacts();
+    life.compact();
+    let left = life.records();
+    let expected: Vec<(i64, u64)> = newest(&all)
+        .into_iter()
+        .map(|(key, at)| (at, key))
+        .collect();
+    assert_eq!(left, expected);
+    assert_eq!(life.put(78), 61);
+    let left = life.records();
+    life.close();
+    let logs = names(&folder)
+        .into_iter()
+        .filter(|name| name.ends_with(".log"));
+    let expected = ["00000000000000000000.log", "00000000000000000060.log"];
+    assert_eq!(logs.collect::<Vec<_>>(), expected);
+    let cleaned = fs::read_to_string(folder.0.join("cleaner-offset-checkpoint"));
+    assert_eq!(cleaned.expect("a file"), "0\n1\nt 0 60\n");
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.records(), left);
+    life.compacts();
+    assert!(
+        !life.partition.wants_compaction(NOW),
+        "it is known to be compacted"
+    );
+    life.close();
+}
+
+#[test]
+fn compaction_that_ends_between_any_two_steps_leaves_a_log_with_the_newest_of_each_key() {
+    let template = Folder::new();
+    let all = with_old_values(&template);
+    let (newest, end) = (newest(&all), 61);
+    let mut steps = 0;
+    loop {
+        let folder = template.copied();
+        let ending = Ending::never();
+        let life = Life::begin(&folder, &ending);
+        life.compacts();
+        ending.after(steps);
+        life.compact();
+        let was_over = !ending.has_come();
+        // As if it were killed.
+        drop(life);
+        let life = Life::begin(&folder, &Ending::never());
+        let context = format!("after {steps} steps: {:?}", names(&folder));
+        assert_eq!(life.partition.offsets().log_end, end, "{context}");
+        let left = life.records();
+        assert!(left.iter().all(|record| all.contains(record)), "{context}");
+        assert_eq!(self::newest(&left), newest, "{context}");
+        life.compacts();
+        life.compact();
+        assert_eq!(life.records().len(), newest.len(), "{context}");
+        life.close();
+        let odd = names(&folder)
+            .into_iter()
+            .find(|name| name.ends_with(".cleaned") || name.ends_with(".swap"));
+        assert_eq!(odd, None, "{context}");
+        if was_over {
+            assert!(steps > 10, "{steps}");
+            return;
+        }
+        steps += 1;
+    }
+}
+
+fn verified() -> Origin {
+    Origin::Verified {
+        epoch_bumps: false,
+        since: None,
+    }
+}
+
+fn sequenced(producer: i64, sequence: i32) -> BatchBuilder {
+    let record = NewRecord {
+        timestamp: 1_000 + i64::from(sequence),
+        ..NewRecord::default()
+    };
+    BatchBuilder::new()
+        .producer(producer, 0, sequence)
+        .record(&record)
+}
+
+/// What is known of a partition beside its records.
+fn knowledge(life: &Life) -> String {
+    let seen = life.partition.offsets();
+    let known = life.partition.with_state(|state| {
+        let mut producers: Vec<String> = state.producers().map(|one| format!("{one:?}")).collect();
+        producers.sort();
+        format!(
+            "{:?} {:?} {producers:#?}",
+            state.aborted_between(0, i64::MAX),
+            state.epochs.entries()
+        )
+    });
+    format!("{seen:?} {}", known.expect("readable"))
+}
+
+/// Two segments with two idempotent producers, an aborted transaction in each, and one that is open.
+fn with_producers(folder: &Folder) -> String {
+    let life = Life::begin(folder, &Ending::never());
+    life.partition.set_leader(None, 3);
+    for round in 0..2 {
+        life.write(sequenced(5, round), Origin::Client);
+        life.write(sequenced(6, round).transactional(), verified());
+        life.write(sequenced(9, round), Origin::Client);
+        let marker = Marker {
+            commit: false,
+            coordinator_epoch: 4,
+            epoch_bumped: false,
+        };
+        let ended = life.partition.append_marker((6, 0), &marker, NOW);
+        ended.expect("an end");
+        life.engine.work();
+        if round == 0 {
+            life.partition.roll();
+        }
+    }
+    life.write(sequenced(8, 0).transactional(), verified());
+    let known = knowledge(&life);
+    life.close();
+    known
+}
+
+#[test]
+fn what_lies_beside_the_batches_after_an_orderly_stop_is_what_kafka_counts_on() {
+    let folder = Folder::new();
+    with_producers(&folder);
+    let read = |name: &str| fs::read(folder.0.join(name)).unwrap_or_default();
+    let text = |name: &str| String::from_utf8(read(name)).expect("text");
+    assert_eq!(text("t-0/leader-epoch-checkpoint"), "0\n1\n3 0\n");
+    for name in [RECOVERY_POINT, "replication-offset-checkpoint"] {
+        assert_eq!(text(name), "0\n1\nt 0 9\n", "{name}");
+    }
+    assert_eq!(text("log-start-offset-checkpoint"), "0\n0\n");
+    assert!(folder.0.join(CLEAN).exists());
+    assert_eq!(
+        names(&folder),
+        [
+            "00000000000000000000.index",
+            "00000000000000000000.log",
+            "00000000000000000000.timeindex",
+            "00000000000000000000.txnindex",
+            "00000000000000000004.index",
+            "00000000000000000004.log",
+            "00000000000000000004.snapshot",
+            "00000000000000000004.timeindex",
+            "00000000000000000004.txnindex",
+            "00000000000000000009.snapshot",
+            "leader-epoch-checkpoint",
+            "partition.metadata",
+        ]
+    );
+    // One aborted transaction each: producer, first offset, marker, and what was stable after it.
+    let entry = |fields: [i64; 4]| {
+        let mut bytes = vec![0, 0];
+        bytes.extend(fields.map(i64::to_be_bytes).concat());
+        bytes
+    };
+    assert_eq!(
+        read("t-0/00000000000000000000.txnindex"),
+        entry([6, 1, 3, 4])
+    );
+    assert_eq!(
+        read("t-0/00000000000000000004.txnindex"),
+        entry([6, 5, 7, 8])
+    );
+    assert_eq!(read("t-0/00000000000000000009.snapshot").len(), 10 + 4 * 46);
+}
+
+#[test]
+fn side_files_that_are_gone_or_damaged_are_made_again() {
+    let template = Folder::new();
+    let known = with_producers(&template);
+    let all = names(&template);
+    let side = |name: &&String| !name.ends_with(".log") && **name != "partition.metadata";
+    for name in all.iter().filter(side) {
+        for (was_clean, damage) in [(true, 0), (true, 1), (false, 0), (false, 1), (false, 2)] {
+            let is_transactions = name.ends_with(".txnindex");
+            if was_clean && damage == 0 && is_transactions {
+                // Nobody can tell that there should be one.
+                continue;
+            }
+            let folder = template.copied();
+            if !was_clean {
+                fs::remove_file(folder.0.join(CLEAN)).expect("removed");
+                // Nothing was promised.
+                fs::write(folder.0.join(RECOVERY_POINT), "0\n0\n").expect("written");
+            }
+            let path = folder.0.join("t-0").join(name);
+            damage_file(&path, damage);
+            let context = format!("{name}, clean: {was_clean}, damage {damage}");
+            let life = Life::begin(&folder, &Ending::never());
+            assert_eq!(knowledge(&life), known, "{context}");
+            life.close();
+            // In the next life it is all there, whatever is believed.
+            let life = Life::begin(&folder, &Ending::never());
+            assert_eq!(knowledge(&life), known, "{context}, again");
+            life.close();
+            // One in the middle is of use only where a later one is gone.
+            let needed = |name: &String| name != "00000000000000000004.snapshot";
+            let there = names(&folder).into_iter().filter(needed);
+            let expected = all.iter().filter(|name| needed(name)).cloned();
+            assert_eq!(
+                there.collect::<Vec<_>>(),
+                expected.collect::<Vec<_>>(),
+                "{context}"
+            );
+        }
+    }
+}
+
+fn damage_file(path: &PathBuf, damage: u8) {
+    let mut bytes = fs::read(path).expect("a file");
+    match damage {
+        0 => return fs::remove_file(path).expect("removed"),
+        1 => bytes.extend([0xff; 5]),
+        _ => bytes.truncate(bytes.len() / 2),
+    }
+    fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn a_mark_that_lies_is_not_believed() {
+    let template = Folder::new();
+    let known = with_producers(&template);
+    let log = "t-0/00000000000000000004.log";
+    let whole = fs::read(template.0.join(log)).expect("the log");
+    for lie in 0..3 {
+        let folder = template.copied();
+        let mut bytes = whole.clone();
+        match lie {
+            0 => bytes.extend_from_slice(&whole[..70]),
+            1 => *bytes.last_mut().expect("bytes") ^= 1,
+            _ => bytes.truncate(whole.len() - 1),
+        }
+        fs::write(folder.0.join(log), bytes).expect("written");
+        let life = Life::begin(&folder, &Ending::never());
+        match lie {
+            0 => assert_eq!(knowledge(&life), known),
+            // The last batch was promised to be kept.
+            _ => assert_eq!(life.partition.damaged(), std::slice::from_ref(&(8..9))),
+        }
+        assert_eq!(life.partition.offsets().log_end, 9);
+        assert_eq!(life.write(sequenced(5, 2), Origin::Client), 9);
+        life.close();
+    }
+}
+
+#[test]
+fn the_mark_of_an_orderly_stop_is_left_only_where_all_is_true() {
+    let template = Folder::new();
+    with_old_values(&template);
+    let mut steps = 0;
+    loop {
+        let folder = template.copied();
+        let ending = Ending::never();
+        let life = Life::begin(&folder, &ending);
+        life.put(3);
+        ending.after(steps);
+        life.close();
+        if !ending.has_come() {
+            assert!(folder.0.join(CLEAN).exists());
+            assert!(steps > 5, "{steps}");
+            return;
+        }
+        // What was decided last is the mark itself.
+        if folder.0.join(CLEAN).exists() {
+            let life = Life::begin(&folder, &Ending::never());
+            assert_eq!(life.partition.offsets().log_end, 62, "after {steps} steps");
+        }
+        steps += 1;
+    }
+}
+
+#[test]
+fn a_log_of_the_same_name_is_not_taken_for_the_one_before_it() {
+    let folder = Folder::new();
+    with_old_values(&folder);
+    let life = Life::begin(&folder, &Ending::never());
+    life.partition.delete();
+    let name = PartitionName {
+        topic: "t",
+        topic_id: Uuid([8; 16]),
+        index: 0,
+    };
+    let second = Partition::open(&life.engine, &name, false, NOW);
+    let second = Life {
+        engine: life.engine,
+        partition: second,
+    };
+    assert_eq!(second.put(1), 0);
+    // As if it were killed.
+    drop(second);
+    assert!(folder.0.join(LOG).exists());
+    let noted = fs::read_to_string(folder.0.join(RECOVERY_POINT)).expect("a file");
+    assert_eq!(noted, "0\n0\n");
+}
