@@ -214,6 +214,12 @@ impl PartitionState {
         self.producers_mut().await_verification(producer_id)
     }
 
+    /// Whether that producer is known here in a newer epoch.
+    pub fn has_fenced(&self, producer: (i64, i16)) -> bool {
+        let producers = self.producers.as_ref();
+        producers.is_some_and(|producers| producers.has_fenced(producer))
+    }
+
     /// Whether such a marker could be appended.
     pub fn check_marker(&self, producer: (i64, i16), marker: &Marker) -> Result<(), Refusal> {
         match &self.producers {

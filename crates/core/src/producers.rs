@@ -337,14 +337,14 @@ impl Producers {
     }
 
     /// Whether the attempt would begin a transaction here, which its coordinator has to confirm first.
-    /// False when the answer is an error or a repeat anyway.
+    /// False when the answer is an error anyway. A repeat has to be confirmed as well: whoever sent it goes on in that
+    /// transaction.
     pub fn needs_verification(&self, attempt: &Attempt) -> bool {
         if !attempt.transactional || self.has_open(attempt) {
             return false;
         }
-        self.by_id.get(&attempt.producer_id).is_none_or(|known| {
-            attempt.epoch >= known.epoch && find_duplicate(known, attempt).is_none()
-        })
+        let known = self.by_id.get(&attempt.producer_id);
+        known.is_none_or(|known| attempt.epoch >= known.epoch)
     }
 
     /// Remembers an attempt that was appended at `base_offset`.
@@ -564,6 +564,12 @@ impl Producers {
             coordinator_epoch: producer.coordinator_epoch,
             txn_first_offset: producer.txn_first_offset,
         })
+    }
+
+    /// Whether that producer is known here in a newer epoch.
+    pub fn has_fenced(&self, (producer_id, epoch): (i64, i16)) -> bool {
+        let known = self.by_id.get(&producer_id);
+        known.is_some_and(|known| epoch < known.epoch)
     }
 
     fn has_open(&self, attempt: &Attempt) -> bool {

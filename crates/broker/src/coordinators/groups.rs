@@ -114,6 +114,16 @@ impl Groups {
         Some((at, topic.partition(at)?.clone()))
     }
 
+    /// The number of the partition that a group belongs to, whether there is one yet or not.
+    pub fn number_of(&self, group: &str) -> Option<i32> {
+        if is_there(&self.node) {
+            return self.place_of(group).map(|(at, _)| at);
+        }
+        let count = self.node.config.broker().settings().offsets_partitions;
+        let count = u32::try_from(count).unwrap_or(1);
+        i32::try_from(partition_for(group, count)).ok()
+    }
+
     /// A heartbeat copies nothing.
     pub fn heartbeat(self: &Arc<Self>, group: &str, member: (&str, Option<&str>, i32)) -> Answer {
         if !is_there(&self.node) {

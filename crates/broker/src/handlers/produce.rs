@@ -11,7 +11,6 @@ use crate::node::Node;
 use answer::{PartitionAnswer, answer, commit, encode};
 use append::{append_copied, append_kept};
 use plan::ProducePlan;
-use rustka_core::error::Refusal;
 use rustka_storage::buffer::BufMut;
 use std::ops::Range;
 use std::sync::Arc;
@@ -98,8 +97,8 @@ fn run(node: &Arc<Node>, plan: ProducePlan, mut bytes: Bytes<'_>, respond: Respo
                 });
                 continue;
             }
-            let result = match whole {
-                Some(code) => Err(Refusal::from(code).into()),
+            let result = match &whole {
+                Some(refusal) => Err(refusal.clone().into()),
                 None => append_copied(
                     node,
                     &plan,

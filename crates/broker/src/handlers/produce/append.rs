@@ -85,10 +85,11 @@ impl RefusedBatch {
     }
 }
 
-/// What is told of a batch whose transaction its coordinator did not confirm. One code comes with words (E67).
+/// What is told of a batch whose transaction its coordinator did not confirm. Two codes come with words (E67, E69).
 fn unconfirmed(code: ErrorCode) -> Refusal {
     match code {
         ErrorCode::InvalidTxnState => Refusal::new(code, "the partition is not in the transaction"),
+        ErrorCode::NotEnoughReplicas => Refusal::new(code, "the coordinator cannot be asked now"),
         other => other.into(),
     }
 }

@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::node::topics::TopicRef;
 use rustka_core::batch::BatchHeader;
 use rustka_core::config::TopicConfig;
-use rustka_core::error::ErrorCode;
+use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
 use rustka_core::validate::{
     BatchRules, Inflate, Invalid, Validated, needs_inflate, needs_rebuild,
@@ -79,10 +79,28 @@ impl ProducePlan {
         Ok(plan)
     }
 
-    /// An error that concerns every partition: transactional records without an id (E68).
-    pub fn whole_request_error(&self, frame: &[u8]) -> Option<ErrorCode> {
-        let forbidden = self.transactional_id.is_none() && self.has_transactional_batch(frame);
-        forbidden.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+    /// An error that concerns every partition: transactional records without an id, or of several producers (E68).
+    pub fn whole_request_error(&self, frame: &[u8]) -> Option<Refusal> {
+        if self.transactional_id.is_none() {
+            let forbidden = self.has_batch(frame, BatchHeader::is_transactional);
+            return forbidden.then(|| ErrorCode::TransactionalIdAuthorizationFailed.into());
+        }
+        self.has_many_producers(frame).then(|| {
+            let what = "the request has transactional records of more than one producer";
+            Refusal::new(ErrorCode::InvalidProducerIdMapping, what)
+        })
+    }
+
+    fn has_many_producers(&self, frame: &[u8]) -> bool {
+        let topics = self.topics.iter().filter(|topic| !topic.denied);
+        let ranges = topics.flat_map(|topic| &topic.partitions);
+        let batches = ranges.filter_map(|(_, range)| frame.get(range.clone()?));
+        let headers = batches.filter_map(|batch| BatchHeader::parse(batch).ok());
+        let mut producers = headers
+            .filter(|header| header.is_transactional() && header.has_producer_id())
+            .map(|header| (header.producer_id, header.producer_epoch));
+        let first = producers.next();
+        producers.any(|producer| Some(producer) != first)
     }
 
     /// Under which transactional id it writes, if it may.
@@ -99,10 +117,6 @@ impl ProducePlan {
         let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
         let mut ranges = partitions.filter_map(|(_, range)| range.clone());
         ranges.any(|range| BatchHeader::parse(&frame[range]).is_ok_and(|header| is_such(&header)))
-    }
-
-    fn has_transactional_batch(&self, frame: &[u8]) -> bool {
-        self.has_batch(frame, BatchHeader::is_transactional)
     }
 
     /// A batch was looked into, or was not: who does not say the truth in a header is not believed again.
@@ -182,7 +196,7 @@ fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
 
 /// Marks what the client may not write. Who may not use a transactional id has none.
 fn authorize(request: &Request<'_>, plan: &mut ProducePlan) {
-    if plan.has_transactional_batch(request.frame.bytes()) {
+    if plan.has_batch(request.frame.bytes(), BatchHeader::is_transactional) {
         let id = plan.transactional_id.as_deref();
         if !id.is_some_and(|id| request.may(Operation::Write, Resource::TransactionalId(id))) {
             plan.transactional_id = None;

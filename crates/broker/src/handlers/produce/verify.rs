@@ -137,18 +137,13 @@ fn question(request: &Request<'_>, plan: &mut ProducePlan) -> Option<Question> {
                 epoch: header.producer_epoch,
             };
             // There is one producer in a request (E68).
-            let is_one = *producer.get_or_insert(writes) == writes;
+            producer = Some(writes);
             verifying.push(Verifying {
                 index: *index,
                 confirming: Confirming::of(partition, since),
-                result: match is_one {
-                    true => Ok(()),
-                    false => Err(ErrorCode::InvalidProducerIdMapping),
-                },
+                result: Ok(()),
             });
-            if is_one {
-                places.push((found.name.clone(), *index));
-            }
+            places.push((found.name.clone(), *index));
         }
         topic.verifying = verifying;
     }
@@ -177,7 +172,6 @@ fn note(plan: &mut ProducePlan, reply: Option<Reply>, version: i16) {
         .topics
         .iter_mut()
         .flat_map(|topic| &mut topic.verifying);
-    let asked = asked.filter(|it| it.result.is_ok());
     for (place, verifying) in asked.enumerate() {
         let result = match &reply {
             Some(Reply::Added(result)) => *result,

@@ -10,7 +10,7 @@ use crate::base::hooks::{Operation, Resource};
 use crate::node::topics::TopicHere;
 use crate::node::topics::TopicRef;
 use rustka_core::error::ErrorCode;
-use rustka_core::names::validate_topic_name;
+use rustka_core::names::{is_internal, validate_topic_name};
 use rustka_wire::codec::Uuid;
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{
@@ -222,10 +222,12 @@ fn unknown<'n>(
     name: Option<&'n str>,
     topic_id: Uuid,
 ) -> MetadataResponseTopic<'n> {
+    let is_missing = code == ErrorCode::UnknownTopicOrPartition;
     MetadataResponseTopic {
         error_code: code.code(),
         name: name.map(Cow::Borrowed),
         topic_id,
+        is_internal: is_missing && name.is_some_and(is_internal),
         topic_authorized_operations: OPERATIONS_UNASKED,
         ..Default::default()
     }

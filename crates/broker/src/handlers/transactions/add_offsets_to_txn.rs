@@ -24,11 +24,11 @@ pub fn handle(request: Request<'_>) -> Handled {
         .check(Operation::Write, Resource::TransactionalId(id))
         .and_then(|()| request.check(Operation::Read, Resource::Group(&asked.group_id)))
         .and_then(|()| {
-            let place = request.parts.groups.place_of(&asked.group_id);
-            place.ok_or(ErrorCode::CoordinatorNotAvailable)
+            let at = request.parts.groups.number_of(&asked.group_id);
+            at.ok_or(ErrorCode::CoordinatorNotAvailable)
         });
     let answer = match place {
-        Ok((at, _)) => {
+        Ok(at) => {
             let add = Command::Add(Add {
                 speaker: speaker(id, asked.producer_id, asked.producer_epoch),
                 places: vec![(CONSUMER_OFFSETS.into(), at)],

@@ -52,10 +52,10 @@ impl Drop for Confirming {
     }
 }
 
-/// Whether the coordinator is asked at all. A write that adds its partition always asks; of the others operators may want
-/// to believe that they were added before.
+/// Whether the coordinator is asked at all. Of writes that do not add their partition operators may want to believe that it
+/// was added before. Where Kafka then adds nothing either, nobody could ever commit what a newer client writes.
 pub fn is_asked_for(node: &Node, adds: bool) -> bool {
-    adds || node.config.broker().settings().transaction_verification
+    (adds && !node.strict) || node.config.broker().settings().transaction_verification
 }
 
 /// What the coordinator is asked. In newer protocols the partitions are added by the write itself (KIP-890).

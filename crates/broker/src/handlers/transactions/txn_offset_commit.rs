@@ -70,6 +70,10 @@ pub fn handle(request: Request<'_>) -> Handled {
     };
     let wire = &asked.request;
     let producer = (wire.producer_id, wire.producer_epoch);
+    // Before its coordinator is asked, as for batches (E66).
+    if partition.with_state(|state| state.has_fenced(producer)) == Ok(true) {
+        return Ok(asked.answer(Err(ErrorCode::InvalidProducerEpoch)));
+    }
     let Ok(confirming) = Confirming::begin(partition, producer.0) else {
         return Ok(asked.answer(Err(ErrorCode::NotCoordinator)));
     };
