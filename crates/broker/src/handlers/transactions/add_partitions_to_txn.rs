@@ -17,18 +17,55 @@ use rustka_wire::add_partitions_to_txn_response::{
     AddPartitionsToTxnTopicResult,
 };
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// PRODUCER_FENCED is known from this version on.
 const FENCED_FROM: i16 = 2;
 /// Many transactions in one request from this version on.
 const MANY_FROM: i16 = 4;
+/// An id that is named more often than this adds nothing: each time would be answered with as many partitions as the
+/// longest has, and nobody names one twice.
+const TIMES_MAX: usize = 8;
+
+/// Topics with their partitions.
+type Topics = Vec<(Box<str>, Vec<i32>)>;
 
 /// One transaction of the request.
 struct Part {
     id: Box<str>,
-    topics: Vec<(Box<str>, Vec<i32>)>,
-    /// What is wrong with each partition, in their order, if anything is.
-    wrong: Option<Vec<ErrorCode>>,
+    /// Those that are answered with one code for all.
+    named: Topics,
+    /// Those that were looked at, each once.
+    topics: Topics,
+    wrong: Option<Wrong>,
+}
+
+/// Why nothing is added at all.
+enum Wrong {
+    /// The request itself is out of the question.
+    All(ErrorCode),
+    /// A partition is; what is told of each that was looked at, in their order.
+    Each(Vec<ErrorCode>),
+}
+
+/// The topics of an id that is named several times: the last ones are added, and where all are answered alike it is by
+/// the names of the first, as in Kafka.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    first: &'a [AddPartitionsToTxnTopic<'a>],
+    last: &'a [AddPartitionsToTxnTopic<'a>],
+    /// How often it is named.
+    times: usize,
+}
+
+impl<'a> Asked<'a> {
+    fn once(topics: &'a [AddPartitionsToTxnTopic<'a>]) -> Asked<'a> {
+        Asked {
+            first: topics,
+            last: topics,
+            times: 1,
+        }
+    }
 }
 
 /// Adds partitions to one transaction, or from v4 on to many.
@@ -53,18 +90,27 @@ pub fn handle(request: Request<'_>) -> Handled {
             asked.v3_and_below_producer_id,
             asked.v3_and_below_producer_epoch,
         );
-        let (part, answer) = ask(
-            &request,
-            speaker(id, pid, epoch),
-            &asked.v3_and_below_topics,
-            false,
-        );
+        let topics = Asked::once(&asked.v3_and_below_topics);
+        let (part, answer) = ask(&request, speaker(id, pid, epoch), topics, false);
         parts.push(part);
         answers.push(answer);
     } else {
+        let mut named: BTreeMap<&str, Asked<'_>> = BTreeMap::new();
+        for one in &asked.transactions {
+            let known = named.entry(&one.transactional_id);
+            known
+                .and_modify(|known| (known.last, known.times) = (&one.topics, known.times + 1))
+                .or_insert(Asked::once(&one.topics));
+        }
         for one in &asked.transactions {
             let speaker = speaker(&one.transactional_id, one.producer_id, one.producer_epoch);
-            let (part, answer) = ask(&request, speaker, &one.topics, one.verify_only);
+            let topics = named.get(&*one.transactional_id);
+            let topics = topics.filter(|topics| topics.times <= TIMES_MAX);
+            let topics = topics.copied().unwrap_or(Asked {
+                times: usize::MAX,
+                ..Asked::once(&one.topics)
+            });
+            let (part, answer) = ask(&request, speaker, topics, one.verify_only);
             parts.push(part);
             answers.push(answer);
         }
@@ -95,22 +141,26 @@ pub fn handle(request: Request<'_>) -> Handled {
 fn ask(
     request: &Request<'_>,
     speaker: Speaker,
-    topics: &[AddPartitionsToTxnTopic<'_>],
+    asked: Asked<'_>,
     verify_only: bool,
 ) -> (Part, Answer) {
     let id = speaker.id.clone();
-    let codes = check(request, &id, topics);
-    let is_wrong = codes.iter().any(|code| *code != ErrorCode::None);
-    let named = topics.iter().map(|topic| {
+    let topics = each_once(asked.last);
+    let wrong = match asked.times {
+        ..=TIMES_MAX => check(request, &id, &topics),
+        _ => Some(Wrong::All(ErrorCode::InvalidRequest)),
+    };
+    let named = asked.first.iter().map(|topic| {
         let name: Box<str> = (&*topic.name).into();
         (name, topic.partitions.clone())
     });
     let part = Part {
         id: (&*id).into(),
-        topics: named.collect(),
-        wrong: is_wrong.then_some(codes),
+        named: named.collect(),
+        topics,
+        wrong,
     };
-    if is_wrong {
+    if part.wrong.is_some() {
         return (part, Answer::Now(Reply::Added(Ok(()))));
     }
     let places = part.topics.iter().flat_map(|(topic, partitions)| {
@@ -131,25 +181,40 @@ fn ask(
     (part, request.parts.transactions.call(&id, command))
 }
 
-fn check(
-    request: &Request<'_>,
-    id: &str,
-    topics: &[AddPartitionsToTxnTopic<'_>],
-) -> Vec<ErrorCode> {
+/// Every partition once, in the order in which the topics are named first.
+fn each_once(topics: &[AddPartitionsToTxnTopic<'_>]) -> Topics {
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut out = Topics::new();
+    for topic in topics {
+        let at = *places.entry(&topic.name).or_insert_with(|| {
+            out.push(((&*topic.name).into(), Vec::new()));
+            out.len() - 1
+        });
+        let partitions = topic.partitions.iter().copied();
+        let new = partitions.filter(|index| seen.insert((at, *index)));
+        if let Some((_, known)) = out.get_mut(at) {
+            known.extend(new);
+        }
+    }
+    out
+}
+
+fn check(request: &Request<'_>, id: &str, topics: &Topics) -> Option<Wrong> {
     let each = || {
-        topics.iter().flat_map(|topic| {
-            let partitions = topic.partitions.iter();
-            partitions.map(move |at| (&*topic.name, *at))
+        topics.iter().flat_map(|(topic, partitions)| {
+            let partitions = partitions.iter();
+            partitions.map(move |at| (&**topic, *at))
         })
     };
     // A broker that asks for others has checked what they may do.
     let is_broker = request.header.version >= MANY_FROM;
     if !is_broker && let Err(code) = request.check(Operation::Write, Resource::TransactionalId(id))
     {
-        return each().map(|_| code).collect();
+        return Some(Wrong::All(code));
     }
     if id.is_empty() {
-        return each().map(|_| ErrorCode::InvalidRequest).collect();
+        return Some(Wrong::All(ErrorCode::InvalidRequest));
     }
     let codes = each().map(|(topic, at)| {
         let may = is_broker || request.may(Operation::Write, Resource::Topic(topic));
@@ -161,13 +226,13 @@ fn check(
     });
     let codes: Vec<ErrorCode> = codes.collect();
     if codes.iter().all(|code| *code == ErrorCode::None) {
-        return codes;
+        return None;
     }
     let not_tried = |code| match code {
         ErrorCode::None => ErrorCode::OperationNotAttempted,
         wrong => wrong,
     };
-    codes.into_iter().map(not_tried).collect()
+    Some(Wrong::Each(codes.into_iter().map(not_tried).collect()))
 }
 
 impl Part {
@@ -177,7 +242,13 @@ impl Part {
         version: i16,
     ) -> Vec<AddPartitionsToTxnTopicResult<'static>> {
         let mut place = 0;
-        let topics = self.topics.iter().map(|(topic, partitions)| {
+        let are_told_apart = matches!(self.wrong, Some(Wrong::Each(_)))
+            || matches!(reply, Some(Reply::Verified(Ok(_))));
+        let topics = match are_told_apart {
+            true => &self.topics,
+            false => &self.named,
+        };
+        let topics = topics.iter().map(|(topic, partitions)| {
             let results = partitions.iter().map(|at| {
                 let code = self.code(place, reply);
                 place += 1;
@@ -195,8 +266,12 @@ impl Part {
     }
 
     fn code(&self, place: usize, reply: Option<&Reply>) -> ErrorCode {
-        if let Some(wrong) = &self.wrong {
-            return wrong.get(place).copied().unwrap_or(ErrorCode::None);
+        match &self.wrong {
+            Some(Wrong::All(code)) => return *code,
+            Some(Wrong::Each(codes)) => {
+                return codes.get(place).copied().unwrap_or(ErrorCode::None);
+            }
+            None => {}
         }
         match reply {
             Some(Reply::Added(Ok(()))) => ErrorCode::None,
