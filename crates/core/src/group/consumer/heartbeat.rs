@@ -103,13 +103,12 @@ impl Group {
         opening: Option<Opening>,
     ) -> Result<Beaten, Refusal> {
         let mut draft = Draft::default();
-        if let Some(opening) = opening {
-            self.open(d, &mut draft, opening);
+        match opening {
+            // There is room: whoever opened the group has looked.
+            Some(opening) => self.open(d, &mut draft, opening),
+            None => self.check_members(d, beat)?,
         }
-        let sender = match self
-            .check_members(d, beat)
-            .and_then(|()| self.identify(beat))
-        {
+        let sender = match self.identify(beat) {
             Ok(sender) => sender,
             Err(refusal) => {
                 self.abandon(draft);
