@@ -38,6 +38,7 @@ use peers::Peers;
 pub use quotas::Quotas;
 use rustka_core::config::SharedConfig;
 use rustka_core::error::Refusal;
+use rustka_core::time::Now;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
 use rustka_storage::{Engine, Partition, PartitionName};
@@ -233,9 +234,9 @@ impl Node {
         name: &PartitionName<'_>,
         config: &Arc<SharedConfig>,
         internal: bool,
+        now: Now,
     ) -> Arc<Partition> {
-        let (evictable, now) = (config.now().delete, self.clock.now());
-        let partition = Partition::open(&*self.engine, name, evictable, now);
+        let partition = Partition::open(&*self.engine, name, config.now().delete, now);
         // Journals are compacted by those who write them.
         match internal {
             true => partition.obey_as_journal(config),

@@ -314,9 +314,9 @@ impl Host<Machine> for Cluster {
         true
     }
 
-    fn tell(&self, change: Change, _: Now) {
+    fn tell(&self, change: Change, now: Now) {
         let _again = ShowAgain(self);
-        self.publish(change);
+        self.publish(change, now);
     }
 
     fn unlocking(&self) -> Option<Box<dyn FnOnce() + '_>> {

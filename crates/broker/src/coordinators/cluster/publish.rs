@@ -14,17 +14,18 @@ use rustka_core::config::{
 use rustka_core::names::CLUSTER_METADATA;
 use rustka_core::security::facts::Fact;
 use rustka_core::sync::lock;
+use rustka_core::time::Now;
 use rustka_storage::{Partition, PartitionName};
 use rustka_wire::codec::Uuid;
 use std::sync::Arc;
 
 impl Cluster {
     /// Shows one change. Changes come one at a time, in order.
-    pub(super) fn publish(&self, change: Change) {
+    pub(super) fn publish(&self, change: Change, now: Now) {
         let faults = &self.node.faults;
         faults.panic_point(Point::Publish, CLUSTER_METADATA);
         match change {
-            Change::Topic(topic) => self.show(&topic),
+            Change::Topic(topic) => self.show(&topic, now),
             Change::TopicGone(topic) => self.hide(topic.id),
             Change::Broker(config) => self.show_broker(config),
             Change::Configs { resource, values } => {
@@ -126,12 +127,12 @@ impl Cluster {
         lock(&self.resolved).of(&broker, overrides)
     }
 
-    fn show(&self, topic: &Arc<ClusterTopic>) {
+    fn show(&self, topic: &Arc<ClusterTopic>, now: Now) {
         let known = self.node.topics.by_id(topic.id);
         let config = self.resolve(&topic.config);
         let shown = match &known {
             Some(known) if has_same_partitions(known, topic) => known.clone(),
-            _ => self.put(topic, known.as_deref(), &config),
+            _ => self.put(topic, known.as_deref(), &config, now),
         };
         if topic.is_moved {
             for (partition, place) in shown.partitions.iter().zip(&topic.partitions) {
@@ -156,6 +157,7 @@ impl Cluster {
         topic: &ClusterTopic,
         known: Option<&TopicHere>,
         config: &Arc<TopicConfig>,
+        now: Now,
     ) -> TopicRef {
         let config = match known {
             Some(known) => known.config.clone(),
@@ -175,7 +177,7 @@ impl Cluster {
                 topic_id: topic.id,
                 index,
             };
-            let partition = self.node.new_partition(&name, &config, topic.internal);
+            let partition = self.node.new_partition(&name, &config, topic.internal, now);
             partitions.push(partition);
         }
         self.node.topics.write().put(TopicHere {
