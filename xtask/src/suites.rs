@@ -108,6 +108,12 @@ pub const SUITES: &[Suite] = &[
         environment: &[],
         needs: &["java", "mvn"],
     },
+    Suite {
+        name: "directory",
+        broker: &[],
+        environment: &[],
+        needs: &["java", "mvn"],
+    },
 ];
 
 /// Kafka's own.
