@@ -8,6 +8,8 @@ const TOPIC_FIELDS: &[(&str, &str)] = &[
     ("compact", "cleanup.policy"),
     ("compression_type", "compression.type"),
     ("delete_retention_ms", "delete.retention.ms"),
+    ("flush_messages", "flush.messages"),
+    ("flush_ms", "flush.ms"),
     ("gzip_level", "compression.gzip.level"),
     ("log_append_time", "message.timestamp.type"),
     ("lz4_level", "compression.lz4.level"),

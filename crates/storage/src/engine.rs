@@ -55,6 +55,11 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// Whether clients' writes are refused since there is no room for them: whatever may go is to go.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Does what is due by now; when it wants to be called next, on the monotonic clock. Early calls do nothing.
     fn tick(&self, _now: Now) -> Option<i64> {
         None

@@ -52,7 +52,7 @@ pub async fn run(parts: Arc<Parts>) {
         let now = node.clock.now();
         warn_of_a_jump(now, &mut clock_was_believed);
         rebuild(node).await;
-        if now.monotonic_ms >= next_retention_ms {
+        if now.monotonic_ms >= next_retention_ms || node.engine.is_full() {
             retention::retain(node, groups);
             next_retention_ms = now.monotonic_ms.saturating_add(retention_ms);
         }

@@ -111,6 +111,14 @@ const TOPIC: &[(&str, &str)] = &[
         "Whether records keep the producer's time (CreateTime) or get the broker's (LogAppendTime).",
     ),
     (
+        "flush.messages",
+        "With --data-dir, after how many records a partition is synced, also where --fsync would wait longer; acks=all is answered after that.",
+    ),
+    (
+        "flush.ms",
+        "With --data-dir, after how many milliseconds a partition is synced at the latest, also where --fsync would wait longer.",
+    ),
+    (
         "min.cleanable.dirty.ratio",
         "Which share of a log has to be dirty before it is compacted.",
     ),

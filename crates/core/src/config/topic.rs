@@ -232,6 +232,10 @@ pub struct TopicConfig {
     pub index_interval_bytes: i32,
     /// How long files stay that are no longer needed.
     pub file_delete_delay_ms: i64,
+    /// After how many records what is written is synced, whatever holds for the broker.
+    pub flush_messages: i64,
+    /// After how long what is written is synced, whatever holds for the broker.
+    pub flush_ms: i64,
     /// The largest batch.
     pub max_message_bytes: i32,
     /// The largest record of a compressed batch.
@@ -327,6 +331,8 @@ impl TopicConfig {
             segment_index_bytes: int("segment.index.bytes"),
             index_interval_bytes: int("index.interval.bytes"),
             file_delete_delay_ms: long("file.delete.delay.ms"),
+            flush_messages: long("flush.messages"),
+            flush_ms: long("flush.ms"),
             max_message_bytes: int("max.message.bytes"),
             max_decompressed_message_bytes: int("max.decompressed.message.bytes"),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",

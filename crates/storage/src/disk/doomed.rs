@@ -57,12 +57,18 @@ impl Shared {
 
     /// Has those files removed whose time has come; when the next one's comes.
     pub(super) fn remove_doomed(self: &Arc<Shared>, now_ms: i64) -> Option<i64> {
+        let is_full = self.is_full();
         let mut doomed = lock(&self.doomed);
         for (delay_ms, gone) in std::mem::take(&mut doomed.fresh) {
             let due_ms = now_ms.saturating_add(delay_ms.max(0));
             doomed.due.entry(due_ms).or_default().push(gone);
         }
-        let later = doomed.due.split_off(&now_ms.saturating_add(1));
+        let until_ms = match is_full {
+            // Nothing is kept for long where there is no room.
+            true => i64::MAX,
+            false => now_ms.saturating_add(1),
+        };
+        let later = doomed.due.split_off(&until_ms);
         let due = std::mem::replace(&mut doomed.due, later);
         let next_ms = doomed.due.keys().next().copied();
         drop(doomed);

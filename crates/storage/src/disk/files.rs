@@ -34,6 +34,11 @@ pub trait Files: Send + Sync {
     /// Makes durable which files are in a folder, and under which names.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Makes a file that takes so many bytes of the volume, whatever is in it.
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        write_zeros(&*self.open(path, Mode::Anew)?, bytes)
+    }
+
     /// How much there is and how much of it is free where this folder lies.
     fn room(&self, folder: &Path) -> io::Result<Room>;
 }
@@ -146,6 +151,18 @@ impl Files for SystemFiles {
         File::open(folder)?.sync_all()
     }
 
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = SystemFile(File::create(path)?);
+        // Where the system can do that it takes no time.
+        #[cfg(target_os = "linux")]
+        if let Ok(length) = bytes.try_into()
+            && nix::fcntl::posix_fallocate(&file.0, 0, length).is_ok()
+        {
+            return Ok(());
+        }
+        write_zeros(&file, bytes)
+    }
+
     fn room(&self, folder: &Path) -> io::Result<Room> {
         let volume = statvfs(folder)?;
         // Their types differ from one system to another.
@@ -156,6 +173,17 @@ impl Files for SystemFiles {
             free_bytes: bytes(volume.blocks_available()),
         })
     }
+}
+
+fn write_zeros(file: &dyn OpenFile, bytes: u64) -> io::Result<()> {
+    static PIECE: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = 0;
+    while at < bytes {
+        let next = (bytes - at).min(PIECE.len() as u64);
+        file.write_at(&PIECE[..next as usize], at)?;
+        at += next;
+    }
+    Ok(())
 }
 
 fn wall_ms(time: SystemTime) -> i64 {

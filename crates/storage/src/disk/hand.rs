@@ -21,6 +21,8 @@ pub(super) enum Step {
     },
     /// Writes a batch.
     Write(Write),
+    /// Writes batches for which there was no room.
+    Again(Box<Run>),
     /// Nothing more is written into a segment.
     Close {
         /// Its base offset.
@@ -52,6 +54,25 @@ pub(super) enum Step {
     },
 }
 
+impl Step {
+    /// Whether it may be done from its beginning after it has failed in the middle.
+    fn may_be_repeated(&self) -> bool {
+        match self {
+            Step::Begin { .. }
+            | Step::Write(_)
+            | Step::Again(_)
+            | Step::Close { .. }
+            | Step::Epochs(_)
+            | Step::Snapshot(_) => true,
+            Step::Swap(_)
+            | Step::Cleaned(_)
+            | Step::Rest
+            | Step::Drop { .. }
+            | Step::Clear { .. } => false,
+        }
+    }
+}
+
 /// A batch to be written.
 pub(super) struct Write {
     /// The segment's base offset.
@@ -66,6 +87,8 @@ pub(super) struct Write {
     pub by_time: Option<(u64, TimeEntry)>,
     /// Where in the index of aborted transactions, and the entry there.
     pub aborted: Option<(u64, Vec<u8>)>,
+    /// It is to be synced at once.
+    pub flush: bool,
 }
 
 /// Producers after all that was written so far.
@@ -153,12 +176,16 @@ struct Open {
 pub(super) struct Round {
     pub written: Option<i64>,
     pub dirty: Dirty,
+    /// What was written is to be synced at once.
+    pub flush: bool,
     /// How far it is synced is to be noted.
     pub notes: bool,
     /// Nothing more is to come; whether all is as Kafka believes it to be after an orderly stop.
     pub rests: Option<bool>,
     /// Why it went no further.
     pub failed: Option<io::Error>,
+    /// Nothing is lost if the rest is done later.
+    pub may_go_on: bool,
 }
 
 impl Hand {
@@ -189,37 +216,75 @@ impl Hand {
         self.open.is_some() && !std::mem::replace(&mut self.is_listed, true)
     }
 
-    /// Does these steps, in order, until one fails.
-    pub fn do_each(&mut self, writer: &Writer, steps: VecDeque<Step>) -> Round {
+    /// Does these steps, in order, until one fails; what is not done by then is left in them.
+    pub fn do_each(&mut self, writer: &Writer, steps: &mut VecDeque<Step>) -> Round {
         let mut round = Round::default();
         let mut run = Run::default();
-        for step in steps {
-            let done = match step {
+        round.may_go_on = true;
+        round.failed = loop {
+            let Some(step) = steps.pop_front() else {
+                break self.put(writer, &mut run, &mut round).err();
+            };
+            let step = match step {
+                Step::Again(again) => {
+                    run = *again;
+                    continue;
+                }
                 Step::Write(write) if run.takes(&write) => {
                     run.push(write);
-                    Ok(())
+                    continue;
                 }
-                Step::Write(write) => {
-                    let done = self.put(writer, &mut run, &mut round);
+                step => step,
+            };
+            let put = self.put(writer, &mut run, &mut round);
+            let (done, undone) = match (put, step) {
+                (Ok(()), Step::Write(write)) => {
                     run.push(write);
-                    done
+                    continue;
                 }
-                step => self
-                    .put(writer, &mut run, &mut round)
-                    .and_then(|()| self.do_one(writer, step, &mut round)),
+                (Ok(()), step) => {
+                    let done = self.do_one(writer, &step, &mut round);
+                    round.may_go_on = done.is_ok() || step.may_be_repeated();
+                    (done, step)
+                }
+                (failed, step) => (failed, step),
             };
             if let Err(error) = done {
-                round.failed = Some(error);
-                return round;
+                steps.push_front(undone);
+                break Some(error);
             }
+        };
+        if round.failed.is_some() && run.segment.is_some() {
+            steps.push_front(Step::Again(Box::new(run)));
         }
-        round.failed = self.put(writer, &mut run, &mut round).err();
         round
+    }
+
+    /// Lets segments go for which the steps before have no need, so that there is room for those.
+    pub fn drop_early(&mut self, writer: &Writer, steps: &mut VecDeque<Step>) {
+        let begun = self.open.as_ref().map(|open| open.base_offset);
+        let first = steps.iter().find_map(|step| match step {
+            Step::Again(run) => run.segment,
+            _ => None,
+        });
+        let Some(newest) = begun.or(first) else {
+            return;
+        };
+        let mut failed = false;
+        steps.retain(|step| match step {
+            Step::Drop { base_offset, .. } if *base_offset < newest && !failed => {
+                let gone = writer
+                    .shared
+                    .doom_segment(&writer.folder, *base_offset, &Kind::ALL, 0);
+                failed = gone.is_err();
+                failed
+            }
+            _ => true,
+        });
     }
 
     /// Writes batches that lie one behind the other.
     fn put(&mut self, writer: &Writer, run: &mut Run, round: &mut Round) -> io::Result<()> {
-        let run = std::mem::take(run);
         let Some(segment) = run.segment else {
             return Ok(());
         };
@@ -232,25 +297,26 @@ impl Hand {
         }
         writer.shared.written_bytes.fetch_add(at - run.at, Relaxed);
         round.dirty.add(&open.log);
-        round.written = Some(run.position);
         run.by_offset.write(&*open.index)?;
         run.by_time.write(&*open.time_index)?;
-        if run.aborted.bytes.is_empty() {
-            return Ok(());
+        if !run.aborted.bytes.is_empty() {
+            let index = writer
+                .folder
+                .open(Kind::TransactionIndex, segment, Mode::Write)?;
+            run.aborted.write(&*index)?;
+            round.dirty.add(&index);
+            round.dirty.folder = true;
         }
-        let index = writer
-            .folder
-            .open(Kind::TransactionIndex, segment, Mode::Write)?;
-        run.aborted.write(&*index)?;
-        round.dirty.add(&index);
-        round.dirty.folder = true;
+        round.written = Some(run.position);
+        round.flush |= run.flush;
+        *run = Run::default();
         Ok(())
     }
 
-    fn do_one(&mut self, writer: &Writer, step: Step, round: &mut Round) -> io::Result<()> {
+    fn do_one(&mut self, writer: &Writer, step: &Step, round: &mut Round) -> io::Result<()> {
         match step {
-            Step::Write(_) => Ok(()),
-            Step::Begin { base_offset } => {
+            Step::Write(_) | Step::Again(_) => Ok(()),
+            &Step::Begin { base_offset } => {
                 if self.is_made {
                     // A segment is not there without those before it, also when the power goes.
                     writer.shared.files.sync_folder(&writer.folder.path())?;
@@ -269,7 +335,7 @@ impl Hand {
                 round.dirty.folder = true;
                 Ok(())
             }
-            Step::Close { base_offset, time } => {
+            &Step::Close { base_offset, time } => {
                 let open = self.open(writer, base_offset)?;
                 if let Some((number, entry)) = time {
                     open.time_index
@@ -283,7 +349,7 @@ impl Hand {
                 self.open = None;
                 Ok(())
             }
-            Step::Drop {
+            &Step::Drop {
                 base_offset,
                 delay_ms,
             } => {
@@ -305,12 +371,12 @@ impl Hand {
             ),
             Step::Snapshot(snapshot) => self.keep_snapshot(writer, snapshot, round),
             Step::Swap(swap) => self.swap(writer, swap),
-            Step::Cleaned(offset) => {
+            &Step::Cleaned(offset) => {
                 writer.shared.note_cleaned(writer.folder.name(), offset);
                 Ok(())
             }
             Step::Rest => self.rest(writer, round),
-            Step::Clear { delay_ms } => {
+            &Step::Clear { delay_ms } => {
                 self.open = None;
                 // What is left is not found when topics are opened again: its folder tells another topic's id.
                 match writer.folder.doom() {
@@ -331,7 +397,7 @@ impl Hand {
     fn keep_snapshot(
         &mut self,
         writer: &Writer,
-        snapshot: Snapshot,
+        snapshot: &Snapshot,
         round: &mut Round,
     ) -> io::Result<()> {
         let file = writer
@@ -358,7 +424,7 @@ impl Hand {
 
     /// A crash between any two steps leaves the old segments, or the new ones with perhaps some of the old that are to
     /// go: what is left is the same.
-    fn swap(&mut self, writer: &Writer, swap: Swap) -> io::Result<()> {
+    fn swap(&mut self, writer: &Writer, swap: &Swap) -> io::Result<()> {
         let files = &*writer.shared.files;
         // Whoever finds offsets without records has to know that all there was synced: else something is missing.
         for base_offset in &swap.unsynced {
@@ -456,7 +522,7 @@ fn open_segment(writer: &Writer, base_offset: i64, mode: Mode) -> io::Result<Ope
 
 /// Batches that are written at once.
 #[derive(Default)]
-struct Run {
+pub(super) struct Run {
     segment: Option<i64>,
     at: u64,
     length: u64,
@@ -465,6 +531,7 @@ struct Run {
     by_offset: IndexRun,
     by_time: IndexRun,
     aborted: IndexRun,
+    flush: bool,
 }
 
 impl Run {
@@ -480,6 +547,7 @@ impl Run {
         }
         self.length += write.bytes.len() as u64;
         self.position = write.position;
+        self.flush |= write.flush;
         if let Some((number, entry)) = write.by_offset {
             let at = number * OFFSET_ENTRY_BYTES;
             self.by_offset.push(at, &entry.encode());

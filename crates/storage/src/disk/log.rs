@@ -32,6 +32,8 @@ pub(super) struct DiskLog {
     pub(super) segments: VecDeque<Segment>,
     pub(super) bytes: u64,
     config: Option<Arc<SharedConfig>>,
+    /// Where the records begin that nobody has asked to be synced at once (`flush.messages`).
+    flushed: i64,
     /// Offsets of batches that cannot be read, in order.
     damaged: Vec<Range<i64>>,
     /// The epochs that the file of them has.
@@ -61,6 +63,7 @@ impl DiskLog {
             aborted: aborted.count() as u64,
             segments: segments.into(),
             config: None,
+            flushed: found.state.next_offset,
             damaged: found.damaged,
             epochs: found.epochs,
             snapshot: found.snapshot,
@@ -73,6 +76,17 @@ impl DiskLog {
             Some(config) => SegmentRules::of(&config.now()),
             None => SegmentRules::default(),
         }
+    }
+
+    /// Whether so many records are unsynced with this end of the log that they are to be synced.
+    fn is_to_flush(&mut self, position: i64) -> bool {
+        let config = self.config.as_ref();
+        let limit = config.map_or(i64::MAX, |config| config.now().flush_messages);
+        let is_due = position.saturating_sub(self.flushed) >= limit;
+        if is_due {
+            self.flushed = position;
+        }
+        is_due
     }
 
     pub(super) fn push(&self, step: Step) -> Result<(), WriteFailed> {
@@ -223,6 +237,7 @@ impl Log for DiskLog {
         });
         let interval_bytes = self.rules().index_interval_bytes;
         let length = batch.bytes.len();
+        let flush = self.is_to_flush(position);
         self.tail.append(batch)?;
         // The writer has them as well, until they are written.
         let bytes = self.tail.last_bytes(length).ok_or(WriteFailed)?;
@@ -251,6 +266,7 @@ impl Log for DiskLog {
                 .map(|entry| (indexing.by_offset - 1, entry)),
             by_time: entries.by_time.map(|entry| (indexing.by_time - 1, entry)),
             aborted,
+            flush,
         };
         info.bytes += length;
         info.next_offset = position;
@@ -263,6 +279,7 @@ impl Log for DiskLog {
     }
 
     fn configure(&mut self, config: &Arc<SharedConfig>) {
+        self.writer.configure(config);
         self.config = Some(config.clone());
     }
 

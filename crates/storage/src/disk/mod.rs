@@ -323,12 +323,24 @@ impl Engine for DiskEngine {
         Some(self.shared.figures())
     }
 
+    fn is_full(&self) -> bool {
+        self.shared.is_full()
+    }
+
     fn tick(&self, now: Now) -> Option<i64> {
         let now_ms = now.monotonic_ms;
         let next_ms = self.shared.remove_doomed(now_ms);
         let shared = self.shared.clone();
-        let look = Box::new(move || shared.look_at_room());
+        let look = Box::new(move || shared.keep_room());
         self.shared.pool.push(Job::Other(look));
+        let next_ms = match self.shared.fsync {
+            Fsync::Always => next_ms,
+            Fsync::Interval(_) | Fsync::Never => {
+                let writers = self.shared.live_writers();
+                let dues = writers.iter().filter_map(|one| one.flush_if_old(now_ms));
+                next_ms.into_iter().chain(dues).min()
+            }
+        };
         let Fsync::Interval(interval_ms) = self.shared.fsync else {
             return next_ms;
         };

@@ -6,11 +6,12 @@ use super::hand::{Dirty, Hand, Step};
 use super::pool::Job;
 use super::{Fsync, Shared};
 use crate::partition::Partition;
+use rustka_core::config::SharedConfig;
 use rustka_core::sync::{Guard, Rank, lock, lock_at};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// A log that lies there when it is opened.
 #[derive(Clone, Copy, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Writer {
     pub folder: Folder,
     home: Weak<Partition>,
     desk: Mutex<Desk>,
+    /// What its topic demands.
+    config: OnceLock<Arc<SharedConfig>>,
     /// Held by whoever writes; there is one at a time.
     hand: Mutex<Hand>,
 }
@@ -40,6 +43,10 @@ struct Desk {
     /// A job for what is dirty is queued or under way.
     is_syncing: bool,
     dirty: Dirty,
+    /// When what is dirty was seen first, on the monotonic clock.
+    dirty_since_ms: Option<i64>,
+    /// It is to be synced at once, whatever the rule.
+    flush: bool,
     /// Up to where nothing is left to sync once `dirty` is synced.
     dirty_to: i64,
     /// How far it is synced is to be noted with the next sync.
@@ -84,6 +91,7 @@ impl Writer {
             folder,
             home: home.clone(),
             desk: Mutex::new(desk),
+            config: OnceLock::new(),
             hand: Mutex::new(Hand::new(there.is_some(), end, snapshot)),
         }
     }
@@ -123,10 +131,13 @@ impl Writer {
 
     /// Does what is queued, then has it synced where that is the rule.
     pub fn write(self: &Arc<Writer>) {
-        let steps = std::mem::take(&mut self.desk().steps);
+        let mut steps = std::mem::take(&mut self.desk().steps);
         let (round, is_new) = {
             let mut hand = lock_at(Rank::Files, &self.hand);
-            let round = hand.do_each(self, steps);
+            let round = hand.do_each(self, &mut steps);
+            if round.failed.as_ref().is_some_and(is_no_room) && round.may_go_on {
+                hand.drop_early(self, &mut steps);
+            }
             let is_new = hand.has_become_open();
             (round, is_new)
         };
@@ -139,7 +150,7 @@ impl Writer {
         }
         let written = desk.written;
         let never = self.shared.fsync == Fsync::Never;
-        if !never || round.notes {
+        if !never || round.notes || round.flush || self.flush_ms().is_some() {
             round
                 .dirty
                 .files
@@ -149,21 +160,32 @@ impl Writer {
             desk.dirty_to = written;
         }
         desk.notes |= round.notes;
+        desk.flush |= round.flush;
         if desk.steps.is_empty() {
             desk.rests = round.rests;
         }
+        let mut waits_for_room = false;
         if let Some(error) = round.failed {
-            desk.failed = true;
-            desk.steps.clear();
-            desk.is_writing = false;
-            drop(desk);
-            self.failed("written", &error);
-            return;
+            let has_no_room = is_no_room(&error);
+            waits_for_room = has_no_room && round.may_go_on && !desk.is_gone;
+            // Nobody misses what is not written of a log that goes.
+            let is_missed = !has_no_room || !desk.is_gone;
+            if waits_for_room {
+                steps.append(&mut desk.steps);
+                desk.steps = steps;
+            } else if is_missed {
+                desk.failed = true;
+                desk.steps.clear();
+                desk.is_writing = false;
+                drop(desk);
+                self.failed("written", &error);
+                return;
+            }
         }
         let more = !desk.steps.is_empty();
         desk.is_writing = more;
         let always = self.shared.fsync == Fsync::Always;
-        let is_due = always || never || round.rests.is_some();
+        let is_due = always || never && round.notes || round.flush || round.rests.is_some();
         let wants_sync = !desk.dirty.is_clean() && !desk.is_syncing && is_due;
         desk.is_syncing |= wants_sync;
         let synced = match desk.dirty.is_clean() && !desk.is_syncing {
@@ -174,13 +196,15 @@ impl Writer {
         if let Some(synced) = synced {
             self.shared.note_synced(self.folder.name(), synced);
         }
-        if more {
+        if waits_for_room {
+            self.shared.is_out_of_room(self);
+        } else if more {
             self.shared.pool.push(Job::Write(self.clone()));
         }
         if round.written.is_some()
             && let Some(home) = self.home.upgrade()
         {
-            match always {
+            match always || round.flush {
                 true => home.written_up_to(written),
                 false => home.durable_up_to(written),
             }
@@ -211,10 +235,43 @@ impl Writer {
         self.shared.pool.push(Job::Sync(self.clone()));
     }
 
+    /// Follows these configs of its topic from now on.
+    pub fn configure(&self, config: &Arc<SharedConfig>) {
+        // A topic keeps the place where its configs stand.
+        self.config.get_or_init(|| config.clone());
+    }
+
+    /// After how long its topic wants to be synced, if it has a wish.
+    fn flush_ms(&self) -> Option<i64> {
+        let flush_ms = self.config.get()?.now().flush_ms;
+        Some(flush_ms).filter(|ms| *ms < i64::MAX)
+    }
+
+    /// Syncs what has been dirty for as long as its topic allows; when that is next, of what is.
+    pub fn flush_if_old(self: &Arc<Writer>, now_ms: i64) -> Option<i64> {
+        let flush_ms = self.flush_ms()?;
+        let mut desk = self.desk();
+        if desk.dirty.is_clean() || desk.failed {
+            return None;
+        }
+        let due_ms = desk
+            .dirty_since_ms
+            .get_or_insert(now_ms)
+            .saturating_add(flush_ms);
+        drop(desk);
+        if due_ms > now_ms {
+            return Some(due_ms);
+        }
+        self.flush();
+        None
+    }
+
     /// Makes durable what was written by now. Who writes meanwhile has the next sync in common.
     pub fn sync(self: &Arc<Writer>) {
         let (dirty, written) = {
             let mut desk = self.desk();
+            desk.dirty_since_ms = None;
+            desk.flush = false;
             (std::mem::take(&mut desk.dirty), desk.dirty_to)
         };
         let synced = self.shared.counted.timed(|| self.sync_all(&dirty));
@@ -238,7 +295,8 @@ impl Writer {
         }
         desk.synced = Some(written);
         let rests = desk.rests.is_some();
-        let again = !desk.dirty.is_clean() && (self.shared.fsync == Fsync::Always || rests);
+        let is_due = self.shared.fsync == Fsync::Always || rests || desk.flush;
+        let again = !desk.dirty.is_clean() && is_due;
         desk.is_syncing = again;
         let news = desk.take_news();
         drop(desk);
@@ -312,4 +370,12 @@ impl Writer {
         hand.close();
         true
     }
+}
+
+/// Whether that is over once somebody has made room.
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How large it says to be.
+/// How large it says to be where nobody says otherwise.
 const VOLUME_BYTES: u64 = 1 << 40;
 
 /// Tells files and folders apart for as long as there are any.
@@ -115,6 +115,10 @@ struct Disk {
     nodes: Vec<Content>,
     operations: Vec<Operation>,
     failing: Failing,
+    /// So much fits.
+    volume_bytes: u64,
+    /// Files that take more than what is in them.
+    reserved: BTreeMap<Node, u64>,
 }
 
 impl SimulatedDisk {
@@ -137,6 +141,8 @@ impl SimulatedDisk {
             nodes,
             operations: Vec::new(),
             failing: Failing::Never,
+            volume_bytes: VOLUME_BYTES,
+            reserved: BTreeMap::new(),
         })))
     }
 
@@ -160,6 +166,11 @@ impl SimulatedDisk {
     /// Has operations fail from now on.
     pub fn fail(&self, failing: Failing) {
         self.disk().failing = failing;
+    }
+
+    /// Has no more than so many bytes fit from now on.
+    pub fn resize(&self, volume_bytes: u64) {
+        self.disk().volume_bytes = volume_bytes;
     }
 
     /// What is on the disk if the power goes after the first so many operations.
@@ -244,12 +255,48 @@ impl Disk {
         self.operations.push(Operation { what, effect });
     }
 
+    /// What files take that have a name.
+    fn used(&self) -> u64 {
+        let mut used = 0;
+        let mut folders = vec![TOP];
+        while let Some(node) = folders.pop() {
+            match &self.nodes[node] {
+                Content::File(bytes) => {
+                    let reserved = self.reserved.get(&node).copied().unwrap_or(0);
+                    used += reserved.max(bytes.len() as u64);
+                }
+                Content::Folder(entries) => folders.extend(entries.values()),
+            }
+        }
+        used
+    }
+
+    /// Whether that fits.
+    fn has_room(&self, change: &Change) -> bool {
+        let Change::Bytes { file, at, bytes } = change else {
+            return true;
+        };
+        let end = at + bytes.len() as u64;
+        let there = self
+            .content(*file)
+            .map_or(0, |content| content.len() as u64);
+        self.volume_bytes == VOLUME_BYTES
+            || self.used() + end.saturating_sub(there) <= self.volume_bytes
+    }
+
     fn strikes(&self) -> bool {
         self.failing.strikes(self.operations.len())
     }
 
     /// Does and notes something that a crash may undo, unless it is to fail.
     fn change(&mut self, what: String, change: Change) -> io::Result<()> {
+        if !self.has_room(&change) {
+            self.note(
+                format!("{what}, for which there is no room"),
+                Effect::Nothing,
+            );
+            return Err(error(io::ErrorKind::StorageFull));
+        }
         let strikes = self.strikes();
         let what = match strikes {
             true => format!("{what}, which fails"),
@@ -395,10 +442,25 @@ impl Files for SimulatedDisk {
         disk.sync(format!("sync the folder {}", folder.display()), node)
     }
 
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let mut disk = self.disk();
+        let free = disk.volume_bytes.saturating_sub(disk.used());
+        let node = match disk.find(path) {
+            Ok(node) => node,
+            Err(_) => disk.make(path, Content::File(Vec::new()))?,
+        };
+        if bytes > free {
+            return Err(error(io::ErrorKind::StorageFull));
+        }
+        disk.reserved.insert(node, bytes);
+        Ok(())
+    }
+
     fn room(&self, _folder: &Path) -> io::Result<Room> {
+        let disk = self.disk();
         Ok(Room {
-            total_bytes: VOLUME_BYTES,
-            free_bytes: VOLUME_BYTES,
+            total_bytes: disk.volume_bytes,
+            free_bytes: disk.volume_bytes.saturating_sub(disk.used()),
         })
     }
 }
