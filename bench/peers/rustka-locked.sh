@@ -1,10 +1,11 @@
 #!/bin/bash
-# Rustka where everybody has to log in, with 1,000 ACLs, among them those of alice, as whom kbench logs in (FOLDER/login).
+# Rustka where everybody has to log in, with 1,000 ACLs, among them those of alice, as whom kbench logs in (rustka-locked.login).
 mkdir -p "$2"; ulimit -n "$(ulimit -Hn)"
-echo alice:alice-secret > "$2/login"
+IFS=: read -r user password < "$(dirname "$0")/rustka-locked.login"
 {
-  printf 'users:\n  - name: alice\n    password: alice-secret\nacls:\n'
-  printf '  - principal: User:alice\n    allow: [all]\n    topic: "*"\n  - principal: User:alice\n    allow: [all]\n    cluster: true\n'
+  printf 'users:\n  - name: %s\n    password: %s\nacls:\n' "$user" "$password"
+  printf '  - principal: User:%s\n    allow: [all]\n    topic: "*"\n  - principal: User:%s\n    allow: [all]\n    cluster: true\n' \
+    "$user" "$user"
   for n in {1..499}; do
     printf '  - principal: User:u%d\n    allow: [read, write]\n    topic: other-%d\n' $n $n
   done

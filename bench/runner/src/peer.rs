@@ -27,6 +27,8 @@ pub struct Peer<'a> {
     tools: &'a Tools,
     address: String,
     folder: PathBuf,
+    /// As whom every load logs in, where everybody has to.
+    login: Option<String>,
     child: Child,
     pid: u32,
     /// Milliseconds from its start to its first answers.
@@ -68,11 +70,13 @@ impl<'a> Peer<'a> {
         let child = spawn(tools, command, port, &folder)
             .or_else(|_| spawn(tools, Command::new(&path), port, &folder))
             .map_err(|e| format!("{}: {e}", path.display()))?;
+        let login = fs::read_to_string(tools.peers.join(format!("{script}.login")));
         let mut peer = Peer {
             name,
             tools,
             address: format!("127.0.0.1:{port}"),
             folder,
+            login: login.ok(),
             pid: child.id(),
             child,
             ready: Figures::new(),
@@ -153,8 +157,7 @@ impl<'a> Peer<'a> {
         command.arg(LOAD_SECS.to_string()).arg(&self.tools.kbench);
         command.args(line.split_whitespace());
         command.args(["--addr", &self.address, "--pid", &self.pid.to_string()]);
-        // Where everybody has to log in, the script says as whom.
-        if let Ok(login) = fs::read_to_string(self.folder.join("login")) {
+        if let Some(login) = &self.login {
             command.args(["--login", login.trim()]);
         }
         command.stdin(Stdio::null());
