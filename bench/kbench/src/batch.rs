@@ -188,6 +188,8 @@ pub struct Asking {
     pub wait_ms: i32,
     pub partition_bytes: i32,
     pub session: (i32, i32),
+    /// Only what transactions have committed.
+    pub committed: bool,
 }
 
 /// A Fetch frame of this version; without positions it asks for what the session knows already.
@@ -207,6 +209,7 @@ pub fn fetch_frame_of(version: i16, topic: &Topic, positions: &[Position], ask: 
         max_wait_ms: ask.wait_ms,
         min_bytes: 1,
         max_bytes: 64 << 20,
+        isolation_level: ask.committed.into(),
         session_id: ask.session.0,
         session_epoch: ask.session.1,
         topics: if positions.is_empty() {
@@ -231,7 +234,18 @@ pub fn fetch_frame(
         wait_ms,
         partition_bytes,
         session: (0, -1),
+        committed: false,
     };
+    fetch_frame_as(topic, parts, offsets, ask)
+}
+
+/// The same, asked so.
+pub fn fetch_frame_as(
+    topic: &str,
+    parts: &[i32],
+    offsets: &[i64],
+    ask: Asking,
+) -> (Vec<u8>, Vec<usize>) {
     // Two frames that differ in every byte of each offset, and in nothing else, show where the offsets lie.
     let frame = |offset: i64| {
         let positions: Vec<Position> = parts

@@ -46,6 +46,12 @@ pub fn run(a: &Args) {
     let part_max = a.num("part-max", 1 << 20) as i32;
     let size = a.num("size", 1024) as f64; // value size, to count value bytes
     let limit = Duration::from_secs(a.num("secs", 60) as u64);
+    let ask = batch::Asking {
+        wait_ms: 500,
+        partition_bytes: part_max,
+        session: (0, -1),
+        committed: a.num("committed", 0) != 0,
+    };
 
     let mut c0 = Conn::open(&addr).expect("connect");
     let begin = offsets(&mut c0, &topic, &parts, -2);
@@ -70,7 +76,7 @@ pub fn run(a: &Args) {
                 let mut own = 0u64;
                 'pass: loop {
                     let mut at = begin.clone();
-                    let (mut f, places) = batch::fetch_frame(topic, parts, &at, 500, part_max);
+                    let (mut f, places) = batch::fetch_frame_as(topic, parts, &at, ask);
                     let mut idle = 0;
                     while at.iter().zip(end).any(|(a, e)| a < e) {
                         if Instant::now() > deadline {

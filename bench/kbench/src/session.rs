@@ -34,6 +34,7 @@ pub fn run(a: &Args) {
         wait_ms,
         partition_bytes: 1 << 20,
         session,
+        committed: false,
     };
 
     // the full request that opens the session finds nothing and comes back at once

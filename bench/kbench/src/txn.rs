@@ -1,6 +1,6 @@
 //! Transactions, one after the other: AddPartitionsToTxn, Produce and EndTxn of the older protocol, or only Produce and
 //! EndTxn of the newer one (`--newer 1`), by `--producers` at once, each over `--partitions`. With `--hold 1` each producer
-//! opens one transaction and holds it, to see what that takes.
+//! opens one transaction and holds it, to see what that takes; `--abort-every 2` aborts every second one.
 
 use crate::{
     args::Args,
@@ -31,6 +31,8 @@ struct Plan {
     newer: bool,
     partitions: i32,
     values: Vec<Vec<u8>>,
+    /// Each so many transactions one is aborted; 0: none.
+    abort_every: u64,
 }
 
 /// A producer of its own transactional id, on a connection of its own.
@@ -40,6 +42,8 @@ struct Producer<'a> {
     /// Its `seq` is that of every partition.
     state: Txn,
     plan: &'a Plan,
+    /// How many it has begun.
+    begun: u64,
     retries: u64,
 }
 
@@ -83,6 +87,7 @@ impl<'a> Producer<'a> {
             id,
             state,
             plan,
+            begun: 0,
             retries: 0,
         }
     }
@@ -146,11 +151,14 @@ impl<'a> Producer<'a> {
 
     fn end(&mut self) {
         let id = self.id.clone();
+        self.begun += 1;
+        let every = self.plan.abort_every;
+        let is_aborted = every > 0 && self.begun.is_multiple_of(every);
         let request = EndTxnRequest {
             transactional_id: id.as_str().into(),
             producer_id: self.state.pid,
             producer_epoch: self.state.epoch,
-            committed: true,
+            committed: !is_aborted,
         };
         loop {
             let told = match self.plan.newer {
@@ -186,6 +194,7 @@ pub fn run(a: &Args) {
         newer: a.num("newer", 0) != 0,
         partitions: a.num("partitions", 1) as i32,
         values: (0..count).map(|i| batch::payload(size, i)).collect(),
+        abort_every: a.num("abort-every", 0) as u64,
     };
     let producers = a.num("producers", 1) as usize;
     if a.num("hold", 0) != 0 {
