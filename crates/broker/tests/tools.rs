@@ -151,6 +151,8 @@ fn without_chance(text: &str) -> String {
         // The columns LastTimestamp and CurrentTransactionStartTimeMs, and TransactionDurationMs behind that.
         ("\\b1[0-9]{12}( *\t)([0-9]+ +\t)?", "(time)$1"),
         ("\"logDir\":\"[^\"]*\"", "\"logDir\":\"(dir)\""),
+        ("directory.id=[A-Za-z0-9_-]{22}", "directory.id=(id)"),
+        ("(salt|storedKey|serverKey)=\\[[0-9, -]*\\]", "$1=(bytes)"),
     ];
     marks.iter().fold(text.to_owned(), |text, (pattern, mark)| {
         let pattern = regex_lite::Regex::new(pattern).expect("a pattern");
@@ -270,6 +272,11 @@ fn acls_as_kafka_acls_has_them() {
 #[test]
 fn offsets_records_versions_and_directories_as_the_small_tools_have_them() {
     compare("small");
+}
+
+#[test]
+fn directories_as_kafka_storage_formats_them() {
+    compare("storage");
 }
 
 #[test]

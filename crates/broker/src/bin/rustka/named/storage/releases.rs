@@ -62,7 +62,7 @@ const FEATURES: [Feature; 6] = [
     },
     Feature {
         name: STREAMS_VERSION,
-        since: &[28],
+        since: &[29],
         max: 1,
         needs: None,
     },
