@@ -14,7 +14,7 @@
 //! that failed all is as it was.
 
 use super::buffer::{BufMut, Slice};
-use super::disk::DiskFigures;
+use super::figures::DiskFigures;
 use super::limit::Memory;
 use super::partition::Partition;
 use rustka_core::batch::{self, BatchHeader};

@@ -17,6 +17,7 @@
 pub mod buffer;
 pub mod disk;
 pub mod engine;
+mod figures;
 pub mod limit;
 pub mod memory;
 pub mod partition;

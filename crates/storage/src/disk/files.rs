@@ -1,5 +1,6 @@
 //! What the engine asks of a file system, so that tests can put one in its place that loses power.
 
+use crate::figures::Room;
 use nix::sys::statvfs::statvfs;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -41,15 +42,6 @@ pub trait Files: Send + Sync {
 
     /// How much there is and how much of it is free where this folder lies.
     fn room(&self, folder: &Path) -> io::Result<Room>;
-}
-
-/// Bytes of a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// All of them.
-    pub total_bytes: u64,
-    /// Those that may yet be written.
-    pub free_bytes: u64,
 }
 
 /// How a file is opened.

@@ -56,10 +56,11 @@ mod side;
 mod tidy;
 mod writer;
 
+pub use crate::figures::{DiskFigures, Room, SYNC_BUCKETS_US};
 pub use check::{Checked, CheckedPartition, check};
 pub use directory::{Directory, DirectoryError, Identity};
-pub use figures::{DiskFigures, MonotonicUs, SYNC_BUCKETS_US};
-pub use files::{Files, Listed, Mode, OpenFile, Room, SystemFiles};
+pub use figures::MonotonicUs;
+pub use files::{Files, Listed, Mode, OpenFile, SystemFiles};
 pub use inspect::{Piece, inspect};
 pub use overlay::Change;
 

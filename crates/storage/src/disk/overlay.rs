@@ -1,7 +1,8 @@
 //! A file system that shows what would become of a folder, and leaves it as it is: what is changed is kept in memory and
 //! told at the end.
 
-use super::files::{Files, Listed, Mode, OpenFile, Room};
+use super::files::{Files, Listed, Mode, OpenFile};
+use crate::figures::Room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;

@@ -2,9 +2,10 @@
 //! file in the root keeps room for coordinators, and is given up where there is no other.
 
 use super::Shared;
-use super::files::{Room, remove_if_there};
+use super::files::remove_if_there;
 use super::pool::Job;
 use super::writer::Writer;
+use crate::figures::Room;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::sync::lock;
 use std::path::PathBuf;
