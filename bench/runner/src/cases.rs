@@ -469,7 +469,7 @@ pub const CASES: &[Case] = &[
     ),
     Case {
         without: &["floor"],
-        ..more(
+        ..groups(
             "rebalance-848",
             "the same as rebalance with the consumer protocol",
             Load::One(

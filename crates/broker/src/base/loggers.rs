@@ -215,6 +215,24 @@ mod tests {
         ("could not be set aside", "once"),
         ("is cut off", "at the start, once for a partition"),
         ("cannot be read: {error}", "once for a file"),
+        ("could not be marked as left in order", "at the end"),
+        ("is not left in order: the next start", "at the end"),
+        (
+            "cannot be marked for the next start",
+            "once, the directory is given up",
+        ),
+        ("and what was synced up to {synced} is gone", "at the start"),
+        ("is damaged at byte {at}", "once for what is damaged"),
+        ("all of it is gone over", "at the start, once for a file"),
+        (
+            "whatever the mark of that says",
+            "at the start, once for a partition",
+        ),
+        ("segments behind it, which were not synced", "at the start"),
+        ("is full, {free_bytes} bytes are left", "when it changes"),
+        ("there is room again on the volume", "when it changes"),
+        ("is not compacted: {error}", "once for a partition"),
+        ("could not be noted: {error}", "once for what is damaged"),
     ];
 
     /// What lines of these levels say below this folder.

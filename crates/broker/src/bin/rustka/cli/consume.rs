@@ -136,8 +136,9 @@ async fn alone(
             topic.partitions.len().saturating_sub(1)
         )));
     }
-    // Where the topic ends now. What lies before that may have been compacted away, so positions decide and not records.
-    let ends = ends(client, &topic).await?;
+    // Where the topic ends now for such a reader: an open transaction holds those back who want what is committed. What
+    // lies before that may have been compacted away, so positions decide and not records.
+    let ends = ends(client, &topic, options.isolation).await?;
     let mut consumer = Consumer::new(client, options);
     consumer.assign(&arguments.topic, &partitions).await?;
     while printer.left > 0 {

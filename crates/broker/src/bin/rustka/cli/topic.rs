@@ -168,13 +168,13 @@ async fn list(client: &Client, internal: bool, output: &mut Output) -> Result<()
     output.table(table)
 }
 
-/// The first offset and the one behind the last of each partition.
+/// The first offset of each partition, and the one behind the last that such a reader sees.
 pub async fn ends(
     client: &Client,
     topic: &Topic,
+    isolation: Isolation,
 ) -> rustka_client::Result<BTreeMap<i32, (i64, i64)>> {
     let at = |start: Start| topic.partitions.keys().map(move |&p| (p, start)).collect();
-    let isolation = Isolation::ReadUncommitted;
     let begins = client
         .offsets(&topic.name, &at(Start::Earliest), isolation)
         .await?;
@@ -189,7 +189,7 @@ pub async fn ends(
 
 async fn describe(client: &Client, name: &str, output: &mut Output) -> Result<(), Failure> {
     let topic = client.topic(name).await?;
-    let ends = ends(client, &topic).await?;
+    let ends = ends(client, &topic, Isolation::ReadUncommitted).await?;
     let mut table = Table::new(&[
         "partition",
         "leader",

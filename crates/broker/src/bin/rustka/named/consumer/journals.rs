@@ -201,6 +201,7 @@ mod tests {
             protocol_type: "consumer".into(),
             generation: 3,
             protocol: Some("range".into()),
+            leader: None,
             members: vec![MemberMetadata {
                 member_id: "m".into(),
                 subscription: vec![1, 2].into(),
