@@ -125,8 +125,9 @@ async fn markers_that_were_lost_with_the_power_are_written_again() {
             for log in lost {
                 lose_last_batch(&folder, log);
             }
-            let mark = folder.0.join("rustka-synced-offset-checkpoint");
-            fs::remove_file(&mark).expect("removed");
+            for mark in [".kafka_cleanshutdown", "recovery-point-offset-checkpoint"] {
+                fs::remove_file(folder.0.join(mark)).expect("removed");
+            }
             let world = start(&folder);
             is_finished(&world, &me, commit).await;
             world.broker.stop().await;
