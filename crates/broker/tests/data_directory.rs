@@ -7,6 +7,7 @@ use common::{Client, World, batch, fetch_request, produce_request};
 use rustka::{Broker, Clock};
 use rustka_core::batch::BatchHeader;
 use rustka_storage::disk::{Files, SystemFiles};
+use rustka_storage::testing::Folder;
 use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use rustka_wire::describe_log_dirs_response::DescribeLogDirsResponse;
 use rustka_wire::fetch_request::FetchRequest;
@@ -18,50 +19,16 @@ use rustka_wire::offset_fetch_response::OffsetFetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::path::Path;
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 
-/// A folder that goes with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("rustka-directory-{}-{number}", std::process::id());
-        Folder(std::env::temp_dir().join(name))
-    }
-
-    /// With a copy of a directory that Kafka 4.4 has written, one node of a broker and a controller, stopped in order.
-    /// It has the topic `orders` of two partitions with ten records each, `retention.ms=86400000` set for it, a committed
-    /// and an aborted transaction in partition 0, and the group `g` at offset 3 of partition 1.
-    fn of_kafka() -> Folder {
-        let folder = Folder::new();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka-directory");
-        copy(&from, &folder.0);
-        folder
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).expect("a copy")),
-        }
-    }
+/// A copy of a directory that Kafka 4.4 has written, one node of a broker and a controller, stopped in order. It has the
+/// topic `orders` of two partitions with ten records each, `retention.ms=86400000` set for it, a committed and an aborted
+/// transaction in partition 0, and the group `g` at offset 3 of partition 1.
+fn of_kafka() -> Folder {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka-directory");
+    Folder::copy_of(&from, "directory")
 }
 
 fn start(folder: &Folder) -> World {
@@ -109,7 +76,7 @@ async fn fetch(client: &mut Client, topic: &str, partition: i32) -> (i64, Vec<(i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_and_records_are_there_in_the_next_life() {
-    let folder = Folder::new();
+    let folder = Folder::new("directory");
     let world = start(&folder);
     let id = world.broker.node().cluster_id.clone();
     let mut client = world.connect();
@@ -141,7 +108,7 @@ async fn topics_and_records_are_there_in_the_next_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_topic_leaves_nothing_to_the_one_that_is_called_so_after_it() {
-    let folder = Folder::new();
+    let folder = Folder::new("directory");
     let world = start(&folder);
     let mut client = world.connect();
     client.create_topic("t", 1).await;
@@ -163,7 +130,7 @@ async fn a_deleted_topic_leaves_nothing_to_the_one_that_is_called_so_after_it() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_tail_is_cut_and_what_was_whole_stays() {
-    let folder = Folder::new();
+    let folder = Folder::new("directory");
     let world = start(&folder);
     let mut client = world.connect();
     client.create_topic("t", 1).await;
@@ -195,7 +162,7 @@ async fn a_torn_tail_is_cut_and_what_was_whole_stays() {
 /// Kafka cuts a log at the first batch that is damaged, also where what lies behind it was promised to be kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_in_what_was_promised_takes_its_own_offsets_out_and_no_others() {
-    let folder = Folder::new();
+    let folder = Folder::new("directory");
     let world = start(&folder);
     let mut client = world.connect();
     client.create_topic("t", 1).await;
@@ -236,7 +203,7 @@ async fn damage_in_what_was_promised_takes_its_own_offsets_out_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_of_kafka_is_served_as_it_is() {
-    let folder = Folder::of_kafka();
+    let folder = of_kafka();
     let world = start(&folder);
     assert!(!folder.0.join(".kafka_cleanshutdown").exists());
     let node = world.broker.node();
@@ -303,10 +270,10 @@ fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
         let error = options.data_dir(&folder.0).start().err().expect("refused");
         error.to_string()
     };
-    let foreign = Folder::new();
+    let foreign = Folder::new("directory");
     fs::create_dir_all(foreign.0.join("photographs")).expect("a folder");
     assert!(started(&foreign).contains("holds folders but no meta.properties"));
-    let old = Folder::new();
+    let old = Folder::new("directory");
     fs::create_dir_all(&old.0).expect("a folder");
     fs::write(
         old.0.join("meta.properties"),
@@ -314,11 +281,11 @@ fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
     )
     .expect("a file");
     assert!(started(&old).contains("ZooKeeper"));
-    let file = Folder::new();
+    let file = Folder::new("directory");
     fs::write(&file.0, "").expect("a file");
     assert!(started(&file).contains("cannot be made"));
     fs::remove_file(&file.0).expect("removed");
-    let shared = Folder::new();
+    let shared = Folder::new("directory");
     let first = Broker::builder()
         .sockets(false)
         .data_dir(&shared.0)
@@ -330,7 +297,7 @@ fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn how_full_the_volume_is_and_how_long_syncs_take_is_told() {
-    let folder = Folder::new();
+    let folder = Folder::new("directory");
     let world = start(&folder);
     let mut client = world.connect();
     client.create_topic("t", 1).await;

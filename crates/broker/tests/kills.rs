@@ -6,11 +6,12 @@
 mod mixed;
 mod process;
 
-use process::server::{Folder, Server};
+use process::server::Server;
 use rustka_client::{
     Client, ConsumeOptions, Consumer, GroupConsumer, GroupOptions, GroupProtocol, NewRecord,
     ProduceOptions, Producer, Start,
 };
+use rustka_storage::testing::Folder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

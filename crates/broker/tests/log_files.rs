@@ -3,6 +3,7 @@
 mod common;
 
 use common::{World, batch, produce_request};
+use rustka_storage::testing::Folder;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use serde_json::Value;
@@ -11,37 +12,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder that goes with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("rustka-log-{name}-{}", std::process::id());
-        Folder(std::env::temp_dir().join(name))
-    }
-
-    /// Everything in it, byte for byte.
-    fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut all = BTreeMap::new();
-        let mut folders = vec![self.0.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).expect("a folder") {
-                let path = entry.expect("an entry").path();
-                match path.is_dir() {
-                    true => folders.push(path),
-                    false => drop(all.insert(path.clone(), fs::read(path).expect("a file"))),
-                }
+/// Everything in a folder, byte for byte.
+fn content(folder: &Folder) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.0.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(all.insert(path.clone(), fs::read(path).expect("a file"))),
             }
         }
-        all
     }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = fs::remove_dir_all(&self.0);
-    }
+    all
 }
 
 fn rustka(arguments: &[&str], paths: &[&Path]) -> Output {
@@ -85,9 +69,9 @@ async fn filled(folder: &Folder) {
 
 #[tokio::test]
 async fn a_check_tells_what_is_damaged_and_what_a_start_would_change_and_changes_nothing() {
-    let folder = Folder::new("check");
+    let folder = Folder::new("log-check");
     filled(&folder).await;
-    let before = folder.content();
+    let before = content(&folder);
     let (code, told) = check(&folder);
     assert_eq!(code, Some(0), "{told}");
     let partition = |told: &Value, name: &str| -> Value {
@@ -101,7 +85,7 @@ async fn a_check_tells_what_is_damaged_and_what_a_start_would_change_and_changes
     assert_eq!((&one["first"], &one["next"]), (&0.into(), &3.into()));
     assert_eq!(one["bytes"], 3 * batch(10).len());
     assert!(one["wrong"].is_null());
-    assert_eq!(folder.content(), before);
+    assert_eq!(content(&folder), before);
 
     // Something is behind the end of a log, and an index is gone.
     let log = folder.0.join("t-1/00000000000000000000.log");
@@ -109,7 +93,7 @@ async fn a_check_tells_what_is_damaged_and_what_a_start_would_change_and_changes
     longer.extend_from_slice(&[1; 30]);
     fs::write(&log, longer).expect("written");
     fs::remove_file(folder.0.join("t-1/00000000000000000000.timeindex")).expect("removed");
-    let torn = folder.content();
+    let torn = content(&folder);
     let (code, told) = check(&folder);
     assert_eq!(code, Some(0), "{told}");
     let changes = told["changes"].as_array().expect("a list");
@@ -125,17 +109,17 @@ async fn a_check_tells_what_is_damaged_and_what_a_start_would_change_and_changes
         Some("made")
     );
     assert_eq!(change("t-0/00000000000000000000.log"), None);
-    assert_eq!(folder.content(), torn);
+    assert_eq!(content(&folder), torn);
     // That is what a start does.
     let world = World::with(|options| options.data_dir(&folder.0));
     world.broker.stop().await;
-    assert_eq!(folder.content()[&log].len(), whole);
+    assert_eq!(content(&folder)[&log].len(), whole);
     assert!(check(&folder).0 == Some(0));
 }
 
 #[tokio::test]
 async fn a_check_of_what_is_no_data_directory_says_so() {
-    let folder = Folder::new("none");
+    let folder = Folder::new("log-none");
     let (code, told) = check(&folder);
     assert_eq!(code, Some(1));
     assert!(
@@ -151,12 +135,12 @@ async fn a_check_of_what_is_no_data_directory_says_so() {
             .is_some_and(|why| why.contains("meta.properties")),
         "{told}"
     );
-    assert!(folder.content().is_empty(), "nothing was made");
+    assert!(content(&folder).is_empty(), "nothing was made");
 }
 
 #[tokio::test]
 async fn a_dump_shows_batches_records_and_checkpoints() {
-    let folder = Folder::new("dump");
+    let folder = Folder::new("log-dump");
     filled(&folder).await;
     let log = folder.0.join("t-0/00000000000000000000.log");
     let output = rustka(&["dump", "--records", "--format", "json"], &[&log]);

@@ -7,6 +7,7 @@ mod page;
 use common::{Client, START_MS, World, batch, commit_request};
 use page::Page;
 use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_storage::testing::Folder;
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -14,7 +15,6 @@ use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::offset_commit_request::OffsetCommitRequest;
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use serde_json::json;
-use std::path::PathBuf;
 
 const HOUR_MS: u64 = 3_600_000;
 /// Large enough for a chunk of its own.
@@ -225,19 +225,9 @@ async fn a_cap_over_everything_drops_the_oldest_records_of_all_topics_in_memory(
     check_cap(keen(&CAPPED)).await;
 }
 
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn a_cap_over_everything_drops_the_oldest_records_of_all_topics_in_files() {
-    let name = format!("rustka-retention-{}", std::process::id());
-    let folder = Folder(std::env::temp_dir().join(name));
+    let folder = Folder::new("retention");
     let world = World::with(|options| {
         let options = options.config("log.retention.check.interval.ms", "1000");
         let (key, value) = CAPPED[0];
@@ -248,8 +238,7 @@ async fn a_cap_over_everything_drops_the_oldest_records_of_all_topics_in_files()
 
 #[tokio::test]
 async fn the_volume_and_the_syncs_are_among_the_metrics_and_on_the_page() {
-    let name = format!("rustka-volume-{}", std::process::id());
-    let folder = Folder(std::env::temp_dir().join(name));
+    let folder = Folder::new("volume");
     let world = World::with(|options| options.data_dir(&folder.0));
     let mut client = world.connect();
     assert_eq!(create(&mut client, "t", &[]).await, 0);

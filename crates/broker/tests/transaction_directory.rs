@@ -5,8 +5,8 @@ mod process;
 
 use common::producer::{NEWER, OLDER, Producer, Versions, stable};
 use common::{Client, World};
-use process::server::Folder;
 use rustka_core::batch::BatchHeader;
+use rustka_storage::testing::Folder;
 use std::fs;
 use std::time::Duration;
 

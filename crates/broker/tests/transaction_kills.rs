@@ -12,10 +12,11 @@ mod reading;
 #[path = "transaction_kills/run.rs"]
 mod run;
 
-use process::server::{Folder, Server};
+use process::server::Server;
 use run::{COPY, PARTITIONS, Run, SOURCE, TARGET};
 use rustka_history::check;
 use rustka_history::history::{History, Outcome};
+use rustka_storage::testing::Folder;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::{JoinSet, LocalSet};

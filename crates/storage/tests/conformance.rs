@@ -9,15 +9,13 @@ use rustka_storage::Memory;
 use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
 use rustka_storage::engine::{ChunkInfo, Replacement, SwapFailed};
 use rustka_storage::memory::MemoryEngine;
-use rustka_storage::testing::{PLENTY, Random, TestEngine};
+use rustka_storage::testing::{Folder, PLENTY, Random, TestEngine};
 use rustka_storage::waiters::Waiter;
 use rustka_storage::{
     Appended, Durability, DurabilityObserver, Engine, Fate, Incoming, Offsets, Partition,
     RetentionRules, Safety,
 };
 use rustka_wire::Uuid;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
@@ -46,26 +44,6 @@ enum Later {
     Disk(Arc<DiskEngine>),
 }
 
-/// A folder that goes with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("rustka-conformance-{}-{number}", std::process::id());
-        Folder(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} stays: {error}", self.0.display());
-        }
-    }
-}
-
 impl Rig {
     fn memory() -> Rig {
         Rig {
@@ -86,7 +64,7 @@ impl Rig {
     }
 
     fn disk() -> Rig {
-        let folder = Folder::new();
+        let folder = Folder::new("conformance");
         let owner = Identity {
             node_id: 1,
             cluster_id: "conformance".to_owned(),

@@ -10,6 +10,7 @@ use rustka_core::batch::{BatchBuilder, BatchHeader, HEADER_BYTES, NewRecord, crc
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::testing::append;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
 use rustka_storage::testing::{PLENTY, Random};
 use rustka_storage::{Engine, Incoming, Memory, Partition, PartitionName, RetentionRules};
@@ -415,14 +416,8 @@ fn check(story: &Story, disk: &SimulatedDisk, operations: usize) -> Result<(), S
         life.check(&partition, operations).map_err(about)?;
         let log_end = partition.offsets().log_end;
         for _ in 0..2 {
-            let record = NewRecord::default();
-            let mut bytes = BatchBuilder::new()
-                .record(&record)
-                .build()
-                .expect("a batch");
-            let header = BatchHeader::parse(&bytes).expect("a batch");
-            let incoming = Incoming::Copied(&mut bytes);
-            let appended = partition.append(incoming, &header, Origin::Client, now(0));
+            let batch = BatchBuilder::new().record(&NewRecord::default());
+            let appended = append(&partition, batch, Origin::Client, now(0));
             appended.map_err(|refusal| about(format!("it takes no more: {refusal:?}")))?;
         }
         engine.work();

@@ -7,10 +7,11 @@ use rustka_core::time::Now;
 use rustka_storage::disk::{
     Directory, DiskEngine, Files, Fsync, Identity, Listed, Mode, OpenFile, Room, SystemFiles,
 };
-use rustka_storage::{Engine, Incoming, Memory, Partition};
+use rustka_storage::testing::{self, Folder};
+use rustka_storage::{Engine, Memory, Partition};
 use rustka_wire::Uuid;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -81,18 +82,14 @@ impl Files for Volume {
 }
 
 struct World {
-    folder: PathBuf,
+    _folder: Folder,
     volume: Arc<Volume>,
     engine: DiskEngine,
 }
 
 impl World {
     fn with(memory_limit: usize) -> World {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("rustka-disk-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = Folder::made("disk");
         let volume = Arc::new(Volume {
             free_bytes: AtomicU64::new(1 << 39),
             open: Arc::default(),
@@ -102,11 +99,11 @@ impl World {
             cluster_id: "disk".to_owned(),
             directory_id: Uuid([3; 16]),
         };
-        let directory = Directory::open_in(volume.clone(), &folder, &owner).expect("a directory");
+        let directory = Directory::open_in(volume.clone(), &folder.0, &owner).expect("a directory");
         let memory = Memory::new(memory_limit);
         let engine = DiskEngine::by_hand(directory, memory, Fsync::Always).expect("an engine");
         World {
-            folder,
+            _folder: folder,
             volume,
             engine,
         }
@@ -117,26 +114,14 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 fn append(partition: &Partition, value_bytes: usize) -> i64 {
     let record = NewRecord {
         timestamp: 1_000,
         value: Some(&vec![b'x'; value_bytes]),
         ..NewRecord::default()
     };
-    let mut bytes = BatchBuilder::new()
-        .record(&record)
-        .build()
-        .expect("a batch");
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    let incoming = Incoming::Copied(&mut bytes);
-    let appended = partition.append(incoming, &header, Origin::Client, NOW);
+    let batch = BatchBuilder::new().record(&record);
+    let appended = testing::append(partition, batch, Origin::Client, NOW);
     appended.expect("an append").base_offset
 }
 

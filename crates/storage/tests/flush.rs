@@ -1,12 +1,13 @@
 //! `flush.messages` and `flush.ms` of a topic, where the broker as a whole syncs later or never.
 
-use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::testing::append;
 use rustka_storage::testing::disk::{Loss, SimulatedDisk};
-use rustka_storage::{Engine, Incoming, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Memory, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,16 +54,8 @@ impl World {
 
     /// Appends a record and has it written.
     fn append(&self) {
-        let record = NewRecord::default();
-        let mut bytes = BatchBuilder::new()
-            .record(&record)
-            .build()
-            .expect("a batch");
-        let header = BatchHeader::parse(&bytes).expect("a batch");
-        let incoming = Incoming::Copied(&mut bytes);
-        let appended = self
-            .partition
-            .append(incoming, &header, Origin::Client, Now::new(0, 1));
+        let batch = BatchBuilder::new().record(&NewRecord::default());
+        let appended = append(&self.partition, batch, Origin::Client, Now::new(0, 1));
         appended.expect("an append");
         self.engine.write_all();
     }

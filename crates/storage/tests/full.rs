@@ -6,8 +6,9 @@ use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::testing;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
-use rustka_storage::{Engine, Incoming, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Memory, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,14 +49,8 @@ fn append(partition: &Partition) -> Result<i64, ErrorCode> {
         value: Some(&[b'x'; VALUE_BYTES]),
         ..NewRecord::default()
     };
-    let mut bytes = BatchBuilder::new()
-        .record(&record)
-        .build()
-        .expect("a batch");
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    let incoming = Incoming::Copied(&mut bytes);
-    let appended = partition.append(incoming, &header, Origin::Client, now(0));
-    appended
+    let batch = BatchBuilder::new().record(&record);
+    testing::append(partition, batch, Origin::Client, now(0))
         .map(|one| one.base_offset)
         .map_err(|refusal| refusal.code)
 }

@@ -6,8 +6,8 @@ use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::engine::{Found, PartitionName};
-use rustka_storage::testing::{PLENTY, Random, Step, TestEngine};
-use rustka_storage::{Appended, Incoming, Partition, RetentionRules};
+use rustka_storage::testing::{PLENTY, Random, Step, TestEngine, append};
+use rustka_storage::{Appended, Partition, RetentionRules};
 use rustka_wire::Uuid;
 use std::sync::Arc;
 
@@ -30,11 +30,7 @@ fn engine() -> Arc<TestEngine> {
 }
 
 fn write(partition: &Partition, batch: BatchBuilder) -> Result<Appended, ErrorCode> {
-    let mut bytes = batch.build().expect("a batch");
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    partition
-        .append(Incoming::Copied(&mut bytes), &header, Origin::Client, NOW)
-        .map_err(|refusal| refusal.code)
+    append(partition, batch, Origin::Client, NOW).map_err(|refusal| refusal.code)
 }
 
 fn put(partition: &Partition, key: u64) -> Result<i64, ErrorCode> {

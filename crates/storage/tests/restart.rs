@@ -3,14 +3,15 @@
 
 mod files;
 
-use files::{Ending, Folder};
+use files::Ending;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
 use rustka_core::log::{Marker, Origin};
 use rustka_core::time::Now;
 use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
 use rustka_storage::engine::PartitionName;
-use rustka_storage::{Engine, Incoming, Memory, Partition};
+use rustka_storage::testing::{Folder, append};
+use rustka_storage::{Engine, Memory, Partition};
 use rustka_wire::Uuid;
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,10 +60,7 @@ impl Life {
     }
 
     fn write(&self, batch: BatchBuilder, origin: Origin) -> i64 {
-        let mut bytes = batch.build().expect("a batch");
-        let header = BatchHeader::parse(&bytes).expect("a batch");
-        let incoming = Incoming::Copied(&mut bytes);
-        let appended = self.partition.append(incoming, &header, origin, NOW);
+        let appended = append(&self.partition, batch, origin, NOW);
         let offset = appended.expect("an append").base_offset;
         self.engine.work();
         offset
@@ -153,7 +151,7 @@ fn names(folder: &Folder) -> Vec<String> {
 
 #[test]
 fn compaction_puts_one_segment_in_the_place_of_several() {
-    let folder = Folder::new();
+    let folder = Folder::made("restart");
     let all = with_old_values(&folder);
     let life = Life::begin(&folder, &Ending::never());
     life.compacts();
@@ -186,12 +184,12 @@ fn compaction_puts_one_segment_in_the_place_of_several() {
 
 #[test]
 fn compaction_that_ends_between_any_two_steps_leaves_a_log_with_the_newest_of_each_key() {
-    let template = Folder::new();
+    let template = Folder::made("restart");
     let all = with_old_values(&template);
     let (newest, end) = (newest(&all), 61);
     let mut steps = 0;
     loop {
-        let folder = template.copied();
+        let folder = Folder::copy_of(&template.0, "restart");
         let ending = Ending::never();
         let life = Life::begin(&folder, &ending);
         life.compacts();
@@ -282,7 +280,7 @@ fn with_producers(folder: &Folder) -> String {
 
 #[test]
 fn what_lies_beside_the_batches_after_an_orderly_stop_is_what_kafka_counts_on() {
-    let folder = Folder::new();
+    let folder = Folder::made("restart");
     with_producers(&folder);
     let read = |name: &str| fs::read(folder.0.join(name)).unwrap_or_default();
     let text = |name: &str| String::from_utf8(read(name)).expect("text");
@@ -328,7 +326,7 @@ fn what_lies_beside_the_batches_after_an_orderly_stop_is_what_kafka_counts_on() 
 
 #[test]
 fn side_files_that_are_gone_or_damaged_are_made_again() {
-    let template = Folder::new();
+    let template = Folder::made("restart");
     let known = with_producers(&template);
     let all = names(&template);
     let side = |name: &&String| !name.ends_with(".log") && **name != "partition.metadata";
@@ -339,7 +337,7 @@ fn side_files_that_are_gone_or_damaged_are_made_again() {
                 // Nobody can tell that there should be one.
                 continue;
             }
-            let folder = template.copied();
+            let folder = Folder::copy_of(&template.0, "restart");
             if !was_clean {
                 fs::remove_file(folder.0.join(CLEAN)).expect("removed");
                 // Nothing was promised.
@@ -380,12 +378,12 @@ fn damage_file(path: &PathBuf, damage: u8) {
 
 #[test]
 fn a_mark_that_lies_is_not_believed() {
-    let template = Folder::new();
+    let template = Folder::made("restart");
     let known = with_producers(&template);
     let log = "t-0/00000000000000000004.log";
     let whole = fs::read(template.0.join(log)).expect("the log");
     for lie in 0..3 {
-        let folder = template.copied();
+        let folder = Folder::copy_of(&template.0, "restart");
         let mut bytes = whole.clone();
         match lie {
             0 => bytes.extend_from_slice(&whole[..70]),
@@ -407,11 +405,11 @@ fn a_mark_that_lies_is_not_believed() {
 
 #[test]
 fn the_mark_of_an_orderly_stop_is_left_only_where_all_is_true() {
-    let template = Folder::new();
+    let template = Folder::made("restart");
     with_old_values(&template);
     let mut steps = 0;
     loop {
-        let folder = template.copied();
+        let folder = Folder::copy_of(&template.0, "restart");
         let ending = Ending::never();
         let life = Life::begin(&folder, &ending);
         life.put(3);
@@ -433,7 +431,7 @@ fn the_mark_of_an_orderly_stop_is_left_only_where_all_is_true() {
 
 #[test]
 fn a_log_of_the_same_name_is_not_taken_for_the_one_before_it() {
-    let folder = Folder::new();
+    let folder = Folder::made("restart");
     with_old_values(&folder);
     let life = Life::begin(&folder, &Ending::never());
     life.partition.delete();

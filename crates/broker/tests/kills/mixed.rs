@@ -2,12 +2,13 @@
 //! new one in each life, so that the group changes between the kinds: what was read and committed stays so, nobody reads
 //! what another reads, and nothing that was written goes unread.
 
-use super::process::server::{Folder, Server};
+use super::process::server::Server;
 use super::{DEADLINE, kills};
 use rustka_client::{
     Client, ConsumeOptions, GroupConsumer, GroupOptions, GroupProtocol, NewRecord, ProduceOptions,
     Producer, Start,
 };
+use rustka_storage::testing::Folder;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};

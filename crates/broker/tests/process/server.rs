@@ -2,29 +2,11 @@
 
 use super::{Process, RUSTKA};
 use rustka_client::{Address, Client, ClientOptions, Tcp};
-use std::path::PathBuf;
+use rustka_storage::testing::Folder;
 use std::process::Command;
 
 /// A broker that does not answer within this time is taken for gone.
 const PATIENCE_MS: i64 = 10_000;
-
-/// A folder that goes with its test.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    /// One of this name and of this process.
-    pub fn new(name: &str) -> Folder {
-        let name = format!("rustka-{name}-{}", std::process::id());
-        Folder(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A broker that is killed, as `kill -9` does, when the test is done with it.
 pub struct Server(pub Process);

@@ -3,17 +3,20 @@
 //! fails where the test says so. It uses what any engine from outside could use.
 
 pub mod disk;
+mod folder;
 mod log;
 
 use crate::engine::{Batch, Engine, Incoming, OpenFailed, Opened, PartitionName};
 use crate::limit::Memory;
 use crate::memory::MemoryEngine;
-use crate::partition::Partition;
+use crate::partition::{Appended, Partition};
+pub use folder::Folder;
 use log::TestLog;
-use rustka_core::batch::BatchHeader;
+use rustka_core::batch::{BatchBuilder, BatchHeader};
 use rustka_core::error::Refusal;
-use rustka_core::log::PartitionState;
+use rustka_core::log::{Origin, PartitionState};
 use rustka_core::sync::{Guard, lock};
+use rustka_core::time::Now;
 use rustka_wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
@@ -22,6 +25,18 @@ use std::sync::{Arc, Mutex, Weak};
 pub const PLENTY: usize = 64 << 20;
 
 type Place = (Uuid, i32);
+
+/// Appends a batch, as whoever has it encoded does.
+pub fn append(
+    partition: &Partition,
+    batch: BatchBuilder,
+    origin: Origin,
+    now: Now,
+) -> Result<Appended, Refusal> {
+    let mut bytes = batch.build().expect("a batch");
+    let header = BatchHeader::parse(&bytes).expect("a batch");
+    partition.append(Incoming::Copied(&mut bytes), &header, origin, now)
+}
 
 /// See the file's top.
 pub struct TestEngine {

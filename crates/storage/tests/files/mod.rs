@@ -1,51 +1,10 @@
-//! A folder that goes with its test, and a file system that comes to an end.
+//! A file system that comes to an end.
 
 use rustka_storage::disk::{Files, Listed, Mode, OpenFile, Room, SystemFiles};
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// A folder that goes with its test.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Folder {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("rustka-restart-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        Folder(folder)
-    }
-
-    /// Another one with the same in it.
-    pub fn copied(&self) -> Folder {
-        let folder = Folder::new();
-        copy(&self.0, &folder.0);
-        folder
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it stays in the system's folder for such things.
-        let _removed = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).expect("a copy")),
-        }
-    }
-}
 
 /// A file system of which everything that changes something fails from some step on: what was done by then stays, as
 /// when a process is killed.
