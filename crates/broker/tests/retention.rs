@@ -7,14 +7,23 @@ mod page;
 use common::{Client, START_MS, World, batch, commit_request};
 use page::Page;
 use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_core::error::ErrorCode;
+use rustka_storage::disk::{Directory, DiskEngine, Files, Fsync, Identity};
 use rustka_storage::testing::Folder;
+use rustka_storage::testing::disk::SimulatedDisk;
+use rustka_storage::{Engine, Memory};
+use rustka_wire::Uuid;
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::offset_commit_request::OffsetCommitRequest;
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
+use rustka_wire::produce_response::ProduceResponse;
 use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 const HOUR_MS: u64 = 3_600_000;
 /// Large enough for a chunk of its own.
@@ -266,4 +275,71 @@ async fn the_volume_and_the_syncs_are_among_the_metrics_and_on_the_page() {
     let page = Page(&world);
     assert!(page.get("/api/v1/overview").await.json()["disk"].is_null());
     assert!(!page.get("/metrics").await.body.contains("rustka_disk_"));
+}
+
+/// Real time; reached only by tests that fail.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A volume of 400 kB, of which a fortieth is reserved.
+fn small_disk() -> (SimulatedDisk, Arc<DiskEngine>) {
+    let root = Path::new("/data");
+    let disk = SimulatedDisk::new(root);
+    disk.resize(400_000);
+    let owner = Identity {
+        node_id: 1,
+        cluster_id: "small".to_owned(),
+        directory_id: Uuid([3; 16]),
+    };
+    let directory = Directory::open_in(Arc::new(disk.clone()), root, &owner);
+    let directory = directory.expect("a directory");
+    let engine = DiskEngine::new(directory, Memory::new(64 << 20), Fsync::Always);
+    (disk, Arc::new(engine.expect("an engine")))
+}
+
+// The page took a volume for free again as soon as its reserve was given up, while writes were still refused.
+#[tokio::test]
+async fn the_page_says_that_the_volume_is_full_as_long_as_writes_are_refused() {
+    let (disk, engine) = small_disk();
+    let world = World::with(|options| options.engine(engine.clone()));
+    let mut client = world.connect();
+    assert_eq!(create(&mut client, "t", &[]).await, 0);
+    let page = Page(&world);
+    let is_full = async || page.get("/api/v1/overview").await.json()["disk"]["isFull"].clone();
+    let used = || {
+        let volume = disk.room(Path::new("/data")).expect("a volume");
+        volume.total_bytes - volume.free_bytes
+    };
+    for _ in 0..30 {
+        client.produce("t", 0, batch(10_000)).await;
+    }
+    world.advance_ms(1_000).await;
+    assert_eq!(is_full().await, false);
+    disk.resize(used() + used() / 100);
+    until(&world, || engine.is_full()).await;
+    // Its reserve is given up with the look that finds it full, and seen by the next one.
+    for _ in 0..3 {
+        world.advance_ms(1_000).await;
+    }
+    let refused = client.produce("t", 0, batch(100)).await;
+    let refused: ProduceResponse<'_> = refused.body();
+    let code = refused.responses[0].partition_responses[0].error_code;
+    assert_eq!(code, ErrorCode::KafkaStorageError.code());
+    assert_eq!(is_full().await, true);
+    disk.resize(1_000_000);
+    until(&world, || !engine.is_full()).await;
+    assert_eq!(is_full().await, false);
+    let taken = client.produce("t", 0, batch(100)).await;
+    let taken: ProduceResponse<'_> = taken.body();
+    assert_eq!(taken.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// Lets seconds pass until this is so: files are looked after on threads that no clock waits for.
+async fn until(world: &World, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            world.advance_ms(1_000).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, waiting).await;
+    in_time.expect("it comes in time");
 }

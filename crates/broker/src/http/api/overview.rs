@@ -91,7 +91,7 @@ fn disk(node: &Node) -> Value {
         "totalBytes": volume.map(|volume| volume.total_bytes.to_string()),
         "freeBytes": volume.map(|volume| volume.free_bytes.to_string()),
         "reserveBytes": figures.reserve_bytes.to_string(),
-        "isFull": volume.is_some_and(|volume| volume.free_bytes < figures.reserve_bytes),
+        "isFull": node.engine.is_full(),
         "syncs": figures.syncs.to_string(),
         "syncUs": figures.sync_us.to_string(),
         "failures": figures.failures.to_string(),
