@@ -4,11 +4,11 @@
 mod common;
 
 use common::producer::{NEWER, Producer};
-use common::{Client, World, batch, commit_request};
+use common::{Client, World, batch, commit_request, join_request};
 use rustka_core::error::ErrorCode;
 use rustka_wire::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use rustka_wire::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::leave_group_request::LeaveGroupRequest;
 use rustka_wire::leave_group_response::LeaveGroupResponse;
@@ -28,17 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn joins(mut client: Client, who: usize) {
     for round in 0..ROUNDS {
         let group = format!("classic-{}", (who + round) % CLIENTS);
-        let mut request = JoinGroupRequest {
-            group_id: format!("{group}-{who}-{round}").into(),
-            session_timeout_ms: 10_000,
-            rebalance_timeout_ms: 10_000,
-            protocol_type: "consumer".into(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: "range".into(),
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
+        let mut request = join_request(&format!("{group}-{who}-{round}"));
         let given = client.ask(JoinGroupRequest::KEY, 4, &request).await;
         let given: JoinGroupResponse<'_> = given.body();
         assert_eq!(given.error_code, ErrorCode::MemberIdRequired.code());

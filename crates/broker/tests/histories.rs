@@ -120,17 +120,8 @@ async fn transaction(
     let versions = if newer { NEWER } else { OLDER };
     let at = run.history.borrow().transactions.len();
     let began = run.tick();
-    run.history.borrow_mut().transactions.push(Transaction {
-        id: Some(me.id.clone()),
-        instance,
-        began,
-        commit_asked: None,
-        ended: None,
-        outcome: Outcome::Unknown,
-        writes: Vec::new(),
-        reads: Vec::new(),
-        offsets: Vec::new(),
-    });
+    let begun = Transaction::begun(Some(&me.id), instance, began);
+    run.history.borrow_mut().transactions.push(begun);
     if !newer {
         let mut code = 51;
         for _ in 0..TRIES_MAX {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, World, batch, fetch_request};
+use common::{Client, World, batch, fetch_request, join_request};
 use rustka_wire::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -23,7 +23,7 @@ use rustka_wire::heartbeat_request::HeartbeatRequest;
 use rustka_wire::heartbeat_response::HeartbeatResponse;
 use rustka_wire::init_producer_id_request::InitProducerIdRequest;
 use rustka_wire::init_producer_id_response::InitProducerIdResponse;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -258,16 +258,9 @@ async fn join(client: &mut Client, member: &str) -> JoinGroupResponse<'static> {
 
 async fn ask_to_join(client: &mut Client, member: &str) {
     let request = JoinGroupRequest {
-        group_id: "g".into(),
-        session_timeout_ms: 10_000,
         rebalance_timeout_ms: 300_000,
         member_id: member.to_owned().into(),
-        protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".into(),
-            metadata: (&[][..]).into(),
-        }],
-        ..Default::default()
+        ..join_request("g")
     };
     client.send(JoinGroupRequest::KEY, 3, &request).await;
 }

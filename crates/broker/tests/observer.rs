@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Client, World};
+use common::{Client, World, join_request};
 use rustka::api::parts::Parts;
 use rustka::hooks::{Context, Event, Observer, QuotaMeter};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::delete_topics_request::DeleteTopicsRequest;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::leave_group_request::LeaveGroupRequest;
 use rustka_wire::sync_group_request::SyncGroupRequest;
@@ -81,17 +81,8 @@ async fn an_observer_sees_connections_and_topics_come_and_go() {
 
 /// Joins a group as its only member, up to its share.
 async fn join(world: &World, client: &mut Client, group: &str, metadata: &'static [u8]) -> String {
-    let request = JoinGroupRequest {
-        group_id: group.to_owned().into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".into(),
-            metadata: metadata.into(),
-        }],
-        ..Default::default()
-    };
+    let mut request = join_request(group);
+    request.protocols[0].metadata = metadata.into();
     client.send(JoinGroupRequest::KEY, 3, &request).await;
     world.advance_ms(1_000).await;
     let answer = client.answer(JoinGroupRequest::KEY, 3).await;

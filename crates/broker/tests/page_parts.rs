@@ -4,10 +4,10 @@
 mod common;
 mod page;
 
-use common::World;
+use common::{World, join_request};
 use page::{Page, filled};
 use rustka_wire::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::metadata_request::MetadataRequest;
 use rustka_wire::offset_commit_request::{
@@ -111,16 +111,8 @@ async fn a_group_shows_what_is_left_and_goes_where_it_is_sent() {
 
 fn join(member: &str) -> JoinGroupRequest<'static> {
     JoinGroupRequest {
-        group_id: "g".into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
         member_id: member.to_owned().into(),
-        protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".into(),
-            ..Default::default()
-        }],
-        ..Default::default()
+        ..join_request("g")
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, World, batch, commit_request, fetch_request, produce_request};
+use common::{Client, World, batch, commit_request, fetch_request, join_request, produce_request};
 use rustka_storage::testing::{PLENTY, TestEngine};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
 use rustka_wire::fetch_request::FetchRequest;
@@ -11,7 +11,7 @@ use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
 use rustka_wire::find_coordinator_response::FindCoordinatorResponse;
 use rustka_wire::heartbeat_request::HeartbeatRequest;
 use rustka_wire::heartbeat_response::HeartbeatResponse;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::offset_commit_request::OffsetCommitRequest;
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
@@ -28,15 +28,9 @@ const JOIN: i16 = 3;
 /// The only member of its group.
 async fn member(client: &mut Client, group: &str) -> JoinGroupResponse<'static> {
     let request = JoinGroupRequest {
-        group_id: group.to_owned().into(),
         session_timeout_ms: 30_000,
         rebalance_timeout_ms: 30_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".into(),
-            ..Default::default()
-        }],
-        ..Default::default()
+        ..join_request(group)
     };
     let answer = client.ask(JoinGroupRequest::KEY, JOIN, &request).await;
     let joined = answer.body::<JoinGroupResponse<'_>>().into_owned();

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{Client, START_MS, World};
+use common::{Client, START_MS, World, join_request};
 use rustka::fault::{Fault, Point};
 use rustka::hooks::{Event, Observer};
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_wire::api_versions_request::ApiVersionsRequest;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -158,17 +158,7 @@ async fn rebalances_end_after_a_panic_in_the_timers_of_groups() {
     let world = World::start();
     let mut client = world.connect();
     arm(&world, GROUP_TIMERS, 1);
-    let request = JoinGroupRequest {
-        group_id: "g".into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".into(),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
+    let request = join_request("g");
     client.send(JoinGroupRequest::KEY, 3, &request).await;
     world.settle().await;
     assert_eq!(panics(&world), 1);

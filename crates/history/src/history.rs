@@ -68,6 +68,23 @@ pub struct Transaction {
     pub offsets: Vec<OffsetWrite>,
 }
 
+impl Transaction {
+    /// One that has begun, and of which nothing more is known.
+    pub fn begun(id: Option<&str>, instance: u64, began: u64) -> Transaction {
+        Transaction {
+            id: id.map(str::to_owned),
+            instance,
+            began,
+            commit_asked: None,
+            ended: None,
+            outcome: Outcome::Unknown,
+            writes: Vec::new(),
+            reads: Vec::new(),
+            offsets: Vec::new(),
+        }
+    }
+}
+
 /// A look at a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poll {

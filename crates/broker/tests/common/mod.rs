@@ -26,6 +26,7 @@ use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::delete_topics_response::DeleteTopicsResponse;
 use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
 use rustka_wire::offset_commit_request::{
@@ -349,6 +350,21 @@ pub fn delete_request(topic: &str) -> DeleteTopicsRequest<'static> {
             ..Default::default()
         }],
         timeout_ms: 10_000,
+        ..Default::default()
+    }
+}
+
+/// A JoinGroup of a consumer without an id, which knows one protocol.
+pub fn join_request(group: &str) -> JoinGroupRequest<'static> {
+    JoinGroupRequest {
+        group_id: group.to_owned().into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }

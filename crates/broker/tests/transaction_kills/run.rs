@@ -111,17 +111,7 @@ impl Run {
     pub fn begin(&self, id: Option<&str>, instance: u64) -> usize {
         let began = self.tick();
         let transactions = &mut self.history.borrow_mut().transactions;
-        transactions.push(Transaction {
-            id: id.map(str::to_owned),
-            instance,
-            began,
-            commit_asked: None,
-            ended: None,
-            outcome: Outcome::Unknown,
-            writes: Vec::new(),
-            reads: Vec::new(),
-            offsets: Vec::new(),
-        });
+        transactions.push(Transaction::begun(id, instance, began));
         transactions.len() - 1
     }
 

@@ -212,6 +212,29 @@ pub enum ConsumerRetention {
     Drop,
 }
 
+impl ConsumerRetention {
+    const ALL: [ConsumerRetention; 3] = [
+        ConsumerRetention::None,
+        ConsumerRetention::Hold,
+        ConsumerRetention::Drop,
+    ];
+
+    /// The value of `rustka.retention.consumers` that means it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConsumerRetention::None => "none",
+            ConsumerRetention::Hold => "hold",
+            ConsumerRetention::Drop => "drop",
+        }
+    }
+
+    fn named(name: &str) -> Option<ConsumerRetention> {
+        ConsumerRetention::ALL
+            .into_iter()
+            .find(|meaning| meaning.name() == name)
+    }
+}
+
 /// A topic's configs, typed, as its partitions obey them. Shared by topics with equal overrides.
 pub struct TopicConfig {
     /// What was set for the topic itself.
@@ -321,11 +344,8 @@ impl TopicConfig {
         TopicConfig {
             retention_ms: long("retention.ms"),
             retention_bytes: long("retention.bytes"),
-            retention_consumers: match &*text("rustka.retention.consumers") {
-                "hold" => ConsumerRetention::Hold,
-                "drop" => ConsumerRetention::Drop,
-                _ => ConsumerRetention::None,
-            },
+            retention_consumers: ConsumerRetention::named(&text("rustka.retention.consumers"))
+                .unwrap_or_default(),
             segment_ms: long("segment.ms"),
             segment_bytes: int("segment.bytes"),
             segment_index_bytes: int("segment.index.bytes"),

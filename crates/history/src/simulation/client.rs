@@ -239,18 +239,13 @@ impl Client {
         self.plan.push_back(Step::End(commit));
         self.transaction = Some(cx.history.transactions.len());
         cx.history.transactions.push(Transaction {
-            id: Some(self.id.to_string()),
-            instance: self.instance,
-            began: cx.tick,
-            commit_asked: None,
-            ended: None,
-            outcome: Outcome::Unknown,
             writes,
             reads,
             offsets: offset
                 .into_iter()
                 .map(|offset| OffsetWrite { place, offset })
                 .collect(),
+            ..Transaction::begun(Some(&self.id), self.instance, cx.tick)
         });
     }
 

@@ -15,6 +15,17 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// A lock of the whole file for one who writes, as Java's is.
+fn whole() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
 /// Takes the lock; none if somebody else has it.
 pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
     let file = OpenOptions::new()
@@ -23,13 +34,7 @@ pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
         .create(true)
         .truncate(false)
         .open(folder.join(NAME))?;
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let whole = whole();
     // A lock of the open file, where there is such a thing: two brokers in one process exclude each other, too.
     #[cfg(target_os = "linux")]
     let locked = fcntl(&file, FcntlArg::F_OFD_SETLK(&whole));
@@ -51,13 +56,7 @@ pub(super) fn look(folder: &Path) -> io::Result<bool> {
         }
         Err(error) => return Err(error),
     };
-    let mut whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let mut whole = whole();
     #[cfg(target_os = "linux")]
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut whole))?;
     #[cfg(not(target_os = "linux"))]

@@ -58,7 +58,7 @@ impl Shared {
     /// Looks again, and does what follows: gives the reserve up or takes it again, and has what waits tried once more.
     pub(super) fn keep_room(self: &Arc<Shared>) {
         self.look_at_room();
-        let (waiting, free_bytes, reserve_bytes, was_full) = {
+        let (waiting, free_bytes, reserve_bytes, was_full, is_full) = {
             let mut left = lock(&self.left);
             let Some(volume) = left.volume else {
                 return;
@@ -70,9 +70,9 @@ impl Shared {
             } else if volume.free_bytes < left.reserve_bytes {
                 left.is_full = true;
             }
-            (waiting, volume.free_bytes, left.reserve_bytes, was_full)
+            let (free_bytes, is_full) = (volume.free_bytes, left.is_full);
+            (waiting, free_bytes, left.reserve_bytes, was_full, is_full)
         };
-        let is_full = self.is_full();
         if is_full {
             self.give_reserve_up();
         } else if free_bytes >= 2 * reserve_bytes {

@@ -92,11 +92,8 @@ impl ProducePlan {
     }
 
     fn has_many_producers(&self, frame: &[u8]) -> bool {
-        let topics = self.topics.iter().filter(|topic| !topic.denied);
-        let ranges = topics.flat_map(|topic| &topic.partitions);
-        let batches = ranges.filter_map(|(_, range)| frame.get(range.clone()?));
-        let headers = batches.filter_map(|batch| BatchHeader::parse(batch).ok());
-        let mut producers = headers
+        let allowed = self.topics.iter().filter(|topic| !topic.denied);
+        let mut producers = headers(allowed, frame)
             .filter(|header| header.is_transactional() && header.has_producer_id())
             .map(|header| (header.producer_id, header.producer_epoch));
         let first = producers.next();
@@ -114,9 +111,7 @@ impl ProducePlan {
     }
 
     fn has_batch(&self, frame: &[u8], is_such: impl Fn(&BatchHeader) -> bool) -> bool {
-        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
-        let mut ranges = partitions.filter_map(|(_, range)| range.clone());
-        ranges.any(|range| BatchHeader::parse(&frame[range]).is_ok_and(|header| is_such(&header)))
+        headers(self.topics.iter(), frame).any(|header| is_such(&header))
     }
 
     /// A batch was looked into, or was not: who does not say the truth in a header is not believed again.
@@ -192,6 +187,16 @@ fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
         admin: request.client_id() == ADMIN_CLIENT,
         topics: topics.into_iter().map(TopicPlan::distinct).collect(),
     })
+}
+
+/// The headers of the batches that these topics are to get, as far as they can be read.
+fn headers<'a>(
+    topics: impl Iterator<Item = &'a TopicPlan>,
+    frame: &'a [u8],
+) -> impl Iterator<Item = BatchHeader> {
+    let ranges = topics.flat_map(|topic| &topic.partitions);
+    let batches = ranges.filter_map(|(_, range)| frame.get(range.clone()?));
+    batches.filter_map(|batch| BatchHeader::parse(batch).ok())
 }
 
 /// Marks what the client may not write. Who may not use a transactional id has none.

@@ -73,11 +73,7 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         "retentionBytes": config.retention_bytes.to_string(),
         "checkEveryMs": node.config.settings().log_retention_check_interval_ms.to_string(),
         "next": first.map(|next| next.shown()),
-        "consumers": match config.retention_consumers {
-            ConsumerRetention::None => "none",
-            ConsumerRetention::Hold => "hold",
-            ConsumerRetention::Drop => "drop",
-        },
+        "consumers": config.retention_consumers.name(),
         "holders": holders(&ask, &topic),
         "inFiles": node.engine.directory().is_some(),
         "totalBytes": node.config.settings().retention_total_bytes.to_string(),
