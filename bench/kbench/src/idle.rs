@@ -177,8 +177,8 @@ fn enter(c: Conn, group: &str, topic: &str, (at, generations): (usize, &[AtomicI
         }
         generations[at].store(member.generation, Relaxed);
         loop {
-            let others = generations.iter().map(|other| other.load(Relaxed));
-            if others.into_iter().all(|other| other == member.generation) {
+            let mut others = generations.iter().map(|other| other.load(Relaxed));
+            if others.all(|other| other == member.generation) {
                 return member;
             }
             match heartbeat(&mut member) {

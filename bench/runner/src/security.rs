@@ -11,32 +11,31 @@ fn tls(p: &Peer) -> String {
     format!("--door {} --ca {}", p.beside_at(TLS_ABOVE), ca.display())
 }
 
+/// A load that ends with how much of it there is: first so much that is not measured, then so much that is.
+fn warmed(p: &mut Peer, case: &str, load: &str, [first, then]: [u32; 2]) -> Result<(), String> {
+    p.load(&format!("{load} {first}"))?;
+    let figures = p.load(&format!("{load} {then}"))?;
+    p.row(case, figures);
+    Ok(())
+}
+
 /// Bytes by TLS, in and out.
 pub fn tls_bytes(p: &mut Peer) -> Result<(), String> {
     p.load("create --name t")?;
-    let load = format!("tls-bytes --topic t {}", tls(p));
-    p.load(&format!("{load} --mb 300"))?;
-    let figures = p.load(&format!("{load} --mb 1000"))?;
-    p.row("tls-bytes", figures);
-    Ok(())
+    let load = format!("tls-bytes --topic t {} --mb", tls(p));
+    warmed(p, "tls-bytes", &load, [300, 1000])
 }
 
 /// Full handshakes.
 pub fn handshakes(p: &mut Peer) -> Result<(), String> {
     let load = format!("handshakes {} --n", tls(p));
-    p.load(&format!("{load} 3000"))?;
-    let figures = p.load(&format!("{load} 3000"))?;
-    p.row("handshakes", figures);
-    Ok(())
+    warmed(p, "handshakes", &load, [3000, 3000])
 }
 
 /// Logins by SCRAM-SHA-256.
 pub fn logins(p: &mut Peer) -> Result<(), String> {
     let load = format!("logins --door {} --n", p.beside_at(LOGIN_ABOVE));
-    p.load(&format!("{load} 3000"))?;
-    let figures = p.load(&format!("{load} 3000"))?;
-    p.row("logins", figures);
-    Ok(())
+    warmed(p, "logins", &load, [3000, 3000])
 }
 
 /// Metadata of 100 topics under 10,000 ACLs, beyond the same without ACLs.
@@ -50,10 +49,7 @@ pub fn rights(p: &mut Peer) -> Result<(), String> {
 /// Idle connections by TLS, after some that were closed again.
 pub fn tls_conns(p: &mut Peer) -> Result<(), String> {
     let load = format!("tls-conns {} --count", tls(p));
-    p.load(&format!("{load} 20"))?;
-    let figures = p.load(&format!("{load} 1000"))?;
-    p.row("tls-conns", figures);
-    Ok(())
+    warmed(p, "tls-conns", &load, [20, 1000])
 }
 
 /// Start and memory with certificate, users and authorizer.
