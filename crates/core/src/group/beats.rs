@@ -88,8 +88,16 @@ impl GroupShard {
         out: &mut Effects,
     ) {
         let (mut d, groups) = desk(self, now, out);
+        if let Some(Group::Consumer(group)) = existing(groups, &beat.group) {
+            group.answer_before(&mut d, &beat.member_id);
+        }
         let result = decide_beat(&mut d, groups, beat);
-        d.reply(ticket, &beat.group, Reply::ConsumerBeat(result));
+        match (result, existing(groups, &beat.group)) {
+            (Ok(beaten), Some(Group::Consumer(group))) if group.may_wait(beat, &beaten) => {
+                group.hold(&mut d, ticket, beat, beaten);
+            }
+            (result, _) => d.reply(ticket, &beat.group, Reply::ConsumerBeat(result)),
+        }
         self.drop_if_gone(&beat.group);
         self.arm_offsets(now);
     }

@@ -2,7 +2,8 @@
 //! heartbeats. All of it is on record but for deadlines, so that a restart goes on where the journal ends.
 //!
 //! `heartbeat` is what members say, `classic` what members of the classic protocol say that share the group, `membership`
-//! what both have in common, `target` what they shall have, `reconcile` how one member gets there, `deadlines` by when.
+//! what both have in common, `target` what they shall have, `reconcile` how one member gets there, `deadlines` by when,
+//! `patience` whose answers wait for it.
 //! `convert` is how a classic group becomes one of these, and back.
 
 mod assignors;
@@ -15,6 +16,7 @@ mod expressions;
 mod heartbeat;
 mod membership;
 mod offsets;
+mod patience;
 pub mod places;
 mod reconcile;
 pub mod records;
@@ -26,6 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::account::{Account, Share, Weight};
+use crate::error::ErrorCode;
 use crate::time::Now;
 
 use super::classic::GROUP_BYTES;
@@ -37,6 +40,7 @@ use super::records::Record;
 pub(super) use convert::{Opening, Successor};
 use deadlines::{DEADLINES_BYTES, Deadlines};
 use expressions::Resolving;
+use patience::{WAITER_BYTES, Waiters};
 use records::{ConsumerRecord, GroupEpoch, TargetEpoch};
 pub(super) use roster::Roster;
 use topics::Topics;
@@ -83,6 +87,8 @@ pub(super) struct Group {
     pub(super) account: Arc<Account>,
     /// Of members, by their ids.
     deadlines: BTreeMap<Name, Deadlines>,
+    /// Who is to hear in a moment.
+    waiters: Waiters,
     /// The version of the topics that were looked at last.
     seen_version: Option<u64>,
     /// When expressions are and were resolved.
@@ -110,6 +116,7 @@ impl Group {
             id,
             durable,
             deadlines: BTreeMap::new(),
+            waiters: Waiters::new(),
             seen_version: None,
             resolving: Resolving::default(),
             raised_ms: None,
@@ -139,7 +146,8 @@ impl Group {
     pub(super) fn weigh(&mut self) {
         let deadlines_bytes = self.deadlines.len() * DEADLINES_BYTES;
         let own_bytes = GROUP_BYTES + self.id.len() + self.durable.bytes();
-        self.weight.set(own_bytes + deadlines_bytes);
+        let waiters_bytes = self.waiters.len() * WAITER_BYTES;
+        self.weight.set(own_bytes + deadlines_bytes + waiters_bytes);
     }
 
     /// What it takes, as it was counted last.
@@ -250,8 +258,9 @@ impl Group {
         topics.hash(names)
     }
 
-    /// Stops every timer.
+    /// Stops every timer, and sends away who waits.
     pub(super) fn clear(&mut self, d: &mut Desk) {
+        self.refuse_waiters(d, ErrorCode::NotCoordinator);
         let ids: Vec<Name> = self.deadlines.keys().cloned().collect();
         for id in ids {
             self.forget_deadlines(d, &id);

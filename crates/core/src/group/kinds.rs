@@ -197,11 +197,25 @@ impl Group {
             (Group::Consumer(group), Timer::Revocation(id)) => group.revocation_timer(d, &id),
             (Group::Consumer(group), Timer::Rejoin(id)) => group.rejoin_timer(d, &id),
             (Group::Consumer(group), Timer::Fetch(id)) => group.fetch_timer(d, &id),
+            (Group::Consumer(group), Timer::Patience(id)) => group.patience_timer(d, &id),
             // A timer of the kind that the group was: whoever it is for is gone.
-            (Group::Classic(_), Timer::Revocation(_) | Timer::Rejoin(_) | Timer::Fetch(_))
+            (
+                Group::Classic(_),
+                Timer::Revocation(_) | Timer::Rejoin(_) | Timer::Fetch(_) | Timer::Patience(_),
+            )
             | (Group::Consumer(_), Timer::Rebalance | Timer::Sync | Timer::Pending(_)) => {}
         }
         self.succeed(d);
+        self.changed(d);
+    }
+
+    /// Answers whoever has waited for what has happened, and counts anew what the group takes. To be called whenever it may
+    /// have changed.
+    pub(super) fn changed(&mut self, d: &mut Desk) {
+        if let Group::Consumer(group) = self {
+            group.answer_waiters(d);
+        }
+        self.weigh();
     }
 
     /// Goes on as what the group has become on record: a consumer group that all members of the new protocol have left is

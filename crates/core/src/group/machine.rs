@@ -52,8 +52,9 @@ impl Machine for GroupShard {
         }
         let changed = command.changes().cloned();
         self.decide(now, ticket, command, out);
-        if let Some(group) = changed.and_then(|id| self.groups.get_mut(&id)) {
-            group.weigh();
+        let (mut d, groups) = desk(self, now, out);
+        if let Some(group) = changed.and_then(|id| groups.get_mut(&id)) {
+            group.changed(&mut d);
         }
     }
 
@@ -61,8 +62,10 @@ impl Machine for GroupShard {
         let Some((group, member_id)) = self.parked.remove(&ticket) else {
             return;
         };
-        if let Some(Group::Classic(group)) = existing(&mut self.groups, &group) {
-            group.disconnect(&member_id, ticket);
+        match existing(&mut self.groups, &group) {
+            Some(Group::Classic(group)) => group.disconnect(&member_id, ticket),
+            Some(Group::Consumer(group)) => group.disconnect(&member_id, ticket),
+            None => {}
         }
     }
 
@@ -71,7 +74,6 @@ impl Machine for GroupShard {
         while let Some((id, timer)) = d.timers.pop_due(now.monotonic_ms) {
             if let Some(group) = groups.get_mut(&id) {
                 group.due(&mut d, timer);
-                group.weigh();
             }
         }
         if self

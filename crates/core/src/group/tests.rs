@@ -6,6 +6,7 @@ mod join;
 mod journal;
 mod limits;
 mod offsets;
+mod patience;
 mod rebalance;
 mod simulation;
 mod static_members;

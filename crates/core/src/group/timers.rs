@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Rejoin(Name),
     /// The next sync of one.
     Fetch(Name),
+    /// An answer that was held back.
+    Patience(Name),
 }
 
 /// Due times in order.

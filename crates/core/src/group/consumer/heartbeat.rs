@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::convert::Opening;
 use super::deadlines::Task;
 use super::membership::JOINS;
-use super::places::Places;
+use super::places::places;
 use super::records::{ConsumerRecord, Current, Member};
 use super::{Draft, Group};
 use crate::error::Refusal;
@@ -133,10 +133,8 @@ impl Group {
         let is_full = beat.rebalance_timeout_ms >= 0
             && (beat.topics.is_some() || beat.expression.is_some())
             && beat.owned.is_some();
-        let assigned = |current: &Current| -> Places {
-            current.assigned.iter().map(|held| held.place).collect()
-        };
-        let (had, has) = (before.as_deref().map(assigned), assigned(&after));
+        let had = before.map(|before| places(&before.assigned));
+        let has = places(&after.assigned);
         let unresolved = self.expressions_due(d);
         let is_told = beat.epoch == JOINS || is_full || had.unwrap_or_default() != has;
         Ok(Beaten {
@@ -149,7 +147,7 @@ impl Group {
     }
 
     /// When the member should be heard again.
-    fn interval_ms(&self, now: Now, id: &str, settings: Settings) -> i32 {
+    pub(super) fn interval_ms(&self, now: Now, id: &str, settings: Settings) -> i32 {
         let roster = self.durable.consumer();
         let changes = self
             .raised_ms

@@ -33,6 +33,11 @@ pub(super) fn holds(held: &[Held], place: Place) -> bool {
     held.binary_search_by_key(&place, |held| held.place).is_ok()
 }
 
+/// The partitions of what a member holds.
+pub(super) fn places(held: &[Held]) -> Places {
+    held.iter().map(|held| held.place).collect()
+}
+
 /// In order, and each once.
 pub(in crate::group) fn in_order(mut places: Vec<Place>) -> Places {
     places.sort_unstable();

@@ -39,7 +39,7 @@ pub(super) fn with_topics(w: &mut World, version: u64, topics: &[(&str, u8, i32)
 }
 
 /// A world with the topic "t" of three partitions.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut w = World::strict();
     with_topics(&mut w, 1, &[("t", 1, 3)]);
     w
@@ -78,14 +78,14 @@ pub(super) fn owning(member: &str, epoch: i32, partitions: &[i32]) -> Beat {
     }
 }
 
-fn of_reply(reply: Reply) -> Result<Beaten, Refusal> {
+pub(super) fn of_reply(reply: Reply) -> Result<Beaten, Refusal> {
     match reply {
         Reply::ConsumerBeat(result) => result,
         other => panic!("{other:?}"),
     }
 }
 
-fn send(w: &mut World, beat: Beat) -> Result<Beaten, Refusal> {
+pub(super) fn send(w: &mut World, beat: Beat) -> Result<Beaten, Refusal> {
     of_reply(w.ask(Command::ConsumerBeat(Box::new(beat))))
 }
 
@@ -318,16 +318,22 @@ fn the_short_way_of_a_heartbeat_agrees_with_the_long_one() {
     }
 }
 
+/// As it is without `--strict`.
+pub(super) fn hurried(mut beat: Beat) -> Beat {
+    beat.settings.hurries = true;
+    beat.settings.assignment_interval_ms = 0;
+    beat
+}
+
 #[test]
 fn members_are_heard_more_often_until_they_have_settled() {
     let mut w = world();
-    let hurried = |mut beat: Beat| {
-        beat.settings.hurries = true;
-        beat.settings.assignment_interval_ms = 0;
-        beat
+    let interval = |w: &mut World, beat: Beat| {
+        let ticket = w.send(Command::ConsumerBeat(Box::new(hurried(beat))));
+        // A member that waits is answered a little later.
+        w.advance(20);
+        of_reply(w.answer(ticket)).unwrap().heartbeat_interval_ms
     };
-    let interval =
-        |w: &mut World, beat: Beat| send(w, hurried(beat)).unwrap().heartbeat_interval_ms;
     assert_eq!(
         interval(&mut w, beat("a", JOINS)),
         100,
