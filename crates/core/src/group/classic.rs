@@ -1,5 +1,6 @@
 //! One classic consumer group: who is in it, in which generation, and when the next one begins.
-//! This file holds the group, its members' coming and going, and its record; rebalances are in `rebalance`.
+//! This file holds the group, its members' going, and its record. They come in `join`, are told to in `rebalance`, and wait
+//! in `waiting`; `sessions` is by when they have to be heard of, `resume` how the group starts over.
 
 mod convert;
 mod join;
@@ -8,30 +9,30 @@ mod offsets;
 mod protocols;
 mod rebalance;
 mod requests;
+mod resume;
+mod sessions;
 mod state;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::account::{Account, Share, Weight};
 use crate::error::ErrorCode;
-use crate::machine::Ticket;
 
 use super::command::{Bytes, Name};
 use super::desk::Desk;
 use super::durable::{Assigned, Durable};
-use super::effects::{Cause, Event, JoinRefused, Reply, Synced};
+use super::effects::{Cause, Event, Reply, Synced};
+use super::embedded::CONSUMER;
 use super::on_demand::OnDemand;
 use super::records::{GroupMetadata, MemberMetadata, Record};
 use super::timers::Timer;
 pub(super) use convert::{Downgraded, Upgraded};
-pub(super) use join::{RefusedJoin, check as check_join, check_size, limited, refuse_join};
-use members::{Member, Members, Parked, Pending};
+pub(super) use join::check::{RefusedJoin, check as check_join, check_size, limited, refuse_join};
+use members::{Member, Members, Pending};
 use rebalance::JoinPhase;
 pub use state::State;
-
-/// How long a new member's first join may take instead of its session.
-const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 300_000;
 
 /// What a group takes with its place among the others, whatever is in it.
 pub(super) const GROUP_BYTES: usize = size_of::<Group>() + 150;
@@ -134,7 +135,7 @@ impl Group {
     }
 
     fn is_consumer_type(&self) -> bool {
-        self.protocol_type.as_deref() == Some(protocols::CONSUMER)
+        self.protocol_type.as_deref() == Some(CONSUMER)
     }
 
     fn transition(&mut self, d: &mut Desk, state: State) {
@@ -234,100 +235,6 @@ impl Group {
         }
     }
 
-    // Waiting requests.
-
-    /// The connection of a waiting request is gone. The member stays until its timeout.
-    pub(super) fn disconnect(&mut self, member_id: &str, ticket: Ticket) {
-        let Some(member) = self.members.session(member_id) else {
-            return;
-        };
-        for parked in [&mut member.joining, &mut member.syncing] {
-            if let Some(parked) = parked
-                && parked.ticket == Some(ticket)
-            {
-                parked.ticket = None;
-            }
-        }
-    }
-
-    fn answer(&self, d: &mut Desk, parked: Parked, reply: Reply) {
-        if let Some(ticket) = parked.ticket {
-            d.parked.remove(&ticket);
-            d.reply(ticket, &self.id, reply);
-        }
-    }
-
-    /// A newer request has taken the place of this one, which Kafka never answers: its client has hung up or will.
-    fn never_answer(d: &mut Desk, displaced: Option<Parked>) {
-        if let Some(ticket) = displaced.and_then(|parked| parked.ticket) {
-            d.parked.remove(&ticket);
-        }
-    }
-
-    fn answer_waiting(&self, d: &mut Desk, member: &Member, code: ErrorCode) {
-        if let Some(parked) = member.joining {
-            // Who is no member any more is told so without its id.
-            let member_id = match code {
-                ErrorCode::UnknownMemberId => Name::default(),
-                _ => member.id.clone(),
-            };
-            self.answer(d, parked, Reply::Join(Err(JoinRefused { code, member_id })));
-        }
-        if let Some(parked) = member.syncing {
-            self.answer(d, parked, Reply::Sync(Err(code)));
-        }
-    }
-
-    /// Refuses every waiting sync and takes all shares back.
-    fn refuse_syncs(&mut self, d: &mut Desk, code: ErrorCode) {
-        self.assigning = false;
-        for id in self.members.ids() {
-            self.members.set_assignment(&id, Bytes::default());
-            if let Some(parked) = self.members.unpark_sync(&id) {
-                self.answer(d, parked, Reply::Sync(Err(code)));
-                self.touch(d, &id);
-            }
-        }
-    }
-
-    // Sessions.
-
-    /// The member lives: its session starts anew.
-    fn touch(&mut self, d: &mut Desk, member_id: &str) {
-        let Some(member) = self.members.session(member_id) else {
-            return;
-        };
-        let deadline_ms = member.session_end_ms(d.now);
-        set_deadline(d, &self.id, member, deadline_ms);
-    }
-
-    fn await_first_join(&mut self, d: &mut Desk, member_id: &str) {
-        if let Some(member) = self.members.session(member_id) {
-            let deadline_ms = d
-                .now
-                .monotonic_ms
-                .saturating_add(NEW_MEMBER_JOIN_TIMEOUT_MS);
-            set_deadline(d, &self.id, member, deadline_ms);
-        }
-    }
-
-    pub(super) fn session_timer(&mut self, d: &mut Desk, member_id: &str) {
-        let Some(member) = self.members.session(member_id) else {
-            return;
-        };
-        member.armed_ms = None;
-        if member.deadline_ms > d.now.monotonic_ms {
-            let deadline_ms = member.deadline_ms;
-            set_deadline(d, &self.id, member, deadline_ms);
-            return;
-        }
-        if member.is_excused() {
-            return;
-        }
-        self.remove(d, member_id, Cause::SessionExpired);
-        self.after_removal(d, Cause::SessionExpired);
-    }
-
     // Members come and go.
 
     /// Takes a member out; the caller then looks at what that means for the generation.
@@ -367,105 +274,4 @@ impl Group {
             .disarm(pending.deadline_ms, &self.id, Timer::Pending(id));
         true
     }
-
-    // Starting over from what is durable.
-
-    /// Forgets everything that is not on record: members that wait are refused, sessions start from now.
-    pub(super) fn resume(&mut self, d: &mut Desk) {
-        self.clear(d, ErrorCode::NotCoordinator);
-        let floor = self.generation.max(self.generation_floor);
-        let Some(value) = self.durable.metadata.clone() else {
-            return self.reset(d.now.wall_ms);
-        };
-        self.generation_floor = floor;
-        self.generation = value.generation;
-        self.protocol_type = (!value.protocol_type.is_empty()).then(|| value.protocol_type.clone());
-        self.protocol_name = value.protocol.clone();
-        self.leader = value.leader.clone();
-        self.state_since_ms = (value.state_timestamp_ms >= 0).then_some(value.state_timestamp_ms);
-        self.state = if value.members.is_empty() {
-            State::Empty
-        } else {
-            State::Stable
-        };
-        for member in &value.members {
-            if !self.members.contains(&member.member_id) {
-                self.members
-                    .insert(remembered(member, value.protocol.as_ref()));
-                self.touch(d, &member.member_id);
-            }
-        }
-        self.read_subscriptions();
-        if self.members.len() > d.options.size_max() {
-            self.prepare(d, Cause::TooLarge);
-        }
-    }
-
-    /// Refuses what waits and stops every timer.
-    pub(super) fn clear(&mut self, d: &mut Desk, code: ErrorCode) {
-        for id in self.pending.ids() {
-            self.forget_pending(d, &id);
-        }
-        self.end_phase(d);
-        self.disarm_sync(d);
-        for id in self.members.ids() {
-            let Some(member) = self.members.remove(&id) else {
-                continue;
-            };
-            if let Some(at_ms) = member.armed_ms {
-                d.timers.disarm(at_ms, &self.id, Timer::Session(id));
-            }
-            self.answer_waiting(d, &member, code);
-        }
-        self.assigning = false;
-    }
-
-    /// A group that nobody has ever joined.
-    fn reset(&mut self, wall_ms: i64) {
-        self.state = State::Empty;
-        self.state_since_ms = Some(wall_ms);
-        self.generation = 0;
-        self.generation_floor = 0;
-        self.protocol_type = None;
-        self.protocol_name = None;
-        self.leader = None;
-        self.subscribed = None;
-    }
-}
-
-fn remembered(member: &MemberMetadata, protocol: Option<&Name>) -> Member {
-    let protocols = protocol.map(|name| super::command::Protocol {
-        name: name.clone(),
-        metadata: member.subscription.clone(),
-    });
-    Member {
-        id: member.member_id.clone(),
-        instance_id: member.instance_id.clone(),
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        // Records from before rebalance timeouts existed say -1.
-        rebalance_timeout_ms: if member.rebalance_timeout_ms < 0 {
-            member.session_timeout_ms
-        } else {
-            member.rebalance_timeout_ms
-        },
-        session_timeout_ms: member.session_timeout_ms,
-        protocols: protocols.into_iter().collect(),
-        assignment: member.assignment.clone(),
-        ..Member::default()
-    }
-}
-
-fn set_deadline(d: &mut Desk, group: &Name, member: &mut Member, deadline_ms: i64) {
-    member.deadline_ms = deadline_ms;
-    match member.armed_ms {
-        Some(at_ms) if at_ms <= deadline_ms => return,
-        Some(at_ms) => d
-            .timers
-            .disarm(at_ms, group, Timer::Session(member.id.clone())),
-        None => {}
-    }
-    member.armed_ms = Some(deadline_ms);
-    d.timers
-        .arm(deadline_ms, group, Timer::Session(member.id.clone()));
 }

@@ -51,9 +51,6 @@ pub use expressions::Resolved;
 pub use heartbeat::{Beat, Beaten, Settings};
 pub(super) use heartbeat::{check as check_beat, check_room};
 
-/// The protocol type of consumers.
-pub(super) const CONSUMER: &str = "consumer";
-
 /// Where a consumer group stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumerState {

@@ -13,6 +13,9 @@ use super::command::{Bytes, Name};
 use super::consumer::places::{Place, Places, by_topic, in_order};
 use super::consumer::topics::Topics;
 
+/// The protocol type of those who speak it.
+pub(super) const CONSUMER: &str = "consumer";
+
 /// The newest version whose fields are known; later ones only add to it.
 const VERSION_MAX: i16 = 3;
 
@@ -44,6 +47,15 @@ impl Subscription {
             rack_id: wire.rack_id.as_deref().map(Into::into),
         })
     }
+}
+
+/// The topics that a subscription of any version is about, and nothing else of it: what follows may be the assignors' own
+/// business. `None` if these bytes are none.
+pub(super) fn topics(subscription: &[u8]) -> Option<Vec<Cow<'_, str>>> {
+    let mut r = Reader::new(subscription);
+    version_of(&mut r)?;
+    let wire = ConsumerProtocolSubscription::decode(&mut r, 0).ok()?;
+    Some(wire.topics)
 }
 
 /// The version in which a member speaks, and in which it is answered.
@@ -176,6 +188,21 @@ mod tests {
         assert_eq!(*read.topics, [Name::from("t"), Name::from("u")]);
         assert_eq!(read.rack_id, Some("r".into()));
         assert_eq!(version(&w.buf), Some(VERSION_MAX));
+    }
+
+    #[test]
+    fn the_topics_of_a_subscription_are_known_whatever_follows_them() {
+        let wire = ConsumerProtocolSubscription {
+            topics: vec!["u".into(), "t".into()],
+            ..Default::default()
+        };
+        let mut w = Writer::new();
+        w.i16(1);
+        wire.encode(&mut w, 0);
+        w.i32(i32::MAX);
+        assert_eq!(super::topics(&w.buf), Some(vec!["u".into(), "t".into()]));
+        assert_eq!(Subscription::read(&w.buf, &topics()), None);
+        assert_eq!(super::topics(&[0xff, 0xff, 0, 0, 0, 0]), None);
     }
 
     #[test]

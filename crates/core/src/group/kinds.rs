@@ -5,6 +5,7 @@ use super::command::Name;
 use super::consumer::{Beat, Opening};
 use super::desk::Desk;
 use super::durable::Durable;
+use super::embedded::CONSUMER;
 use super::offsets::HoldsOffsets;
 use super::requests::no_consumer_group;
 use super::timers::Timer;
@@ -123,7 +124,7 @@ impl Group {
     pub(super) fn protocol_type(&self) -> Name {
         match self {
             Group::Classic(group) => group.protocol_type.clone().unwrap_or_default(),
-            Group::Consumer(_) => consumer::CONSUMER.into(),
+            Group::Consumer(_) => CONSUMER.into(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::members::Member;
-use super::protocols::{self, CONSUMER};
+use super::protocols;
 use super::{Group, State};
 use crate::account::Account;
 use crate::error::{ErrorCode, Refusal};
@@ -13,7 +13,7 @@ use crate::group::consumer::records as consumer;
 use crate::group::desk::Desk;
 use crate::group::durable::Durable;
 use crate::group::effects::Cause;
-use crate::group::embedded::{Assignment, Subscription};
+use crate::group::embedded::{Assignment, CONSUMER, Subscription};
 use crate::group::records::GroupMetadata;
 
 /// A member as it goes on in a consumer group, and what it has there.

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::members::{Member, Members};
 use crate::group::command::{Name, Protocol};
-
-/// The protocol type of consumers, the only one whose subscriptions a broker reads.
-pub(super) const CONSUMER: &str = "consumer";
+use crate::group::embedded::{self, CONSUMER};
 
 /// The assignor that every member supports and most members like best.
 /// Between equals the one the leader prefers, so that the choice does not depend on member ids.
@@ -47,29 +45,10 @@ pub(super) fn subscribed_topics(
     }
     let protocol_name = protocol_name?;
     for member in members.iter() {
-        read_topics(member.metadata(protocol_name)?, &mut topics)?;
+        let wanted = embedded::topics(member.metadata(protocol_name)?)?;
+        topics.extend(wanted.into_iter().map(|topic| Box::from(&*topic)));
     }
     Some(topics)
-}
-
-/// Reads version and topics of a ConsumerProtocolSubscription; what follows them is the assignors' business.
-fn read_topics(subscription: &[u8], topics: &mut BTreeSet<Box<str>>) -> Option<()> {
-    let (version, rest) = subscription.split_first_chunk::<2>()?;
-    let (count, mut rest) = rest.split_first_chunk::<4>()?;
-    if i16::from_be_bytes(*version) < 0 {
-        return None;
-    }
-    for _ in 0..u32::try_from(i32::from_be_bytes(*count)).ok()? {
-        let (length, tail) = rest.split_first_chunk::<2>()?;
-        let length = usize::try_from(i16::from_be_bytes(*length)).ok()?;
-        let (topic, tail) = tail.split_at_checked(length)?;
-        let topic = std::str::from_utf8(topic).ok()?;
-        if !topics.contains(topic) {
-            topics.insert(topic.into());
-        }
-        rest = tail;
-    }
-    Some(())
 }
 
 /// What a list of protocols weighs against the limits.

@@ -9,13 +9,13 @@ use rustka_wire::Uuid;
 use super::deadlines::Task;
 use super::membership::{JOINS, Sender};
 use super::records::{ClassicMember, Current, Member, MemberState};
-use super::{CONSUMER, Draft, Group};
+use super::{Draft, Group};
 use crate::error::ErrorCode;
 use crate::group::classic::{RefusedJoin, check_size, limited};
 use crate::group::command::{Join, Leaver, Name, Sync};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Joined, Left, Synced};
-use crate::group::embedded::{self, Subscription};
+use crate::group::embedded::{self, CONSUMER, Subscription};
 use crate::group::options::MigrationPolicy;
 
 impl Group {

@@ -77,7 +77,8 @@ impl Group {
             is_full: beaten.assignment.is_some(),
             stood,
         };
-        d.timers.arm(until_ms, &self.id, Timer::Patience(id.clone()));
+        d.timers
+            .arm(until_ms, &self.id, Timer::Patience(id.clone()));
         d.parked.insert(ticket, (self.id.clone(), id.clone()));
         self.waiters.insert(beaten.member_id, waiter);
     }
@@ -125,7 +126,8 @@ impl Group {
         let timer = Timer::Patience(id.clone());
         d.timers.disarm(waiter.until_ms, &self.id, timer);
         d.parked.remove(&waiter.ticket);
-        let has_other = |current: &Current| places(&current.assigned) != places(&waiter.stood.assigned);
+        let has_other =
+            |current: &Current| places(&current.assigned) != places(&waiter.stood.assigned);
         let result = match self.roster().current(id) {
             None => Err(self.unknown_member(id)),
             Some(current) => Ok(Beaten {

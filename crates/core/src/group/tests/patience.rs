@@ -55,7 +55,11 @@ fn what_does_not_come_is_not_waited_for() {
     w.advance(1);
     assert_eq!(told(&mut w, ticket), (3, None));
     assert_eq!(w.shard.soft_counts().parked, 0);
-    assert_eq!(w.shard.soft_counts().timers, 3, "two sessions, a revocation");
+    assert_eq!(
+        w.shard.soft_counts().timers,
+        3,
+        "two sessions, a revocation"
+    );
 }
 
 #[test]
