@@ -38,10 +38,11 @@ use peers::Peers;
 pub use quotas::Quotas;
 use rustka_core::config::SharedConfig;
 use rustka_core::error::Refusal;
+use rustka_core::log::Marker;
 use rustka_core::time::Now;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
-use rustka_storage::{Engine, Partition, PartitionName};
+use rustka_storage::{Appended, Engine, Partition, PartitionName};
 use rustka_wire::codec::Uuid;
 pub use security::Security;
 use std::net::SocketAddr;
@@ -181,6 +182,20 @@ impl Node {
             // Whether its records find room is asked again once they are here.
             let _room = self.make_room();
         }
+    }
+
+    /// Ends a producer's transaction in a partition with its marker, and has the log compacted if that is due now.
+    pub fn append_marker(
+        &self,
+        partition: &Arc<Partition>,
+        producer: (i64, i16),
+        marker: &Marker,
+    ) -> Result<Appended, Refusal> {
+        let appended = partition.append_marker(producer, marker, self.clock.now())?;
+        if appended.compaction_due {
+            self.compactor.submit(partition);
+        }
+        Ok(appended)
     }
 
     /// Tells every log what its partition's batches have led to, where the engine wants to know.

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::producer::{NEWER, Producer, produced};
 use common::{Client, START_MS, World, fetch_request, produce_request};
 use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, record_bytes,
@@ -141,6 +142,56 @@ async fn a_compacted_topic_forgets_old_values_while_it_is_written_and_tombstones
     let (records, _) = read(&mut client, "t", 0).await;
     assert_eq!(records.len(), newest.len(), "one more, one less");
     assert!(records.iter().all(|(_, key, _)| *key != 3));
+}
+
+/// A marker that closed a part of the log said to nobody that it was due, and from then on nobody asked: what Kafka Streams
+/// keeps of its state grew for ever.
+#[tokio::test]
+async fn a_compacted_topic_that_is_written_in_transactions_forgets_old_values() {
+    let world = World::start();
+    let mut client = world.connect();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "10"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    create(&mut client, "t", &configs).await;
+    let mut me = Producer::init(&mut client, "x", 60_000).await;
+    for n in 0..20 {
+        let batch = keyed_within(&me, world.clock.now().wall_ms, (n % 2, n));
+        me.send_batch(&mut client, NEWER, ("t", 0), batch).await;
+        assert_eq!(produced(&mut client, NEWER).await.0, 0);
+        world.advance_ms(50).await;
+        // One of four is not to be read.
+        let (code, next) = me.end(&mut client, NEWER, n % 4 != 3).await;
+        assert_eq!(code, 0);
+        me = next;
+        world.advance_ms(50).await;
+    }
+    world.advance_ms(60_000).await;
+    world.compacted().await;
+    let (records, headers) = read(&mut client, "t", 0).await;
+    let values = records.into_iter().zip(&headers);
+    let values = values.filter(|(_, header)| !header.is_control());
+    let values: Vec<_> = values.map(|((_, key, n), _)| (key, n)).collect();
+    assert_eq!(
+        values,
+        [(1, Some(17)), (0, Some(18))],
+        "what was committed last"
+    );
+}
+
+/// One record of a producer's transaction.
+fn keyed_within(me: &Producer, timestamp: i64, (key, number): (u32, u32)) -> Vec<u8> {
+    let record = NewRecord {
+        timestamp,
+        key: Some(&key.to_be_bytes()),
+        value: Some(&number.to_be_bytes()),
+        headers: &[],
+    };
+    let batch = BatchBuilder::new().producer(me.producer_id, me.epoch, 0);
+    let batch = batch.transactional().record(&record).build();
+    batch.expect("a batch")
 }
 
 #[tokio::test]

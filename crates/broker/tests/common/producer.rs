@@ -144,10 +144,21 @@ impl Producer {
                 ..NewRecord::default()
             });
         }
-        let batch = batch.build();
+        let batch = batch.build().expect("a batch");
+        self.send_batch(client, versions, (topic, partition), batch)
+            .await;
+    }
+
+    pub async fn send_batch(
+        &self,
+        client: &mut Client,
+        versions: Versions,
+        (topic, partition): (&str, i32),
+        batch: Vec<u8>,
+    ) {
         let request = ProduceRequest {
             transactional_id: Some(self.id.clone().into()),
-            ..produce_request(topic, partition, batch.expect("a batch"))
+            ..produce_request(topic, partition, batch)
         };
         let version = versions.produce;
         client.send(ProduceRequest::KEY, version, &request).await;

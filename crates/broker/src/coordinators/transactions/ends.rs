@@ -107,7 +107,7 @@ impl Transactions {
             // A shard that was made anew tells again what is under way already.
             return;
         }
-        let places = places.iter().cloned();
+        let places = places.iter();
         let left = places.filter_map(|place| me.write(place, producer, &marker));
         let left: Vec<Left> = left.collect();
         let end = End {
@@ -158,7 +158,7 @@ impl Transactions {
                 later => Some(Left::Asked(place, later)),
             };
         }
-        match partition.append_marker(producer, marker, self.node.clock.now()) {
+        match self.node.append_marker(&partition, producer, marker) {
             Ok(appended) => match appended.durability {
                 Durability::Done => None,
                 Durability::At(position) => Some(Left::Written(place, partition, position)),

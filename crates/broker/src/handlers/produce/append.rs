@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::node::topics::TopicRef;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
+use rustka_core::time::Now;
 use rustka_core::validate::{Invalid, Validated, validate_produce, validate_shape};
 use rustka_storage::buffer::BufMut;
 use rustka_storage::{Appended, Durability, Incoming, Partition};
@@ -94,8 +95,13 @@ fn unconfirmed(code: ErrorCode) -> Refusal {
     }
 }
 
-/// Where a batch goes.
-type Target = (TopicRef, Arc<Partition>);
+/// A batch that the rules of its topic allow.
+struct Checked {
+    topic: TopicRef,
+    partition: Arc<Partition>,
+    valid: Validated,
+    now: Now,
+}
 
 /// Finds the partition and checks the batch by its topic's rules.
 fn checked(
@@ -105,7 +111,7 @@ fn checked(
     index: i32,
     records: &mut [u8],
     version: i16,
-) -> Result<(Target, Validated), RefusedBatch> {
+) -> Result<Checked, RefusedBatch> {
     if topic.denied {
         return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
     }
@@ -118,10 +124,16 @@ fn checked(
         return Err(Refusal::from(ErrorCode::InvalidTopicException).into());
     }
     let rules = plan.rules(&found.config.now(), version);
-    let valid = validate_produce(records, &rules, node.clock.now());
+    let now = node.clock.now();
+    let valid = validate_produce(records, &rules, now);
     plan.looked_into(&valid);
     let valid = valid.map_err(|invalid| RefusedBatch::late(invalid, &partition))?;
-    Ok(((found, partition), valid))
+    Ok(Checked {
+        topic: found,
+        partition,
+        valid,
+        now,
+    })
 }
 
 /// Appends a copy of a batch.
@@ -135,15 +147,9 @@ pub fn append_copied(
     version: i16,
 ) -> Result<Accepted, RefusedBatch> {
     let records = &mut bytes.get()[range.unwrap_or_default()];
-    let (target, valid) = checked(node, plan, topic, index, records, version)?;
+    let checked = checked(node, plan, topic, index, records, version)?;
     let origin = topic.origin(index, version).map_err(unconfirmed)?;
-    append(
-        node,
-        plan,
-        &target,
-        (Incoming::Copied(records), origin),
-        valid,
-    )
+    append(node, plan, checked, Incoming::Copied(records), origin)
 }
 
 /// Appends a batch that stays where it is.
@@ -155,9 +161,9 @@ pub fn append_kept(
     mut batch: BufMut,
     version: i16,
 ) -> Result<Accepted, RefusedBatch> {
-    let (target, valid) = checked(node, plan, topic, index, &mut batch, version)?;
+    let checked = checked(node, plan, topic, index, &mut batch, version)?;
     let origin = topic.origin(index, version).map_err(unconfirmed)?;
-    append(node, plan, &target, (Incoming::Kept(batch), origin), valid)
+    append(node, plan, checked, Incoming::Kept(batch), origin)
 }
 
 /// Where a batch becomes as safe as these acks ask, if it is not yet.
@@ -176,10 +182,16 @@ fn awaited(acks: i16, appended: &Appended) -> Option<i64> {
 fn append(
     node: &Arc<Node>,
     plan: &ProducePlan,
-    (topic, partition): &Target,
-    (sent, origin): (Incoming<'_>, Origin),
-    mut valid: Validated,
+    checked: Checked,
+    sent: Incoming<'_>,
+    origin: Origin,
 ) -> Result<Accepted, RefusedBatch> {
+    let Checked {
+        topic,
+        partition,
+        mut valid,
+        now,
+    } = checked;
     let topic = &topic.name;
     let faults = &node.faults;
     faults.refusal(Point::Admit, topic).map_err(Refusal::from)?;
@@ -189,21 +201,23 @@ fn append(
         None => sent,
     };
     let header = &valid.header;
-    let appended = partition
-        .append(incoming, header, origin, node.clock.now())
-        .map_err(|refusal| match refusal.code {
-            // An old epoch is noticed before anything else about a transaction.
-            ErrorCode::InvalidProducerEpoch if header.is_transactional() => {
-                Refusal::from(refusal.code).into()
-            }
-            _ => RefusedBatch::late(refusal.into(), partition),
-        })?;
+    let appended =
+        partition
+            .append(incoming, header, origin, now)
+            .map_err(|refusal| match refusal.code {
+                // An old epoch is noticed before anything else about a transaction.
+                ErrorCode::InvalidProducerEpoch if header.is_transactional() => {
+                    Refusal::from(refusal.code).into()
+                }
+                _ => RefusedBatch::late(refusal.into(), &partition),
+            })?;
+    // Whatever becomes of the batch: nobody else is told that it is due.
+    if appended.compaction_due {
+        node.compactor.submit(&partition);
+    }
     if let Err(code) = faults.refusal(Point::Append, topic) {
         partition.lose_writes(appended.base_offset);
         return Err(Refusal::from(code).into());
-    }
-    if appended.compaction_due {
-        node.compactor.submit(partition);
     }
     node.metrics
         .bytes_in
@@ -221,6 +235,6 @@ fn append(
         base_offset: appended.base_offset,
         log_append_time_ms,
         log_start: appended.log_start,
-        awaits: awaited(plan.acks, &appended).map(|position| (partition.clone(), position)),
+        awaits: awaited(plan.acks, &appended).map(|position| (partition, position)),
     })
 }

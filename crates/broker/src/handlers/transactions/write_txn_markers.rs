@@ -148,8 +148,7 @@ fn write(request: &Request<'_>, asked: &WritableTxnMarker<'_>, topic: &str, at: 
         epoch_bumped: asked.transaction_version >= EPOCH_BUMPED_FROM,
     };
     if topic != CONSUMER_OFFSETS {
-        let now = request.node.clock.now();
-        return match partition.append_marker(producer, &marker, now) {
+        return match request.node.append_marker(&partition, producer, &marker) {
             Ok(appended) => match appended.durability {
                 Durability::Done => Written::Now(ErrorCode::None),
                 Durability::At(position) => Written::Later(partition, position),
