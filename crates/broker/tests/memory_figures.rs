@@ -16,7 +16,10 @@ mod common;
 mod measured;
 mod process;
 
-use measured::{MIB, Running, batch, commit, create, delete, find_coordinator, is_long, write};
+use measured::{
+    MIB, Running, batch, begin_producer, commit, create, delete, find_coordinator, is_long, write,
+    write_within,
+};
 use rustka_core::error::ErrorCode;
 use rustka_wire::delete_groups_request::DeleteGroupsRequest;
 use std::time::{Duration, Instant};
@@ -126,6 +129,29 @@ async fn what_is_gone_is_given_back_within_a_minute() {
         took.as_secs_f64()
     );
     assert!(!running.is_ours() || bytes <= goal, "{bytes}");
+}
+
+/// An open transaction over ten partitions took 3.3 kB beside its records.
+#[tokio::test]
+async fn an_open_transaction_over_ten_partitions_takes_no_more_than_two_kilobytes() {
+    let (partitions, transactions) = (10, if is_long() { 5_000 } else { 1_000 });
+    let running = Running::free(256 * MIB);
+    let mut connection = running.connect().await;
+    create(&mut connection, "t", partitions, "delete").await;
+    let mut producers = Vec::new();
+    for number in 0..transactions {
+        let id = format!("open-{number}");
+        producers.push((begin_producer(&mut connection, &id).await, id));
+    }
+    let before = counted(&running);
+    let mut written = 0;
+    for (producer, id) in &producers {
+        written += write_within(&mut connection, *producer, id, ("t", partitions)).await;
+    }
+    let taken = (counted(&running) - before).saturating_sub(written);
+    let each = taken / producers.len();
+    println!("{transactions} open transactions over {partitions} partitions: {each} B each");
+    assert!(!running.is_ours() || each <= 2_048, "{each}");
 }
 
 /// A test suite makes and deletes topics all day long.

@@ -1,92 +1,20 @@
 //! What a partition remembers of idempotent producers: enough to refuse gaps, recognise repeats and fence zombies.
 //! Also its open and aborted transactions, since they belong to producers.
 
+mod open;
+mod producer;
 mod snapshot;
 
 use std::collections::BTreeMap;
 
 use crate::batch::BatchHeader;
 use crate::error::{ErrorCode, Refusal};
+use open::Open;
+use producer::{BatchMark, PRODUCER_BYTES, Producer};
 
-/// How many batches of a producer are remembered; Kafka's clients have no more in flight.
-const WINDOW: usize = 5;
 /// Producers without an open transaction remembered per partition; over it those unused for longest are forgotten, as if
 /// expired. How many transactions are open is bounded by how many transactional ids there may be.
 pub const PRODUCERS_MAX: usize = 10_000;
-
-/// What a producer takes with its place in the tree.
-const PRODUCER_BYTES: usize = size_of::<Producer>() + 40;
-
-/// A batch that a producer appended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct BatchMark {
-    last_offset: i64,
-    timestamp: i64,
-    last_sequence: i32,
-    offset_delta: i32,
-}
-
-impl BatchMark {
-    fn first_sequence(&self) -> i32 {
-        let first = i64::from(self.last_sequence) - i64::from(self.offset_delta);
-        i32::try_from(first.rem_euclid(1 << 31)).unwrap_or(0)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Producer {
-    batches: [BatchMark; WINDOW],
-    /// When it last wrote, by our clock: a client's timestamps must not decide how long it is remembered.
-    last_used_ms: i64,
-    last_timestamp: i64,
-    txn_first_offset: Option<i64>,
-    coordinator_epoch: i32,
-    epoch: i16,
-    /// How many of `batches` are in use, oldest first.
-    batch_count: u8,
-}
-
-impl Producer {
-    fn new(epoch: i16) -> Producer {
-        Producer {
-            batches: [BatchMark::default(); WINDOW],
-            last_used_ms: 0,
-            last_timestamp: -1,
-            txn_first_offset: None,
-            coordinator_epoch: -1,
-            epoch,
-            batch_count: 0,
-        }
-    }
-
-    fn batches(&self) -> &[BatchMark] {
-        self.batches
-            .get(..usize::from(self.batch_count))
-            .unwrap_or_default()
-    }
-
-    fn last_sequence(&self) -> i32 {
-        self.batches().last().map_or(-1, |last| last.last_sequence)
-    }
-
-    fn push(&mut self, mark: BatchMark) {
-        if usize::from(self.batch_count) == WINDOW {
-            self.batches.rotate_left(1);
-            self.batch_count -= 1;
-        }
-        if let Some(slot) = self.batches.get_mut(usize::from(self.batch_count)) {
-            *slot = mark;
-            self.batch_count += 1;
-        }
-    }
-
-    fn enter_epoch(&mut self, epoch: i16) {
-        if epoch != self.epoch {
-            self.epoch = epoch;
-            self.batch_count = 0;
-        }
-    }
-}
 
 /// Where a batch comes from, which decides what it has to prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,8 +180,8 @@ pub struct ProducerInfo {
 pub struct Producers {
     // Boxed, because a tree node holds eleven values and most partitions have one producer.
     by_id: BTreeMap<i64, Box<Producer>>,
-    /// Producer ids of open transactions by first offset.
-    open: BTreeMap<i64, i64>,
+    /// Where open transactions begin.
+    open: Open,
     /// First offset and marker of transactions whose marker may still be lost: a crash would open them again.
     ending: Vec<(i64, i64)>,
     /// In order of their markers.
@@ -306,11 +234,11 @@ impl Producers {
             {
                 return Ok(Check::Duplicate(original));
             }
-            if attempt.epoch < producer.epoch {
-                return Err(stale_epoch(attempt.epoch, producer.epoch));
+            if attempt.epoch < producer.epoch() {
+                return Err(stale_epoch(attempt.epoch, producer.epoch()));
             }
         }
-        let open = known.is_some_and(|producer| producer.txn_first_offset.is_some());
+        let open = known.is_some_and(|producer| producer.is_open());
         let may_begin = match origin {
             Origin::Client => false,
             Origin::Verified { since, .. } | Origin::Offsets { since } => {
@@ -344,7 +272,7 @@ impl Producers {
             return false;
         }
         let known = self.by_id.get(&attempt.producer_id);
-        known.is_none_or(|known| attempt.epoch >= known.epoch)
+        known.is_none_or(|known| attempt.epoch >= known.epoch())
     }
 
     /// Remembers an attempt that was appended at `base_offset`.
@@ -367,9 +295,9 @@ impl Producers {
                 offset_delta: attempt.offset_delta,
             });
         }
-        if attempt.transactional && producer.txn_first_offset.is_none() {
-            producer.txn_first_offset = Some(base_offset);
-            self.open.insert(base_offset, attempt.producer_id);
+        if attempt.transactional && !producer.is_open() {
+            producer.open(base_offset);
+            self.open.begin(base_offset);
         }
     }
 
@@ -384,9 +312,9 @@ impl Producers {
             return Ok(());
         };
         // Without an open transaction it is a marker that was written before, once more.
-        let is_unraised = marker.epoch_bumped && producer.txn_first_offset.is_some();
-        if epoch < producer.epoch || is_unraised && epoch == producer.epoch {
-            return Err(stale_epoch(epoch, producer.epoch));
+        let is_unraised = marker.epoch_bumped && producer.is_open();
+        if epoch < producer.epoch() || is_unraised && epoch == producer.epoch() {
+            return Err(stale_epoch(epoch, producer.epoch()));
         }
         if marker.coordinator_epoch < producer.coordinator_epoch {
             return Err(ErrorCode::TransactionCoordinatorFenced.into());
@@ -416,10 +344,10 @@ impl Producers {
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_used_ms = wall_ms;
         producer.last_timestamp = timestamp;
-        let Some(first_offset) = producer.txn_first_offset.take() else {
+        let Some(first_offset) = producer.close() else {
             return;
         };
-        self.open.remove(&first_offset);
+        self.open.end(first_offset);
         self.ending.push((first_offset, offset));
         if !marker.commit {
             self.aborted.push(AbortedTransaction {
@@ -435,7 +363,7 @@ impl Producers {
         let ending = self.ending.iter();
         let ending = ending.filter(|(_, marker)| *marker >= high_watermark);
         let ending = ending.map(|(first, _)| *first).min();
-        let open = self.open.keys().next().copied();
+        let open = self.open.first();
         [open, ending].into_iter().flatten().min()
     }
 
@@ -465,7 +393,7 @@ impl Producers {
             .aborted
             .last()
             .filter(|last| last.last_offset == marker)?;
-        let open = self.open.keys().next().copied();
+        let open = self.open.first();
         Some((*last, open.unwrap_or(marker.saturating_add(1))))
     }
 
@@ -476,13 +404,12 @@ impl Producers {
         };
         let last_offset = base_offset.saturating_add(i64::from(attempt.offset_delta));
         let is_older = producer
-            .batches()
-            .last()
+            .newest()
             .is_some_and(|last| last_offset < last.last_offset);
-        if attempt.epoch != producer.epoch || attempt.first_sequence < 0 || !is_older {
+        if attempt.epoch != producer.epoch() || attempt.first_sequence < 0 || !is_older {
             return;
         }
-        let mut batches = producer.batches().to_vec();
+        let mut batches: Vec<BatchMark> = producer.batches().copied().collect();
         let at = batches.partition_point(|batch| batch.last_offset < last_offset);
         if batches
             .get(at)
@@ -497,8 +424,7 @@ impl Producers {
             offset_delta: attempt.offset_delta,
         };
         batches.insert(at, mark);
-        producer.batch_count = 0;
-        batches.into_iter().for_each(|batch| producer.push(batch));
+        producer.replace(batches);
     }
 
     /// All of them count as last heard of at this time.
@@ -520,8 +446,8 @@ impl Producers {
     pub fn history(&self) -> History {
         let last_writes = self.by_id.iter().map(|(id, producer)| LastWrite {
             producer_id: *id,
-            epoch: producer.epoch,
-            last_offset: producer.batches().last().map(|last| last.last_offset),
+            epoch: producer.epoch(),
+            last_offset: producer.newest().map(|last| last.last_offset),
         });
         History {
             aborted: self.aborted.clone(),
@@ -538,8 +464,7 @@ impl Producers {
     pub fn expire(&mut self, wall_ms: i64, expiration_ms: i64) -> usize {
         let before = self.by_id.len();
         self.by_id.retain(|_, producer| {
-            producer.txn_first_offset.is_some()
-                || wall_ms.saturating_sub(producer.last_used_ms) < expiration_ms
+            producer.is_open() || wall_ms.saturating_sub(producer.last_used_ms) < expiration_ms
         });
         before - self.by_id.len()
     }
@@ -558,24 +483,24 @@ impl Producers {
     pub fn iter(&self) -> impl Iterator<Item = ProducerInfo> + '_ {
         self.by_id.iter().map(|(id, producer)| ProducerInfo {
             producer_id: *id,
-            epoch: producer.epoch,
+            epoch: producer.epoch(),
             last_sequence: producer.last_sequence(),
             last_timestamp: producer.last_timestamp,
             coordinator_epoch: producer.coordinator_epoch,
-            txn_first_offset: producer.txn_first_offset,
+            txn_first_offset: producer.open_from(),
         })
     }
 
     /// Whether that producer is known here in a newer epoch.
     pub fn has_fenced(&self, (producer_id, epoch): (i64, i16)) -> bool {
         let known = self.by_id.get(&producer_id);
-        known.is_some_and(|known| epoch < known.epoch)
+        known.is_some_and(|known| epoch < known.epoch())
     }
 
     fn has_open(&self, attempt: &Attempt) -> bool {
         self.by_id
             .get(&attempt.producer_id)
-            .is_some_and(|known| known.epoch == attempt.epoch && known.txn_first_offset.is_some())
+            .is_some_and(|known| known.epoch() == attempt.epoch && known.is_open())
     }
 
     /// An eighth goes at a time, so that a flood of ids does not scan the map for each of them.
@@ -602,7 +527,7 @@ impl Producers {
         let mut idle: Vec<(i64, i64)> = self
             .by_id
             .iter()
-            .filter(|(_, producer)| producer.txn_first_offset.is_none())
+            .filter(|(_, producer)| !producer.is_open())
             .map(|(id, producer)| (producer.last_used_ms, *id))
             .collect();
         idle.sort_unstable();
@@ -613,12 +538,11 @@ impl Producers {
 }
 
 fn find_duplicate(producer: &Producer, attempt: &Attempt) -> Option<Duplicate> {
-    if producer.epoch != attempt.epoch || attempt.first_sequence < 0 {
+    if producer.epoch() != attempt.epoch || attempt.first_sequence < 0 {
         return None;
     }
     producer
         .batches()
-        .iter()
         .find(|batch| {
             batch.last_sequence == attempt.last_sequence
                 && batch.first_sequence() == attempt.first_sequence
@@ -656,7 +580,7 @@ fn check_sequence(
         }
         return Ok(());
     };
-    if producer.epoch != attempt.epoch {
+    if producer.epoch() != attempt.epoch {
         return if sequence == 0 {
             Ok(())
         } else {

@@ -13,6 +13,8 @@ use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use rustka_wire::find_coordinator_request::FindCoordinatorRequest;
+use rustka_wire::init_producer_id_request::InitProducerIdRequest;
+use rustka_wire::produce_request::PartitionProduceData;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tokio::net::TcpStream;
@@ -204,6 +206,51 @@ pub fn batch(key: u64, value_bytes: usize) -> Vec<u8> {
     };
     let batch = BatchBuilder::new().record(&record).build();
     batch.expect("a batch")
+}
+
+/// A producer of this transactional id: its own id and its epoch.
+pub async fn begin_producer(connection: &mut Connection<TcpStream>, id: &str) -> (i64, i16) {
+    let request = InitProducerIdRequest {
+        transactional_id: Some(id.into()),
+        transaction_timeout_ms: 600_000,
+        ..InitProducerIdRequest::default()
+    };
+    let answer = connection.call_in(4, &request).await.expect("answers");
+    let body = answer.body().expect("body");
+    assert_eq!(body.error_code, 0);
+    (body.producer_id, body.producer_epoch)
+}
+
+/// Opens its transaction with one small record in each partition of a topic; how many bytes those are.
+pub async fn write_within(
+    connection: &mut Connection<TcpStream>,
+    (id, epoch): (i64, i16),
+    transactional_id: &str,
+    (topic, partitions): (&str, i32),
+) -> usize {
+    let record = NewRecord {
+        value: Some(b"x"),
+        ..NewRecord::default()
+    };
+    let batch = BatchBuilder::new()
+        .producer(id, epoch, 0)
+        .transactional()
+        .record(&record)
+        .build()
+        .expect("a batch");
+    let mut request = produce_request(topic, 0, Vec::new());
+    request.transactional_id = Some(transactional_id.into());
+    request.topic_data[0].partition_data = (0..partitions)
+        .map(|index| PartitionProduceData {
+            index,
+            records: Some(batch.clone().into()),
+        })
+        .collect();
+    let answer = connection.call_in(12, &request).await.expect("answers");
+    let body = answer.body().expect("body");
+    let answered = &body.responses[0].partition_responses;
+    assert!(answered.iter().all(|it| it.error_code == 0));
+    batch.len() * partitions as usize
 }
 
 /// Writes a batch; the error it got.

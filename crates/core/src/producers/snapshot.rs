@@ -1,6 +1,7 @@
 //! Producers as Kafka keeps them in `.snapshot` files: of each the last batch, and where its open transaction begins.
 
-use super::{AbortedTransaction, BatchMark, Producer, Producers};
+use super::producer::{BatchMark, Producer};
+use super::{AbortedTransaction, Producers};
 
 /// The version of the format.
 const VERSION: i16 = 1;
@@ -20,15 +21,15 @@ impl Producers {
         let count = u32::try_from(self.by_id.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&count.to_be_bytes());
         for (producer_id, producer) in &self.by_id {
-            let last = producer.batches().last();
+            let last = producer.newest();
             bytes.extend_from_slice(&producer_id.to_be_bytes());
-            bytes.extend_from_slice(&producer.epoch.to_be_bytes());
+            bytes.extend_from_slice(&producer.epoch().to_be_bytes());
             bytes.extend_from_slice(&producer.last_sequence().to_be_bytes());
             bytes.extend_from_slice(&last.map_or(-1, |last| last.last_offset).to_be_bytes());
             bytes.extend_from_slice(&last.map_or(0, |last| last.offset_delta).to_be_bytes());
             bytes.extend_from_slice(&producer.last_timestamp.to_be_bytes());
             bytes.extend_from_slice(&producer.coordinator_epoch.to_be_bytes());
-            bytes.extend_from_slice(&producer.txn_first_offset.unwrap_or(-1).to_be_bytes());
+            bytes.extend_from_slice(&producer.open_from().unwrap_or(-1).to_be_bytes());
         }
         let crc = crc32c::crc32c(bytes.get(COVERED_AT..).unwrap_or_default());
         if let Some(place) = bytes.get_mut(2..COVERED_AT) {
@@ -90,8 +91,8 @@ impl Producers {
             });
         }
         if open_from >= 0 {
-            producer.txn_first_offset = Some(open_from);
-            self.open.insert(open_from, producer_id);
+            producer.open(open_from);
+            self.open.begin(open_from);
         }
         self.by_id.insert(producer_id, Box::new(producer));
         Some(())

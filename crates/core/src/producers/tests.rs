@@ -276,8 +276,3 @@ fn many_open_transactions_are_all_kept_and_cost_no_search() {
     assert_eq!(p.len(), 100_000);
     assert_eq!(p.first_unstable_offset(i64::MAX), Some(0));
 }
-
-#[test]
-fn an_entry_is_small() {
-    assert!(size_of::<Producer>() <= 168, "{}", size_of::<Producer>());
-}

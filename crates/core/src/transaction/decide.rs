@@ -104,11 +104,11 @@ impl TransactionShard {
             true => current.places.clone().unwrap_or_default(),
             false => Places::default(),
         };
-        let known = places.len();
+        let known = places.bytes();
         if !places.add(add.places) && is_open {
             return Ok(());
         }
-        let new_bytes = (places.len() - known) * size_of::<Place>();
+        let new_bytes = places.bytes() - known;
         if let Err(full) = self.has_memory(new_bytes) {
             out.events.push(Event::OutOfMemory(full));
             return Err(ErrorCode::CoordinatorNotAvailable);

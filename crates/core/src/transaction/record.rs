@@ -19,8 +19,16 @@ pub const VALUE_VERSION_TAGGED: i16 = 1;
 /// What the value says of a client of transaction version 2.
 const RAISES_EPOCH: i16 = 2;
 
-/// What a partition takes in a value.
+/// What a key takes beside its id, at most.
+const KEY_BYTES: usize = 2 * size_of::<i16>();
+/// What a value takes beside its partitions, at most.
+const VALUE_BYTES: usize = 96;
+/// What a topic takes in a value beside its name and its partitions, at most.
+const TOPIC_LENGTHS_BYTES: usize = 12;
+/// What a partition takes in a value, and in memory.
 const PARTITION_BYTES: usize = size_of::<i32>();
+/// What a topic takes in memory, with a name that may be nobody else's.
+const TOPIC_BYTES: usize = size_of::<(Name, Box<[i32]>)>() + 48;
 
 /// Where a transactional id stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +118,16 @@ impl Transaction {
 
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        let places = self.places.as_ref().map_or(0, Places::len);
-        size_of::<Transaction>() + places * size_of::<Place>()
+        size_of::<Transaction>() + self.places.as_ref().map_or(0, Places::bytes)
+    }
+
+    /// What it takes in the journal, at most.
+    fn encoded_bytes(&self) -> usize {
+        let topics = self.places.iter().flat_map(Places::by_topic);
+        let topics = topics.map(|(topic, partitions)| {
+            TOPIC_LENGTHS_BYTES + topic.len() + PARTITION_BYTES * partitions.count()
+        });
+        VALUE_BYTES + topics.sum::<usize>()
     }
 
     /// Whether its partitions alone take more than this in the journal.
@@ -128,37 +144,69 @@ impl Transaction {
 
 /// The partitions of a transaction: each once, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(Vec<Place>);
+pub struct Places(Box<[(Name, Box<[i32]>)]>);
 
 impl Places {
     /// Adds those that are new; whether there were any.
     pub fn add(&mut self, places: impl IntoIterator<Item = Place>) -> bool {
-        let before = self.0.len();
-        let new = places.into_iter().filter(|place| {
-            let known = self.0.get(..before).unwrap_or_default();
-            known.binary_search(place).is_err()
-        });
-        let new: Vec<Place> = new.collect();
-        self.0.extend(new);
-        // Sorting what is sorted but for its end costs no more than a look at each.
-        self.0.sort();
-        self.0.dedup();
-        self.0.len() > before
+        let new = places.into_iter().filter(|place| !self.has(place));
+        let mut new: Vec<Place> = new.collect();
+        if new.is_empty() {
+            return false;
+        }
+        new.sort();
+        new.dedup();
+        for topic in new.chunk_by(|a, b| a.0 == b.0) {
+            self.add_to_topic(topic);
+        }
+        true
+    }
+
+    /// Adds partitions of one topic that are not there yet.
+    fn add_to_topic(&mut self, new: &[Place]) {
+        let Some((name, _)) = new.first() else {
+            return;
+        };
+        let new = new.iter().map(|(_, partition)| *partition);
+        match self.topic(name) {
+            Ok(at) => {
+                let known = self.0.get_mut(at).map(|(_, partitions)| partitions);
+                if let Some(known) = known {
+                    let mut all: Vec<i32> = known.iter().copied().chain(new).collect();
+                    // Sorting two rows that are sorted costs no more than a look at each.
+                    all.sort();
+                    *known = all.into();
+                }
+            }
+            Err(at) => {
+                let mut topics = std::mem::take(&mut self.0).into_vec();
+                topics.insert(at, (name.clone(), new.collect()));
+                self.0 = topics.into();
+            }
+        }
+    }
+
+    /// Where a topic is, or would be.
+    fn topic(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(topic, _)| (**topic).cmp(name))
     }
 
     /// Whether this one is among them.
-    pub fn has(&self, place: &Place) -> bool {
-        self.0.binary_search(place).is_ok()
+    pub fn has(&self, (name, partition): &Place) -> bool {
+        let topic = self.topic(name).ok().and_then(|at| self.0.get(at));
+        topic.is_some_and(|(_, partitions)| partitions.binary_search(partition).is_ok())
     }
 
     /// All of them, those of one topic beside each other.
-    pub fn iter(&self) -> std::slice::Iter<'_, Place> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
+        let topics = self.by_topic();
+        topics.flat_map(|(topic, partitions)| partitions.map(|it| (topic.clone(), it)))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        let partitions = self.0.iter().map(|(_, partitions)| partitions.len());
+        partitions.sum()
     }
 
     /// Whether there is none.
@@ -166,13 +214,15 @@ impl Places {
         self.0.is_empty()
     }
 
+    /// What they take in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.len() * PARTITION_BYTES + self.0.len() * TOPIC_BYTES
+    }
+
     /// All of them by topic.
     pub fn by_topic(&self) -> impl Iterator<Item = (&Name, impl Iterator<Item = i32> + '_)> {
-        let topics = self.0.chunk_by(|a, b| a.0 == b.0);
-        topics.filter_map(|topic| {
-            let (name, _) = topic.first()?;
-            Some((name, topic.iter().map(|(_, partition)| *partition)))
-        })
+        let topics = self.0.iter();
+        topics.map(|(topic, partitions)| (topic, partitions.iter().copied()))
     }
 }
 
@@ -197,7 +247,7 @@ pub struct Record {
 
 impl JournalRecord for Record {
     fn encode(&self) -> EncodedRecord {
-        let mut key = Writer::new();
+        let mut key = Writer::with_capacity(KEY_BYTES + self.id.len());
         key.i16(TransactionLogKey::KEY);
         let transactional_id = Cow::Borrowed(&*self.id);
         TransactionLogKey { transactional_id }.encode(&mut key, 0);
@@ -243,7 +293,7 @@ fn encode(value: &Transaction, version: i16) -> Vec<u8> {
         transaction_start_timestamp_ms: value.started_ms,
         client_transaction_version: if value.raises_epoch { RAISES_EPOCH } else { 0 },
     };
-    let mut w = Writer::new();
+    let mut w = Writer::with_capacity(value.encoded_bytes());
     w.i16(version);
     wire.encode(&mut w, version);
     w.buf

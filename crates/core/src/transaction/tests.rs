@@ -5,6 +5,7 @@ mod epochs;
 mod fencing;
 mod journal;
 mod limits;
+mod places;
 mod protocols;
 mod time;
 mod world;

@@ -121,7 +121,7 @@ impl World {
                     speaker,
                     commit,
                     epoch_raised,
-                    places: places.iter().map(|(t, p)| (t.to_string(), *p)).collect(),
+                    places: places.iter().map(|(t, p)| (t.to_string(), p)).collect(),
                 }),
                 event => self.events.push(event),
             }

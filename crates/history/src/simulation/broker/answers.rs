@@ -194,7 +194,7 @@ impl Broker {
             groups: None,
         };
         for (at, (_, place)) in places.iter().enumerate() {
-            let place = *place as Place;
+            let place = place as Place;
             let mut marker = marker;
             if place == OFFSETS {
                 marker.commit = match self.fault {
