@@ -13,6 +13,7 @@ use crate::account::{Account, Share, Weight};
 use crate::error::ErrorCode;
 use crate::group::partition_for;
 use crate::machine::{self, Held, Machine, Ticket, Undo, Unsettled};
+use crate::small_map::SmallMap;
 use crate::sync::Rank;
 use crate::time::Now;
 
@@ -140,7 +141,7 @@ pub struct TransactionShard {
     value_version: i16,
     deadlines: BTreeSet<(i64, Name)>,
     position: u64,
-    unsettled: BTreeMap<u64, Name>,
+    unsettled: SmallMap<u64, Name>,
     /// When expired ids are next looked for; only while there are ids.
     check_due_ms: Option<i64>,
 }
@@ -155,7 +156,7 @@ impl TransactionShard {
             value_version: record::VALUE_VERSION_TAGGED,
             deadlines: BTreeSet::new(),
             position: 0,
-            unsettled: BTreeMap::new(),
+            unsettled: SmallMap::default(),
             check_due_ms: None,
         }
     }

@@ -121,14 +121,17 @@ impl BatchBuilder {
 
     /// Adds a record.
     pub fn push(&mut self, record: &NewRecord<'_>) {
+        let bytes_max = bytes_max(record);
         if self.count == 0 {
             self.header.base_timestamp = record.timestamp;
+            self.batch.reserve(HEADER_BYTES + bytes_max);
             self.batch.resize(HEADER_BYTES, 0);
         }
         self.header.max_timestamp = self.header.max_timestamp.max(record.timestamp);
         let delta = record.timestamp.wrapping_sub(self.header.base_timestamp);
         let body = &mut self.body;
         body.clear();
+        body.reserve(bytes_max);
         body.push(0);
         varint::put(body, delta);
         varint::put(body, i64::from(self.count));
@@ -221,6 +224,16 @@ fn finish(mut header: BatchHeader, mut batch: Vec<u8>) -> Result<Vec<u8>, BatchE
     batch[..HEADER_BYTES].copy_from_slice(&fixed);
     seal(&mut batch);
     Ok(batch)
+}
+
+/// What a record takes at most, with its length before it.
+fn bytes_max(record: &NewRecord<'_>) -> usize {
+    let bytes = |bytes: Option<&[u8]>| varint::BYTES_MAX + bytes.map_or(0, <[u8]>::len);
+    let headers = record.headers.iter();
+    let headers = headers.map(|(key, value)| bytes(Some(key.as_bytes())) + bytes(*value));
+    // Its length, attributes, the two deltas, the number of headers.
+    let fixed = 4 * varint::BYTES_MAX + 1;
+    fixed + bytes(record.key) + bytes(record.value) + headers.sum::<usize>()
 }
 
 fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

@@ -57,6 +57,9 @@ fn take_unsigned(bytes: &mut &[u8], bytes_max: usize) -> Result<u64, BatchError>
     Err(BatchError::Varint)
 }
 
+/// What a number takes at most.
+pub(super) const BYTES_MAX: usize = 10;
+
 /// Appends `value` as a zigzag varint.
 pub(super) fn put(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();

@@ -1,14 +1,15 @@
 //! Holds answers back until what they rest on is durable. Each owner has a line of its own: nobody waits for the
 //! records of others, and the answers of one owner leave in order.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::{Effects, Entry, Held, Machine, Ticket};
+use crate::small_map::SmallMap;
 
 /// The queue between a machine's decisions and its clients.
 pub struct Release<M: Machine> {
     /// Of owners with open entries.
-    lines: BTreeMap<M::Owner, Line<M>>,
+    lines: SmallMap<M::Owner, Line<M>>,
     /// Every open entry, and the answers that may rest on any of them.
     all: Line<M>,
     free: VecDeque<(Ticket, M::Reply)>,
@@ -16,14 +17,15 @@ pub struct Release<M: Machine> {
 
 /// Entries whose fate is open, and the answers that wait for them.
 struct Line<M: Machine> {
-    open: BTreeSet<u64>,
+    /// In order.
+    open: VecDeque<u64>,
     waiting: VecDeque<Held<M>>,
 }
 
 impl<M: Machine> Default for Release<M> {
     fn default() -> Self {
         Release {
-            lines: BTreeMap::new(),
+            lines: SmallMap::default(),
             all: Line::default(),
             free: VecDeque::new(),
         }
@@ -33,7 +35,7 @@ impl<M: Machine> Default for Release<M> {
 impl<M: Machine> Default for Line<M> {
     fn default() -> Self {
         Line {
-            open: BTreeSet::new(),
+            open: VecDeque::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -42,7 +44,19 @@ impl<M: Machine> Default for Line<M> {
 impl<M: Machine> Line<M> {
     /// Whether an answer that rests on everything up to `position` has to wait here.
     fn holds(&self, position: u64) -> bool {
-        self.open.first().is_some_and(|open| *open <= position)
+        self.open.front().is_some_and(|open| *open <= position)
+    }
+
+    /// One more entry, behind all others.
+    fn open(&mut self, position: u64) {
+        self.open.push_back(position);
+    }
+
+    /// The fate of an entry is known, mostly that of the first one.
+    fn close(&mut self, position: u64) {
+        if let Ok(at) = self.open.binary_search(&position) {
+            self.open.remove(at);
+        }
     }
 
     /// Hands over what no longer has to wait.
@@ -65,9 +79,15 @@ impl<M: Machine> Release<M> {
     pub fn take(&mut self, out: &mut Effects<M>) -> Vec<Entry<M>> {
         let entries = std::mem::take(&mut out.entries);
         for entry in &entries {
-            self.all.open.insert(entry.position);
-            let line = self.lines.entry(entry.owner.clone()).or_default();
-            line.open.insert(entry.position);
+            self.all.open(entry.position);
+            match self.lines.get_mut(&entry.owner) {
+                Some(line) => line.open(entry.position),
+                None => {
+                    let mut line = Line::default();
+                    line.open(entry.position);
+                    self.lines.insert(entry.owner.clone(), line);
+                }
+            }
         }
         for held in out.replies.drain(..) {
             let line = match &held.owner {
@@ -84,12 +104,12 @@ impl<M: Machine> Release<M> {
 
     /// The entry is durable.
     pub fn durable(&mut self, position: u64, owner: &M::Owner) {
-        self.all.open.remove(&position);
+        self.all.close(position);
         self.all.release(&mut self.free);
         let Some(line) = self.lines.get_mut(owner) else {
             return;
         };
-        line.open.remove(&position);
+        line.close(position);
         line.release(&mut self.free);
         if line.open.is_empty() {
             self.lines.remove(owner);
@@ -120,7 +140,7 @@ impl<M: Machine> Release<M> {
 
     /// How many answers are held back.
     pub fn len(&self) -> usize {
-        let waiting = self.lines.values().map(|line| line.waiting.len());
+        let waiting = self.lines.iter().map(|(_, line)| line.waiting.len());
         waiting.sum::<usize>() + self.all.waiting.len() + self.free.len()
     }
 
