@@ -1,31 +1,23 @@
 //! Reading as a member of a group: the group's members share the partitions of its topics, and the group remembers how far
-//! each was read. What only the consumer protocol does is in [`heartbeats`].
+//! each was read. What only one of the protocols does is in [`classic`] and [`heartbeats`].
 
+mod classic;
+mod commit;
 mod heartbeats;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustka_core::error::ErrorCode;
-use rustka_wire::heartbeat_request::HeartbeatRequest;
-use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
-use rustka_wire::join_group_response::JoinGroupResponse;
-use rustka_wire::leave_group_request::{LeaveGroupRequest, MemberIdentity};
-use rustka_wire::offset_commit_request::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use rustka_wire::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
 
-use crate::assignor::{self, Member, Partitions, RANGE};
+use crate::assignor::Partitions;
 use crate::channel::Channel;
 use crate::client::{Client, Patience, until};
-use crate::cluster::{Coordinated, check};
+use crate::cluster::Coordinated;
 use crate::consume::{ConsumeOptions, Consumer, Fetched, Place};
-use crate::error::{Error, Problem, Reason, Result};
+use crate::error::{Error, Result};
 use crate::offsets::Start;
 
-/// What members of a classic group that read topics call themselves.
-const PROTOCOL_TYPE: &str = "consumer";
+pub(crate) use commit::{Committer, commit};
 
 /// How a group settles who reads what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,13 +86,6 @@ pub struct GroupConsumer {
 /// What errors call a group.
 pub(crate) fn about(group: &str) -> String {
     format!("group {group}")
-}
-
-/// Who commits, as a member of a group.
-pub(crate) struct Committer<'a> {
-    generation: i32,
-    member_id: &'a str,
-    instance_id: Option<&'a str>,
 }
 
 impl GroupConsumer {
@@ -235,24 +220,6 @@ impl GroupConsumer {
         }
     }
 
-    async fn leave_as_classic(&mut self) -> Result<()> {
-        let channel = self.coordinator().await?;
-        let request = LeaveGroupRequest {
-            group_id: Cow::Borrowed(&self.group),
-            member_id: Cow::Borrowed(&self.member_id),
-            // From version 3 on many may leave at once.
-            members: vec![MemberIdentity {
-                member_id: Cow::Borrowed(&self.member_id),
-                ..Default::default()
-            }],
-        };
-        let answer = channel.call(&request, self.client.request_ms()).await?;
-        let told = answer.body()?;
-        let code = told.members.first().map_or(0, |member| member.error_code);
-        check(&about(&self.group), told.error_code, None)?;
-        check(&about(&self.group), code, None)
-    }
-
     /// What an error means for this member; the error itself where it means that there is no going on.
     async fn recover(&mut self, error: Error, patience: &mut Patience) -> Result<()> {
         match error.code() {
@@ -289,31 +256,6 @@ impl GroupConsumer {
         self.consumer.clear();
     }
 
-    async fn heartbeat(&mut self) -> Result<()> {
-        let Some(generation_id) = self.generation else {
-            return Ok(());
-        };
-        if self.options.is_committing {
-            self.commit().await?;
-        }
-        let request = HeartbeatRequest {
-            group_id: Cow::Borrowed(&self.group),
-            generation_id,
-            member_id: Cow::Borrowed(&self.member_id),
-            group_instance_id: self.options.instance_id.as_deref().map(Cow::Borrowed),
-        };
-        let channel = match &self.coordinator {
-            Some(channel) => channel.clone(),
-            None => self.find_coordinator().await?,
-        };
-        let answer = channel.call(&request, self.client.request_ms()).await?;
-        let code = answer.body()?.error_code;
-        self.coordinator = Some(channel);
-        check(&about(&self.group), code, None)?;
-        self.wait_for_heartbeat();
-        Ok(())
-    }
-
     fn wait_for_heartbeat(&mut self) {
         let now_ms = self.client.clock().monotonic_ms();
         self.heartbeat_due_ms = now_ms.saturating_add(self.options.heartbeat_ms);
@@ -333,108 +275,6 @@ impl GroupConsumer {
         let of = Coordinated::Group;
         let address = self.client.coordinator(of, &self.group).await?;
         self.client.open(&address).await
-    }
-
-    /// Joins, takes what the leader assigns, which may be this member itself, and goes on where the group has committed.
-    async fn join(&mut self) -> Result<()> {
-        let channel = self.coordinator().await?;
-        let request = JoinGroupRequest {
-            group_id: Cow::Owned(self.group.clone()),
-            session_timeout_ms: self.options.session_ms,
-            rebalance_timeout_ms: self.options.rebalance_ms,
-            member_id: Cow::Owned(self.member_id.clone()),
-            group_instance_id: self.options.instance_id.clone().map(Cow::Owned),
-            protocol_type: PROTOCOL_TYPE.into(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: RANGE.into(),
-                metadata: assignor::subscription(&self.topics).into(),
-            }],
-            reason: None,
-        };
-        let request_ms = self.client.request_ms();
-        let limit_ms = i64::from(self.options.rebalance_ms).saturating_add(request_ms);
-        let answer = channel.call(&request, limit_ms).await?;
-        let told = answer.body()?;
-        if told.error_code == ErrorCode::MemberIdRequired.code() && self.member_id.is_empty() {
-            // The broker has chosen an id, and waits for the member to come back with it (KIP-394).
-            self.member_id = told.member_id.into_owned();
-            return Box::pin(self.join()).await;
-        }
-        check(&about(&self.group), told.error_code, None)?;
-        self.member_id = told.member_id.to_string();
-        let plan = match told.leader == told.member_id && !told.skip_assignment {
-            true => self.plan(&told).await?,
-            false => BTreeMap::new(),
-        };
-        let assigned = self.sync(&channel, told.generation_id, &plan).await?;
-        self.begin(assigned).await?;
-        self.generation = Some(told.generation_id);
-        self.wait_for_heartbeat();
-        Ok(())
-    }
-
-    /// Who is to read what, for the leader to say.
-    async fn plan(&self, told: &JoinGroupResponse<'_>) -> Result<BTreeMap<String, Partitions>> {
-        let mut members = Vec::new();
-        for member in &told.members {
-            let topics =
-                assignor::subscribed(&member.metadata).map_err(|error| Reason::Malformed {
-                    doing: "JoinGroup",
-                    problem: Problem::Decode(error),
-                })?;
-            let instance_id = member.group_instance_id.as_deref();
-            members.push(Member::new(&member.member_id, instance_id, topics));
-        }
-        let topics: BTreeSet<&str> = members
-            .iter()
-            .flat_map(|member| member.topics.iter().map(String::as_str))
-            .collect();
-        let topics: Vec<&str> = topics.into_iter().collect();
-        // Topics that do not exist have no partitions to be read.
-        let metadata = self.client.metadata(Some(&topics)).await?;
-        let known = metadata
-            .topics
-            .into_iter()
-            .filter(|topic| topic.error_code == 0);
-        let counts = known.map(|topic| {
-            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-            (topic.name.unwrap_or_default().into_owned(), count)
-        });
-        Ok(assignor::range(members, &counts.collect()))
-    }
-
-    async fn sync(
-        &self,
-        channel: &Channel,
-        generation_id: i32,
-        plan: &BTreeMap<String, Partitions>,
-    ) -> Result<Partitions> {
-        let assignments = plan
-            .iter()
-            .map(|(member, partitions)| SyncGroupRequestAssignment {
-                member_id: Cow::Borrowed(member),
-                assignment: assignor::assignment(partitions).into(),
-            });
-        let request = SyncGroupRequest {
-            group_id: Cow::Borrowed(&self.group),
-            generation_id,
-            member_id: Cow::Borrowed(&self.member_id),
-            group_instance_id: self.options.instance_id.as_deref().map(Cow::Borrowed),
-            protocol_type: Some(PROTOCOL_TYPE.into()),
-            protocol_name: Some(RANGE.into()),
-            assignments: assignments.collect(),
-        };
-        let limit_ms =
-            i64::from(self.options.rebalance_ms).saturating_add(self.client.request_ms());
-        let answer = channel.call(&request, limit_ms).await?;
-        let told = answer.body()?;
-        check(&about(&self.group), told.error_code, None)?;
-        let assigned = assignor::assigned(&told.assignment);
-        let assigned = assigned.map_err(|error| Reason::Malformed {
-            doing: "SyncGroup",
-            problem: Problem::Decode(error),
-        });
-        Ok(assigned?)
     }
 
     /// Reads what was assigned from where the group has committed.
@@ -468,59 +308,4 @@ impl GroupConsumer {
         self.assigned = assigned;
         Ok(())
     }
-}
-
-/// Commits offsets of a group, as one of its members or, while it has none, as nobody.
-pub(crate) async fn commit(
-    client: &Client,
-    channel: &Channel,
-    group: &str,
-    by: Option<Committer<'_>>,
-    offsets: &BTreeMap<(String, i32), i64>,
-) -> Result<()> {
-    let mut topics: Vec<OffsetCommitRequestTopic<'_>> = Vec::new();
-    for ((topic, partition_index), &committed_offset) in offsets {
-        if topics.last().is_none_or(|last| last.name != topic.as_str()) {
-            topics.push(OffsetCommitRequestTopic {
-                name: Cow::Borrowed(topic),
-                ..Default::default()
-            });
-        }
-        if let Some(last) = topics.last_mut() {
-            last.partitions.push(OffsetCommitRequestPartition {
-                partition_index: *partition_index,
-                committed_offset,
-                committed_metadata: Some("".into()),
-                ..Default::default()
-            });
-        }
-    }
-    let nobody = Committer {
-        generation: -1,
-        member_id: "",
-        instance_id: None,
-    };
-    let by = by.unwrap_or(nobody);
-    let request = OffsetCommitRequest {
-        group_id: group.into(),
-        generation_id_or_member_epoch: by.generation,
-        member_id: by.member_id.into(),
-        group_instance_id: by.instance_id.map(Cow::Borrowed),
-        topics,
-        ..Default::default()
-    };
-    // From version 10 on topics go by their ids.
-    let version = channel.pick::<OffsetCommitRequest<'_>>(2, 9)?;
-    let answer = channel
-        .call_in(version, &request, client.request_ms())
-        .await?;
-    let told = answer.body()?;
-    for topic in &told.topics {
-        for partition in &topic.partitions {
-            let of = format!("partition {}-{}", topic.name, partition.partition_index);
-            let of = format!("{}, {of}", about(group));
-            check(&of, partition.error_code, None)?;
-        }
-    }
-    Ok(())
 }
