@@ -11,7 +11,7 @@ use std::fs;
 use std::time::Duration;
 
 /// A marker that could not be written is tried again after this long.
-const RETRY_MS: u64 = 100;
+const RETRY: Duration = Duration::from_millis(100);
 /// Reached only by tests that fail.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -44,7 +44,7 @@ async fn is_over(world: &World, client: &mut Client, me: &Producer, commit: bool
     };
     let is_over = async {
         while me.state(client).await != over {
-            world.pass_ms(RETRY_MS).await;
+            world.clock.advance(RETRY);
         }
     };
     let in_time = tokio::time::timeout(DEADLINE, is_over).await;
