@@ -7,7 +7,7 @@
 
 mod release;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unsettled;
 
 use std::fmt::Debug;
@@ -81,10 +81,14 @@ pub trait Machine: Sized {
     fn refuse(reply: Self::Reply) -> Self::Reply;
 }
 
+/// Takes a record's key, of which a journal may have none, and its value; a tombstone has none.
+pub type Put<'a> = dyn FnMut(Option<&[u8]>, Option<&[u8]>) + 'a;
+
 /// One record of a journal, typed.
 pub trait JournalRecord: Sized + Clone + Debug {
-    /// The record in Kafka's own schema, as it stands in the journal.
-    fn encode(&self) -> EncodedRecord;
+    /// Its key and value in Kafka's own schema, as they stand in the journal: of one record, or of several that follow
+    /// each other.
+    fn encode(&self, put: &mut Put<'_>);
 
     /// Reads it again; `None` for a kind that this journal's machine does not keep.
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Self>, DecodeError>;
@@ -128,15 +132,6 @@ pub enum Standing {
         /// What it says.
         marker: Marker,
     },
-}
-
-/// A record's bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EncodedRecord {
-    /// The key; `None` where records have none.
-    pub key: Option<Vec<u8>>,
-    /// The value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
 }
 
 /// Everything one call asks for. Reused between calls: the driver drains it.

@@ -393,11 +393,12 @@ fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result
 }
 
 fn push(batch: &mut BatchBuilder, record: &impl JournalRecord, now: Now) {
-    let encoded = record.encode();
-    batch.push(&NewRecord {
-        timestamp: now.wall_ms,
-        key: encoded.key.as_deref(),
-        value: encoded.value.as_deref(),
-        headers: &[],
+    record.encode(&mut |key, value| {
+        batch.push(&NewRecord {
+            timestamp: now.wall_ms,
+            key,
+            value,
+            headers: &[],
+        });
     });
 }

@@ -59,6 +59,8 @@ impl Source {
     }
 
     async fn load(&self, node: &Node) -> Result<KeySet, String> {
+        #[cfg(not(feature = "http"))]
+        let _: &Node = node;
         match self {
             Source::File(path) => {
                 let path = path.clone();

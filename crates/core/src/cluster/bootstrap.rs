@@ -52,12 +52,13 @@ pub fn write(
     written.control(&first, now_ms)?;
     let mut batch = written.begin();
     for record in records {
-        let value = record.encode().value;
-        batch.push(&NewRecord {
-            timestamp: now_ms,
-            key: None,
-            value: value.as_deref(),
-            headers: &[],
+        record.encode(&mut |key, value| {
+            batch.push(&NewRecord {
+                timestamp: now_ms,
+                key,
+                value,
+                headers: &[],
+            });
         });
     }
     written.end(batch)?;

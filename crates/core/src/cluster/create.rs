@@ -48,11 +48,13 @@ impl Cluster {
         // Names of one request do not collide with each other, as in Kafka.
         let mut outcomes = Vec::with_capacity(request.topics.len());
         let mut planned = BTreeSet::new();
-        let mut records = Vec::with_capacity(request.topics.len() + asked);
+        let mut partitions = 0;
+        let mut records = Vec::with_capacity(2 * request.topics.len());
         for topic in once() {
             let plan = self.plan_topic(topic).and_then(|plan| {
-                self.has_memory_for(plan.partitions as usize, records.len())?;
+                self.has_memory_for(plan.partitions as usize, partitions)?;
                 self.pay(plan.partitions as usize)?;
+                partitions += plan.partitions as usize;
                 Ok(plan)
             });
             let result = plan.map(|plan| {
@@ -114,11 +116,11 @@ impl Cluster {
             records.push(Record::ClearElr { topic: name });
         }
         let partitions = i32::try_from(plan.partitions).unwrap_or(i32::MAX);
-        records.extend((0..partitions).map(|partition| Record::Partition {
+        records.push(Record::Partitions {
             topic: id,
-            partition,
+            numbers: 0..partitions,
             place: Place::new(&self.here),
-        }));
+        });
     }
 
     fn plan_topic(&mut self, topic: &CreateTopic) -> Result<CreationPlan, Refusal> {

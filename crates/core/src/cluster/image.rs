@@ -43,9 +43,9 @@ impl Cluster {
         for record in records {
             let image = match record {
                 // The records of one topic stand together.
-                Record::Partition { topic, .. } if last == Some(*topic) => continue,
+                Record::Partitions { topic, .. } if last == Some(*topic) => continue,
                 Record::Topic { id, .. } | Record::RemoveTopic { id } => self.image_of_topic(*id),
-                Record::Partition { topic, .. } => self.image_of_topic(*topic),
+                Record::Partitions { topic, .. } => self.image_of_topic(*topic),
                 Record::PartitionChange(change) => self.image_of_topic(change.topic_id),
                 Record::Config { resource, .. } => match resource.kind {
                     // A new topic's configs follow it.

@@ -30,11 +30,11 @@ impl Cluster {
             let result = self.plan_growth(asked, &mut left).map(|old| {
                 if !validate_only {
                     let from = i32::try_from(old.partitions.len()).unwrap_or(i32::MAX);
-                    records.extend((from..asked.count).map(|partition| Record::Partition {
+                    records.push(Record::Partitions {
                         topic: old.id,
-                        partition,
+                        numbers: from..asked.count,
                         place: Place::new(&self.here),
-                    }));
+                    });
                 }
                 u32::try_from(asked.count).unwrap_or(0)
             });

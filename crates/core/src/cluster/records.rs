@@ -3,6 +3,7 @@
 mod security;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustka_wire::abort_transaction_record::AbortTransactionRecord;
@@ -20,7 +21,7 @@ use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 
 use super::place::{Place, Replicas};
 use super::resource::{Resource, ResourceKind};
-use crate::machine::{EncodedRecord, JournalRecord};
+use crate::machine::{JournalRecord, Put};
 use crate::security::facts::Fact;
 
 /// The frame around every record: its own version, then the record's key and version.
@@ -46,13 +47,13 @@ pub enum Record {
         /// Its id.
         id: Uuid,
     },
-    /// There is a partition.
-    Partition {
-        /// Its topic.
+    /// There are partitions, each with a record of its own in the log.
+    Partitions {
+        /// Their topic.
         topic: Uuid,
-        /// Its number.
-        partition: i32,
-        /// Where it is.
+        /// Their numbers.
+        numbers: Range<i32>,
+        /// Where each of them is.
         place: Place,
     },
     /// Something about a partition changed.
@@ -88,9 +89,15 @@ pub enum Record {
         next: i64,
     },
     /// Something about users or rights holds, or no longer does.
-    Security(Fact),
+    Security(Box<Fact>),
     /// Where records begin or end that hold together or not at all (KIP-868). Written by Kafka.
     Together(Together),
+}
+
+impl From<Fact> for Record {
+    fn from(fact: Fact) -> Record {
+        Record::Security(Box::new(fact))
+    }
 }
 
 /// What such records do.
@@ -105,7 +112,7 @@ pub enum Together {
 }
 
 impl JournalRecord for Record {
-    fn encode(&self) -> EncodedRecord {
+    fn encode(&self, put: &mut Put<'_>) {
         let mut w = Writer::with_capacity(RECORD_BYTES);
         match self {
             Record::Topic { name, id } => {
@@ -118,19 +125,21 @@ impl JournalRecord for Record {
                 frame(&mut w, RemoveTopicRecord::KEY, 0);
                 RemoveTopicRecord { topic_id: *id }.encode(&mut w, 0);
             }
-            Record::Partition {
+            Record::Partitions {
                 topic,
-                partition,
+                numbers,
                 place,
             } => {
-                if place.is_new() {
-                    w.raw(place.replicas.template(|| partition_template(place)));
-                    let (number, id) = w.buf[PARTITION_AT..].split_at_mut(TOPIC_AT - PARTITION_AT);
-                    number.copy_from_slice(&partition.to_be_bytes());
-                    id[..16].copy_from_slice(&topic.0);
-                } else {
-                    encode_partition(&mut w, *topic, *partition, place);
+                match place.is_new() {
+                    true => w.raw(place.replicas.template(|| partition_template(place))),
+                    false => encode_partition(&mut w, Uuid::ZERO, 0, place),
                 }
+                w.buf[TOPIC_AT..TOPIC_AT + topic.0.len()].copy_from_slice(&topic.0);
+                for number in numbers.clone() {
+                    w.buf[PARTITION_AT..TOPIC_AT].copy_from_slice(&number.to_be_bytes());
+                    put(None, Some(&w.buf));
+                }
+                return;
             }
             Record::PartitionChange(change) => {
                 let version = PartitionChangeRecord::MAX_VERSION;
@@ -193,10 +202,7 @@ impl JournalRecord for Record {
                 AbortTransactionRecord { reason }.encode(&mut w, 0);
             }
         }
-        EncodedRecord {
-            key: None,
-            value: Some(w.buf),
-        }
+        put(None, Some(&w.buf));
     }
 
     fn decode(_: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {
@@ -220,9 +226,10 @@ impl JournalRecord for Record {
             },
             PartitionRecord::KEY => {
                 let record = PartitionRecord::decode(&mut r, version)?;
-                Record::Partition {
+                let number = record.partition_id;
+                Record::Partitions {
                     topic: record.topic_id,
-                    partition: record.partition_id,
+                    numbers: number..number.saturating_add(1),
                     place: Place {
                         leader: record.leader,
                         leader_epoch: record.leader_epoch,
@@ -275,7 +282,7 @@ impl JournalRecord for Record {
                 let record = AbortTransactionRecord::decode(&mut r, version)?;
                 Record::Together(Together::Abort(record.reason.map(Into::into)))
             }
-            _ => return Ok(security::decode(&mut r, key, version)?.map(Record::Security)),
+            _ => return Ok(security::decode(&mut r, key, version)?.map(Record::from)),
         }))
     }
 }

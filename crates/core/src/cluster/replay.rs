@@ -64,14 +64,17 @@ impl Cluster {
                     lock(ids).deleted(&gone.name);
                 }
             }
-            Record::Partition {
+            Record::Partitions {
                 topic,
-                partition,
+                numbers,
                 place,
             } => {
                 let place = self.shared_place(place);
                 if let Some(growing) = self.grow(*topic) {
-                    growing.put(*partition, place);
+                    growing.partitions.reserve_exact(numbers.len());
+                    numbers
+                        .clone()
+                        .for_each(|number| growing.put(number, place.clone()));
                 }
             }
             Record::PartitionChange(change) => {
@@ -232,9 +235,9 @@ impl Cluster {
                 id: topic.id,
             };
             let partitions = (0i32..).zip(&topic.partitions);
-            let partitions = partitions.map(|(partition, place)| Record::Partition {
+            let partitions = partitions.map(|(number, place)| Record::Partitions {
                 topic: topic.id,
-                partition,
+                numbers: number..number.saturating_add(1),
                 place: place.clone(),
             });
             std::iter::once(first).chain(partitions)
@@ -255,8 +258,8 @@ impl Cluster {
             broker_epoch: -1,
             next,
         });
-        let quotas = self.facts.all_quotas().map(Record::Security);
-        let facts = self.facts.all().map(Record::Security);
+        let quotas = self.facts.all_quotas().map(Record::from);
+        let facts = self.facts.all().map(Record::from);
         features
             .chain(topics)
             .chain(of_topics)

@@ -46,7 +46,7 @@ impl Cluster {
                     self.has_memory_for_facts(added + 1)?;
                 }
                 added += usize::from(is_new);
-                records.push(Record::Security(Fact::User(change)));
+                records.push(Record::from(Fact::User(change)));
                 Ok(())
             });
             (Box::from(user), outcome)
@@ -80,7 +80,7 @@ impl Cluster {
             }
             self.has_memory_for_facts(added.len() + 1)?;
             added.insert(Arc::clone(&acl));
-            records.push(Record::Security(Fact::Acl {
+            records.push(Record::from(Fact::Acl {
                 id: creation.id,
                 acl: Some(acl),
             }));
@@ -105,7 +105,7 @@ impl Cluster {
             let told = fitting.map(|(acl, id)| {
                 if gone.insert(*id) {
                     let (id, acl) = (*id, None);
-                    records.push(Record::Security(Fact::Acl { id, acl }));
+                    records.push(Record::from(Fact::Acl { id, acl }));
                 }
                 Arc::clone(acl)
             });
@@ -142,7 +142,7 @@ impl Cluster {
             return outcomes;
         }
         if !validate_only {
-            let records = changes.into_iter().map(Fact::Quota).map(Record::Security);
+            let records = changes.into_iter().map(Fact::Quota).map(Record::from);
             self.write(records.collect(), out);
         }
         outcomes
@@ -164,7 +164,7 @@ impl Cluster {
             return Err(ErrorCode::UnknownServerError);
         }
         let token = Arc::new(Token::new(asked));
-        let record = Record::Security(Fact::Token {
+        let record = Record::from(Fact::Token {
             id: token.id.clone(),
             token: Some(Arc::clone(&token)),
         });
@@ -185,7 +185,7 @@ impl Cluster {
         let token = prolonged(token)?.map(Arc::new);
         let expires_ms = token.as_ref().map_or(now_ms, |token| token.expires_ms);
         let id = id.into();
-        self.write(vec![Record::Security(Fact::Token { id, token })], out);
+        self.write(vec![Record::from(Fact::Token { id, token })], out);
         Ok(expires_ms)
     }
 
@@ -194,7 +194,7 @@ impl Cluster {
         let tokens = self.facts.tokens.all();
         let expired = tokens.filter(|token| token.has_expired(now_ms));
         let records = expired.map(|token| {
-            Record::Security(Fact::Token {
+            Record::from(Fact::Token {
                 id: token.id.clone(),
                 token: None,
             })

@@ -13,7 +13,7 @@ use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 use super::command::NO_TOPIC_ID;
 use super::consumer;
 use super::records::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
-use crate::machine::{EncodedRecord, JournalRecord, Standing};
+use crate::machine::{JournalRecord, Put, Standing};
 use crate::producers::Marker;
 
 /// The newest version without compact strings: what older tools read too.
@@ -37,7 +37,7 @@ fn offset_key(key: &mut Writer, group: &str, topic: &str, partition: i32) {
 }
 
 impl JournalRecord for Record {
-    fn encode(&self) -> EncodedRecord {
+    fn encode(&self, put: &mut Put<'_>) {
         let mut key = Writer::new();
         let value = match self {
             Record::Group { group, value } => {
@@ -65,14 +65,11 @@ impl JournalRecord for Record {
                 offset_key(&mut key, group, topic, *partition);
                 Some(encode_offset(value))
             }
-            Record::Consumer { group, value } => return consumer::codec::encode(group, value),
+            Record::Consumer { group, value } => consumer::codec::encode(&mut key, group, value),
             // Its batch says it all.
             Record::End { .. } => None,
         };
-        EncodedRecord {
-            key: Some(key.buf),
-            value,
-        }
+        put(Some(&key.buf), value.as_deref());
     }
 
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {

@@ -2,12 +2,22 @@
 
 use super::*;
 
+/// A record's key or value.
+pub(crate) type Part = Option<Vec<u8>>;
+
+/// The keys and values of what a record is in the journal.
+pub(crate) fn encoded(record: &impl JournalRecord) -> Vec<(Part, Part)> {
+    let mut all = Vec::new();
+    record.encode(&mut |key, value| all.push((key.map(Into::into), value.map(Into::into))));
+    all
+}
+
 #[derive(Clone, Debug)]
 struct Nothing;
 
 impl JournalRecord for Nothing {
-    fn encode(&self) -> EncodedRecord {
-        EncodedRecord::default()
+    fn encode(&self, put: &mut Put<'_>) {
+        put(None, None);
     }
 
     fn decode(_: Option<&[u8]>, _: Option<&[u8]>) -> Result<Option<Nothing>, DecodeError> {

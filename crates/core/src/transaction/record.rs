@@ -8,7 +8,7 @@ use rustka_wire::transaction_log_value::{PartitionsSchema, TransactionLogValue};
 use rustka_wire::{DecodeError, Reader, Writer};
 
 use super::command::{Name, Place, Producer};
-use crate::machine::{EncodedRecord, JournalRecord};
+use crate::machine::{JournalRecord, Put};
 
 /// No producer id, no epoch.
 pub const NONE: i64 = -1;
@@ -246,18 +246,14 @@ pub struct Record {
 }
 
 impl JournalRecord for Record {
-    fn encode(&self) -> EncodedRecord {
+    fn encode(&self, put: &mut Put<'_>) {
         let mut key = Writer::with_capacity(KEY_BYTES + self.id.len());
         key.i16(TransactionLogKey::KEY);
         let transactional_id = Cow::Borrowed(&*self.id);
         TransactionLogKey { transactional_id }.encode(&mut key, 0);
-        EncodedRecord {
-            key: Some(key.buf),
-            value: self
-                .value
-                .as_deref()
-                .map(|value| encode(value, self.value_version)),
-        }
+        let value = self.value.as_deref();
+        let value = value.map(|value| encode(value, self.value_version));
+        put(Some(&key.buf), value.as_deref());
     }
 
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {

@@ -25,7 +25,7 @@ fn records() -> Vec<Record> {
     let users = [(Strength::Sha256, 4096), (Strength::Sha512, 8192)];
     let users = users.map(|(strength, iterations)| {
         let salt = b"1234567890abcdef";
-        Record::Security(Fact::User(Change {
+        Record::from(Fact::User(Change {
             user: "alice".into(),
             strength,
             credential: Some(Credential::of_password(

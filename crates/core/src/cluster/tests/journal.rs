@@ -378,7 +378,7 @@ fn data_of_one_node_of_several_is_refused() {
     w.create("t").unwrap();
     let mut records = w.journal.clone();
     for record in &mut records {
-        if let Record::Partition { place, .. } = record {
+        if let Record::Partitions { place, .. } = record {
             let mut replicas = (*place.replicas).clone();
             replicas.all = vec![1, 2];
             place.replicas = replicas.into();
@@ -412,7 +412,7 @@ fn elected_among(election: Election, all: &[i32], in_sync: &[i32]) -> (ErrorCode
     w.create("t").unwrap();
     let mut records = w.journal.clone();
     for record in &mut records {
-        if let Record::Partition { place, .. } = record {
+        if let Record::Partitions { place, .. } = record {
             let mut replicas = (*place.replicas).clone();
             replicas.all = all.to_vec();
             replicas.in_sync = in_sync.to_vec();

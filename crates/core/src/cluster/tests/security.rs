@@ -298,7 +298,7 @@ fn heard(w: &World) -> Vec<Record> {
 
 fn in_words(facts: &Facts) -> Vec<Record> {
     let all = facts.all_quotas().chain(facts.all());
-    all.map(Record::Security).collect()
+    all.map(Record::from).collect()
 }
 
 #[test]
@@ -338,7 +338,10 @@ fn replay_snapshot_and_whoever_was_told_agree() {
 fn a_password_shows_in_no_record_and_no_log_line() {
     let mut w = World::new();
     w.user("a", Some(4096)).unwrap();
-    let Some(Record::Security(Fact::User(change))) = w.journal.last() else {
+    let Some(Record::Security(fact)) = w.journal.last() else {
+        panic!("nothing about a user");
+    };
+    let Fact::User(change) = &**fact else {
         panic!("a record of the user")
     };
     let words = format!("{change:?}");

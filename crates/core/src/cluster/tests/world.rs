@@ -10,6 +10,7 @@ use crate::cluster::resource::{Resource, ResourceKind};
 use crate::cluster::{Cluster, ClusterOptions, Effects, FeatureLevels};
 use crate::config::{AlterOperation, Alteration, BrokerConfig};
 use crate::error::{ErrorCode, Refusal};
+use crate::machine::tests::encoded;
 use crate::machine::{JournalRecord, Machine, Release, Ticket};
 use crate::security::facts::Fact;
 use crate::security::users;
@@ -115,13 +116,12 @@ impl World {
     pub(super) fn replayed(&self, records: impl IntoIterator<Item = Record>) -> World {
         let mut world = World::blank(&self.pairs, self.strict);
         for record in records {
-            let encoded = record.encode();
-            assert_eq!(encoded.key, None);
-            let decoded = Record::decode(None, encoded.value.as_deref())
-                .unwrap()
-                .unwrap();
-            assert_eq!(decoded, record);
-            world.cluster.apply(decoded);
+            for (one, (key, value)) in std::iter::zip(singly(&record), encoded(&record)) {
+                assert_eq!(key, None);
+                let decoded = Record::decode(None, value.as_deref()).unwrap().unwrap();
+                assert_eq!(decoded, one);
+                world.cluster.apply(decoded);
+            }
         }
         world.load();
         world
@@ -142,7 +142,7 @@ impl World {
                     Err(_) => self.release.failed(entry.position, &()),
                 }
                 if result.is_ok() {
-                    self.journal.extend(entry.records);
+                    self.journal.extend(entry.records.iter().flat_map(singly));
                 }
             }
             entries = self.release.take(&mut out);
@@ -287,11 +287,29 @@ impl World {
     }
 }
 
+/// The record as the log has it: partitions each have one of their own.
+fn singly(record: &Record) -> Vec<Record> {
+    let Record::Partitions {
+        topic,
+        numbers,
+        place,
+    } = record
+    else {
+        return vec![record.clone()];
+    };
+    let one = |number| Record::Partitions {
+        topic: *topic,
+        numbers: number..number + 1,
+        place: place.clone(),
+    };
+    numbers.clone().map(one).collect()
+}
+
 fn kind(record: &Record) -> &'static str {
     match record {
         Record::Topic { .. } => "Topic",
         Record::RemoveTopic { .. } => "RemoveTopic",
-        Record::Partition { .. } => "Partition",
+        Record::Partitions { .. } => "Partition",
         Record::PartitionChange(_) => "PartitionChange",
         Record::Config { value: Some(_), .. } => "Config",
         Record::Config { value: None, .. } => "Config null",
@@ -299,18 +317,24 @@ fn kind(record: &Record) -> &'static str {
         Record::Together(_) => "Together",
         Record::Feature { .. } => "Feature",
         Record::ProducerIds { .. } => "ProducerIds",
-        Record::Security(Fact::User(users::Change { credential, .. })) => match credential {
+        Record::Security(fact) => kind_of_fact(fact),
+    }
+}
+
+fn kind_of_fact(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::User(users::Change { credential, .. }) => match credential {
             Some(_) => "User",
             None => "RemoveUser",
         },
-        Record::Security(Fact::Acl { acl: Some(_), .. }) => "Acl",
-        Record::Security(Fact::Acl { acl: None, .. }) => "RemoveAcl",
-        Record::Security(Fact::Quota(change)) => match change.value {
+        Fact::Acl { acl: Some(_), .. } => "Acl",
+        Fact::Acl { acl: None, .. } => "RemoveAcl",
+        Fact::Quota(change) => match change.value {
             Some(_) => "Quota",
             None => "Quota null",
         },
-        Record::Security(Fact::Token { token: Some(_), .. }) => "Token",
-        Record::Security(Fact::Token { token: None, .. }) => "RemoveToken",
+        Fact::Token { token: Some(_), .. } => "Token",
+        Fact::Token { token: None, .. } => "RemoveToken",
     }
 }
 

@@ -29,24 +29,26 @@ use super::records::{
     ClassicMember, ConsumerRecord, Current, GroupEpoch, Matched, Member, MemberState, TargetEpoch,
 };
 use crate::group::command::{Name, Protocol};
-use crate::machine::EncodedRecord;
 
 /// The only version of all of these.
 const VERSION: i16 = 0;
 
-/// The record as it stands in the journal.
-pub(in crate::group) fn encode(group: &str, record: &ConsumerRecord) -> EncodedRecord {
-    let mut key = Writer::new();
+/// Writes the record's key as it stands in the journal; its value.
+pub(in crate::group) fn encode(
+    key: &mut Writer,
+    group: &str,
+    record: &ConsumerRecord,
+) -> Option<Vec<u8>> {
     let group_id = Cow::Borrowed(group);
-    let value = match record {
+    match record {
         ConsumerRecord::Group(value) => {
             key.i16(GroupKey::KEY);
-            GroupKey { group_id }.encode(&mut key, VERSION);
+            GroupKey { group_id }.encode(key, VERSION);
             value.map(|value| encode_group(&value))
         }
         ConsumerRecord::Metadata => {
             key.i16(PartitionsKey::KEY);
-            PartitionsKey { group_id }.encode(&mut key, VERSION);
+            PartitionsKey { group_id }.encode(key, VERSION);
             None
         }
         ConsumerRecord::Member(member_id, value) => {
@@ -56,12 +58,12 @@ pub(in crate::group) fn encode(group: &str, record: &ConsumerRecord) -> EncodedR
                 group_id,
                 member_id,
             };
-            named.encode(&mut key, VERSION);
+            named.encode(key, VERSION);
             value.as_deref().map(encode_member)
         }
         ConsumerRecord::TargetEpoch(value) => {
             key.i16(TargetEpochKey::KEY);
-            TargetEpochKey { group_id }.encode(&mut key, VERSION);
+            TargetEpochKey { group_id }.encode(key, VERSION);
             value.map(|value| encode_target_epoch(&value))
         }
         ConsumerRecord::Target(member_id, value) => {
@@ -71,7 +73,7 @@ pub(in crate::group) fn encode(group: &str, record: &ConsumerRecord) -> EncodedR
                 group_id,
                 member_id,
             };
-            named.encode(&mut key, VERSION);
+            named.encode(key, VERSION);
             value.as_deref().map(|value| encode_target(value))
         }
         ConsumerRecord::Current(member_id, value) => {
@@ -81,7 +83,7 @@ pub(in crate::group) fn encode(group: &str, record: &ConsumerRecord) -> EncodedR
                 group_id,
                 member_id,
             };
-            named.encode(&mut key, VERSION);
+            named.encode(key, VERSION);
             value.as_deref().map(encode_current)
         }
         ConsumerRecord::Expression(expression, value) => {
@@ -91,13 +93,9 @@ pub(in crate::group) fn encode(group: &str, record: &ConsumerRecord) -> EncodedR
                 group_id,
                 regular_expression,
             };
-            named.encode(&mut key, VERSION);
+            named.encode(key, VERSION);
             value.as_deref().map(encode_matched)
         }
-    };
-    EncodedRecord {
-        key: Some(key.buf),
-        value,
     }
 }
 

@@ -8,7 +8,8 @@ use crate::group::command::*;
 use crate::group::effects::*;
 use crate::group::{GroupOptions, GroupShard, State};
 use crate::machine::Release;
-pub(super) use crate::machine::{JournalRecord, Machine, Ticket};
+use crate::machine::tests::encoded;
+pub(super) use crate::machine::{Machine, Ticket};
 use crate::time::Now;
 
 pub(super) fn n(name: &str) -> Name {
@@ -241,9 +242,10 @@ impl World {
         next.journal = self.journal;
         for entry in self.durable.values() {
             for record in &entry.records {
-                let encoded = record.encode();
-                let key = encoded.key.unwrap();
-                let decoded = crate::group::records::Record::decode(&key, encoded.value.as_deref());
+                let [(Some(key), value)] = &encoded(record)[..] else {
+                    panic!("one record with a key");
+                };
+                let decoded = crate::group::records::Record::decode(key, value.as_deref());
                 let decoded = decoded.unwrap().unwrap();
                 // Records that say when they end have no room for epoch and topic id, in Kafka too.
                 if !format!("{record:?}").contains("expire_timestamp_ms: Some") {

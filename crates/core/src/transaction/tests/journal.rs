@@ -2,7 +2,8 @@
 
 use super::world::*;
 use crate::error::ErrorCode;
-use crate::machine::{JournalRecord, Machine};
+use crate::machine::Machine;
+use crate::machine::tests::encoded;
 use crate::transaction::command::{Command, Event, Producer, Reply};
 use crate::transaction::record::{Phase, Record};
 use crate::transaction::{Effects, TransactionShard};
@@ -213,7 +214,7 @@ fn values_are_written_in_the_version_that_the_feature_says() {
     for (level, version) in [(0, 0), (1, 1), (2, 1)] {
         w.shard.set_transaction_version(level);
         let me = w.open_one();
-        let value = w.durable.last().unwrap().encode().value.unwrap();
+        let value = encoded(w.durable.last().unwrap())[0].1.clone().unwrap();
         assert_eq!(value[..2], i16::to_be_bytes(version));
         w.end_raising(me, true).unwrap();
         w.write_markers();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::ErrorCode;
+use crate::machine::tests::encoded;
 use crate::machine::{JournalRecord, Machine, Release, Ticket};
 use crate::time::Now;
 use crate::transaction::command::*;
@@ -202,9 +203,10 @@ impl World {
         next.next_id = self.next_id;
         next.holds = self.holds;
         for record in &self.durable {
-            let encoded = record.encode();
-            let decoded = Record::decode(encoded.key.as_deref(), encoded.value.as_deref());
-            next.shard.apply(decoded.unwrap().unwrap());
+            for (key, value) in encoded(record) {
+                let decoded = Record::decode(key.as_deref(), value.as_deref());
+                next.shard.apply(decoded.unwrap().unwrap());
+            }
         }
         next.durable = std::mem::take(&mut self.durable);
         let mut out = std::mem::take(&mut next.out);

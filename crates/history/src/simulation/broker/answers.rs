@@ -27,12 +27,13 @@ impl Broker {
     pub(super) fn admit(&mut self, now: Now, entry: Entry<GroupShard>) {
         let mut builder = BatchBuilder::new();
         for record in &entry.records {
-            let encoded = record.encode();
-            builder.push(&NewRecord {
-                timestamp: now.wall_ms,
-                key: encoded.key.as_deref(),
-                value: encoded.value.as_deref(),
-                ..NewRecord::default()
+            record.encode(&mut |key, value| {
+                builder.push(&NewRecord {
+                    timestamp: now.wall_ms,
+                    key,
+                    value,
+                    ..NewRecord::default()
+                });
             });
         }
         let standing = entry

@@ -206,7 +206,7 @@ fn records(levels: &[(&'static str, i16)], users: &[User]) -> Vec<Record> {
         level: *level,
     });
     let users = users.iter().map(|user| {
-        Record::Security(Fact::User(Change {
+        Record::from(Fact::User(Change {
             user: user.name.as_str().into(),
             strength: user.strength,
             credential: Some(user.credential.clone()),
