@@ -21,6 +21,7 @@ mod small;
 mod stat;
 mod tls;
 mod txn;
+mod waiting;
 mod wire;
 
 fn main() {
@@ -66,6 +67,8 @@ fn main() {
         "search" => small::search(&a),
         "stall" => small::stall(&a),
         "alter" => alter::run(&a),
+        "waiting" => waiting::run(&a),
+        "lookup" => waiting::lookup(&a),
         "txn" => txn::run(&a),
         "logins" => login::run(&a),
         "rights" => rights::run(&a),
@@ -77,7 +80,7 @@ fn main() {
         _ => {
             eprintln!(
                 "commands: ready create metadata conns produce consume latency idle-fetch small search stall compact \
-                 rebalance idle-group crowd pending commit alter txn logins rights tls-bytes handshakes tls-conns limits floor"
+                 rebalance idle-group crowd pending commit alter waiting lookup txn logins rights tls-bytes handshakes tls-conns limits floor"
             );
             std::process::exit(2);
         }

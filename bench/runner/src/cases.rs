@@ -428,6 +428,16 @@ pub const CASES: &[Case] = &[
         Load::One(1_000, "alter --partitions 1000"),
     ),
     more(
+        "waiting",
+        "appends of 100 B while 1,000 fetches wait for 1 MiB of their partition",
+        Load::One(1, "waiting"),
+    ),
+    more(
+        "lookup",
+        "ListOffsets by time in a log of 1,000 chunks",
+        Load::One(1, "lookup"),
+    ),
+    more(
         "p100",
         "100 B values in batches of 160",
         Load::One(1, "produce --size 100 --batch 160 --msgs 8000000"),
@@ -512,6 +522,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         without: &["floor"],
+        scripts: &[("rustka", "rustka-retention")],
         runs_max: 1,
         long: true,
         ..more(
