@@ -9,8 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// From this size on a block has pages of its own, which go back to the system with it. Blocks of records and frames are
 /// used again through their pool, so that few of them come here.
-#[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
-const PAGES_OF_ITS_OWN_BYTES: libc::c_int = 64 << 10;
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+const PAGES_OF_ITS_OWN_BYTES: usize = 64 << 10;
+/// The same where much memory may be taken: the last page of such a block is hardly used, and having the system make it
+/// is most of what a batch of 64 KiB costs.
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+const PAGES_OF_ITS_OWN_BYTES_MOST: usize = 256 << 10;
+/// Holes between blocks without pages of their own stay below this part of the memory limit.
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+const HOLE_PART: usize = 8192;
 /// Each heap has holes of its own, and glibc makes eight of them for each processor.
 #[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
 const HEAPS_MAX: libc::c_int = 2;
@@ -70,11 +77,30 @@ pub fn keep_tight() {
         // SAFETY: they take no pointer and may be called at any time; what is not understood is left as it was.
         let _taken = unsafe {
             (
-                libc::mallopt(libc::M_MMAP_THRESHOLD, PAGES_OF_ITS_OWN_BYTES),
+                libc::mallopt(
+                    libc::M_MMAP_THRESHOLD,
+                    PAGES_OF_ITS_OWN_BYTES as libc::c_int,
+                ),
                 libc::mallopt(libc::M_ARENA_MAX, HEAPS_MAX),
             )
         };
     }
+}
+
+/// Tells the heap how much the process may take. Nothing happens in a process that is more than a broker.
+pub fn suit(_limit: usize) {
+    #[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code)]
+    if IS_OURS.load(Relaxed) {
+        let bytes = pages_of_its_own_bytes(_limit) as libc::c_int;
+        // SAFETY: it takes no pointer and may be called at any time.
+        let _taken = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) };
+    }
+}
+
+#[cfg(any(test, all(feature = "cli", target_os = "linux", target_env = "gnu")))]
+fn pages_of_its_own_bytes(limit: usize) -> usize {
+    (limit / HOLE_PART).clamp(PAGES_OF_ITS_OWN_BYTES, PAGES_OF_ITS_OWN_BYTES_MOST)
 }
 
 /// Hands free pages back to the system, where the C library can; elsewhere the allocator does it by itself.
@@ -156,6 +182,13 @@ mod tests {
             (0, false),
         ] {
             assert_eq!(crowd.has_gone(count), gone, "{count}");
+        }
+    }
+
+    #[test]
+    fn blocks_of_a_little_memory_have_pages_of_their_own_sooner() {
+        for (limit_mib, kib) in [(16, 64), (512, 64), (1024, 128), (2048, 256), (65_536, 256)] {
+            assert_eq!(pages_of_its_own_bytes(limit_mib << 20), kib << 10);
         }
     }
 

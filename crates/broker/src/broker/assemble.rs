@@ -7,6 +7,7 @@ use crate::base::budget::Budget;
 use crate::base::config::LiveConfig;
 use crate::base::features::Features;
 use crate::base::health::Health;
+use crate::base::heap;
 use crate::base::join::join;
 use crate::base::loggers::Loggers;
 use crate::base::metrics::Metrics;
@@ -162,6 +163,7 @@ fn engine(
         engine.memory().limit() >> 20,
         limit.told
     );
+    heap::suit(engine.memory().limit());
     Ok(engine)
 }
 
