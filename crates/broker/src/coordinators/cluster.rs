@@ -176,6 +176,11 @@ impl Cluster {
         assert!(first, "one part follows topics");
     }
 
+    /// Writes the log down anew where it is mostly about what is gone.
+    pub fn shorten_journal(&self) {
+        self.shard.shorten(self);
+    }
+
     /// How far the log goes, and how far others see it.
     pub fn log_offsets(&self) -> Offsets {
         self.log.offsets()

@@ -292,6 +292,11 @@ impl Groups {
             .counts(|machine| (machine.len(), machine.soft_counts().pending))
     }
 
+    /// Writes the journals down anew that are mostly about what is gone.
+    pub fn shorten_journals(&self) {
+        self.shards.shorten(self);
+    }
+
     /// Number of member ids given out whose owners have not joined.
     pub fn pending_ids(&self) -> usize {
         self.addresses.ids()

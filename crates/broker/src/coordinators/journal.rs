@@ -57,6 +57,11 @@ pub trait Writes<R>: Send {
         true
     }
 
+    /// Whether it would be shorter by half or more if it were written down anew, as far as it can tell.
+    fn may_be_halved(&self) -> bool {
+        false
+    }
+
     /// Whether it is time to write the live state down and to drop the rest.
     fn wants_compaction(&self) -> bool {
         false
@@ -252,6 +257,13 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 
     fn is_led_here(&self) -> bool {
         self.partition.leader().0.is_none()
+    }
+
+    fn may_be_halved(&self) -> bool {
+        let needed = self.live_bytes.saturating_mul(COMPACT_FACTOR_FULL);
+        !self.stays_whole
+            && self.compaction.is_none()
+            && self.bytes > needed.max(COMPACT_BYTES_FULL_LEAST)
     }
 
     fn wants_compaction(&self) -> bool {

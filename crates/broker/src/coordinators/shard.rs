@@ -234,6 +234,20 @@ impl<M: Machine> Shard<M> {
         self.unlock(host, inner, ready);
     }
 
+    /// Writes the journal down anew where it holds much more than the machine does.
+    pub fn shorten(&self, host: &dyn Host<M>) {
+        let now = host.now();
+        let Some(mut inner) = self.lock(host, now) else {
+            return;
+        };
+        if !inner.is_led_here() {
+            return;
+        }
+        let (_, ready) = inner.settle(host, now, None);
+        inner.shorten(now);
+        self.unlock(host, inner, ready);
+    }
+
     /// What the machine can say at once and without deciding anything; `None` also where nobody is served.
     pub fn glance<T>(
         &self,
@@ -454,6 +468,15 @@ impl<M: Machine> Inner<M> {
         };
         journal.finish_compaction(now);
         if journal.wants_compaction() && self.machine.is_settled() {
+            journal.compact(&mut self.machine.live(), now);
+        }
+    }
+
+    fn shorten(&mut self, now: Now) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        if journal.may_be_halved() && self.machine.is_settled() {
             journal.compact(&mut self.machine.live(), now);
         }
     }

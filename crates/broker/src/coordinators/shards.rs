@@ -58,6 +58,11 @@ impl<M: Machine> Shards<M> {
         self.made().iter().for_each(|shard| shard.led(host));
     }
 
+    /// Writes the journals down anew that hold much more than their machines do.
+    pub fn shorten(&self, host: &dyn Host<M>) {
+        self.made().iter().for_each(|shard| shard.shorten(host));
+    }
+
     /// The sums of two counts over all machines.
     pub fn counts(&self, count: impl Fn(&M) -> (usize, usize)) -> (usize, usize) {
         let counts = self.made().iter().map(|shard| shard.look(&count));

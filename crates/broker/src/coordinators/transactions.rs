@@ -101,6 +101,11 @@ impl Transactions {
         }
     }
 
+    /// Writes the journals down anew that are mostly about what is gone.
+    pub fn shorten_journals(&self) {
+        self.shards.shorten(self);
+    }
+
     /// The leaders of a topic's partitions may have changed. Who leads one coordinates its ids.
     pub fn topic_led(&self, topic: &TopicRef) {
         if &*topic.name == TRANSACTION_STATE {

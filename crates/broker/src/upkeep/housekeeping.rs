@@ -1,6 +1,6 @@
 //! What has to be done now and then: retention when it is due, idle and slow connections, silent producers.
 
-use super::retention;
+use super::{journals, retention};
 use crate::api::parts::Parts;
 use crate::base::heap::{self, Crowd, GIVE_BACK_BYTES_MIN};
 use crate::base::hooks::Event;
@@ -47,6 +47,7 @@ pub async fn run(parts: Arc<Parts>) {
     let mut is_short = false;
     let strays = LogLimit::default();
     let mut next_idle_ms = started_ms.saturating_add(IDLE_MS);
+    let mut journals = journals::Garbage::default();
     let mut next_checkpoint_ms = started_ms.saturating_add(CHECKPOINT_MS);
     loop {
         let now = node.clock.now();
@@ -76,6 +77,7 @@ pub async fn run(parts: Arc<Parts>) {
         let mut much_is_free = crowd.has_gone(connections + groups.pending_ids());
         much_is_free |= remembered.has_gone(node.memory.account.kept());
         if now.monotonic_ms >= next_idle_ms {
+            much_is_free |= journals.shorten(&parts);
             much_is_free |= node.pool.give_back_idle() >= GIVE_BACK_BYTES_MIN;
             next_idle_ms = now.monotonic_ms.saturating_add(IDLE_MS);
         }

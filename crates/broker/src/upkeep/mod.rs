@@ -3,6 +3,7 @@
 pub mod compaction;
 pub mod files;
 pub mod housekeeping;
+mod journals;
 pub mod retention;
 pub mod supervise;
 mod unreadable;

@@ -483,6 +483,34 @@ async fn the_journal_says_what_the_shard_knows_also_once_it_is_compacted() {
     assert_eq!(live(&machine), shards[0].look(live));
 }
 
+/// Where the limit is large, a journal below a MiB was never written down anew: fifty of them kept what they said of ten
+/// thousand groups that were deleted.
+#[tokio::test]
+async fn little_is_left_of_a_journal_whose_groups_are_gone() {
+    let w = World::with_partition();
+    let groups = &w.broker.parts().groups;
+    let bytes = || w.journal_partition().expect("a journal").bytes();
+    for number in 0..200 {
+        let code = w.commit(&format!("group-{number}"), 1).commit_code();
+        assert_eq!(code, ErrorCode::None);
+    }
+    let full = bytes();
+    groups.shorten_journals();
+    assert!(bytes() < full, "batches of one are written as one");
+    assert_eq!(live(&replay(&w)).len(), 200);
+    let shortened = bytes();
+    groups.shorten_journals();
+    assert_eq!(bytes(), shortened, "all of it is needed");
+    for number in 1..200 {
+        let group = format!("group-{number}").into();
+        w.call(Command::DeleteGroup { group }).get();
+    }
+    assert!(bytes() > shortened);
+    groups.shorten_journals();
+    assert!(bytes() < shortened / 50, "{} of {shortened}", bytes());
+    assert_eq!(live(&replay(&w)).len(), 1);
+}
+
 /// Once `__consumer_offsets` had been deleted, each of its shards took as many groups as the whole broker may have.
 #[tokio::test]
 async fn a_shard_that_lost_its_journal_keeps_its_limits() {
