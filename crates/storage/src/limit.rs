@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Near the limit, this part of it is for freed blocks that wait for their next use.
 pub(super) const RESERVE_PART: usize = 64;
-/// Part of the limit that slow readers may hold beyond it.
+/// Part of the limit that slow readers may hold of what the log has dropped before they are closed.
 const TOLERATED_PART: usize = 16;
+/// This part of the limit they may hold beyond it; for more the log shrinks.
+const BEYOND_PART: usize = 32;
 /// A pool never keeps more freed memory than this.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
@@ -68,7 +70,7 @@ impl Memory {
         self.pool.bytes_in_use() + self.account.total()
     }
 
-    /// What slow readers may hold of records that the log has dropped, beyond the limit.
+    /// What slow readers may hold of records that the log has dropped.
     pub fn tolerated_bytes(&self) -> usize {
         self.limit / TOLERATED_PART
     }
@@ -84,7 +86,8 @@ impl Memory {
     fn is_full(&self) -> bool {
         let (used, kept) = (self.bytes_taken(), self.pool.bytes_kept());
         // The log must not shrink because a reader is slow: a little of what is only read is not counted.
-        let used = used.saturating_sub(self.pool.bytes_abandoned().min(self.tolerated_bytes()));
+        let read_only = self.pool.bytes_abandoned();
+        let used = used.saturating_sub(read_only.min(self.limit / BEYOND_PART));
         if used + kept <= self.limit {
             return false;
         }

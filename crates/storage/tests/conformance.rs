@@ -420,9 +420,9 @@ fn retention_drops_the_oldest_chunks_by_size_and_by_age(rig: &Rig) {
 fn chunks_are_shown_from_any_offset_on_with_what_is_known_of_them(rig: &Rig) {
     let partition = rig.partition(0);
     for (n, timestamp) in [(0, 50), (1, 90), (2, 70), (3, -1)] {
-        let append = write(&partition, batch(2, &[0; 1_000], timestamp), at(1_000 + n));
+        let append = write(&partition, batch(2, &[0; 100], timestamp), at(1_000 + n));
         append.expect("an append");
-        let late = batch(1, &[0; 1_000], timestamp.min(60));
+        let late = batch(1, &[0; 100], timestamp.min(60));
         write(&partition, late, at(1_500 + n)).expect("an append");
         partition.roll();
     }
@@ -534,7 +534,7 @@ fn replacement(partition: &Partition, kept: &[i64], next_offset: i64) -> Replace
 fn a_closed_chunk_is_swapped_for_a_smaller_one_and_keeps_its_offsets(rig: &Rig) {
     let partition = rig.partition(0);
     for n in 0..12 {
-        append(&partition, batch(1, &[0; 500], 1_000));
+        append(&partition, batch(1, &[0; 50], 1_000));
         if n % 4 == 3 {
             partition.roll();
         }

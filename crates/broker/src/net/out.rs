@@ -96,6 +96,10 @@ impl Out {
         {
             last.extend_from_slice(&bytes);
         } else {
+            // Most connections of many have had one answer at a time, and would keep room for four.
+            if self.pieces.capacity() == 0 {
+                self.pieces.reserve_exact(1);
+            }
             self.pieces.push_back(Piece::Own(bytes));
         }
     }

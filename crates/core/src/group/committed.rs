@@ -3,6 +3,7 @@
 use super::command::{CommitPartition, Name, TopicId};
 use super::records::CommittedOffset;
 use crate::small_map::SmallMap;
+use std::collections::BTreeMap;
 
 /// Committed offsets by topic and partition, in their order.
 #[derive(Debug, Default)]
@@ -18,19 +19,37 @@ struct Topic {
     /// Of nearly all its offsets; the others name theirs.
     topic_id: TopicId,
     partitions: SmallMap<i32, Packed>,
+    /// What some of these offsets have. Apart, as most have none.
+    notes: BTreeMap<i32, Note>,
 }
 
-/// One offset.
+/// One offset, in 20 bytes that need not be aligned to eight.
 #[derive(Debug)]
 struct Packed {
-    offset: i64,
-    commit_timestamp_ms: i64,
+    offset: Halves,
+    commit_timestamp_ms: Halves,
     leader_epoch: i32,
-    note: Option<Box<Note>>,
 }
 
+/// A number in two halves, which lie anywhere.
+#[derive(Clone, Copy, Debug)]
+struct Halves(u32, u32);
+
+impl Halves {
+    fn of(number: i64) -> Halves {
+        Halves((number >> 32) as u32, number as u32)
+    }
+
+    fn number(self) -> i64 {
+        i64::from(self.0) << 32 | i64::from(self.1)
+    }
+}
+
+/// What a note takes with its place in the tree, without its metadata.
+const NOTE_BYTES: usize = 2 * size_of::<(i32, Note)>();
+
 /// What few offsets have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Note {
     metadata: Box<str>,
     expire_timestamp_ms: Option<i64>,
@@ -60,7 +79,7 @@ impl Offsets {
     pub(super) fn bytes_of(new: &CommitPartition) -> usize {
         let note = match new.metadata.len() {
             0 => 0,
-            metadata => size_of::<Note>() + metadata,
+            metadata => NOTE_BYTES + metadata,
         };
         // What is packed has some room for more.
         size_of::<(i32, Packed)>() * 5 / 4 + note
@@ -69,7 +88,7 @@ impl Offsets {
     pub(super) fn get(&self, topic: &str, partition: i32) -> Option<CommittedOffset> {
         let topic = self.topics.get(topic)?;
         let packed = topic.partitions.get(&partition)?;
-        Some(packed.unpacked(topic.topic_id))
+        Some(topic.unpacked(partition, packed))
     }
 
     /// The offset that was there before.
@@ -83,35 +102,29 @@ impl Offsets {
             let fresh = Topic {
                 topic_id: value.topic_id,
                 partitions: SmallMap::default(),
+                notes: BTreeMap::new(),
             };
             self.topics.insert(topic.clone(), fresh);
         }
         let known = self.topics.get_mut(&**topic)?;
-        let before = known.partitions.bytes();
-        let packed = Packed::of(value, known.topic_id);
-        let note_bytes = packed.note_bytes();
-        let old = known.partitions.insert(partition, packed);
-        self.bytes = self.bytes + known.partitions.bytes() + note_bytes - before;
-        let Some(old) = old else {
-            self.count += 1;
-            return None;
-        };
-        self.bytes -= old.note_bytes();
-        Some(old.unpacked(known.topic_id))
+        let before = known.bytes(partition);
+        let old = known.insert(partition, value);
+        self.bytes = self.bytes + known.bytes(partition) - before;
+        self.count += usize::from(old.is_none());
+        old
     }
 
     pub(super) fn remove(&mut self, topic: &str, partition: i32) -> Option<CommittedOffset> {
         let known = self.topics.get_mut(topic)?;
-        let before = known.partitions.bytes();
-        let old = known.partitions.remove(&partition)?;
+        let before = known.bytes(partition);
+        let old = known.remove(partition)?;
         self.count -= 1;
-        self.bytes -= before + old.note_bytes();
-        if !known.partitions.is_empty() {
-            self.bytes += known.partitions.bytes();
-            return Some(old.unpacked(known.topic_id));
+        self.bytes -= before;
+        match known.partitions.is_empty() {
+            true => drop(self.topics.remove(topic)),
+            false => self.bytes += known.bytes(partition),
         }
-        let gone = self.topics.remove(topic)?;
-        Some(old.unpacked(gone.topic_id))
+        Some(old)
     }
 
     /// Topics with their partitions.
@@ -120,8 +133,8 @@ impl Offsets {
     ) -> impl Iterator<Item = (&Name, impl Iterator<Item = (i32, CommittedOffset)>)> {
         self.topics.iter().map(|(name, topic)| {
             let partitions = topic.partitions.iter();
-            let unpacked =
-                partitions.map(|(partition, packed)| (*partition, packed.unpacked(topic.topic_id)));
+            let unpacked = partitions
+                .map(|(partition, packed)| (*partition, topic.unpacked(*partition, packed)));
             (name, unpacked)
         })
     }
@@ -133,13 +146,23 @@ impl Offsets {
         };
         let partitions = known.partitions.iter();
         partitions
-            .map(|(partition, packed)| (*partition, packed.unpacked(known.topic_id)))
+            .map(|(partition, packed)| (*partition, known.unpacked(*partition, packed)))
             .collect()
     }
 }
 
-impl Packed {
-    fn of(value: CommittedOffset, usual: TopicId) -> Packed {
+impl Topic {
+    /// What its offsets lie in, and the note of this one.
+    fn bytes(&self, partition: i32) -> usize {
+        let note = self.note(partition);
+        self.partitions.bytes() + note.map_or(0, |note| NOTE_BYTES + note.metadata.len())
+    }
+
+    fn note(&self, partition: i32) -> Option<&Note> {
+        self.notes.get(&partition)
+    }
+
+    fn insert(&mut self, partition: i32, value: CommittedOffset) -> Option<CommittedOffset> {
         let CommittedOffset {
             offset,
             leader_epoch,
@@ -148,37 +171,52 @@ impl Packed {
             expire_timestamp_ms,
             topic_id,
         } = value;
-        let has_note = !metadata.is_empty() || expire_timestamp_ms.is_some() || topic_id != usual;
-        let note = has_note.then(|| {
-            Box::new(Note {
+        let is_usual = topic_id == self.topic_id;
+        let has_note = !metadata.is_empty() || expire_timestamp_ms.is_some() || !is_usual;
+        let packed = Packed {
+            offset: Halves::of(offset),
+            commit_timestamp_ms: Halves::of(commit_timestamp_ms),
+            leader_epoch,
+        };
+        let old = self.partitions.insert(partition, packed);
+        let old_note = self.notes.remove(&partition);
+        if has_note {
+            let note = Note {
                 metadata,
                 expire_timestamp_ms,
                 topic_id,
-            })
+            };
+            self.notes.insert(partition, note);
+        }
+        Some(old?.with(old_note, self.topic_id))
+    }
+
+    fn remove(&mut self, partition: i32) -> Option<CommittedOffset> {
+        let old = self.partitions.remove(&partition)?;
+        let note = self.notes.remove(&partition);
+        Some(old.with(note, self.topic_id))
+    }
+
+    fn unpacked(&self, partition: i32, packed: &Packed) -> CommittedOffset {
+        packed.with(self.note(partition).cloned(), self.topic_id)
+    }
+}
+
+impl Packed {
+    fn with(&self, note: Option<Note>, usual: TopicId) -> CommittedOffset {
+        let note = note.unwrap_or_else(|| Note {
+            metadata: "".into(),
+            expire_timestamp_ms: None,
+            topic_id: usual,
         });
-        Packed {
-            offset,
-            commit_timestamp_ms,
-            leader_epoch,
-            note,
-        }
-    }
-
-    fn unpacked(&self, usual: TopicId) -> CommittedOffset {
-        let note = self.note.as_ref();
         CommittedOffset {
-            offset: self.offset,
+            offset: self.offset.number(),
             leader_epoch: self.leader_epoch,
-            metadata: note.map_or_else(|| "".into(), |note| note.metadata.clone()),
-            commit_timestamp_ms: self.commit_timestamp_ms,
-            expire_timestamp_ms: note.and_then(|note| note.expire_timestamp_ms),
-            topic_id: note.map_or(usual, |note| note.topic_id),
+            metadata: note.metadata,
+            commit_timestamp_ms: self.commit_timestamp_ms.number(),
+            expire_timestamp_ms: note.expire_timestamp_ms,
+            topic_id: note.topic_id,
         }
-    }
-
-    fn note_bytes(&self) -> usize {
-        let note = self.note.as_ref();
-        note.map_or(0, |note| size_of::<Note>() + note.metadata.len())
     }
 }
 
@@ -228,11 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_offsets_take_half_a_kilobyte() {
+    fn ten_offsets_take_a_third_of_a_kilobyte() {
         let mut offsets = Offsets::default();
         for partition in 0..10 {
             offsets.insert(&"orders".into(), partition, offset(1, "", 7));
         }
-        assert!(offsets.bytes() <= 600, "{}", offsets.bytes());
+        assert!(offsets.bytes() <= 360, "{}", offsets.bytes());
     }
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 
 /// Sizes of the chunks that small batches are copied into, each used once the one before it was filled and the log
 /// holds as much.
-const CHUNK_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+const CHUNK_BYTES: [usize; 6] = [1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
 /// The engine that keeps everything in memory; what is appended is as durable as it gets.
 pub struct MemoryEngine {

@@ -26,11 +26,21 @@ fn partition(configs: &[(&str, &str)]) -> Arc<Partition> {
     partition
 }
 
+/// One small record, many of which fit into the first chunk.
 fn append(partition: &Partition, builder: BatchBuilder, timestamp: i64, now: Now) -> Appended {
+    append_value(partition, builder, (timestamp, &[7; 100]), now)
+}
+
+fn append_value(
+    partition: &Partition,
+    builder: BatchBuilder,
+    (timestamp, value): (i64, &[u8]),
+    now: Now,
+) -> Appended {
     let record = NewRecord {
         timestamp,
         key: Some(b"key"),
-        value: Some(&[7; 1000]),
+        value: Some(value),
         headers: &[],
     };
     let mut batch = builder.record(&record).build().unwrap();
@@ -46,7 +56,7 @@ fn retention_bytes_holds_whenever_a_chunk_closes_and_never_less_is_kept() {
     let partition = partition(&[("retention.bytes", "3000000")]);
     let mut full = false;
     for _ in 0..20_000 {
-        append(&partition, BatchBuilder::new(), 1, at(1));
+        append_value(&partition, BatchBuilder::new(), (1, &[7; 1000]), at(1));
         let bytes = partition.bytes();
         assert!(bytes <= 3_300_000 + TWO_CHUNKS, "{bytes}");
         full |= bytes >= 3_000_000;
