@@ -91,21 +91,67 @@ impl Waiter {
 #[derive(Default)]
 pub(crate) struct Waiters {
     appended: u64,
-    /// Nothing while nobody waits, as for nearly all partitions at nearly all times.
-    crowd: Option<Box<Crowd>>,
+    crowd: Crowd,
 }
 
-/// At least one who waits.
-struct Crowd {
+/// Who waits: nobody or one for nearly all partitions at nearly all times, who takes no memory of its own.
+#[derive(Default)]
+enum Crowd {
+    #[default]
+    Nobody,
+    One(Wish),
+    /// There were several, and not all are gone yet.
+    Several(Box<Several>),
+}
+
+/// One who waits until so many bytes were appended in all.
+struct Wish {
+    bytes: u64,
+    waiter: Arc<Waiter>,
+}
+
+struct Several {
     /// What is wished first.
     next: u64,
-    waiting: Vec<(u64, Arc<Waiter>)>,
+    wishes: Vec<Wish>,
 }
 
 impl Crowd {
+    fn wishes(&self) -> &[Wish] {
+        match self {
+            Crowd::Nobody => &[],
+            Crowd::One(wish) => std::slice::from_ref(wish),
+            Crowd::Several(several) => &several.wishes,
+        }
+    }
+
+    fn wishes_mut(&mut self) -> &mut [Wish] {
+        match self {
+            Crowd::Nobody => &mut [],
+            Crowd::One(wish) => std::slice::from_mut(wish),
+            Crowd::Several(several) => &mut several.wishes,
+        }
+    }
+
+    /// What is wished first, or less than that, which costs one look.
+    fn next(&self) -> u64 {
+        match self {
+            Crowd::Nobody => NEVER,
+            Crowd::One(wish) => wish.bytes,
+            Crowd::Several(several) => several.next,
+        }
+    }
+
+    /// Takes note of what is wished first; one alone says so itself.
+    fn set_next(&mut self, next: u64) {
+        if let Crowd::Several(several) = self {
+            several.next = next;
+        }
+    }
+
     fn place(&self, waiter: &Arc<Waiter>) -> Option<usize> {
-        let mut waiting = self.waiting.iter();
-        waiting.position(|(_, other)| Arc::ptr_eq(other, waiter))
+        let mut wishes = self.wishes().iter();
+        wishes.position(|wish| Arc::ptr_eq(&wish.waiter, waiter))
     }
 }
 
@@ -117,15 +163,22 @@ impl Waiters {
 
     /// Adds one that is woken with the next byte, or for any other reason.
     pub fn add(&mut self, waiter: &Arc<Waiter>) {
-        let wish = self.appended.saturating_add(1);
-        let crowd = self.crowd.get_or_insert_with(|| {
-            Box::new(Crowd {
-                next: NEVER,
-                waiting: Vec::new(),
-            })
-        });
-        crowd.waiting.push((wish, waiter.clone()));
-        crowd.next = crowd.next.min(wish);
+        let wish = Wish {
+            bytes: self.appended.saturating_add(1),
+            waiter: waiter.clone(),
+        };
+        self.crowd = match std::mem::take(&mut self.crowd) {
+            Crowd::Nobody => Crowd::One(wish),
+            Crowd::One(first) => Crowd::Several(Box::new(Several {
+                next: first.bytes.min(wish.bytes),
+                wishes: vec![first, wish],
+            })),
+            Crowd::Several(mut several) => {
+                several.next = several.next.min(wish.bytes);
+                several.wishes.push(wish);
+                Crowd::Several(several)
+            }
+        };
     }
 
     /// Has one that was added woken with the next byte.
@@ -136,71 +189,80 @@ impl Waiters {
     /// Has one that was added woken once so many bytes were appended in all; told at once where they were already, to
     /// be done once the partition is unlocked.
     pub fn want(&mut self, waiter: &Arc<Waiter>, bytes: u64) -> Fulfilled {
-        let Some(crowd) = &mut self.crowd else {
-            return Fulfilled::default();
-        };
-        let place = crowd.place(waiter);
-        let Some((wish, _)) = place.and_then(|at| crowd.waiting.get_mut(at)) else {
-            return Fulfilled::default();
+        let mut fulfilled = Fulfilled::default();
+        let place = self.crowd.place(waiter);
+        let Some(wish) = place.and_then(|at| self.crowd.wishes_mut().get_mut(at)) else {
+            return fulfilled;
         };
         if bytes <= self.appended {
-            *wish = NEVER;
-            return Fulfilled(vec![waiter.clone()]);
+            wish.bytes = NEVER;
+            fulfilled.push(waiter);
+            return fulfilled;
         }
-        // What is wished first may be less than anybody still wishes, which costs one look.
-        *wish = bytes;
-        crowd.next = crowd.next.min(bytes);
-        Fulfilled::default()
+        wish.bytes = bytes;
+        self.crowd.set_next(self.crowd.next().min(bytes));
+        fulfilled
     }
 
     /// Removes one; an idle partition keeps no memory for those who wait.
     pub fn remove(&mut self, waiter: &Arc<Waiter>) {
-        let Some(crowd) = &mut self.crowd else {
+        let Some(at) = self.crowd.place(waiter) else {
             return;
         };
-        if let Some(at) = crowd.place(waiter) {
-            crowd.waiting.swap_remove(at);
+        if let Crowd::Several(several) = &mut self.crowd {
+            several.wishes.swap_remove(at);
+            if !several.wishes.is_empty() {
+                return;
+            }
         }
-        if crowd.waiting.is_empty() {
-            self.crowd = None;
-        }
+        self.crowd = Crowd::Nobody;
     }
 
     /// Counts appended bytes; those whose wish is fulfilled are to be told once the partition is unlocked.
     pub fn appended(&mut self, bytes: u64) -> Fulfilled {
         self.appended = self.appended.saturating_add(bytes);
-        let mut fulfilled = Vec::new();
-        if let Some(crowd) = &mut self.crowd
-            && self.appended >= crowd.next
-        {
-            crowd.next = NEVER;
-            for (wish, waiter) in &mut crowd.waiting {
-                if *wish <= self.appended {
-                    *wish = NEVER;
-                    fulfilled.push(waiter.clone());
-                }
-                crowd.next = crowd.next.min(*wish);
-            }
+        let mut fulfilled = Fulfilled::default();
+        if self.appended < self.crowd.next() {
+            return fulfilled;
         }
-        Fulfilled(fulfilled)
+        let mut next = NEVER;
+        for wish in self.crowd.wishes_mut() {
+            if wish.bytes <= self.appended {
+                wish.bytes = NEVER;
+                fulfilled.push(&wish.waiter);
+            }
+            next = next.min(wish.bytes);
+        }
+        self.crowd.set_next(next);
+        fulfilled
     }
 
     /// All of them, to be woken once the partition is unlocked.
     pub fn all(&self) -> Vec<Arc<Waiter>> {
-        let waiting = self.crowd.iter().flat_map(|crowd| &crowd.waiting);
-        waiting.map(|(_, waiter)| waiter.clone()).collect()
+        let wishes = self.crowd.wishes().iter();
+        wishes.map(|wish| wish.waiter.clone()).collect()
     }
 }
 
 /// Those who have as many bytes as they wanted.
 #[must_use]
 #[derive(Default)]
-pub(crate) struct Fulfilled(Vec<Arc<Waiter>>);
+pub(crate) struct Fulfilled {
+    first: Option<Arc<Waiter>>,
+    others: Vec<Arc<Waiter>>,
+}
 
 impl Fulfilled {
+    fn push(&mut self, waiter: &Arc<Waiter>) {
+        match &self.first {
+            None => self.first = Some(waiter.clone()),
+            Some(_) => self.others.push(waiter.clone()),
+        }
+    }
+
     /// Tells them.
     pub fn tell(self) {
-        for waiter in self.0 {
+        for waiter in self.first.into_iter().chain(self.others) {
             waiter.has_bytes();
         }
     }
@@ -237,6 +299,26 @@ mod tests {
     }
 
     #[test]
+    fn one_alone_is_woken_as_others_are_and_leaves_no_memory() {
+        let mut waiters = Waiters::default();
+        let alone = Waiter::new();
+        waiters.add(&alone);
+        waiters.want(&alone, 10).tell();
+        waiters.appended(9).tell();
+        assert!(fired(&alone).is_pending());
+        waiters.appended(1).tell();
+        assert_eq!(fired(&alone), Poll::Ready(Fired::Bytes));
+        alone.rearm();
+        waiters.appended(1).tell();
+        assert!(fired(&alone).is_pending(), "it wishes nothing more");
+        waiters.want_next(&alone);
+        waiters.appended(1).tell();
+        assert_eq!(fired(&alone), Poll::Ready(Fired::Bytes));
+        waiters.remove(&alone);
+        assert!(matches!(waiters.crowd, Crowd::Nobody));
+    }
+
+    #[test]
     fn what_is_more_than_bytes_is_not_forgotten_for_bytes() {
         let waiter = Waiter::new();
         waiter.has_bytes();
@@ -258,6 +340,6 @@ mod tests {
         waiters.appended(5).tell();
         assert!(fired(&one).is_pending() && fired(&other).is_ready());
         waiters.remove(&other);
-        assert!(waiters.crowd.is_none());
+        assert!(matches!(waiters.crowd, Crowd::Nobody));
     }
 }
