@@ -138,6 +138,14 @@ pub struct AbortedTransaction {
     pub last_offset: i64,
 }
 
+/// The same as it is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Aborted {
+    transaction: AbortedTransaction,
+    /// Those that were aborted after it begin here at the earliest.
+    later_from: i64,
+}
+
 /// What a producer wrote last: it is kept so that its sequence and epoch survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastWrite {
@@ -185,7 +193,7 @@ pub struct Producers {
     /// First offset and marker of transactions whose marker may still be lost: a crash would open them again.
     ending: Vec<(i64, i64)>,
     /// In order of their markers.
-    aborted: Vec<AbortedTransaction>,
+    aborted: Vec<Aborted>,
     /// Producers whose transactions are being confirmed.
     verifying: BTreeMap<i64, Verifying>,
     /// The last ticket of `verifying`.
@@ -350,10 +358,13 @@ impl Producers {
         self.open.end(first_offset);
         self.ending.push((first_offset, offset));
         if !marker.commit {
-            self.aborted.push(AbortedTransaction {
-                producer_id,
-                first_offset,
-                last_offset: offset,
+            self.aborted.push(Aborted {
+                transaction: AbortedTransaction {
+                    producer_id,
+                    first_offset,
+                    last_offset: offset,
+                },
+                later_from: self.open.first().unwrap_or(offset.saturating_add(1)),
             });
         }
     }
@@ -378,12 +389,14 @@ impl Producers {
         start: i64,
         end: i64,
     ) -> impl Iterator<Item = AbortedTransaction> + '_ {
-        let from = self.aborted.partition_point(|txn| txn.last_offset < start);
-        self.aborted
-            .iter()
-            .skip(from)
-            .filter(move |txn| txn.first_offset < end)
-            .copied()
+        let before = |it: &Aborted| it.transaction.last_offset < start;
+        let from = self.aborted.partition_point(before);
+        let rest = self.aborted.get(from..).unwrap_or_default();
+        // There may be very many of them behind what is read.
+        let last = rest.iter().position(|it| it.later_from >= end);
+        let met = last.map_or(rest, |last| rest.get(..=last).unwrap_or_default());
+        let met = met.iter().map(|it| it.transaction);
+        met.filter(move |txn| txn.first_offset < end)
     }
 
     /// The transaction that the marker at this offset has just aborted, with where the oldest of those begins that are
@@ -392,9 +405,8 @@ impl Producers {
         let last = self
             .aborted
             .last()
-            .filter(|last| last.last_offset == marker)?;
-        let open = self.open.first();
-        Some((*last, open.unwrap_or(marker.saturating_add(1))))
+            .filter(|last| last.transaction.last_offset == marker)?;
+        Some((last.transaction, last.later_from))
     }
 
     /// Remembers one more of the batches that a producer wrote before the last one that is known of it.
@@ -438,7 +450,7 @@ impl Producers {
     pub fn truncate_from_start(&mut self, log_start: i64) {
         let gone = self
             .aborted
-            .partition_point(|txn| txn.last_offset < log_start);
+            .partition_point(|it| it.transaction.last_offset < log_start);
         self.aborted.drain(..gone);
     }
 
@@ -450,14 +462,14 @@ impl Producers {
             last_offset: producer.newest().map(|last| last.last_offset),
         });
         History {
-            aborted: self.aborted.clone(),
+            aborted: self.aborted.iter().map(|it| it.transaction).collect(),
             last_writes: last_writes.collect(),
         }
     }
 
     /// Forgets aborted transactions of which no record is left.
     pub fn forget_aborted(&mut self, emptied: &[AbortedTransaction]) {
-        self.aborted.retain(|txn| !emptied.contains(txn));
+        self.aborted.retain(|it| !emptied.contains(&it.transaction));
     }
 
     /// Forgets producers without an open transaction that have been silent for `expiration_ms`; says how many.
@@ -513,7 +525,7 @@ impl Producers {
 
     /// What they take, about.
     pub fn bytes(&self) -> usize {
-        let aborted = self.aborted.len() * size_of::<AbortedTransaction>();
+        let aborted = self.aborted.len() * size_of::<Aborted>();
         self.by_id.len() * PRODUCER_BYTES + aborted
     }
 
@@ -538,7 +550,8 @@ impl Producers {
 }
 
 fn find_duplicate(producer: &Producer, attempt: &Attempt) -> Option<Duplicate> {
-    if producer.epoch() != attempt.epoch || attempt.first_sequence < 0 {
+    let goes_on = attempt.first_sequence == next_sequence(producer);
+    if producer.epoch() != attempt.epoch || attempt.first_sequence < 0 || goes_on {
         return None;
     }
     producer
@@ -587,14 +600,19 @@ fn check_sequence(
             out_of_order(0)
         };
     }
-    let expected = match producer.last_sequence() {
-        i32::MAX => 0,
-        last => last + 1,
-    };
+    let expected = next_sequence(producer);
     if sequence == expected {
         Ok(())
     } else {
         out_of_order(expected)
+    }
+}
+
+/// With which sequence a producer goes on in its epoch.
+fn next_sequence(producer: &Producer) -> i32 {
+    match producer.last_sequence() {
+        i32::MAX => 0,
+        last => last + 1,
     }
 }
 

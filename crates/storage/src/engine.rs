@@ -308,7 +308,12 @@ pub enum SwapFailed {
 /// What a read comes to.
 pub enum Found {
     /// The batches.
-    Here(Vec<Slice>),
+    Here {
+        /// One after the other.
+        slices: Vec<Slice>,
+        /// Where they end, or the next batch begins.
+        next_offset: i64,
+    },
     /// They are not at hand.
     Cold(Load),
 }
@@ -346,7 +351,7 @@ impl Found {
     /// The batches, wherever they lie; see [`Load::run`].
     pub fn load(self) -> Result<Vec<Slice>, ReadFailed> {
         match self {
-            Found::Here(slices) => Ok(slices),
+            Found::Here { slices, .. } => Ok(slices),
             Found::Cold(load) => load.run(),
         }
     }
@@ -354,7 +359,7 @@ impl Found {
     /// How many bytes they are; about, if they are not at hand.
     pub fn bytes(&self) -> usize {
         match self {
-            Found::Here(slices) => slices.iter().map(|slice| slice.len()).sum(),
+            Found::Here { slices, .. } => slices.iter().map(|slice| slice.len()).sum(),
             Found::Cold(load) => load.bytes(),
         }
     }

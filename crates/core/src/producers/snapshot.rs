@@ -1,7 +1,7 @@
 //! Producers as Kafka keeps them in `.snapshot` files: of each the last batch, and where its open transaction begins.
 
 use super::producer::{BatchMark, Producer};
-use super::{AbortedTransaction, Producers};
+use super::{Aborted, AbortedTransaction, Producers};
 
 /// The version of the format.
 const VERSION: i16 = 1;
@@ -61,14 +61,26 @@ impl Producers {
         if count.checked_mul(ENTRY_BYTES) != Some(fields.0.len()) {
             return None;
         }
-        let mut producers = Producers {
-            aborted,
-            ..Producers::default()
-        };
+        let mut producers = Producers::default();
         while !fields.0.is_empty() {
             producers.restore(&mut fields, wall_ms)?;
         }
+        producers.restore_aborted(aborted);
         Some(producers)
+    }
+
+    fn restore_aborted(&mut self, aborted: Vec<AbortedTransaction>) {
+        let mut later_from = self.open.first().unwrap_or(i64::MAX);
+        let aborted = aborted.into_iter().rev().map(|transaction| {
+            let remembered = Aborted {
+                transaction,
+                later_from,
+            };
+            later_from = later_from.min(transaction.first_offset);
+            remembered
+        });
+        self.aborted = aborted.collect();
+        self.aborted.reverse();
     }
 
     fn restore(&mut self, fields: &mut Fields<'_>, wall_ms: i64) -> Option<()> {

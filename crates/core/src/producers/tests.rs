@@ -169,6 +169,59 @@ fn a_marker_ends_the_transaction_and_aborts_are_listed() {
     assert_eq!(p.aborted_between(0, 100).count(), 0);
 }
 
+/// A reader of what is committed was told of every transaction that was aborted anywhere behind what it got: each read of
+/// a long log took a list of them all.
+#[test]
+fn a_read_is_told_of_the_aborted_transactions_that_it_can_meet_and_of_no_others() {
+    let (mut p, mut dice) = (Producers::default(), 11_u64);
+    let (mut all, mut began) = (Vec::new(), [None; 6]);
+    for offset in 0..3_000 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let number = (dice >> 33) as usize;
+        let producer_id = number as i64 % 6;
+        let commit = (number >> 8).is_multiple_of(3);
+        match began[number % 6].take() {
+            None => {
+                let open = Attempt {
+                    producer_id,
+                    first_sequence: -1,
+                    last_sequence: -1,
+                    ..transactional(0, 0)
+                };
+                p.appended(&open, offset, 0, 0);
+                began[number % 6] = Some(offset);
+            }
+            // Some stay open for long.
+            Some(first) if producer_id == 0 && !number.is_multiple_of(11) => {
+                began[0] = Some(first);
+            }
+            Some(first_offset) => {
+                let marker = Marker {
+                    commit,
+                    coordinator_epoch: 0,
+                    epoch_bumped: false,
+                };
+                p.ended((producer_id, 0), &marker, offset, 0, 0);
+                all.extend((!commit).then_some(AbortedTransaction {
+                    producer_id,
+                    first_offset,
+                    last_offset: offset,
+                }));
+            }
+        }
+    }
+    assert!(all.len() > 500, "{}", all.len());
+    let again = Producers::of_snapshot(&p.snapshot(), all.clone(), 0).expect("whole");
+    for start in (0..3_000).step_by(37) {
+        for end in (start..3_100).step_by(91) {
+            let met = |it: &&AbortedTransaction| it.last_offset >= start && it.first_offset < end;
+            let expected: Vec<_> = all.iter().filter(met).copied().collect();
+            assert!(p.aborted_between(start, end).eq(expected.iter().copied()));
+            assert!(again.aborted_between(start, end).eq(expected));
+        }
+    }
+}
+
 #[test]
 fn a_marker_with_a_bumped_epoch_makes_the_next_transaction_begin_at_zero() {
     let mut p = Producers::default();

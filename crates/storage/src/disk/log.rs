@@ -323,7 +323,10 @@ impl Log for DiskLog {
         let in_files = Span { upper, ..span };
         let parts = self.parts(&in_files);
         // Where compaction has left nothing before it, it begins in memory.
-        let Read::Here(tail) = self.tail.read(Span {
+        let Read::Here {
+            slices: tail,
+            next_offset,
+        } = self.tail.read(Span {
             max_bytes: span.max_bytes.min(LOAD_BYTES_MAX),
             ..span
         })?
@@ -331,7 +334,10 @@ impl Log for DiskLog {
             return Err(ReadFailed);
         };
         if parts.is_empty() {
-            return Ok(Read::Here(tail));
+            return Ok(Read::Here {
+                slices: tail,
+                next_offset,
+            });
         }
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -138,6 +138,13 @@ impl Chunk {
         at
     }
 
+    /// The first offset of the batch that begins `at` bytes into it, or where it ends.
+    pub fn offset_at(&self, at: usize) -> i64 {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let header = BatchHeader::parse(rest).ok();
+        header.map_or(self.next_offset, |header| header.base_offset)
+    }
+
     /// The end of the last whole batch within `max` bytes after `from`; with `at_least_one`, of the first batch anyway.
     pub fn end(&self, from: usize, max: usize, at_least_one: bool) -> usize {
         if self.bytes.len() - from <= max {

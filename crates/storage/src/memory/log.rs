@@ -155,9 +155,12 @@ impl Log for MemoryLog {
 
     fn read(&self, span: Span) -> Result<Found, ReadFailed> {
         let Span { offset, upper, .. } = span;
-        let mut slices: Vec<Slice> = Vec::new();
+        let (mut slices, mut next_offset) = (Vec::<Slice>::new(), offset);
         if offset >= upper {
-            return Ok(Found::Here(slices));
+            return Ok(Found::Here {
+                slices,
+                next_offset,
+            });
         }
         let (mut left, mut first) = (span.max_bytes, span.at_least_one);
         let from = self
@@ -183,6 +186,7 @@ impl Log for MemoryLog {
             }
             first = false;
             left = left.saturating_sub(end - begin);
+            next_offset = chunk.offset_at(end);
             let slice = chunk.bytes.slice(begin, end);
             if !slices.last_mut().is_some_and(|last| last.join(&slice)) {
                 slices.push(slice);
@@ -191,7 +195,10 @@ impl Log for MemoryLog {
                 break;
             }
         }
-        Ok(Found::Here(slices))
+        Ok(Found::Here {
+            slices,
+            next_offset,
+        })
     }
 
     fn bytes(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! What only the memory engine promises: few wasted blocks, and a limit.
 
 use super::*;
+use crate::engine::Found;
 use crate::limit::RESERVE_PART;
 use crate::{Incoming, RetentionRules};
-use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord, batches};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
@@ -88,6 +89,35 @@ fn every_offset_is_found_whatever_the_sizes_of_its_neighbours() {
             .is_empty(),
         "no part of a batch is ever sent"
     );
+}
+
+#[test]
+fn a_read_says_where_the_batch_after_it_begins() {
+    let world = world(64 << 20);
+    for n in 0..400 {
+        append(&world, 100 + n * 50, n % 3 == 0);
+    }
+    for (offset, max_bytes) in (0..400).zip((0..).step_by(777)) {
+        let (_, found) = world.partition.fetch(offset, false, max_bytes, true);
+        let Ok(Found::Here {
+            slices,
+            next_offset,
+        }) = found
+        else {
+            panic!("memory has everything at hand");
+        };
+        let read = slices.iter().flat_map(|slice| batches(slice));
+        // There is one record in each.
+        assert_eq!(next_offset, offset + read.count() as i64);
+    }
+    let (_, found) = world.partition.fetch(400, false, 1_000, true);
+    assert!(matches!(
+        found,
+        Ok(Found::Here {
+            next_offset: 400,
+            ..
+        })
+    ));
 }
 
 #[test]

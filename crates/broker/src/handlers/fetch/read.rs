@@ -12,6 +12,7 @@ use rustka_core::producers::AbortedTransaction;
 use rustka_storage::buffer::Slice;
 use rustka_storage::engine::{Found, Load, ReadFailed};
 use rustka_storage::{Offsets, Partition};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What one partition gave.
@@ -86,7 +87,13 @@ impl Read {
                 continue;
             };
             match node.work.run(|| load.run()).await {
-                Some(Ok(slices)) => fetched.slices = slices,
+                Some(Ok(slices)) => {
+                    if !fetched.aborted.is_empty() {
+                        let upper = slices.last().map_or(i64::MIN, end_of);
+                        fetched.aborted.retain(|txn| txn.first_offset < upper);
+                    }
+                    fetched.slices = slices;
+                }
                 Some(Err(ReadFailed)) | None => fetched.error = ErrorCode::KafkaStorageError,
             }
             let bytes = length(&fetched.slices);
@@ -266,12 +273,19 @@ fn read_one(
             fetched.offsets = offsets;
             fetched.bytes = found.bytes();
             fetched.counted = fetched.bytes;
+            let mut upper = offsets.last_stable;
             match found {
-                Found::Here(slices) => fetched.slices = slices,
+                Found::Here {
+                    slices,
+                    next_offset,
+                } => {
+                    upper = upper.min(next_offset);
+                    fetched.slices = slices;
+                }
                 Found::Cold(load) => fetched.load = Some(load),
             }
             if plan.committed_only && fetched.bytes > 0 {
-                fetched.aborted = aborted(&partition, &fetched, requested.fetch_offset);
+                fetched.aborted = aborted(&partition, requested.fetch_offset..upper);
             }
             // Kafka reads up to the limit whether or not a batch ends there, so that a limit never makes a client wait.
             if (1..plan.min_bytes.min(max_bytes)).contains(&fetched.bytes) {
@@ -292,16 +306,10 @@ fn read_one(
     fetched
 }
 
-/// Aborted transactions that what was read from there on can meet.
-fn aborted(partition: &Partition, fetched: &Fetched, from: i64) -> Vec<AbortedTransaction> {
-    let stable = fetched.offsets.last_stable;
-    let aborted = partition.with_state(|state| state.aborted_between(from, stable));
-    let mut aborted = aborted.unwrap_or_default();
-    if !aborted.is_empty() && fetched.load.is_none() {
-        let upper = fetched.slices.last().map_or(from, end_of);
-        aborted.retain(|txn| txn.first_offset < upper);
-    }
-    aborted
+/// Aborted transactions that a read of these offsets can meet.
+fn aborted(partition: &Partition, read: Range<i64>) -> Vec<AbortedTransaction> {
+    let aborted = partition.with_state(|state| state.aborted_between(read.start, read.end));
+    aborted.unwrap_or_default()
 }
 
 /// Where the last batch ends.
