@@ -31,6 +31,7 @@ use super::timers::Timer;
 pub(super) use convert::{Downgraded, Upgraded};
 pub(super) use join::check::{RefusedJoin, check as check_join, check_size, limited, refuse_join};
 use members::{Member, Members, Pending};
+pub(super) use protocols::weight as protocols_weight;
 use rebalance::JoinPhase;
 pub use state::State;
 

@@ -48,7 +48,7 @@ use topics::Topics;
 pub(super) use classic::new_member_id;
 pub use describe::{ConsumerDescribed, ConsumerMember};
 pub use expressions::Resolved;
-pub use heartbeat::{Beat, Beaten, Settings};
+pub use heartbeat::{Beat, Beaten, Settings, check_lists};
 pub(super) use heartbeat::{check as check_beat, check_room};
 
 /// Where a consumer group stands.

@@ -1,6 +1,7 @@
 //! The group machine from outside: requests in, answers out, on a clock and a journal the tests hold in hand.
 
 mod consumer;
+mod consumer_limits;
 mod consumer_simulation;
 mod join;
 mod journal;

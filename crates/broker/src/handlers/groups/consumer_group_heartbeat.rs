@@ -10,7 +10,7 @@ use rustka_core::cluster::features::GROUP_VERSION;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::group::command::{Command, Name};
 use rustka_core::group::consumer::places::{Place, Places, by_topic};
-use rustka_core::group::consumer::{Beat, Beaten};
+use rustka_core::group::consumer::{Beat, Beaten, check_lists};
 use rustka_core::group::effects::Reply;
 use rustka_wire::codec::Uuid;
 use rustka_wire::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
@@ -77,6 +77,12 @@ fn check(request: &Request<'_>, asked: &ConsumerGroupHeartbeatRequest<'_>) -> Re
         return Err(ErrorCode::UnsupportedVersion.into());
     }
     request.check(Operation::Read, Resource::Group(&asked.group_id))?;
+    let topics = asked.subscribed_topic_names.as_deref().unwrap_or_default();
+    let owned = asked.topic_partitions.as_deref().unwrap_or_default();
+    check_lists(
+        topics.len(),
+        owned.iter().map(|of| of.partitions.len()).sum(),
+    )?;
     let is_named = request.header.version < NAMES_FROM || !asked.member_id.trim().is_empty();
     if !is_named {
         let message = "The member id is empty.";
@@ -84,7 +90,7 @@ fn check(request: &Request<'_>, asked: &ConsumerGroupHeartbeatRequest<'_>) -> Re
     }
     // All of them are asked for, also behind one that is denied.
     let mut checked = Ok(());
-    for topic in asked.subscribed_topic_names.as_deref().unwrap_or_default() {
+    for topic in topics {
         checked = checked.and(request.check(Operation::Describe, Resource::Topic(topic)));
     }
     Ok(checked?)

@@ -52,7 +52,7 @@ pub(super) fn subscribed_topics(
 }
 
 /// What a list of protocols weighs against the limits.
-pub(super) fn weight(protocols: &[Protocol]) -> usize {
+pub(in crate::group) fn weight(protocols: &[Protocol]) -> usize {
     protocols
         .iter()
         .map(|protocol| protocol.name.len() + protocol.metadata.len())

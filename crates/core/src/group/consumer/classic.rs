@@ -11,7 +11,7 @@ use super::membership::{JOINS, Sender};
 use super::records::{ClassicMember, Current, Member, MemberState};
 use super::{Draft, Group};
 use crate::error::ErrorCode;
-use crate::group::classic::{RefusedJoin, check_size, limited};
+use crate::group::classic::{RefusedJoin, check_size, limited, protocols_weight};
 use crate::group::command::{Join, Leaver, Name, Sync};
 use crate::group::desk::Desk;
 use crate::group::effects::{Cause, Joined, Left, Synced};
@@ -26,8 +26,10 @@ impl Group {
         }
         let roster = self.roster();
         let instance_id = join.instance_id.as_deref();
-        let is_new = roster.member(&join.member_id).is_none()
-            && instance_id.is_none_or(|instance_id| roster.instance(instance_id).is_none());
+        let of_instance = instance_id.and_then(|instance_id| roster.instance(instance_id));
+        let known = roster.member(&join.member_id);
+        let known = known.or_else(|| roster.member(of_instance?));
+        let is_new = known.is_none();
         if is_new && roster.len() >= d.options.consumer_size_max {
             let limit = "group.consumer.max.size";
             return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
@@ -39,7 +41,11 @@ impl Group {
         if !self.supports(join) {
             return Err(ErrorCode::InconsistentGroupProtocol.into());
         }
-        check_size(d, join, roster.bytes(), is_new)
+        let known_bytes = known.map(|known| match &known.classic {
+            Some(classic) => protocols_weight(&classic.protocols),
+            None => 0,
+        });
+        check_size(d, join, roster.bytes(), known_bytes)
     }
 
     /// Whether the members of the classic protocol, if there are any, have an assignor in common with this one.

@@ -20,6 +20,7 @@ use crate::group::effects::Cause;
 use crate::time::Now;
 
 pub use beat::{Beat, Beaten, Settings};
+pub use check::check_lists;
 pub(in crate::group) use check::{check, check_room};
 
 /// The epoch of a member that leaves.

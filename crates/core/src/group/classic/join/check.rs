@@ -66,12 +66,13 @@ pub(in crate::group) fn refuse_join(
     d.reply(ticket, &join.group, reply);
 }
 
-/// Whether a join fits into a group whose members take so many bytes, as a new member or one that comes again.
+/// Whether a join fits into a group whose members take so many bytes, of a new member or of one whose protocols have taken
+/// `known_bytes` so far.
 pub(in crate::group) fn check_size(
     d: &Desk,
     join: &Join,
     members_bytes: usize,
-    is_new: bool,
+    known_bytes: Option<usize>,
 ) -> Result<(), RefusedJoin> {
     let weight = protocols::weight(&join.protocols);
     if weight > d.options.member_metadata_bytes_max
@@ -85,8 +86,12 @@ pub(in crate::group) fn check_size(
         let limit = "rustka.groups.bytes.max";
         return Err(limited(ErrorCode::GroupMaxSizeReached, limit));
     }
-    let more = weight + MEMBER_BYTES;
-    if is_new && d.account.check(Share::Groups, more).is_err() {
+    let more = match known_bytes {
+        None => weight + MEMBER_BYTES,
+        // Who says no more than before needs no room.
+        Some(known_bytes) => weight.saturating_sub(known_bytes),
+    };
+    if more > 0 && d.account.check(Share::Groups, more).is_err() {
         return Err(limited(ErrorCode::CoordinatorLoadInProgress, MEMORY_LIMIT));
     }
     Ok(())
@@ -115,7 +120,8 @@ impl Group {
         if !self.supports(join) {
             return Err(ErrorCode::InconsistentGroupProtocol.into());
         }
-        check_size(d, join, self.members.bytes(), member.is_none())?;
+        let known_bytes = member.map(|member| protocols::weight(&member.protocols));
+        check_size(d, join, self.members.bytes(), known_bytes)?;
         Ok(join.wants_pending_id())
     }
 

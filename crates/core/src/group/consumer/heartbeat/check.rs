@@ -18,6 +18,22 @@ use crate::group::options::{GroupOptions, MEMORY_LIMIT};
 /// What a new member takes at least, with its deadlines and its share.
 const NEW_MEMBER_BYTES: usize = 2_000;
 
+/// Different regular expressions that the members of one group may use: each is matched against every topic, and remembers
+/// what it has matched.
+const EXPRESSIONS_MAX: usize = 50;
+/// Partitions that a member may say it works on, and topics that it may ask for. Looking through more would hold others up.
+const LISTED_MAX: usize = 100_000;
+
+/// Whether lists of so many topics and partitions may be looked at; to be asked before they are copied.
+pub fn check_lists(topics: usize, partitions: usize) -> Result<(), Refusal> {
+    if topics.max(partitions) > LISTED_MAX {
+        return Err(invalid(
+            "A member may not name more than 100,000 topics or partitions.",
+        ));
+    }
+    Ok(())
+}
+
 fn invalid(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, message)
 }
@@ -108,9 +124,16 @@ pub(in crate::group) fn check_room(
         ));
     }
     let topics = beat.topics.as_deref().unwrap_or_default();
-    let bytes: usize = topics.iter().map(|topic| topic.len()).sum();
-    let room = d.account.check(Share::Groups, bytes + NEW_MEMBER_BYTES);
-    if room.is_err() {
+    check_memory(d, group, beat, topics_bytes(topics) + NEW_MEMBER_BYTES)
+}
+
+fn topics_bytes(topics: &[Name]) -> usize {
+    topics.iter().map(|topic| topic.len()).sum()
+}
+
+/// Whether groups may take so many bytes more.
+fn check_memory(d: &mut Desk, group: &Name, beat: &Beat, more: usize) -> Result<(), Refusal> {
+    if d.account.check(Share::Groups, more).is_err() {
         d.warn(Event::Refused {
             group: group.clone(),
             client_host: beat.client_host.clone(),
@@ -126,12 +149,42 @@ impl Group {
     pub(super) fn check_members(&self, d: &mut Desk, beat: &Beat) -> Result<(), Refusal> {
         let roster = self.roster();
         let instance_id = beat.instance_id.as_deref();
-        let is_known = roster.member(&beat.member_id).is_some()
-            || instance_id.is_some_and(|instance_id| roster.instance(instance_id).is_some());
-        match is_known {
-            true => Ok(()),
-            false => check_room(d, &self.id, beat, roster.len()),
+        let of_instance = instance_id.and_then(|instance_id| roster.instance(instance_id));
+        let known = roster.member(&beat.member_id);
+        let known = known.or_else(|| roster.member(of_instance?));
+        self.check_expressions(beat, known.map(|known| &known.expression))?;
+        let topics = beat.topics.as_deref().unwrap_or_default();
+        let said_bytes = topics_bytes(topics);
+        let known_bytes = known.map_or(0, |known| topics_bytes(&known.topics));
+        let more = said_bytes.saturating_sub(known_bytes);
+        if more > 0 && roster.bytes().saturating_add(more) > d.options.group_bytes_max {
+            return Err(Refusal::new(
+                ErrorCode::GroupMaxSizeReached,
+                "The group takes as much memory as rustka.groups.bytes.max allows.",
+            ));
         }
+        match known {
+            Some(_) if more == 0 => Ok(()),
+            Some(_) => check_memory(d, &self.id, beat, more),
+            None => check_room(d, &self.id, beat, roster.len()),
+        }
+    }
+
+    /// Whether the group may have one more expression; what its sender has used so far gives way.
+    fn check_expressions(&self, beat: &Beat, known: Option<&Name>) -> Result<(), Refusal> {
+        let roster = self.roster();
+        let said = beat.expression.as_deref().filter(|it| !it.is_empty());
+        if said.is_none_or(|said| roster.expression_users(said) > 0) {
+            return Ok(());
+        }
+        let gives_way = known.is_some_and(|known| roster.expression_users(known) == 1);
+        let others = roster.used_expressions().count() - usize::from(gives_way);
+        if others >= EXPRESSIONS_MAX {
+            return Err(invalid(
+                "The group's members use 50 different regular expressions, which is as many as they may.",
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn identify(&self, beat: &Beat) -> Result<Sender, Refusal> {
