@@ -5,11 +5,13 @@
 
 mod batches;
 mod codecs;
+mod files;
 mod frames;
 mod memory;
 mod seeds;
 
 pub use batches::batch;
 pub use codecs::{gzip, lz4, snappy, zstd};
+pub use files::{checkpoint, index, segment, snapshot};
 pub use frames::frames;
 pub use seeds::{neighbours, seeds};

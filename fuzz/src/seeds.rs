@@ -32,6 +32,9 @@ pub fn seeds() -> Vec<Seed> {
         }));
     };
     add("batch", batches());
+    for (target, named) in super::files::seeds() {
+        add(target, named);
+    }
     for codec in Codec::ALL.into_iter().skip(1) {
         add(codec.name(), packed(codec));
     }

@@ -2,15 +2,20 @@
 
 mod common;
 
+use common::producer::{NEWER, Producer, stable};
 use common::{World, batch, produce_request};
 use rustka_storage::testing::Folder;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
+
+/// Reached only by tests that fail.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Everything in a folder, byte for byte.
 fn content(folder: &Folder) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -117,6 +122,28 @@ async fn a_check_tells_what_is_damaged_and_what_a_start_would_change_and_changes
     assert!(check(&folder).0 == Some(0));
 }
 
+/// A start that trusts the mark of an orderly stop looks at the ends of logs only, so it would not have found this.
+#[tokio::test]
+async fn a_check_finds_a_bit_that_is_wrong_wherever_it_is() {
+    let folder = Folder::new("bit");
+    filled(&folder).await;
+    let log = folder.0.join("t-1/00000000000000000000.log");
+    let mut damaged = fs::read(&log).expect("a file");
+    damaged[batch(10).len() - 1] ^= 1;
+    fs::write(&log, &damaged).expect("written");
+    let before = content(&folder);
+    let (code, told) = check(&folder);
+    assert_eq!(code, Some(1), "{told}");
+    let all = told["partitions"].as_array().expect("a list");
+    for one in all {
+        let is_wrong = one["wrong"]
+            .as_str()
+            .is_some_and(|why| why.contains("byte 0"));
+        assert_eq!(is_wrong, one["partition"] == "t-1", "{one}");
+    }
+    assert_eq!(content(&folder), before);
+}
+
 #[tokio::test]
 async fn a_check_of_what_is_no_data_directory_says_so() {
     let folder = Folder::new("log-none");
@@ -172,4 +199,59 @@ async fn a_dump_shows_batches_records_and_checkpoints() {
     assert_eq!(told.matches("damaged").count(), 1, "{told}");
     let unknown = folder.0.join("meta.properties");
     assert_eq!(rustka(&["dump"], &[&unknown]).status.code(), Some(1));
+}
+
+/// As the broker itself has left them: an aborted transaction, its producer, and the epoch of the only start.
+#[tokio::test]
+async fn a_dump_shows_aborted_transactions_producers_and_leader_epochs() {
+    let folder = Folder::new("log-dump-side");
+    let world = World::with(|options| options.data_dir(&folder.0));
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let me = Producer::init(&mut client, "x", 60_000).await;
+    assert_eq!(me.produce(&mut client, NEWER, ("t", 0), 0).await, (0, 0));
+    assert_eq!(me.end(&mut client, NEWER, false).await.0, 0);
+    let (first, marker) = (0, 1);
+    let is_over = async { while stable(&mut client, "t", 0).await.1 <= marker {} };
+    let in_time = tokio::time::timeout(DEADLINE, is_over).await;
+    in_time.expect("it is over in time");
+    world.broker.stop().await;
+    let lines = |name: &str| -> Vec<Value> {
+        let file = folder.0.join("t-0").join(name);
+        let output = rustka(&["dump", "--format", "json"], &[&file]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let lines = String::from_utf8(output.stdout).expect("text");
+        let lines = lines.lines().map(serde_json::from_str);
+        lines.map(|line| line.expect("an object")).collect()
+    };
+    let producer_id = me.producer_id;
+    assert_eq!(
+        lines("00000000000000000000.txnindex"),
+        [json!({ "producer": producer_id, "first": first, "last": marker, "stable": marker + 1 })]
+    );
+    let producers = lines(&format!("{:020}.snapshot", marker + 1));
+    assert_eq!(producers.len(), 1, "{producers:?}");
+    assert_eq!(producers[0]["producer"], producer_id);
+    assert!(producers[0]["open-from"].is_null());
+    assert_eq!(
+        lines("leader-epoch-checkpoint"),
+        [json!({ "epoch": 0, "offset": 0 })]
+    );
+
+    for (name, why) in [
+        ("00000000000000000000.txnindex", "no whole entry"),
+        (&*format!("{:020}.snapshot", marker + 1), "no snapshot"),
+        ("leader-epoch-checkpoint", "leader epochs"),
+    ] {
+        let file = folder.0.join("t-0").join(name);
+        let mut bytes = fs::read(&file).expect("a file");
+        bytes.pop();
+        bytes.push(b'x');
+        bytes.push(b'x');
+        fs::write(&file, bytes).expect("written");
+        let output = rustka(&["dump"], &[&file]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(why), "{name}: {told}");
+    }
 }

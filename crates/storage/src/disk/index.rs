@@ -111,7 +111,7 @@ impl Indexing {
             entries.by_offset = Some(OffsetEntry { offset_delta, at });
             entries.by_time = self.time_entry();
         }
-        self.since_entry_bytes += batch.bytes;
+        self.since_entry_bytes = self.since_entry_bytes.saturating_add(batch.bytes);
         entries
     }
 

@@ -5,7 +5,10 @@ use super::files::{Files, Mode, OpenFile, SystemFiles};
 use super::folder::{Kind, base_of};
 use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES};
 use super::load::Headers;
+use super::side::{self, ABORTED_ENTRY_BYTES, EPOCHS};
 use rustka_core::batch::{BatchHeader, crc_matches};
+use rustka_core::epochs::EpochStart;
+use rustka_core::producers::{AbortedTransaction, ProducerInfo, Producers};
 use std::io;
 use std::path::Path;
 
@@ -47,6 +50,17 @@ pub enum Piece<'a> {
         /// The offset.
         offset: i64,
     },
+    /// An entry of an index of aborted transactions, and the last stable offset once that one was over.
+    Aborted {
+        /// The transaction.
+        transaction: AbortedTransaction,
+        /// The offset.
+        last_stable: i64,
+    },
+    /// What a snapshot says of a producer.
+    Producer(ProducerInfo),
+    /// A leader epoch and the first offset in it.
+    Epoch(EpochStart),
     /// What lies there makes no sense, nor does anything behind it.
     Bad {
         /// Where in the file.
@@ -84,6 +98,25 @@ pub fn inspect(path: &Path, visit: &mut dyn FnMut(Piece<'_>) -> bool) -> io::Res
                     .saturating_add(i64::from(u32::from_be_bytes(*delta.first_chunk()?))),
             })
         })?;
+    } else if base_of(name, Kind::TransactionIndex).is_some() {
+        entries(&*open()?, ABORTED_ENTRY_BYTES as u64, visit, |bytes| {
+            let (transaction, last_stable) = side::aborted_entries(bytes)?.pop()?;
+            Some(Piece::Aborted {
+                transaction,
+                last_stable,
+            })
+        })?;
+    } else if base_of(name, Kind::Snapshot).is_some() {
+        let snapshot = Producers::of_snapshot(&small(&*open()?)?, Vec::new(), 0);
+        let why = "it is no snapshot of producers, or its checksum does not fit";
+        each(snapshot, why, visit, |snapshot| {
+            snapshot.iter().map(Piece::Producer).collect()
+        });
+    } else if name == EPOCHS {
+        let epochs = side::parse_epochs(&String::from_utf8_lossy(&small(&*open()?)?));
+        each(epochs, "it does not tell leader epochs", visit, |epochs| {
+            epochs.entries().iter().copied().map(Piece::Epoch).collect()
+        });
     } else if name.ends_with("-offset-checkpoint") {
         rows(&*open()?, visit)?;
     } else {
@@ -145,7 +178,7 @@ fn entries(
         let is_good = piece.is_some();
         let piece = piece.unwrap_or_else(|| Piece::Bad {
             at,
-            why: "it ends within an entry".to_owned(),
+            why: "there is no whole entry".to_owned(),
         });
         if !visit(piece) || !is_good {
             return Ok(());
@@ -155,12 +188,35 @@ fn entries(
     Ok(())
 }
 
-fn rows(file: &dyn OpenFile, visit: &mut dyn FnMut(Piece<'_>) -> bool) -> io::Result<()> {
+/// All of a small file.
+fn small(file: &dyn OpenFile) -> io::Result<Vec<u8>> {
     let size = file.bytes()?.min(SMALL_BYTES_MAX) as usize;
     let mut bytes = vec![0; size];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    match checkpoint::parse(&String::from_utf8_lossy(&bytes)) {
+    Ok(bytes)
+}
+
+/// Shows the pieces of what was read as a whole, or why it could not be.
+fn each<T>(
+    read: Option<T>,
+    why: &str,
+    visit: &mut dyn FnMut(Piece<'_>) -> bool,
+    pieces: impl Fn(&T) -> Vec<Piece<'static>>,
+) {
+    match &read {
+        Some(read) => {
+            let _all = pieces(read).into_iter().all(visit);
+        }
+        None => {
+            let why = why.to_owned();
+            visit(Piece::Bad { at: 0, why });
+        }
+    }
+}
+
+fn rows(file: &dyn OpenFile, visit: &mut dyn FnMut(Piece<'_>) -> bool) -> io::Result<()> {
+    match checkpoint::parse(&String::from_utf8_lossy(&small(file)?)) {
         Ok(offsets) => {
             for (partition, offset) in &offsets {
                 let offset = *offset;

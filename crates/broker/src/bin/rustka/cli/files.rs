@@ -158,6 +158,24 @@ fn lines(piece: &Piece<'_>, records: bool) -> Vec<Map<String, Value>> {
         Piece::Offset { offset, at } => json!({ "offset": offset, "at": at }),
         Piece::Time { timestamp, offset } => json!({ "timestamp": timestamp, "offset": offset }),
         Piece::Row { partition, offset } => json!({ "partition": partition, "offset": offset }),
+        Piece::Aborted {
+            transaction,
+            last_stable,
+        } => json!({
+            "producer": transaction.producer_id,
+            "first": transaction.first_offset,
+            "last": transaction.last_offset,
+            "stable": last_stable,
+        }),
+        Piece::Producer(producer) => json!({
+            "producer": producer.producer_id,
+            "producer-epoch": producer.epoch,
+            "sequence": producer.last_sequence,
+            "timestamp": producer.last_timestamp,
+            "coordinator-epoch": producer.coordinator_epoch,
+            "open-from": producer.txn_first_offset,
+        }),
+        Piece::Epoch(epoch) => json!({ "epoch": epoch.epoch, "offset": epoch.start_offset }),
         Piece::Bad { .. } => return Vec::new(),
     };
     match line {

@@ -27,7 +27,7 @@ pub enum LogCommand {
         /// The data directory, which no broker may have in use.
         directory: PathBuf,
     },
-    /// Tell what is in files of a data directory: segments, indexes, checkpoints.
+    /// Tell what is in files of a data directory: segments, indexes, snapshots of producers, leader epochs, checkpoints.
     Dump {
         /// The files.
         #[arg(required = true)]
