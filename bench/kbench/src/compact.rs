@@ -40,8 +40,11 @@ fn size_of(c: &mut Conn, topic: &str) -> f64 {
         .map_or(f64::NAN, |p| p.partition_size as f64)
 }
 
+/// How often anything was synced.
+pub const SYNCS: &str = "rustka_disk_sync_duration_seconds_count ";
+
 /// A counter of Rustka's metrics page.
-fn counter(port: i64, name: &str) -> f64 {
+pub fn counter(port: i64, name: &str) -> f64 {
     if port == 0 {
         return f64::NAN;
     }

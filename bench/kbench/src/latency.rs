@@ -4,7 +4,7 @@
 use crate::{
     args::Args,
     batch::{self, Packing},
-    consume,
+    compact, consume,
     stat::{self, Meter, mono_ns, pct},
     wire::Conn,
 };
@@ -44,6 +44,7 @@ pub fn run(a: &Args) {
     let mut cc = Conn::open(&addr).expect("connect");
     let begin = consume::offsets(&mut cc, &topic, &plist, -1);
     let mut meter = None;
+    let (port, mut syncs) = (a.num("metrics", 0), f64::NAN);
     let mut out = Vec::new();
 
     std::thread::scope(|s| {
@@ -148,6 +149,7 @@ pub fn run(a: &Args) {
                 break;
             }
             if seq == warm {
+                syncs = compact::counter(port, compact::SYNCS);
                 meter = Some(Meter::start(a.pid()));
             }
             let due = t0 + seq * step;
@@ -172,6 +174,7 @@ pub fn run(a: &Args) {
             sent.fetch_add(1, Relaxed);
         }
         out = meter.as_ref().expect("at least the warm-up").stop();
+        syncs = compact::counter(port, compact::SYNCS) - syncs;
         let wait = mono_ns();
         while mono_ns() - wait < 3_000_000_000
             && (received.load(Relaxed) < total || acked.load(Relaxed) < total)
@@ -198,6 +201,7 @@ pub fn run(a: &Args) {
         ("ack_p50_us", us(&k, 50.0)),
         ("ack_p99_us", us(&k, 99.0)),
         ("ack_p999_us", us(&k, 99.9)),
+        ("syncs_per_msg", syncs / (rate * secs) as f64),
         ("cpu_us_per_msg", cpu / (rate * secs) as f64 * 1e6),
     ]);
     stat::print(&out);

@@ -14,6 +14,7 @@ mod login;
 mod misc;
 mod modern;
 mod offsets;
+mod one;
 mod produce;
 mod rights;
 mod session;
@@ -53,6 +54,7 @@ fn main() {
         "metadata" => misc::metadata_time(&a),
         "conns" => misc::conns(&a),
         "produce" => produce::run(&a),
+        "one" => one::run(&a),
         "consume" if a.num("session", 0) != 0 => session::run(&a),
         "consume" => consume::run(&a),
         "latency" => latency::run(&a),
@@ -79,7 +81,7 @@ fn main() {
         "limits" => limits::run(&a),
         _ => {
             eprintln!(
-                "commands: ready create metadata conns produce consume latency idle-fetch small search stall compact \
+                "commands: ready create metadata conns produce one consume latency idle-fetch small search stall compact \
                  rebalance idle-group crowd pending commit alter waiting lookup txn logins rights tls-bytes handshakes tls-conns limits floor"
             );
             std::process::exit(2);

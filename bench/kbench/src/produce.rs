@@ -2,10 +2,12 @@
 //!
 //! `--version 13` names the topic by its id, `--idempotent 1` gives every connection a producer id and patches
 //! sequence and CRC into each request, `--parts-per-request N` sends N partitions in one request,
+//! `--metrics PORT` counts syncs, from Rustka's metrics or the floor's,
 //! `--keys N` gives the records N different keys, `--per-s N` sends so many requests per second in all.
 
 use crate::args::Args;
 use crate::batch::{self, Packing, Topic, Txn};
+use crate::compact;
 use crate::modern;
 use crate::stat::{self, Meter};
 use crate::wire::{self, Conn};
@@ -136,6 +138,8 @@ pub fn run(a: &Args) {
         let producer = plan.idempotent.then(|| producer_id(&mut c));
         sockets.push((c, producer));
     }
+    let port = a.num("metrics", 0);
+    let syncs = compact::counter(port, compact::SYNCS);
     let m = Meter::start(a.pid());
     let begun = Instant::now();
     let deadline = begun + limit;
@@ -213,6 +217,10 @@ pub fn run(a: &Args) {
     let batch_bytes = reqs * per_request as f64 * plan.batches[0].len() as f64;
     out.extend([
         ("reqs", reqs),
+        (
+            "syncs_per_batch",
+            (compact::counter(port, compact::SYNCS) - syncs) / (reqs * per_request as f64),
+        ),
         ("msgs", msgs),
         ("value_bytes", bytes),
         ("batch_bytes", batch_bytes),

@@ -1,5 +1,6 @@
 //! What is measured, each case on a fresh broker. A table, therefore long.
 
+use super::disk;
 use super::loads::*;
 use super::peer::Peer;
 use super::security;
@@ -34,18 +35,21 @@ pub enum Set {
     Security,
     /// The same program locked and open: also by `cargo xtask bench security`.
     Locked,
+    /// Records in files, beside a floor that syncs, and Kafka: `cargo xtask bench disk`.
+    Disk,
     /// More to look at, without a goal.
     More,
 }
 
 impl Set {
     /// Those that have goals.
-    pub const WITH_GOALS: [Set; 5] = [
+    pub const WITH_GOALS: [Set; 6] = [
         Set::Engine,
         Set::Groups,
         Set::Topics,
         Set::Security,
         Set::Locked,
+        Set::Disk,
     ];
 
     /// What chooses its cases.
@@ -56,6 +60,7 @@ impl Set {
             Set::Topics => "topics",
             Set::Security => "security",
             Set::Locked => "locked",
+            Set::Disk => "disk",
             Set::More => "more",
         }
     }
@@ -68,6 +73,7 @@ impl Set {
             Set::Topics => "Topic configs",
             Set::Security => "Security",
             Set::Locked => "With a login and 1,000 ACLs",
+            Set::Disk => "Records in files",
             Set::More => "More",
         }
     }
@@ -133,6 +139,27 @@ const fn locked(name: &'static str, about: &'static str, load: Load) -> Case {
         scripts: &[("rustka", "rustka-locked")],
         without: &["floor"],
         ..engine(name, about, load)
+    }
+}
+
+/// Of records in files; Kafka as it is by default.
+const fn on_disk(name: &'static str, about: &'static str, load: Load) -> Case {
+    Case {
+        set: Set::Disk,
+        scripts: &[("floor", "floor-disk"), ("rustka", "rustka-disk")],
+        ..engine(name, about, load)
+    }
+}
+
+/// The same beside a Kafka that syncs every batch.
+const fn synced(name: &'static str, about: &'static str, load: Load) -> Case {
+    Case {
+        scripts: &[
+            ("floor", "floor-disk"),
+            ("rustka", "rustka-disk"),
+            ("kafka", "kafka-flush"),
+        ],
+        ..on_disk(name, about, load)
     }
 }
 
@@ -417,6 +444,53 @@ pub const CASES: &[Case] = &[
         "c1k-session by somebody who has logged in, under 1,000 ACLs",
         Load::One(100, "consume --session 1 --partitions 100 --msgs 60000"),
     ),
+    on_disk(
+        "disk-p1k",
+        "p1k with every batch on the disk before it is answered (Kafka: never)",
+        Load::Own(disk::produce),
+    ),
+    synced(
+        "disk-8-into-1",
+        "8 idempotent producers, records of 1 KiB one by one, five on their way each, into one partition",
+        Load::Own(disk::eight_into_one),
+    ),
+    synced(
+        "disk-8-into-8",
+        "the same into eight partitions",
+        Load::Own(disk::eight_into_eight),
+    ),
+    synced(
+        "disk-one",
+        "one record at a time, by turns with one write and fdatasync of the same size",
+        Load::Own(disk::one),
+    ),
+    synced(
+        "disk-200x10",
+        "200 connections with 10 records per second each, acks=all, into one partition",
+        Load::Own(disk::crowd_into_one),
+    ),
+    synced(
+        "disk-200x10-50part",
+        "the same into 50 partitions",
+        Load::Own(disk::crowd_into_fifty),
+    ),
+    Case {
+        long: true,
+        ..on_disk(
+            "disk-cold",
+            "1.5 GB that are not in the broker's memory, read by 1 and by 8 consumers; small requests while that goes on",
+            Load::Own(disk::cold),
+        )
+    },
+    Case {
+        without: &["floor"],
+        long: true,
+        ..on_disk(
+            "disk-partitions",
+            "10,000 partitions with a record each, at rest",
+            Load::Own(disk::partitions),
+        )
+    },
     more(
         "small",
         "ApiVersions at 200 per second over 10 connections",
@@ -550,7 +624,7 @@ pub fn chosen(words: &str) -> Result<Vec<&'static Case>, String> {
         let before = found.len();
         found.extend(CASES.iter().filter(|c| match word {
             "all" => true,
-            "figures" => !matches!(c.set, Set::Security | Set::Locked | Set::More),
+            "figures" => !matches!(c.set, Set::Security | Set::Locked | Set::Disk | Set::More),
             word => c.name == word || c.set.word() == word,
         }));
         if found.len() == before {

@@ -81,6 +81,20 @@ pub const GOALS: &[Goal] = &[
     goal("compact-0.5", "retained_over_limit", Limit::Most(1.1)),
     goal("store-lz4", "cpu_over_codec", Limit::Most(1.3)),
     goal("small-under-lz4", "p99_ms", Limit::Most(20.0)),
+    goal("disk-p1k", "cpu_us_per_req", Limit::Ratio(1.3)),
+    goal("disk-p1k", "cpu_us_per_req", Limit::OfKafka(1.0 / 3.0)),
+    goal("disk-8-into-1", "syncs_per_batch", Limit::Most(0.2)),
+    goal("disk-8-into-8", "syncs_per_batch", Limit::Most(1.0)),
+    goal("disk-one", "more_than_sync_us", Limit::Most(100.0)),
+    goal("disk-200x10", "cpu_us_per_msg", Limit::Ratio(1.4)),
+    goal("disk-200x10", "syncs_per_msg", Limit::Ratio(1.4)),
+    goal("disk-200x10-50part", "cpu_us_per_msg", Limit::Ratio(1.4)),
+    goal("disk-200x10-50part", "syncs_per_msg", Limit::Ratio(1.4)),
+    goal("disk-cold-1", "cpu_s_per_gb", Limit::Ratio(1.3)),
+    goal("disk-cold-8", "cpu_s_per_gb", Limit::Ratio(1.3)),
+    goal("disk-cold-small", "p99_ms", Limit::Most(20.0)),
+    goal("disk-partitions", "rss_mib", Limit::Most(30.0)),
+    goal("disk-partitions", "open_files", Limit::Most(200.0)),
     goal("tls-bytes", "cpu_s_per_gb", Limit::OfKafka(1.0 / 3.0)),
     goal("handshakes", "cpu_us_per_handshake", Limit::OfKafka(0.2)),
     goal("logins", "cpu_us_per_login", Limit::OfKafka(1.0 / 3.0)),
@@ -99,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_goal_is_measured_by_default_and_stands_under_one_heading() {
-        let cases = chosen("figures,security,locked").unwrap();
+        let cases = chosen("figures,security,locked,disk").unwrap();
         for goal in GOALS {
             let of: Vec<_> = cases.iter().filter(|case| case.made(goal.case)).collect();
             assert_eq!(of.len(), 1, "{}", goal.case);

@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod disk;
 mod goals;
 mod loads;
 mod peer;
@@ -23,7 +24,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--quick] [--peers floor,rustka] [--cases NAME,...|engine|groups|topics|security|locked|figures|all]
+usage: cargo xtask bench [--quick] [--peers floor,rustka] [--cases NAME,...|engine|groups|topics|security|locked|disk|figures|all]
                          [--runs 3] [--first-run 1] [--port 23100] [--out target/bench/results.jsonl]
        cargo xtask bench table [--out FILE] [--peers floor,rustka] [--cases ...] [--metrics NAME,...|all]
        cargo xtask bench list";

@@ -132,6 +132,11 @@ impl<'a> Peer<'a> {
         port.and_then(|port| port.parse().ok()).unwrap_or(0)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Another listener of it, so far above its port.
     pub fn beside_at(&self, above: u16) -> String {
         format!("127.0.0.1:{}", self.port() + above)

@@ -1,7 +1,7 @@
 //! Fetch v4 to v11 and v17 of one topic, with the session of a connection (KIP-227).
 
 use super::bytes::{R, W};
-use super::{Piece, Store, Topic};
+use super::{Piece, Store, Topic, disk};
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
@@ -145,6 +145,10 @@ fn search(
             let first = log.pieces.partition_point(|x| x.last < a.offset);
             let (mut n, mut bytes) = (0, 0);
             for x in log.pieces.range(first..) {
+                // what is not on the disk yet is not seen
+                if x.frame.is_none() && x.last >= high_watermark {
+                    break;
+                }
                 let k = x.to - x.from;
                 if bytes > 0 && (bytes + k > a.bytes_max || total + k > limits.bytes_max) {
                     break;
@@ -156,7 +160,7 @@ fn search(
             }
             found.push(Found {
                 partition: a.partition,
-                high_watermark: log.next,
+                high_watermark: partition.end.load(SeqCst),
                 pieces: n,
                 bytes,
             });
@@ -237,7 +241,7 @@ fn by_name(
         w.i32(f.bytes as i32);
         cuts.push(w.0.len());
     }
-    send(w, &cuts, &pieces, &found, c)
+    send(w, &cuts, &pieces, &found, &topic, c)
 }
 
 /// Fetch v17: topic by id, tagged fields.
@@ -269,7 +273,7 @@ fn by_id(
         w.i8(0);
     }
     w.i8(0);
-    send(w, &cuts, pieces, found, c)
+    send(w, &cuts, pieces, found, topic, c)
 }
 
 /// Headers are in one buffer, cut at the places where record bytes go in.
@@ -278,17 +282,22 @@ fn send(
     cuts: &[usize],
     pieces: &[Piece],
     found: &[Found],
+    topic: &Topic,
     c: &mut TcpStream,
 ) -> io::Result<()> {
     let n = w.0.len() - 4 + found.iter().map(|f| f.bytes).sum::<usize>();
     w.0[..4].copy_from_slice(&(n as i32).to_be_bytes());
+    if pieces.iter().any(|x| x.frame.is_none()) {
+        return send_from_files(&w, cuts, pieces, found, topic, c);
+    }
     let mut io = Vec::with_capacity(cuts.len() + pieces.len() + 1);
     let (mut from, mut i) = (0, 0);
     for (cut, f) in cuts.iter().zip(found) {
         io.push(IoSlice::new(&w.0[from..*cut]));
         from = *cut;
         for x in &pieces[i..i + f.pieces] {
-            io.push(IoSlice::new(&x.frame[x.from..x.to]));
+            let frame = x.frame.as_ref().expect("in memory");
+            io.push(IoSlice::new(&frame[x.from..x.to]));
         }
         i += f.pieces;
     }
@@ -301,4 +310,26 @@ fn send(
         IoSlice::advance_slices(&mut s, k);
     }
     Ok(())
+}
+
+/// The same where batches are in files, one behind the other.
+fn send_from_files(
+    w: &W,
+    cuts: &[usize],
+    pieces: &[Piece],
+    found: &[Found],
+    topic: &Topic,
+    c: &mut TcpStream,
+) -> io::Result<()> {
+    let (mut from, mut i) = (0, 0);
+    for (cut, f) in cuts.iter().zip(found) {
+        c.write_all(&w.0[from..*cut])?;
+        from = *cut;
+        let file = topic.partitions[f.partition as usize].file.as_ref();
+        if let (Some(file), Some(first)) = (file, pieces[i..i + f.pieces].first()) {
+            disk::send(c, &file.file, first.from as u64, f.bytes)?;
+        }
+        i += f.pieces;
+    }
+    c.write_all(&w.0[from..])
 }

@@ -2,10 +2,12 @@
 //! out - receive, check the CRC, assign offsets, keep the batch where it was received, send it with one
 //! vectored write - with a thread per connection. What it costs is what is there to be reached.
 //! It walks no records, keeps no producer state and knows no group.
+//! `--dir DIR` writes and syncs them (`disk`).
 //! `--retain BYTES` drops the oldest batches of a partition, so that memory is used again.
 
 mod apis;
 mod bytes;
+mod disk;
 mod fetch;
 mod keys;
 mod produce;
@@ -16,6 +18,7 @@ use rustka_wire::api::request_header_version;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
@@ -25,7 +28,8 @@ type TopicId = [u8; 16];
 #[derive(Clone)]
 struct Piece {
     last: i64,
-    frame: Arc<Vec<u8>>,
+    /// None: it is sent from the partition's file, where `from` and `to` are.
+    frame: Option<Arc<Vec<u8>>>,
     from: usize,
     to: usize,
 }
@@ -43,6 +47,7 @@ struct Partition {
     /// `log.next`, to be read without the lock: most partitions of a fetch have nothing new.
     end: AtomicI64,
     log: Mutex<Log>,
+    file: Option<disk::DiskFile>,
 }
 
 struct Topic {
@@ -58,6 +63,7 @@ struct Store {
     by_id: RwLock<HashMap<TopicId, Arc<Topic>>>,
     producer_ids: AtomicI64,
     retain: usize,
+    dir: Option<PathBuf>,
     port: i32,
 }
 
@@ -80,7 +86,13 @@ impl Store {
         let topic = Arc::new(Topic {
             id,
             partitions: (0..partitions.max(1))
-                .map(|_| Partition::default())
+                .map(|n| Partition {
+                    file: self
+                        .dir
+                        .as_ref()
+                        .map(|dir| disk::DiskFile::new(dir, name, n)),
+                    ..Partition::default()
+                })
                 .collect(),
             waiting: AtomicUsize::new(0),
             tick: Mutex::new(0),
@@ -103,12 +115,18 @@ impl Topic {
 
 pub fn run(a: &Args) {
     let listener = TcpListener::bind(a.addr()).expect("bind");
+    let dir = Some(PathBuf::from(a.str("dir", ""))).filter(|dir| !dir.as_os_str().is_empty());
+    let port = listener.local_addr().unwrap().port();
+    if dir.is_some() {
+        disk::tell(format!("127.0.0.1:{}", port + 1));
+    }
     let store = Arc::new(Store {
         by_name: RwLock::default(),
         by_id: RwLock::default(),
         producer_ids: AtomicI64::new(1000),
         retain: a.num("retain", i64::MAX) as usize,
-        port: listener.local_addr().unwrap().port() as i32,
+        dir,
+        port: i32::from(port),
     });
     for c in listener.incoming().flatten() {
         let store = store.clone();
@@ -125,11 +143,11 @@ pub fn run(a: &Args) {
 fn serve(mut c: TcpStream, store: &Store) -> io::Result<()> {
     let mut buf = vec![0u8; 16 << 10];
     let (mut have, mut at) = (0, 0);
-    let mut out = Vec::new();
+    let mut out = Out::default();
     let mut session = None;
     loop {
         if have - at < 4 {
-            flush(&mut c, &mut out)?;
+            out.flush_unless_more(&mut c)?;
             buf.copy_within(at..have, 0);
             have -= at;
             at = 0;
@@ -149,7 +167,7 @@ fn serve(mut c: TcpStream, store: &Store) -> io::Result<()> {
         frame.extend_from_slice(&buf[at..at + part]);
         at += part;
         if part < len {
-            flush(&mut c, &mut out)?;
+            out.flush_unless_more(&mut c)?;
             (&mut c).take((len - part) as u64).read_to_end(&mut frame)?;
             if frame.len() < len {
                 return Ok(());
@@ -159,12 +177,31 @@ fn serve(mut c: TcpStream, store: &Store) -> io::Result<()> {
     }
 }
 
-fn flush(c: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
-    if !out.is_empty() {
-        c.write_all(out)?;
-        out.clear();
+/// Answers that did not leave yet.
+#[derive(Default)]
+struct Out {
+    bytes: Vec<u8>,
+    /// What has to be on the disk first.
+    waits: Vec<disk::Wait>,
+}
+
+impl Out {
+    fn flush(&mut self, c: &mut TcpStream) -> io::Result<()> {
+        self.waits.drain(..).for_each(|wait| wait.wait());
+        if !self.bytes.is_empty() {
+            c.write_all(&self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// The same, but what has come already is read before anything is waited for.
+    fn flush_unless_more(&mut self, c: &mut TcpStream) -> io::Result<()> {
+        match !self.waits.is_empty() && disk::has_more(c) {
+            true => Ok(()),
+            false => self.flush(c),
+        }
+    }
 }
 
 /// Answers into `out`, except for Fetch, which writes by itself.
@@ -172,7 +209,7 @@ fn request(
     frame: Vec<u8>,
     store: &Store,
     c: &mut TcpStream,
-    out: &mut Vec<u8>,
+    out: &mut Out,
     session: &mut Option<fetch::Session>,
 ) -> io::Result<()> {
     let mut r = R(&frame);
@@ -186,17 +223,17 @@ fn request(
     }
     match api {
         keys::FETCH => {
-            flush(c, out)?;
+            out.flush(c)?;
             return fetch::fetch(r, version, w, store, c, session);
         }
         keys::PRODUCE => {
             let body = frame.len() - r.0.len();
-            produce::produce(frame, body, version, store, &mut w)?;
+            produce::produce(frame, body, version, store, &mut w, &mut out.waits)?;
         }
         _ => apis::answer(api, version, r, store, &mut w)?,
     }
     let n = (w.0.len() - 4) as i32;
     w.0[..4].copy_from_slice(&n.to_be_bytes());
-    out.extend_from_slice(&w.0);
+    out.bytes.extend_from_slice(&w.0);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Produce v3 to v7 and v13: one topic, any number of partitions in rising order, one batch each.
 
 use super::bytes::{R, W};
-use super::{Log, Piece, Store, Topic};
+use super::{Log, Piece, Store, Topic, disk};
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, MutexGuard};
@@ -19,6 +19,7 @@ pub fn produce(
     version: i16,
     store: &Store,
     w: &mut W,
+    waits: &mut Vec<disk::Wait>,
 ) -> io::Result<()> {
     let flexible = version >= 13;
     let mut r = R(&frame[body..]);
@@ -82,7 +83,13 @@ pub fn produce(
     let mut bases = vec![-1; batches.len()];
     if let (0, Some(topic)) = (error, &topic) {
         append(frame, &batches, topic, store.retain, &mut bases);
-        topic.wake();
+        match store.dir.is_some() {
+            true => waits.extend(batches.iter().zip(&bases).map(|(b, base)| {
+                disk::wake(topic, b.partition);
+                disk::Wait::new(topic, b.partition, base + b.count)
+            })),
+            false => topic.wake(),
+        }
     }
     if flexible {
         w.uvarint(batches.len() as u32 + 1);
@@ -119,10 +126,20 @@ fn append(mut frame: Vec<u8>, batches: &[Batch], topic: &Topic, retain: usize, b
     let frame = Arc::new(frame);
     for (b, log) in batches.iter().zip(&mut logs) {
         let last = log.next - 1;
+        if let Some(file) = &topic.partitions[b.partition as usize].file {
+            let from = file.take(&frame, b.from..b.to, log.next) as usize;
+            log.pieces.push_back(Piece {
+                last,
+                frame: None,
+                from,
+                to: from + b.to - b.from,
+            });
+            continue;
+        }
         log.bytes += b.to - b.from;
         log.pieces.push_back(Piece {
             last,
-            frame: frame.clone(),
+            frame: Some(frame.clone()),
             from: b.from,
             to: b.to,
         });
