@@ -15,6 +15,7 @@ mod overrides;
 #[cfg(test)]
 mod recorded;
 mod shared;
+mod skips;
 mod suggest;
 mod table;
 mod topic;
@@ -33,6 +34,7 @@ pub use dynamic::{contradictions, is_dynamic, listener_address};
 pub use group::{describe_group, group_value};
 pub use overrides::Overrides;
 pub use shared::{ResolvedConfigs, SharedConfig};
+pub use skips::{DAMAGED_SKIP, Skip};
 pub use suggest::{distance, nearest_name};
 pub use table::{ConfigDefault, ConfigKey, ConfigType, Scope, find_key, keys};
 pub(crate) use topic::validate_topic;

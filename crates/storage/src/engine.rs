@@ -65,8 +65,21 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// Reads on in what has lain in files for long, to find out what of it is damaged before anybody wants it: as many
+    /// bytes as the pace allows since the last call. For engines without files there is nothing to do.
+    fn scrub(&self, _now: Now, _pace: ScrubPace) {}
+
     /// The broker stops: what is queued is written, or given up. Waits for it. Appends that come later fail.
     fn close(&self) {}
+}
+
+/// How fast and how often what lies in files is read only to see whether it is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubPace {
+    /// So many bytes each second; none of them with 0.
+    pub bytes_per_second: u64,
+    /// From the beginning of one round over all of it to that of the next, at least.
+    pub interval_ms: i64,
 }
 
 /// Which partition it is.
@@ -187,6 +200,16 @@ pub trait Log: Send {
     /// Offsets of batches that cannot be read any more, in order. All others can.
     fn damaged(&self) -> &[Range<i64>] {
         &[]
+    }
+
+    /// The first chunk from the one that holds `offset` on whose bytes lie where they are to stay.
+    fn at_rest(&self, _offset: i64) -> Option<ChunkInfo> {
+        None
+    }
+
+    /// These offsets of a chunk cannot be read any more. Whether that is news; it is not where the chunk is no longer there.
+    fn found_damage(&mut self, _sequence: u64, _range: &Range<i64>) -> bool {
+        false
     }
 
     /// Below this offset at most one record of each key is left; to have it when the log is opened again.

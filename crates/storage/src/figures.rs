@@ -23,6 +23,10 @@ pub struct DiskFigures {
     pub waiting_syncs: usize,
     /// Writes and syncs that failed, each of which made a partition read-only.
     pub failures: u64,
+    /// Bytes that were read only to see whether they are whole.
+    pub scrubbed_bytes: u64,
+    /// Ranges of offsets, of all partitions, that are known to be damaged.
+    pub damaged_ranges: usize,
     /// The volume, when it was looked at last: within a second or so.
     pub volume: Option<Room>,
     /// What of it is left to coordinators, in bytes.

@@ -17,11 +17,11 @@ mod retention_tests;
 mod tests;
 
 pub use append::{Appended, Durability};
-pub use compaction::Cleaned;
+pub use compaction::{Cleaned, CompactionLimits};
 pub use durability::{DurabilityObserver, Fate, Safety};
 pub use retention::{ReadByAll, RetentionRules};
 
-use super::engine::{Engine, Log, PartitionName};
+use super::engine::{ChunkInfo, Engine, Log, PartitionName};
 use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
@@ -283,7 +283,24 @@ impl Partition {
 
     /// Offsets of batches that cannot be read any more, in order.
     pub fn damaged(&self) -> Vec<Range<i64>> {
-        self.lock().log.damaged().to_vec()
+        let inner = self.lock();
+        let from = inner.state.log_start;
+        let ranges = inner.log.damaged().iter();
+        let left = ranges.map(|range| range.start.max(from)..range.end);
+        left.filter(|range| !range.is_empty()).collect()
+    }
+
+    /// The first chunk from the one that holds `offset` on whose bytes lie where they are to stay, and up to where all is
+    /// durable.
+    pub(crate) fn at_rest(&self, offset: i64) -> Option<(ChunkInfo, i64)> {
+        let inner = self.lock();
+        inner.check_readable().ok()?;
+        Some((inner.log.at_rest(offset)?, inner.durable))
+    }
+
+    /// These offsets of a chunk cannot be read any more. Whether that is news.
+    pub(crate) fn found_damage(&self, sequence: u64, range: &Range<i64>) -> bool {
+        self.lock().log.found_damage(sequence, range)
     }
 
     /// Bytes of all batches.

@@ -59,6 +59,7 @@ routes! {
     DELETE "/api/v1/topics/{topic}" => changes::delete;
     POST "/api/v1/topics/{topic}/partitions" => changes::add_partitions;
     POST "/api/v1/topics/{topic}/empty" => changes::empty;
+    POST "/api/v1/topics/{topic}/skip-damaged" => damaged::skip;
     GET "/api/v1/topics/{topic}/configs" every 3 => configs::of_topic;
     PATCH "/api/v1/topics/{topic}/configs" => configs::alter_topic;
     GET "/api/v1/topics/{topic}/retention" every 1 => retention::show;

@@ -8,15 +8,20 @@ use crate::base::rate::LogLimit;
 use crate::node::{Node, State, reached};
 use crate::upkeep::unreadable::Unreadable;
 use rustka_storage::Partition;
-use rustka_storage::partition::Cleaned;
+use rustka_storage::partition::{Cleaned, CompactionLimits};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::runtime::Handle;
 
 /// What its supervisor calls it.
 pub const TASK: &str = "compaction";
 
 /// While memory is full, everything is gone over at most this often.
 const PRESS_MS: i64 = 500;
+
+/// Whoever waits since it was too fast looks that often whether it may be faster now.
+const PACE_LOOK_MS: i64 = 1_000;
 
 /// Works until the broker stops.
 pub async fn run(node: Arc<Node>) {
@@ -108,7 +113,12 @@ async fn compact(node: &Arc<Node>, partition: &Arc<Partition>, failures: &LogLim
         let (node, partition) = (node.clone(), partition.clone());
         move || {
             let seed = u64::from(random::u32());
-            partition.compact(node.clock.now(), seed)
+            let pace = Pace::of(&node);
+            let limits = CompactionLimits {
+                key_bytes_max: key_bytes_max(&node),
+                pace: &|bytes| pace.took(bytes),
+            };
+            partition.compact_within(&limits, node.clock.now(), seed)
         }
     };
     match tokio::task::spawn_blocking(work).await {
@@ -125,6 +135,57 @@ async fn compact(node: &Arc<Node>, partition: &Arc<Partition>, failures: &LogLim
                 tracing::error!(target: "rustka::compaction", "compaction failed unexpectedly: {error}{left_out}");
             }
             Cleaned::default()
+        }
+    }
+}
+
+/// Memory for the keys of one round.
+fn key_bytes_max(node: &Node) -> usize {
+    let bytes = node.config.settings().log_cleaner_dedupe_buffer_bytes;
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Keeps reading and writing files to `log.cleaner.io.max.bytes.per.second`.
+struct Pace<'a> {
+    node: &'a Node,
+    began_ms: i64,
+    bytes: Cell<f64>,
+}
+
+impl Pace<'_> {
+    fn of(node: &Node) -> Pace<'_> {
+        Pace {
+            node,
+            began_ms: node.clock.monotonic_ms(),
+            bytes: Cell::new(0.0),
+        }
+    }
+
+    /// Waits where so many bytes more came too early. What stays in memory needs no pace, nor does a broker that stops.
+    fn took(&self, bytes: usize) {
+        if self.node.engine.directory().is_none() {
+            return;
+        }
+        self.bytes.set(self.bytes.get() + bytes as f64);
+        let mut state = self.node.state.subscribe();
+        loop {
+            // It may change meanwhile.
+            let per_second = self.node.config.settings().log_cleaner_bytes_per_second_max;
+            let takes_ms = self.bytes.get() / per_second.max(1.0) * 1_000.0;
+            // So far off that it does not matter: a float is cut to what there is.
+            let due_ms = self.began_ms.saturating_add(takes_ms as i64);
+            let now_ms = self.node.clock.monotonic_ms();
+            if due_ms <= now_ms || *state.borrow() >= State::Stopping {
+                return;
+            }
+            let until_ms = due_ms.min(now_ms.saturating_add(PACE_LOOK_MS));
+            Handle::current().block_on(async {
+                tokio::select! {
+                    biased;
+                    () = reached(&mut state, |state| state >= State::Stopping) => {}
+                    () = self.node.clock.sleep_until(until_ms) => {}
+                }
+            });
         }
     }
 }

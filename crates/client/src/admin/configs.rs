@@ -27,6 +27,11 @@ pub enum Resource {
     Group = 32,
 }
 
+/// What is to be done with a config.
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+
 impl Resource {
     /// A broker's own configs are known to that broker alone.
     fn node(self, name: &str) -> Option<i32> {
@@ -75,19 +80,40 @@ impl Client {
         name: &str,
         changes: &[(&str, Option<&str>)],
     ) -> Result<()> {
-        /// What is to be done with a config.
-        const SET: i8 = 0;
-        const DELETE: i8 = 1;
         let configs = changes.iter().map(|(key, value)| AlterableConfig {
             name: (*key).into(),
             config_operation: if value.is_some() { SET } else { DELETE },
             value: value.map(Into::into),
         });
+        self.change_configs(kind, name, configs.collect()).await
+    }
+
+    /// Adds items to the list that a config of a resource is.
+    pub async fn append_to_config(
+        &self,
+        kind: Resource,
+        name: &str,
+        (key, items): (&str, &str),
+    ) -> Result<()> {
+        let config = AlterableConfig {
+            name: key.into(),
+            config_operation: APPEND,
+            value: Some(items.into()),
+        };
+        self.change_configs(kind, name, vec![config]).await
+    }
+
+    async fn change_configs(
+        &self,
+        kind: Resource,
+        name: &str,
+        configs: Vec<AlterableConfig<'_>>,
+    ) -> Result<()> {
         let request = IncrementalAlterConfigsRequest {
             resources: vec![AlterConfigsResource {
                 resource_type: kind as i8,
                 resource_name: name.into(),
-                configs: configs.collect(),
+                configs,
             }],
             validate_only: false,
         };

@@ -359,10 +359,18 @@ settings! {
     log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms";
     /// Whether logs are compacted at all.
     log_cleaner: bool = "log.cleaner.enable";
+    /// Bytes of keys that one round of compaction remembers.
+    log_cleaner_dedupe_buffer_bytes: i64 = "log.cleaner.dedupe.buffer.size";
+    /// Bytes that compaction reads and writes in a second.
+    log_cleaner_bytes_per_second_max: f64 = "log.cleaner.io.max.bytes.per.second";
     /// How often retention is looked at.
     log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms";
     /// The cap on all records together: beyond it the oldest of topics that delete go; -1: none.
     retention_total_bytes: i64 = "rustka.retention.total.bytes";
+    /// Bytes that are read in a second only to see whether they are whole; 0: none.
+    scrub_bytes_per_second: i64 = "rustka.scrub.bytes.per.second";
+    /// From the beginning of one such round to that of the next.
+    scrub_interval_ms: i64 = "rustka.scrub.interval.ms";
     /// The cap on memory; 0: chosen from what the process may use.
     memory_limit_bytes: i64 = "rustka.memory.limit";
     /// Bytes of all frames that are being received.
@@ -434,7 +442,7 @@ macro_rules! setting_by_from_str {
         }
     )*};
 }
-setting_by_from_str!(bool, i32, i64);
+setting_by_from_str!(bool, i32, i64, f64);
 
 impl Setting for Option<Box<str>> {
     fn parse(value: Option<&str>, _: &str) -> Self {

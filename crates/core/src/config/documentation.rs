@@ -127,6 +127,10 @@ const TOPIC: &[(&str, &str)] = &[
         "How long a record is safe from compaction.",
     ),
     (
+        "rustka.damaged.skip",
+        "Offsets of records that are known to be damaged and that consumers pass over, such as 0:17-20; to set or append * means all that are known. rustka topic skip-damaged does that and tells which they are.",
+    ),
+    (
         "rustka.retention.consumers",
         "What consumer groups have to do with retention: hold keeps what a group has not read from it, drop lets go early what every group has read, none does neither.",
     ),
@@ -207,6 +211,14 @@ const BROKER: &[(&str, &str)] = &[
     (
         "listeners",
         "Where the broker listens: every listener but those for controllers.",
+    ),
+    (
+        "log.cleaner.dedupe.buffer.size",
+        "Bytes of memory for the keys of one round of compaction; more than 64 MiB are never used.",
+    ),
+    (
+        "log.cleaner.io.max.bytes.per.second",
+        "With --data-dir, how many bytes compaction reads and writes in a second at most.",
     ),
     (
         "log.cleaner.backoff.ms",
@@ -331,6 +343,14 @@ const BROKER: &[(&str, &str)] = &[
     (
         "rustka.retention.total.bytes",
         "Bytes of all records together; beyond that the oldest of all topics that delete go first, whatever their own retention says. -1 is no limit.",
+    ),
+    (
+        "rustka.scrub.bytes.per.second",
+        "With --data-dir, how many bytes of files are read each second only to find out whether they are whole; what is damaged is then told of before anybody wants it. 0 reads none.",
+    ),
+    (
+        "rustka.scrub.interval.ms",
+        "From the beginning of one such round over all files to that of the next, in milliseconds at least.",
     ),
     (
         "rustka.topic.ids",

@@ -59,7 +59,7 @@ pub fn is_alterable(broker: &BrokerConfig, name: &str) -> bool {
 }
 
 /// Broker keys that Kafka lets change at run time, besides those behind topic keys.
-const DYNAMIC: [&str; 77] = [
+const DYNAMIC: [&str; 79] = [
     "background.threads",
     "config.providers",
     "cordoned.log.dirs",
@@ -102,6 +102,8 @@ const DYNAMIC: [&str; 77] = [
     "remote.log.reader.threads",
     "replica.alter.log.dirs.io.max.bytes.per.second",
     "rustka.retention.total.bytes",
+    "rustka.scrub.bytes.per.second",
+    "rustka.scrub.interval.ms",
     "sasl.enabled.mechanisms",
     "sasl.jaas.config",
     "sasl.kerberos.kinit.cmd",

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use super::broker::{BrokerConfig, Resolved};
 use super::describe::{ConfigEntry, ConfigSource, describe_topic};
 use super::overrides::Overrides;
+use super::skips::{DAMAGED_SKIP, Skip};
 use super::table::{ConfigKey, Scope, find_key};
 use crate::batch::Storage;
 use crate::compression::{Codec, InflateLimits};
@@ -245,6 +246,8 @@ pub struct TopicConfig {
     pub retention_bytes: i64,
     /// What groups have to do with it.
     pub retention_consumers: ConsumerRetention,
+    /// Offsets that cannot be read and are passed over.
+    pub damaged_skip: Box<[Skip]>,
     /// How long the active part stays active.
     pub segment_ms: i64,
     /// How large the active part gets; a larger batch is refused.
@@ -346,6 +349,10 @@ impl TopicConfig {
             retention_bytes: long("retention.bytes"),
             retention_consumers: ConsumerRetention::named(&text("rustka.retention.consumers"))
                 .unwrap_or_default(),
+            damaged_skip: text(DAMAGED_SKIP)
+                .split(',')
+                .filter_map(Skip::parse)
+                .collect(),
             segment_ms: long("segment.ms"),
             segment_bytes: int("segment.bytes"),
             segment_index_bytes: int("segment.index.bytes"),

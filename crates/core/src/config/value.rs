@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::shorten;
+use super::skips::Skip;
 use super::table::{ConfigKey, ConfigType};
 use crate::error::{ErrorCode, Refusal};
 
@@ -181,6 +182,9 @@ fn double_is_valid(valid: &str, number: f64) -> bool {
 fn list_is_valid(valid: &str, items: &[&str]) -> bool {
     if valid.starts_with("[partitionId]") {
         return throttled_replicas_are_valid(items);
+    }
+    if valid.starts_with("partition:first-last") {
+        return items.iter().all(|item| Skip::parse(item).is_some());
     }
     if valid == "non-empty list" {
         return !items.is_empty();

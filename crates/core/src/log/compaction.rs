@@ -33,6 +33,8 @@ pub struct Terms {
     pub max_message_bytes: usize,
     /// A batch that inflates to more stays as it is.
     pub limits: InflateLimits,
+    /// `log.cleaner.dedupe.buffer.size`: the keys of one round take no more memory, nor more than 64 MiB.
+    pub key_bytes_max: usize,
     /// Chance, for the table of keys.
     pub seed: u64,
 }
@@ -75,7 +77,7 @@ impl Compaction {
         let last_writes = history.last_writes.iter();
         Compaction {
             terms,
-            keys: Keys::new(terms.seed),
+            keys: Keys::new(terms.seed, terms.key_bytes_max),
             transactions: Transactions::new(&history.aborted),
             last_writes: last_writes.map(|last| (last.producer_id, *last)).collect(),
             summary: Summary::default(),

@@ -44,6 +44,18 @@ pub(super) fn add(ranges: &mut Vec<Range<i64>>, new: Range<i64>) {
     ranges.splice(from..to.max(from), [whole]);
 }
 
+/// Forgets what lies before this offset; whether there was anything.
+pub(super) fn forget_before(ranges: &mut Vec<Range<i64>>, offset: i64) -> bool {
+    let before = ranges.first().is_some_and(|first| first.start < offset);
+    if before {
+        ranges.retain(|range| range.end > offset);
+        if let Some(first) = ranges.first_mut() {
+            first.start = first.start.max(offset);
+        }
+    }
+    before
+}
+
 /// Writes what is known.
 pub(super) fn write(files: &dyn Files, root: &Path, damage: &Damage) -> io::Result<()> {
     let path = root.join(NAME);

@@ -14,6 +14,7 @@ pub(super) struct Counted {
     /// Where it is known what time it is.
     now_us: Option<MonotonicUs>,
     pub failures: AtomicU64,
+    pub scrubbed_bytes: AtomicU64,
     syncs_by_time: [AtomicU64; SYNC_BUCKETS_US.len() + 1],
     sync_us: AtomicU64,
 }
@@ -46,6 +47,7 @@ impl Shared {
     pub(super) fn figures(&self) -> DiskFigures {
         let counted = &self.counted;
         let (waiting_writes, waiting_syncs) = self.pool.waiting();
+        let damaged_ranges = lock(&self.noted).damaged.values().flatten().count();
         let left = lock(&self.left);
         DiskFigures {
             written_bytes: self.written_bytes.load(Relaxed),
@@ -54,6 +56,8 @@ impl Shared {
             sync_us: counted.sync_us.load(Relaxed),
             waiting_writes,
             waiting_syncs,
+            scrubbed_bytes: counted.scrubbed_bytes.load(Relaxed),
+            damaged_ranges,
             failures: counted.failures.load(Relaxed),
             volume: left.volume,
             reserve_bytes: left.reserve_bytes,

@@ -1,10 +1,14 @@
 //! What the engine asks of a file system, so that tests can put one in its place that loses power.
 
+#[cfg(target_os = "linux")]
+use super::uncached::UncachedFile;
 use crate::figures::Room;
 use nix::sys::statvfs::statvfs;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,6 +26,12 @@ pub trait Files: Send + Sync {
 
     /// Opens a file.
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn OpenFile>>;
+
+    /// Opens a file to be read once: from the disk rather than from the system's cache, and without taking anything's place
+    /// there, where the system can do that.
+    fn open_uncached(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
+        self.open(path, Mode::Read)
+    }
 
     /// Gives a file or folder another name; a file that has it goes.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -125,6 +135,21 @@ impl Files for SystemFiles {
             }
         }
         Ok(Arc::new(SystemFile(options.open(path)?)))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn open_uncached(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        options.custom_flags(nix::fcntl::OFlag::O_DIRECT.bits());
+        match options.open(path).and_then(UncachedFile::new) {
+            Ok(file) => Ok(Arc::new(file)),
+            // Not every file system can do that.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.open(path, Mode::Read)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

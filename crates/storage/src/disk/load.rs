@@ -5,6 +5,7 @@ use super::folder::Kind;
 use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry};
 use super::moving::Moving;
 use super::recovery::leads_to;
+use super::scan::search;
 use super::writer::Writer;
 use crate::buffer::{Pool, Slice};
 use crate::engine::{ReadFailed, Span};
@@ -26,6 +27,8 @@ pub(super) struct Part {
     pub bytes: u64,
     /// Where its file is, if that has not its name yet.
     pub moving: Option<Arc<Moving>>,
+    /// What lies before this offset is damaged, so that nothing there leads to what lies behind.
+    pub behind: Option<i64>,
 }
 
 /// Reads whole batches as `span` says from these parts, which follow each other.
@@ -79,10 +82,21 @@ fn read_part(writer: &Writer, pool: &Arc<Pool>, part: &Part, span: Span) -> io::
     let near = match has_name {
         true => near(writer, part, &*log, span.offset)?,
         // Its index lies there under another name.
-        false => 0,
+        false => None,
     };
     // What is not written yet is in memory, and below `upper` all is.
     let end = part.bytes.min(log.bytes()?);
+    let at = near.map_or(0, |near| u64::from(near.at));
+    let is_behind = |behind: &i64| {
+        near.is_some_and(|near| part.base_offset + i64::from(near.offset_delta) >= *behind)
+    };
+    let near = match part.behind.filter(|behind| !is_behind(behind)) {
+        None => at,
+        Some(behind) => match search(&*log, at, end, behind - 1)? {
+            Some((at, _)) => at,
+            None => end,
+        },
+    };
     let mut headers = Headers::new(&*log, near, end);
     // To the first batch that is wanted.
     let begin = loop {
@@ -150,7 +164,12 @@ pub(super) fn open_log(writer: &Writer, part: &Part) -> io::Result<(Arc<dyn Open
 pub(super) fn whole_batches(bytes: &[u8], upper: i64) -> io::Result<(usize, bool)> {
     let mut at = 0;
     while let Some(fixed) = bytes.get(at..at + HEADER_BYTES) {
-        let header = BatchHeader::parse_fixed(fixed).map_err(io::Error::other)?;
+        let header = match BatchHeader::parse_fixed(fixed) {
+            Ok(header) => header,
+            // What lies before it is whole.
+            Err(_) if at > 0 => return Ok((at, true)),
+            Err(error) => return Err(io::Error::other(error)),
+        };
         if header.base_offset >= upper {
             return Ok((at, true));
         }
@@ -163,16 +182,21 @@ pub(super) fn whole_batches(bytes: &[u8], upper: i64) -> io::Result<(usize, bool
 }
 
 /// Where to begin to look for the batch with this offset: at the last batch known to lie at or before it.
-fn near(writer: &Writer, part: &Part, log: &dyn OpenFile, offset: i64) -> io::Result<u64> {
+fn near(
+    writer: &Writer,
+    part: &Part,
+    log: &dyn OpenFile,
+    offset: i64,
+) -> io::Result<Option<OffsetEntry>> {
     let Ok(delta) = u32::try_from(offset - part.base_offset) else {
-        return Ok(0);
+        return Ok(None);
     };
     let index = match writer
         .folder
         .open(Kind::Index, part.base_offset, Mode::Read)
     {
         Ok(index) => index,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let entry = |number: u64| -> io::Result<OffsetEntry> {
@@ -190,14 +214,11 @@ fn near(writer: &Writer, part: &Part, log: &dyn OpenFile, offset: i64) -> io::Re
         }
     }
     let Some(number) = from.checked_sub(1) else {
-        return Ok(0);
+        return Ok(None);
     };
     let entry = entry(number)?;
     // An index that is damaged, or of what was there before compaction, only costs time.
-    match leads_to(log, part.base_offset, entry)? {
-        true => Ok(u64::from(entry.at)),
-        false => Ok(0),
-    }
+    Ok(leads_to(log, part.base_offset, entry)?.then_some(entry))
 }
 
 /// A walk over the headers of batches in a file.

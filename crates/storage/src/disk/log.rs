@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::cleaned::{ClosedSegment, FileSink};
+use super::damage;
 use super::hand::{Snapshot, Step, Write};
 use super::index::Appending;
 use super::load::{LOAD_BYTES_MAX, Part, load};
@@ -32,6 +33,8 @@ pub(super) struct DiskLog {
     pub(super) segments: VecDeque<Segment>,
     pub(super) bytes: u64,
     config: Option<Arc<SharedConfig>>,
+    /// The partition's number.
+    index: i32,
     /// Where the records begin that nobody has asked to be synced at once (`flush.messages`).
     flushed: i64,
     /// Offsets of batches that cannot be read, in order.
@@ -52,6 +55,10 @@ impl DiskLog {
         found: Found,
     ) -> DiskLog {
         let segments = found.segments;
+        let name = writer.folder.name();
+        let index = name
+            .rsplit_once('-')
+            .and_then(|(_, index)| index.parse().ok());
         let newest = segments.last().map_or(0, |newest| newest.info.base_offset);
         let aborted = found.state.aborted_between(newest, i64::MAX);
         let aborted = aborted.iter().filter(|one| one.last_offset >= newest);
@@ -63,6 +70,7 @@ impl DiskLog {
             aborted: aborted.count() as u64,
             segments: segments.into(),
             config: None,
+            index: index.unwrap_or(-1),
             flushed: found.state.next_offset,
             damaged: found.damaged,
             epochs: found.epochs,
@@ -187,6 +195,22 @@ impl DiskLog {
             .partition_point(|segment| segment.info.next_offset <= offset)
     }
 
+    /// Where to go on instead of at this offset, which is damaged, if it is to be passed over.
+    fn skips_to(&self, offset: i64) -> Option<i64> {
+        let damaged = self.damaged.iter().find(|range| range.contains(&offset))?;
+        let config = self.config.as_ref()?.now();
+        let mut skips = config.damaged_skip.iter();
+        let is_skipped = skips.any(|skip| skip.covers(self.index, damaged));
+        is_skipped.then_some(damaged.end)
+    }
+
+    /// Where the last of the damage ends that lies between these offsets.
+    fn damage_before(&self, from: i64, offset: i64) -> Option<i64> {
+        let before = self.damaged.partition_point(|range| range.end <= offset);
+        let last = self.damaged.get(before.checked_sub(1)?)?;
+        (last.end > from).then_some(last.end)
+    }
+
     /// Parts of segments to be read, as many as one load may give.
     fn parts(&self, span: &Span) -> Vec<Part> {
         let mut parts = Vec::new();
@@ -209,6 +233,7 @@ impl DiskLog {
                 base_offset: segment.info.base_offset,
                 bytes: segment.info.bytes,
                 moving: segment.moving.clone(),
+                behind: self.damage_before(segment.info.base_offset, span.offset),
             });
         }
         parts
@@ -307,8 +332,14 @@ impl Log for DiskLog {
         self.begin(state.next_offset)
     }
 
-    fn read(&self, span: Span) -> Result<Read, ReadFailed> {
+    fn read(&self, mut span: Span) -> Result<Read, ReadFailed> {
         let tail_from = self.tail_from();
+        while let Some(behind) = self
+            .skips_to(span.offset)
+            .filter(|_| span.offset < tail_from)
+        {
+            span.offset = behind;
+        }
         if span.offset >= span.upper || span.offset >= tail_from {
             return self.tail.read(span);
         }
@@ -425,6 +456,7 @@ impl Log for DiskLog {
                         base_offset: segment.info.base_offset,
                         bytes: segment.info.bytes,
                         moving: segment.moving.clone(),
+                        behind: None,
                     },
                     pool: self.shared.memory.pool.clone(),
                 })),
@@ -457,6 +489,29 @@ impl Log for DiskLog {
 
     fn damaged(&self) -> &[Range<i64>] {
         &self.damaged
+    }
+
+    fn at_rest(&self, offset: i64) -> Option<ChunkInfo> {
+        let mut segments = self.segments.range(self.first_with(offset)..);
+        let at_rest = |segment: &&Segment| {
+            let moving = segment.moving.as_ref();
+            !segment.is_empty() && moving.is_none_or(|moving| moving.has_arrived())
+        };
+        segments.find(at_rest).map(|segment| self.info(segment))
+    }
+
+    fn found_damage(&mut self, sequence: u64, range: &Range<i64>) -> bool {
+        let mut segments = self.segments.iter();
+        let is_there = segments.any(|segment| segment.info.sequence == sequence);
+        let mut known = self.damaged.iter();
+        let is_known = known.any(|known| known.start <= range.start && range.end <= known.end);
+        if !is_there || is_known {
+            return false;
+        }
+        damage::add(&mut self.damaged, range.clone());
+        let name = self.writer.folder.name();
+        self.shared.note_damaged(name, &self.damaged);
+        true
     }
 
     fn note_cleaned(&mut self, offset: i64) {
@@ -523,7 +578,12 @@ impl DiskLog {
             delay_ms,
         })?;
         self.bytes -= first.info.bytes;
+        let next_offset = first.info.next_offset;
         self.segments.pop_front();
+        if damage::forget_before(&mut self.damaged, next_offset) {
+            let name = self.writer.folder.name();
+            self.shared.note_damaged(name, &self.damaged);
+        }
         Ok(())
     }
 }

@@ -15,13 +15,14 @@
 //! | `side` | Kafka's small files in a partition's folder |
 //! | `cleaned`, `moving`, `replace` | compaction: new segments, and how they come into the place of others |
 //! | `checkpoint`, `noted` | the small text files with an offset for each partition, and what they say now |
+//! | `scrub` | reads what nobody has read for long, to find damage early |
 //! | `damage` | which offsets are known to be damaged |
 //! | `doomed` | files that are no longer needed, and go later |
 //! | `figures` | what was done with files and what is queued, as numbers |
 //! | `room` | what is left on the volume |
 //! | `check`, `overlay` | what a start would find and change, without changing it |
 //! | `inspect` | what is in one file |
-//! | `files`, `lock` | what is asked of the file system |
+//! | `files`, `lock`, `uncached` | what is asked of the file system |
 //!
 //! A log keeps copies of what came last in memory, as far as the memory limit lets it: those are read at once, and what
 //! is written but not yet synced lies there as well.
@@ -50,10 +51,13 @@ mod recovery;
 mod replace;
 mod room;
 mod scan;
+mod scrub;
 mod segment;
 mod shared;
 mod side;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod uncached;
 mod writer;
 
 pub use crate::figures::{DiskFigures, Room, SYNC_BUCKETS_US};
@@ -64,7 +68,7 @@ pub use files::{Files, Listed, Mode, OpenFile, SystemFiles};
 pub use inspect::{Piece, inspect};
 pub use overlay::Change;
 
-use crate::engine::{Engine, OpenFailed, Opened, PartitionName};
+use crate::engine::{Engine, OpenFailed, Opened, PartitionName, ScrubPace};
 use crate::limit::{Eviction, Memory};
 use crate::memory::{MemoryLog, Place};
 use crate::partition::Partition;
@@ -185,6 +189,7 @@ impl DiskEngine {
                 left: Mutex::default(),
                 told: Mutex::default(),
                 open: Mutex::default(),
+                scrub: Mutex::default(),
             }),
             directory: Mutex::new(Some(directory)),
             ready: Mutex::default(),
@@ -352,6 +357,14 @@ impl Engine for DiskEngine {
             self.shared.flush_all();
         }
         next_ms.into_iter().chain(next_sync_ms).min()
+    }
+
+    fn scrub(&self, now: Now, pace: ScrubPace) {
+        if self.shared.scrub_begins(now, pace) {
+            let shared = self.shared.clone();
+            let read = Box::new(move || shared.scrub());
+            self.shared.pool.push(Job::Other(read));
+        }
     }
 
     fn close(&self) {

@@ -16,6 +16,11 @@ impl Moving {
         Moving(Mutex::new(Some(path)))
     }
 
+    /// Whether it has its name by now.
+    pub fn has_arrived(&self) -> bool {
+        lock(&self.0).is_none()
+    }
+
     /// Opens it to be read, unless it has its name by now.
     pub fn open(&self, files: &dyn Files) -> io::Result<Option<Arc<dyn OpenFile>>> {
         // Under the lock: it is not renamed meanwhile.

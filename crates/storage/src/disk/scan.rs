@@ -131,6 +131,87 @@ pub(super) fn look(
     Ok(scan)
 }
 
+/// Where a walk over a segment is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position {
+    /// Where in the file: at a batch.
+    pub at: u64,
+    /// No batch from there on begins before this offset.
+    pub offset: i64,
+}
+
+impl Position {
+    /// At a segment's first batch.
+    pub fn at_start_of(base_offset: i64) -> Position {
+        Position {
+            at: 0,
+            offset: base_offset,
+        }
+    }
+}
+
+/// What a look at some batches says.
+pub(super) struct Verified {
+    /// Where it ended.
+    pub then: Position,
+    /// Nothing is left to look at.
+    pub is_over: bool,
+    /// Offsets that cannot be read, with where in the file and why.
+    pub damaged: Vec<(Range<i64>, u64, String)>,
+}
+
+/// Looks at batches of a segment that are durable: those in the first `end` bytes that begin before `upper`, about so
+/// many bytes of them.
+pub(super) fn verify(
+    file: &dyn OpenFile,
+    from: Position,
+    end: u64,
+    upper: i64,
+    bytes: u64,
+) -> io::Result<Verified> {
+    let mut scan = Scan::new(
+        from.offset,
+        Begin {
+            at: from.at,
+            indexing: Indexing::default(),
+            max_timestamp: -1,
+            promised: upper,
+        },
+    );
+    let mut batch = Vec::new();
+    while scan.bytes < end && scan.next_offset < upper && scan.bytes - from.at < bytes {
+        let at = scan.bytes;
+        let found = read_batch(file, at, end, &mut batch)?;
+        let placed = found.and_then(|header| match crc_matches(&batch) {
+            true => Ok((header.total_bytes() as u64, scan.place(&header)?)),
+            false => Err("a checksum does not fit".to_owned()),
+        });
+        match placed {
+            Ok((length, next_offset)) => {
+                scan.next_offset = next_offset;
+                scan.bytes += length;
+            }
+            Err(why) => {
+                let behind = search(file, at + 1, end, scan.next_offset)?;
+                let (then, offset) = behind.map_or((end, upper), |(then, header)| {
+                    (then, header.base_offset.min(upper))
+                });
+                scan.damaged.push((scan.next_offset..offset, at, why));
+                scan.next_offset = offset;
+                scan.bytes = then;
+            }
+        }
+    }
+    Ok(Verified {
+        is_over: scan.bytes >= end || scan.next_offset >= upper,
+        then: Position {
+            at: scan.bytes,
+            offset: scan.next_offset,
+        },
+        damaged: scan.damaged,
+    })
+}
+
 impl Scan {
     fn new(base_offset: i64, begin: Begin) -> Scan {
         Scan {
@@ -203,7 +284,7 @@ fn read_batch(
 }
 
 /// The first whole batch at or behind this place whose offsets lie behind this one.
-fn search(
+pub(super) fn search(
     file: &dyn OpenFile,
     mut at: u64,
     end: u64,

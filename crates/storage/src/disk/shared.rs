@@ -7,6 +7,7 @@ use super::files::Files;
 use super::noted::Noted;
 use super::pool::Pool;
 use super::room::Left;
+use super::scrub::Scrub;
 use super::writer::Writer;
 use crate::limit::Memory;
 use crate::memory::Order;
@@ -44,10 +45,11 @@ pub(super) struct Shared {
     pub told: Mutex<BTreeSet<String>>,
     /// Logs whose files are open, in the order in which they were opened.
     pub open: Mutex<VecDeque<Weak<Writer>>>,
+    pub scrub: Mutex<Scrub>,
 }
 
 /// So many logs have their files open, three each; then others are closed first.
-const OPEN_LOGS_MAX: usize = 64;
+const OPEN_LOGS_MAX: usize = 60;
 /// So many things are told of, each once.
 const TOLD_MAX: usize = 1_000;
 

@@ -100,6 +100,11 @@ impl Writer {
         lock(&self.desk)
     }
 
+    /// Whose log it is.
+    pub fn partition(&self) -> Option<Arc<Partition>> {
+        self.home.upgrade()
+    }
+
     /// Has something done soon; false if nothing is done any more.
     pub fn push(self: &Arc<Writer>, step: Step) -> bool {
         let mut desk = self.desk();

@@ -51,6 +51,22 @@ impl Cleaning {
     }
 }
 
+/// What a round may take.
+pub struct CompactionLimits<'a> {
+    /// Bytes of memory for the keys of one round.
+    pub key_bytes_max: usize,
+    /// Is told of bytes that were read and written, and waits where that was too fast.
+    pub pace: &'a dyn Fn(usize),
+}
+
+impl CompactionLimits<'_> {
+    /// As much as it likes.
+    pub const NONE: CompactionLimits<'static> = CompactionLimits {
+        key_bytes_max: usize::MAX,
+        pace: &|_| {},
+    };
+}
+
 /// What a round came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
@@ -111,6 +127,11 @@ impl Partition {
 
     /// Goes once over what may be compacted. Takes long; holds the lock only to begin, to swap and to end.
     pub fn compact(&self, now: Now, seed: u64) -> Cleaned {
+        self.compact_within(&CompactionLimits::NONE, now, seed)
+    }
+
+    /// The same within these limits.
+    pub fn compact_within(&self, limits: &CompactionLimits<'_>, now: Now, seed: u64) -> Cleaned {
         // What is past retention goes first: put into one chunk with newer records it would stay as long as these.
         let config = self.lock().config.clone();
         if let Some(config) = config {
@@ -125,9 +146,10 @@ impl Partition {
             max_message_bytes: usize::try_from(found.config.max_message_bytes)
                 .unwrap_or(usize::MAX),
             limits: found.config.inflate_limits(),
+            key_bytes_max: limits.key_bytes_max,
             seed,
         };
-        match self.compact_chunks(found, terms) {
+        match self.compact_chunks(found, terms, limits.pace) {
             Ok((end, summary, mut cleaned)) => {
                 cleaned.records_dropped = summary.records_dropped;
                 self.end_compaction(end, &summary, now, &mut cleaned);
@@ -184,10 +206,11 @@ impl Partition {
         &self,
         found: Found,
         terms: Terms,
+        pace: &dyn Fn(usize),
     ) -> Result<(i64, Summary, Cleaned), Failed> {
         let mut round = Compaction::new(terms, &found.history);
         let mut chunks = found.chunks;
-        let mut turn = Turn::default();
+        let mut turn = Turn::new(pace);
         let mut end = found.cleaned;
         'learning: for chunk in &chunks {
             if chunk.info.next_offset <= found.cleaned {

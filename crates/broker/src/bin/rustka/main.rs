@@ -88,13 +88,18 @@ fn serve(start: Start) -> ExitCode {
     }
 }
 
+/// By it the system ends whoever writes more into a file than it may, unless that is taken; then the write fails. It has
+/// this number on all systems on which Rustka is built.
+const FILE_TOO_LARGE: i32 = 25;
+
 /// Serves until a signal says that it is enough; why it cannot, in a sentence.
 async fn run(options: rustka::Options, ready_words: Option<&str>) -> Result<(), StartError> {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
+        signal(SignalKind::from_raw(FILE_TOO_LARGE)),
     );
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(_taken)) = signals else {
         return Err(StartError::new("cannot listen for signals"));
     };
     let broker = options.start()?;

@@ -6,6 +6,7 @@ use crate::api::request::{Handled, Request};
 use crate::base::config::NamedResource;
 use crate::base::hooks::Operation;
 use crate::handlers::answer;
+use crate::handlers::configs::damaged;
 use crate::handlers::configs::resource::{Resource, check, kind};
 use rustka_core::cluster::command::{AlterConfigs, Command, ConfigChange, Reply};
 use rustka_core::cluster::resource::{Resource as Subject, ResourceKind};
@@ -166,9 +167,12 @@ impl AlterPlan {
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
         }
         let (node, name) = (request.node, wanted.name);
-        let change = wanted.change?;
+        let mut change = wanted.change?;
         change.check()?;
         check(request, Operation::AlterConfigs, wanted.kind, name)?;
+        if wanted.kind == kind::TOPIC {
+            damaged::name_all(node, name, &mut change);
+        }
         let own_name = node.id.to_string();
         let resource = match Resource::named(wanted.kind, name, node.id)? {
             Resource::Topic(name) => Subject::new(ResourceKind::Topic, name),

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod cleanup;
 pub mod clients;
 pub mod configs;
+pub mod damaged;
 pub mod groups;
 pub mod groups_lag;
 pub mod overview;

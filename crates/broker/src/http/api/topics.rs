@@ -1,5 +1,6 @@
 //! Topics: which there are, what they hold, how fast they grow.
 
+use super::damaged;
 use crate::http::answer::{Answer, json};
 use crate::http::ask::Ask;
 use crate::http::problem::Problem;
@@ -136,6 +137,7 @@ pub async fn show(ask: Ask) -> Result<Answer, Problem> {
         })
     });
     shown["rows"] = rows.collect();
+    shown["damaged"] = damaged::shown(&topic).into();
     shown["from"] = from.into();
     shown["id"] = topic.id.to_string().into();
     Ok(json(&shown))

@@ -16,6 +16,12 @@ pub fn tell(node: &Node, text: &mut String) {
     let name = "rustka_disk_failures_total";
     let help = "Writes and syncs that failed, each of which made a partition read-only.";
     one(text, name, "counter", help, figures.failures);
+    let name = "rustka_disk_scrubbed_bytes_total";
+    let help = "Bytes of files that were read only to see whether they are whole.";
+    one(text, name, "counter", help, figures.scrubbed_bytes);
+    let name = "rustka_disk_damaged_ranges";
+    let help = "Ranges of offsets that are known to be damaged.";
+    one(text, name, "gauge", help, figures.damaged_ranges as u64);
     let name = "rustka_disk_waiting";
     let help = "Partitions that wait for a thread that writes or syncs them.";
     let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-/// Bytes of keys and entries after which no further batch is learned. What is left waits for the next round.
+/// No table takes more, whatever it may take.
 const BYTES_MAX: usize = 64 << 20;
 /// Slots of the first table; a power of two.
 const SLOTS_MIN: usize = 64;
@@ -19,6 +19,8 @@ struct Entry {
 pub(super) struct Keys {
     /// Chance from outside: whoever chooses the keys must not be able to make them collide.
     seed: u64,
+    /// Bytes of keys and entries after which no further batch is learned. What is left waits for the next round.
+    bytes_max: usize,
     /// Number of an entry plus one, or 0; searched from the hash on.
     slots: Vec<u32>,
     entries: Vec<Entry>,
@@ -26,9 +28,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(seed: u64) -> Keys {
+    pub(super) fn new(seed: u64, bytes_max: usize) -> Keys {
         Keys {
             seed,
+            bytes_max: bytes_max.min(BYTES_MAX),
             slots: vec![0; SLOTS_MIN],
             entries: Vec::new(),
             bytes: Vec::new(),
@@ -40,7 +43,7 @@ impl Keys {
     pub(super) fn has_room(&self, more_bytes: usize) -> bool {
         let entries = self.entries.len().saturating_mul(size_of::<Entry>());
         let used = entries.saturating_add(self.bytes.len());
-        used == 0 || used.saturating_add(more_bytes) <= BYTES_MAX
+        used == 0 || used.saturating_add(more_bytes) <= self.bytes_max
     }
 
     /// Learns that `key` is at `offset`; an older offset is forgotten, a newer one stays.
@@ -137,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_newest_offset_of_each_key_is_known() {
-        let mut keys = Keys::new(7);
+        let mut keys = Keys::new(7, BYTES_MAX);
         for offset in 0..30_000i64 {
             keys.learn(&(offset % 10_000).to_be_bytes(), offset);
         }
@@ -153,10 +156,15 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_but_one_batch_always_fits() {
-        let mut keys = Keys::new(0);
+        let mut keys = Keys::new(0, BYTES_MAX);
         assert!(keys.has_room(BYTES_MAX * 2));
         keys.learn(b"key", 0);
         assert!(keys.has_room(1000));
         assert!(!keys.has_room(BYTES_MAX));
+        let mut small = Keys::new(0, 100);
+        assert!(small.has_room(1000));
+        small.learn(b"key", 0);
+        assert!(small.has_room(50));
+        assert!(!small.has_room(100));
     }
 }

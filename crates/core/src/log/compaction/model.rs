@@ -131,6 +131,7 @@ impl Log {
             delete_retention_ms: DELETE_RETENTION_MS,
             max_message_bytes: 120,
             limits: InflateLimits::default(),
+            key_bytes_max: usize::MAX,
             seed: chance.below(u64::MAX),
         };
         let mut round = Compaction::new(terms, &self.history);

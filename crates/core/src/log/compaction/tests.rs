@@ -13,6 +13,7 @@ fn terms() -> Terms {
         delete_retention_ms: DAY_MS,
         max_message_bytes: 1 << 20,
         limits: InflateLimits::default(),
+        key_bytes_max: usize::MAX,
         seed: 1,
     }
 }

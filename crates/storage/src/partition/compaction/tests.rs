@@ -270,11 +270,12 @@ fn no_lock_is_held_while_batches_are_read() {
         delete_retention_ms: 0,
         max_message_bytes: 1 << 20,
         limits: InflateLimits::default(),
+        key_bytes_max: usize::MAX,
         seed: 3,
     };
     let mut round = Compaction::new(terms, &found.history);
     let guard = world.partition.lock();
-    let mut turn = Turn::default();
+    let mut turn = Turn::new(&|_| {});
     let pieces = || found.chunks.iter().flat_map(|chunk| chunk.content.pieces());
     for bytes in pieces() {
         let bytes = bytes.unwrap();
@@ -305,9 +306,10 @@ fn a_round_that_retention_overtakes_loses_nothing() {
         delete_retention_ms: 0,
         max_message_bytes: 1 << 20,
         limits: InflateLimits::default(),
+        key_bytes_max: usize::MAX,
         seed: 3,
     };
-    let outcome = world.partition.compact_chunks(found, terms);
+    let outcome = world.partition.compact_chunks(found, terms, &|_| {});
     assert!(matches!(outcome, Err(Failed::Stale)));
     world.check_nothing_is_lost();
     world.partition.give_up_compaction();

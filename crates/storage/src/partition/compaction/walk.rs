@@ -9,20 +9,30 @@ const TURN_BYTES: usize = 128 << 10;
 
 /// How long a round keeps a processor to itself. The threads that answer requests should not wait for the end of its time
 /// slice, which is milliseconds where more threads than processors have work.
-#[derive(Default)]
-pub(super) struct Turn {
+pub(super) struct Turn<'a> {
     bytes: usize,
+    /// Is told of what was read and written.
+    pace: &'a dyn Fn(usize),
     /// Others no longer go first. Where processors are short, whoever gives way loses, and the log must not outgrow
     /// what it is to keep to.
     pub(super) hurry: bool,
 }
 
-impl Turn {
+impl<'a> Turn<'a> {
+    pub(super) fn new(pace: &'a dyn Fn(usize)) -> Turn<'a> {
+        Turn {
+            bytes: 0,
+            pace,
+            hurry: false,
+        }
+    }
+
     /// Counts work, and now and then lets others go first.
     fn took(&mut self, bytes: usize) {
         self.bytes += bytes;
         if self.bytes >= TURN_BYTES {
-            self.bytes = 0;
+            let bytes = std::mem::take(&mut self.bytes);
+            (self.pace)(bytes);
             if !self.hurry {
                 std::thread::yield_now();
             }
@@ -34,7 +44,7 @@ impl Turn {
 pub(super) fn learn(
     round: &mut Compaction,
     bytes: &[u8],
-    turn: &mut Turn,
+    turn: &mut Turn<'_>,
 ) -> Result<Option<i64>, BatchError> {
     for batch in batches(bytes) {
         let (header, range) = batch?;
@@ -57,7 +67,7 @@ pub(super) fn keep(
     round: &mut Compaction,
     bytes: &[u8],
     scratch: &mut Vec<u8>,
-    turn: &mut Turn,
+    turn: &mut Turn<'_>,
 ) -> Result<Vec<Piece>, BatchError> {
     let mut pieces = Vec::new();
     for batch in batches(bytes) {
@@ -76,6 +86,8 @@ pub(super) fn keep(
             Kept::Nothing => {}
         }
     }
+    // They are written now.
+    turn.took(pieces.iter().map(|piece| piece.range().len()).sum());
     Ok(pieces)
 }
 

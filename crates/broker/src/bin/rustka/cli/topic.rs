@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
-use rustka_client::{Client, Isolation, Start, Topic};
+use rustka_client::{Client, Isolation, Resource, Start, Topic};
+use rustka_core::config::{DAMAGED_SKIP, Skip};
 use rustka_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use serde_json::Value;
 
@@ -52,6 +53,12 @@ pub enum TopicCommand {
     },
     /// Delete all records of a topic, and keep the topic.
     Empty {
+        /// The topic.
+        topic: String,
+    },
+    /// Have consumers go on behind records that are known to be damaged, and tell which these are. Nothing is deleted: the
+    /// config rustka.damaged.skip of the topic lists them.
+    SkipDamaged {
         /// The topic.
         topic: String,
     },
@@ -112,6 +119,7 @@ pub async fn run(
             output.done(&format!("{topic} has {partitions} partitions"))
         }
         TopicCommand::Empty { topic } => empty(client, &topic, output).await,
+        TopicCommand::SkipDamaged { topic } => skip_damaged(client, &topic, output).await,
         TopicCommand::Delete { topics } => {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             let outcomes = client.delete_topics(&names).await?;
@@ -225,4 +233,38 @@ async fn empty(client: &Client, name: &str, output: &mut Output) -> Result<(), F
     let partitions: Vec<String> = begins.keys().map(|p| format!("{name}-{p}")).collect();
     let outcomes = begins.into_values().map(|begin| begin.map(drop));
     all(&partitions, outcomes, "emptied", output)
+}
+
+async fn skip_damaged(client: &Client, name: &str, output: &mut Output) -> Result<(), Failure> {
+    let before = skipped(client, name).await?;
+    let all = (DAMAGED_SKIP, "*");
+    client.append_to_config(Resource::Topic, name, all).await?;
+    let after = skipped(client, name).await?;
+    let new: Vec<Skip> = after
+        .into_iter()
+        .filter(|skip| !before.contains(skip))
+        .collect();
+    if new.is_empty() {
+        return output.done(&format!("{name} has no other damage that is known"));
+    }
+    let mut table = Table::new(&["partition", "first", "last", "offsets"]);
+    for skip in new {
+        table.push(vec![
+            skip.partition.into(),
+            skip.first.into(),
+            skip.last.into(),
+            skip.offsets().into(),
+        ]);
+    }
+    output.table(table)
+}
+
+/// What readers of a topic pass over.
+async fn skipped(client: &Client, name: &str) -> rustka_client::Result<Vec<Skip>> {
+    let configs = client.describe_configs(Resource::Topic, name).await?;
+    let list = configs
+        .into_iter()
+        .find(|config| config.name == DAMAGED_SKIP);
+    let list = list.and_then(|config| config.value).unwrap_or_default();
+    Ok(list.split(',').filter_map(Skip::parse).collect())
 }
