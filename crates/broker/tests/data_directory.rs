@@ -6,6 +6,7 @@ mod common;
 use common::{Client, World, batch, fetch_request, produce_request};
 use rustka::{Broker, Clock};
 use rustka_core::batch::BatchHeader;
+use rustka_core::security::scram::Strength;
 use rustka_storage::disk::{Files, SystemFiles};
 use rustka_storage::testing::Folder;
 use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
@@ -20,6 +21,7 @@ use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 
@@ -28,6 +30,14 @@ const KAFKA_STORAGE_ERROR: i16 = 56;
 /// transaction in partition 0, and the group `g` at offset 3 of partition 1.
 fn of_kafka() -> Folder {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka-directory");
+    Folder::copy_of(&from, "directory")
+}
+
+/// A copy of a directory of Kafka 4.4 that was killed: its metadata log begins at offset 507, and snapshots for 509 and 549
+/// tell what came before. It has the topic `orders` of two partitions with `retention.ms=86400000` and twenty records, the
+/// group `billing` that has read twelve, and alice with a password and a quota.
+fn of_kafka_behind_a_snapshot() -> Folder {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka-directory-snapshot");
     Folder::copy_of(&from, "directory")
 }
 
@@ -245,10 +255,159 @@ async fn a_directory_of_kafka_is_served_as_it_is() {
     stop(world).await;
 }
 
+fn remove_snapshots(folder: &Folder) {
+    let metadata = folder.0.join("__cluster_metadata-0");
+    for entry in fs::read_dir(metadata).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|end| end == "checkpoint") {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+}
+
+/// What a start is refused with.
+fn refusal(folder: &Folder) -> String {
+    let options = Broker::builder()
+        .sockets(false)
+        .clock(Clock::manual(common::START_MS));
+    let refused = options.data_dir(&folder.0).start();
+    refused.err().expect("refused").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_begins_behind_a_snapshot_is_all_there() {
+    let folder = of_kafka_behind_a_snapshot();
+    for produced in 20..22 {
+        let world = start(&folder);
+        let node = world.broker.node();
+        let orders = node.topics.by_name("orders").expect("there");
+        assert_eq!(orders.config.now().retention_ms, 86_400_000);
+        assert!(
+            node.security
+                .credential(Strength::Sha256, "alice")
+                .is_some()
+        );
+        let mut client = world.connect();
+        assert_eq!(fetch(&mut client, "orders", 1).await.0, produced);
+        assert_eq!(committed_by(&mut client, "billing").await, 12);
+        assert_eq!(produce(&mut client, "orders", 1).await, (0, produced));
+        stop(world).await;
+    }
+    remove_snapshots(&folder);
+    let told = refusal(&folder);
+    assert!(
+        told.contains(
+            "the log of its metadata begins at offset 507, and no snapshot tells what came before"
+        ),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_damaged_or_ahead_of_its_log_is_told_of() {
+    let folder = of_kafka_behind_a_snapshot();
+    let name = |offset: u64| format!("__cluster_metadata-0/{offset:020}-0000000001.checkpoint");
+    let newest = folder.0.join(name(549));
+    let whole = fs::read(&newest).expect("a snapshot");
+    fs::write(&newest, &whole[..whole.len() - 1]).expect("written");
+    let told = refusal(&folder);
+    assert!(
+        told.contains("549-0000000001.checkpoint") && told.contains("cannot be used"),
+        "{told}"
+    );
+    fs::write(&newest, &whole).expect("written");
+    fs::copy(&newest, folder.0.join(name(9_999))).expect("copied");
+    let told = refusal(&folder);
+    assert!(
+        told.contains("and its newest snapshot tells of what comes up to 9999"),
+        "{told}"
+    );
+    fs::remove_file(folder.0.join(name(9_999))).expect("removed");
+    stop(start(&folder)).await;
+}
+
+/// A log that was never shortened filled the disk of a broker whose topics came and went.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_metadata_log_gets_snapshots_and_does_not_grow_for_ever() {
+    let folder = Folder::new("directory");
+    let begin = || {
+        World::with(|options| {
+            options
+                .data_dir(&folder.0)
+                .config("metadata.log.max.record.bytes.between.snapshots", "4000")
+                .config("metadata.log.max.snapshot.interval.ms", "60000")
+                .config("metadata.max.retention.bytes", "20000")
+        })
+    };
+    let kept = || {
+        let listed = fs::read_dir(folder.0.join("__cluster_metadata-0")).expect("a folder");
+        let names = listed.map(|entry| entry.expect("an entry").file_name());
+        let names = names.map(|name| name.into_string().expect("text"));
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".checkpoint")).collect();
+        names.sort();
+        names
+    };
+    let mut first_start = 0;
+    for life in 0..2 {
+        let world = begin();
+        let mut client = world.connect();
+        client.create_topic(&format!("stays-{life}"), 1).await;
+        let cluster = world.broker.parts().cluster.clone();
+        for n in 0..120 {
+            client.create_topic(&format!("comes-{n}"), 3).await;
+            client.delete_topic(&format!("comes-{n}")).await;
+            cluster.keep_snapshots().await;
+        }
+        // What is retired is looked at once a minute.
+        for _ in 0..2 {
+            world.clock.advance(Duration::from_secs(61));
+            cluster.keep_snapshots().await;
+        }
+        let log = world
+            .broker
+            .node()
+            .metadata_log
+            .get()
+            .expect("a log")
+            .clone();
+        assert!(log.bytes() < 20_000, "{} bytes", log.bytes());
+        let offsets = log.offsets();
+        assert!(offsets.log_start > first_start, "{offsets:?}");
+        first_start = offsets.log_start;
+        let kept = kept();
+        assert!((1..8).contains(&kept.len()), "{kept:?}");
+        let last = format!("{:020}-", offsets.log_end);
+        assert!(
+            kept.last().expect("one").starts_with(&last),
+            "{kept:?} {last}"
+        );
+        stop(world).await;
+    }
+    let world = begin();
+    let topics = &world.broker.node().topics;
+    let names: Vec<_> = topics
+        .all()
+        .iter()
+        .map(|topic| topic.name.to_string())
+        .collect();
+    assert_eq!(names, ["stays-0", "stays-1"]);
+    stop(world).await;
+    remove_snapshots(&folder);
+    let told = refusal(&folder);
+    assert!(
+        told.contains("no snapshot tells what came before"),
+        "{told}"
+    );
+}
+
 /// What the group `g` has committed for partition 1 of `orders`.
 async fn committed(client: &mut Client) -> i64 {
+    committed_by(client, "g").await
+}
+
+async fn committed_by(client: &mut Client, group: &'static str) -> i64 {
     let request = OffsetFetchRequest {
-        group_id: "g".into(),
+        group_id: group.into(),
         topics: Some(vec![OffsetFetchRequestTopic {
             name: "orders".into(),
             partition_indexes: vec![1],
@@ -263,13 +422,7 @@ async fn committed(client: &mut Client) -> i64 {
 
 #[test]
 fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
-    let started = |folder: &Folder| {
-        let options = Broker::builder()
-            .sockets(false)
-            .clock(Clock::manual(common::START_MS));
-        let error = options.data_dir(&folder.0).start().err().expect("refused");
-        error.to_string()
-    };
+    let started = refusal;
     let foreign = Folder::new("directory");
     fs::create_dir_all(foreign.0.join("photographs")).expect("a folder");
     assert!(started(&foreign).contains("holds folders but no meta.properties"));

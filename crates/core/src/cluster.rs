@@ -5,7 +5,6 @@
 //! then `Change`s are told, in order, before the answer leaves. So whoever publishes them shows nothing that could be
 //! lost. Configs are those of `crate::config`; the index of topics is `crate::catalog`.
 
-pub mod bootstrap;
 pub mod command;
 mod configs;
 mod create;
@@ -20,6 +19,7 @@ mod replay;
 pub mod resource;
 mod returning;
 mod security;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod weight;
@@ -45,7 +45,7 @@ use crate::topic_ids::TopicIds;
 use command::{Change, Command, Everything, Reply};
 use image::Image;
 use place::{Place, Replicas};
-use records::Record;
+use records::{Record, Together};
 use replay::Growing;
 use resource::{Resource, ResourceKind};
 
@@ -79,6 +79,15 @@ pub struct ClusterOptions {
     pub account: Arc<Account>,
 }
 
+/// How controllers agree, kept for Kafka.
+#[derive(Debug, Default)]
+struct Quorum {
+    /// The level of `kraft.version`.
+    version: Option<i16>,
+    /// Who votes, as their record says it.
+    voters: Option<Box<[u8]>>,
+}
+
 /// A cluster of one node.
 #[derive(Debug)]
 pub struct Cluster {
@@ -91,8 +100,12 @@ pub struct Cluster {
     unset: Arc<Overrides>,
     /// What is set for brokers, groups and client metrics.
     configs: BTreeMap<Resource, Arc<Overrides>>,
+    /// Configs on record that this version does not know, or knows to be wrong: kept for those that do.
+    unknown_configs: BTreeMap<(Resource, Box<str>), Box<str>>,
     features: BTreeMap<Arc<str>, i16>,
     next_producer_id: Option<i64>,
+    /// How controllers agree.
+    quorum: Quorum,
     /// Users and rights.
     facts: Facts,
     /// What the command at hand may create and delete, if that is limited.
@@ -122,7 +135,9 @@ impl Cluster {
             resolved: ResolvedConfigs::default(),
             unset: Arc::default(),
             configs: BTreeMap::new(),
+            unknown_configs: BTreeMap::new(),
             features: BTreeMap::new(),
+            quorum: Quorum::default(),
             facts: Facts::default(),
             allowance: None,
             growing: None,
@@ -326,11 +341,15 @@ impl Machine for Cluster {
 
     /// Writes down what a new cluster begins with, if nothing is on record, and tells what there is.
     fn loaded(&mut self, _: Now, out: &mut Effects) {
-        // What has not ended does not hold.
-        self.together = None;
+        let (is_within_row, is_blank) = (self.together.take().is_some(), self.is_blank);
         self.finish();
         self.weigh();
-        if self.is_blank {
+        if is_within_row {
+            // What has not ended does not hold, and what comes next is no part of it.
+            let why = Some("the controller that began it is gone".into());
+            self.write(vec![Record::Together(Together::Abort(why))], out);
+        }
+        if is_blank {
             self.write(self.first_records(), out);
             return;
         }
@@ -386,7 +405,7 @@ impl Machine for Cluster {
     }
 
     fn live(&self) -> impl Iterator<Item = Record> {
-        self.snapshot()
+        self.everything()
     }
 
     fn refuse(reply: Reply) -> Reply {

@@ -64,6 +64,7 @@ pub struct GroupShard {
     groups: BTreeMap<Name, Box<Group>>,
     /// The topics that there are, as far as the shard was told.
     topics: Arc<Topics>,
+    keeps_topic_ids: bool,
     timers: Timers,
     parked: BTreeMap<Ticket, (Name, Name)>,
     addresses: Arc<Addresses>,
@@ -94,6 +95,7 @@ impl GroupShard {
             options,
             groups: BTreeMap::new(),
             topics: Arc::default(),
+            keeps_topic_ids: true,
             timers: Timers::default(),
             parked: BTreeMap::new(),
             number: addresses.enter_shard(),
@@ -109,6 +111,11 @@ impl GroupShard {
     /// Replaces the options; deadlines that are already set stay.
     pub fn set_options(&mut self, options: GroupOptions) {
         self.options = options;
+    }
+
+    /// Whether committed offsets are written with the ids of their topics, as Kafka 4.1 and later read them.
+    pub fn keep_topic_ids(&mut self, keeps: bool) {
+        self.keeps_topic_ids = keeps;
     }
 
     /// The topics that there are from now on.
@@ -232,6 +239,7 @@ fn desk<'a>(
         now,
         options: &shard.options,
         topics: &shard.topics,
+        keeps_topic_ids: shard.keeps_topic_ids,
         timers: &mut shard.timers,
         parked: &mut shard.parked,
         addresses: &shard.addresses,

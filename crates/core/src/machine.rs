@@ -93,6 +93,11 @@ pub trait JournalRecord: Sized + Clone + Debug {
     /// Reads it again; `None` for a kind that this journal's machine does not keep.
     fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Self>, DecodeError>;
 
+    /// Reads a record of a control batch that is no marker; `None` for what this journal's machine does not keep.
+    fn control(_key: Option<&[u8]>, _value: &[u8]) -> Result<Option<Self>, DecodeError> {
+        Ok(None)
+    }
+
     /// In what kind of batch it stands.
     fn standing(&self) -> Standing {
         Standing::Plain

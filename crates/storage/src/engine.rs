@@ -18,12 +18,14 @@ use super::figures::DiskFigures;
 use super::limit::Memory;
 use super::partition::Partition;
 use rustka_core::batch::{self, BatchHeader};
+use rustka_core::cluster::snapshot::SnapshotId;
 use rustka_core::config::SharedConfig;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::PartitionState;
 use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
 use std::any::Any;
+use std::io;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -60,6 +62,12 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// The snapshots beside a partition's log, where there is a data directory. They are files of their own: keeping one,
+    /// reading it and removing it takes a while.
+    fn snapshots(&self, _name: &PartitionName<'_>) -> Option<Box<dyn Snapshots>> {
+        None
+    }
+
     /// Does what is due by now; when it wants to be called next, on the monotonic clock. Early calls do nothing.
     fn tick(&self, _now: Now) -> Option<i64> {
         None
@@ -91,6 +99,21 @@ pub struct PartitionName<'a> {
     pub topic_id: Uuid,
     /// Number within the topic.
     pub index: i32,
+}
+
+/// Files beside a log that say what its older part has led to, so that it may go.
+pub trait Snapshots: Send + Sync {
+    /// Those that are whole, oldest first, with their sizes. What was left half written is removed.
+    fn all(&self) -> io::Result<Vec<(SnapshotId, u64)>>;
+
+    /// The bytes of one of them.
+    fn read(&self, id: SnapshotId) -> io::Result<Vec<u8>>;
+
+    /// Keeps one: all of it is durable when this returns, and nothing of it is there if it does not.
+    fn write(&self, id: SnapshotId, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes one that is no longer needed.
+    fn remove(&self, id: SnapshotId) -> io::Result<()>;
 }
 
 /// A log that was opened. All it holds is durable.

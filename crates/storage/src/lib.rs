@@ -5,6 +5,7 @@
 //!   for every engine.
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
 //! - [`limit`] is how much memory there is for it, [`buffer`] what that memory is cut into.
+//! - [`retired`] lets the older part of a log go that snapshots tell of.
 //! - [`memory`] is the engine that keeps everything in chunks of memory, [`disk`] the one that keeps it in Kafka's files.
 //!
 //! `unsafe` lives in [`buffer`] alone, and Miri watches it:
@@ -21,6 +22,7 @@ mod figures;
 pub mod limit;
 pub mod memory;
 pub mod partition;
+pub mod retired;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod waiters;

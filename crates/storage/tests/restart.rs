@@ -376,6 +376,69 @@ fn damage_file(path: &PathBuf, damage: u8) {
     fs::write(path, bytes).expect("written");
 }
 
+/// Kafka leaves the indexes of its metadata as long as it made them, with zeros at their end, also when it stops in order.
+#[test]
+fn indexes_that_end_with_zeros_are_what_they_say_before_those() {
+    let template = Folder::made("restart");
+    let known = with_producers(&template);
+    let names = [".index", ".timeindex"].map(|end| format!("t-0/00000000000000000004{end}"));
+    let whole = names
+        .each_ref()
+        .map(|name| fs::read(template.0.join(name)).expect("an index"));
+    for last in [0, 1] {
+        let folder = Folder::copy_of(&template.0, "restart");
+        for (name, whole) in names.iter().zip(&whole) {
+            let mut longer = whole.clone();
+            longer.resize(whole.len() + 240_000, 0);
+            *longer.last_mut().expect("bytes") = last;
+            fs::write(folder.0.join(name), longer).expect("written");
+        }
+        let life = Life::begin(&folder, &Ending::never());
+        assert_eq!(knowledge(&life), known);
+        for (name, whole) in names.iter().zip(&whole) {
+            let now = fs::read(folder.0.join(name)).expect("an index");
+            match last {
+                0 => assert_eq!(now, *whole, "{name}"),
+                // It is made anew, by time without the entry for the end.
+                _ => assert!(now.len() <= whole.len(), "{name}"),
+            }
+        }
+        assert_eq!(life.write(sequenced(5, 2), Origin::Client), 9);
+        life.close();
+        assert!(folder.0.join(CLEAN).exists());
+    }
+}
+
+/// Kafka's recovery adds an entry by time at the end of what it has gone over, and goes on behind that.
+#[test]
+fn an_index_by_time_may_have_more_than_it_has_to() {
+    let template = Folder::made("restart");
+    let known = with_producers(&template);
+    let name = "t-0/00000000000000000004.timeindex";
+    let whole = fs::read(template.0.join(name)).expect("an index");
+    let last = whole.last_chunk::<12>().expect("an entry");
+    let timestamp = i64::from_be_bytes(last[..8].try_into().expect("eight"));
+    for (more_ms, stays) in [(-1, true), (1, false)] {
+        let folder = Folder::copy_of(&template.0, "restart");
+        let entry = |timestamp: i64, offset: u32| {
+            [&timestamp.to_be_bytes()[..], &offset.to_be_bytes()].concat()
+        };
+        let mut longer = whole[..whole.len() - 12].to_vec();
+        longer.extend(entry(timestamp.min(timestamp + more_ms), 0));
+        longer.extend(entry(timestamp.max(timestamp + more_ms), 4));
+        fs::write(folder.0.join(name), &longer).expect("written");
+        let life = Life::begin(&folder, &Ending::never());
+        assert_eq!(knowledge(&life), known);
+        let now = fs::read(folder.0.join(name)).expect("an index");
+        assert_eq!(now == longer, stays, "{more_ms}");
+        assert_eq!(life.write(sequenced(5, 2), Origin::Client), 9);
+        life.close();
+        let again = Life::begin(&folder, &Ending::never());
+        assert_eq!(again.partition.offsets().log_end, 10);
+        again.close();
+    }
+}
+
 #[test]
 fn a_mark_that_lies_is_not_believed() {
     let template = Folder::made("restart");

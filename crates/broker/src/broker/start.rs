@@ -3,6 +3,7 @@
 use super::{Broker, assemble};
 use crate::api::parts::Parts;
 use crate::base::start::StartError;
+use crate::coordinators::cluster::keeping;
 use crate::coordinators::{cluster, groups, transactions};
 #[cfg(feature = "http")]
 use crate::http::{self, Http};
@@ -146,6 +147,12 @@ fn keep_up(parts: &Arc<Parts>) {
     supervise::keep(node, cluster::TASK, move || {
         cluster::run(for_cluster.clone())
     });
+    if node.engine.directory().is_some() {
+        let for_snapshots = parts.cluster.clone();
+        supervise::keep(node, keeping::TASK, move || {
+            keeping::run(for_snapshots.clone())
+        });
+    }
     let for_transactions = parts.transactions.clone();
     supervise::keep(node, transactions::TASK, move || {
         transactions::run(for_transactions.clone())

@@ -3,8 +3,9 @@
 //! What is durable is published in the node: topics, configs, levels of features. Requests read there and never wait
 //! for the machine. The log is no topic: clients cannot see it.
 
-mod formatted;
 mod init;
+pub mod keeping;
+pub mod kept;
 mod producer_ids;
 mod publish;
 #[cfg(test)]
@@ -22,6 +23,8 @@ use crate::base::rate::LogLimit;
 use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
+use keeping::KeptJournal;
+use kept::Kept;
 pub use producer_ids::ProducerId;
 use producer_ids::ProducerIds;
 use rustka_core::cluster::command::{
@@ -71,6 +74,8 @@ pub struct Cluster {
     fixed: BrokerConfig,
     shard: Shard<Machine>,
     log: Arc<Partition>,
+    /// Snapshots beside it, where it is in files.
+    kept: Option<Arc<Kept>>,
     producer_ids: ProducerIds,
     /// What follows for topics from what is set for them.
     resolved: Mutex<ResolvedConfigs>,
@@ -94,6 +99,7 @@ impl Cluster {
         let fixed = (*node.config.broker()).clone();
         let log = Partition::open(&*node.engine, &LOG, false, node.clock.now());
         let is_new = log.offsets().log_end == 0;
+        let kept = Kept::open(&*node.engine, &log, node.clock.now())?;
         let topic_ids = || Arc::new(Mutex::new(TopicIds::of_cluster(&node.cluster_id)));
         let options = ClusterOptions {
             node_id: node.id,
@@ -104,8 +110,8 @@ impl Cluster {
                 None => producer_ids::first(random::u32()),
             },
             features: FEATURES,
-            bootstrap: match node.engine.directory() {
-                Some(path) if is_new => formatted::read(path)?,
+            bootstrap: match (&kept, node.engine.directory()) {
+                (Some(kept), Some(path)) if is_new => kept.bootstrap(path)?,
                 _ => Arc::default(),
             },
             topic_ids: are_by_name(&fixed).then(topic_ids),
@@ -114,6 +120,7 @@ impl Cluster {
         let machine = Machine::new(options.clone(), fixed.clone());
         let cluster = Arc::new(Cluster {
             log,
+            kept,
             node,
             options,
             fixed,
@@ -128,8 +135,10 @@ impl Cluster {
         let first = cluster.node.metadata_log.set(cluster.log.clone()).is_ok();
         debug_assert!(first, "a node has one cluster");
         let last_epoch = cluster.log.with_state(|state| state.epochs.latest());
-        if let Ok(Some(last)) = last_epoch {
-            cluster.log.set_leader(None, last.epoch);
+        let last_epoch = last_epoch.ok().flatten().map(|last| last.epoch);
+        let kept_epoch = cluster.kept.as_ref().and_then(|kept| kept.epoch());
+        if let Some(epoch) = last_epoch.max(kept_epoch) {
+            cluster.log.set_leader(None, epoch);
         }
         cluster.shard.attach(&cluster, 0);
         let loaded = cluster.shard.load(&*cluster);
@@ -288,11 +297,11 @@ impl Host<Machine> for Cluster {
     ) -> Option<Box<dyn Writes<Record>>> {
         let log = self.log.clone();
         let journal = PartitionJournal::new(CLUSTER_METADATA, &self.node, log, teller);
-        // Kafka takes a log whose beginning is gone for one whose snapshot is lost.
-        Some(Box::new(match self.node.engine.directory() {
-            Some(_) => journal.whole(),
-            None => journal,
-        }))
+        Some(match &self.kept {
+            // Kafka takes a log whose beginning is gone for one whose snapshot is lost.
+            Some(kept) => Box::new(KeptJournal::new(journal, kept.clone())),
+            None => Box::new(journal),
+        })
     }
 
     fn blank(&self) -> Machine {

@@ -20,6 +20,7 @@ use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 use news::News;
+use rustka_core::cluster::features::{METADATA_VERSION, TOPIC_IDS_OF_OFFSETS_SINCE};
 use rustka_core::config::{BrokerConfig, Overrides, Scope};
 use rustka_core::error::ErrorCode;
 use rustka_core::group::command::{Command, Name};
@@ -397,6 +398,8 @@ impl Host<Machine> for Groups {
 
     fn prepare(&self, machine: &mut Machine) {
         machine.set_topics(&lock(&self.topics));
+        let level = self.node.features.level(METADATA_VERSION);
+        machine.keep_topic_ids(level >= TOPIC_IDS_OF_OFFSETS_SINCE);
     }
 
     fn is_observed(&self) -> bool {

@@ -9,7 +9,7 @@ use rustka_core::batch::{
 };
 use rustka_core::error::ErrorCode;
 use rustka_core::log::{Marker, Origin};
-use rustka_core::machine::{JournalRecord, Standing};
+use rustka_core::machine::{JournalRecord, Put, Standing};
 use rustka_core::time::Now;
 use rustka_storage::partition::{DurabilityObserver, Fate};
 use rustka_storage::{Appended, Durability, Engine, Incoming, Partition};
@@ -106,8 +106,6 @@ pub struct PartitionJournal {
     /// It writes what takes the place of something larger, for which there is always room.
     is_compacting: bool,
     compaction: Option<Compaction>,
-    /// It grows as long as the broker lives.
-    stays_whole: bool,
     lines: LogLimit,
 }
 
@@ -137,16 +135,7 @@ impl PartitionJournal {
             is_refused: false,
             is_compacting: false,
             compaction: None,
-            stays_whole: false,
             lines: LogLimit::new(1, LINES_QUIET_MS),
-        }
-    }
-
-    /// One that is never shortened: others read it from its beginning.
-    pub fn whole(self) -> PartitionJournal {
-        PartitionJournal {
-            stays_whole: true,
-            ..self
         }
     }
 
@@ -176,6 +165,24 @@ impl PartitionJournal {
         }
         self.set_bytes(self.bytes + bytes as u64);
         Ok(appended)
+    }
+
+    /// Writes records as one batch, in the form in which `encode` puts them.
+    pub fn append_as(
+        &mut self,
+        standing: Standing,
+        now: Now,
+        encode: impl FnOnce(&mut Put<'_>),
+    ) -> Result<Durability, ErrorCode> {
+        let mut batch = BatchBuilder::new();
+        encode(&mut |key, value| put(&mut batch, key, value, now));
+        let written = self.write(batch, standing, now)?;
+        Ok(written.durability)
+    }
+
+    /// Takes note of what the partition weighs now that somebody else has shortened it.
+    pub fn recount(&mut self) {
+        self.set_bytes(self.partition.bytes());
     }
 
     fn set_bytes(&mut self, bytes: u64) {
@@ -223,32 +230,14 @@ impl PartitionJournal {
 
 impl<R: JournalRecord> Writes<R> for PartitionJournal {
     fn append(&mut self, records: &[R], now: Now) -> Result<Durability, ErrorCode> {
-        let mut batch = BatchBuilder::new();
-        for record in records {
-            push(&mut batch, record, now);
-        }
         let standing = records.first().map_or(Standing::Plain, R::standing);
-        self.write(batch, standing, now)
-            .map(|appended| appended.durability)
+        self.append_as(standing, now, |put| {
+            records.iter().for_each(|record| record.encode(put));
+        })
     }
 
     fn replay(&mut self, now: Now, apply: &mut dyn FnMut(R)) -> Result<(), ErrorCode> {
-        if self.partition.wants_rebuild() && !self.partition.rebuild(now) {
-            return Err(ErrorCode::KafkaStorageError);
-        }
-        let (from, upper) = self.partition.with_state(|state| {
-            let lost = state.failed_from.unwrap_or(i64::MAX);
-            (state.log_start, lost)
-        })?;
-        let mut read = Ok(());
-        self.partition.each_batch(from, upper, |batch| {
-            read = apply_all(batch, apply);
-            read.is_ok()
-        })?;
-        read.map_err(|_| ErrorCode::UnknownServerError)?;
-        self.set_bytes(self.partition.bytes());
-        self.compaction = None;
-        Ok(())
+        self.replay_from(0, now, apply)
     }
 
     fn fate(&self, at: i64) -> Fate {
@@ -261,9 +250,7 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 
     fn may_be_halved(&self) -> bool {
         let needed = self.live_bytes.saturating_mul(COMPACT_FACTOR_FULL);
-        !self.stays_whole
-            && self.compaction.is_none()
-            && self.bytes > needed.max(COMPACT_BYTES_FULL_LEAST)
+        self.compaction.is_none() && self.bytes > needed.max(COMPACT_BYTES_FULL_LEAST)
     }
 
     fn wants_compaction(&self) -> bool {
@@ -275,7 +262,7 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
             true => self.live_bytes + self.live_bytes / COMPACT_PART_REFUSED,
             false => self.live_bytes.saturating_mul(factor),
         };
-        !self.stays_whole && self.compaction.is_none() && self.bytes > limit.max(least)
+        self.compaction.is_none() && self.bytes > limit.max(least)
     }
 
     fn compact(&mut self, live: &mut dyn Iterator<Item = R>, now: Now) {
@@ -294,6 +281,31 @@ impl<R: JournalRecord> Writes<R> for PartitionJournal {
 }
 
 impl PartitionJournal {
+    /// The same as [`Writes::replay`] without what lies before this offset.
+    pub fn replay_from<R: JournalRecord>(
+        &mut self,
+        offset: i64,
+        now: Now,
+        apply: &mut dyn FnMut(R),
+    ) -> Result<(), ErrorCode> {
+        if self.partition.wants_rebuild() && !self.partition.rebuild(now) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let (from, upper) = self.partition.with_state(|state| {
+            let lost = state.failed_from.unwrap_or(i64::MAX);
+            (state.log_start.max(offset), lost)
+        })?;
+        let mut read = Ok(());
+        self.partition.each_batch(from, upper, |batch| {
+            read = apply_all(batch, apply);
+            read.is_ok()
+        })?;
+        read.map_err(|_| ErrorCode::UnknownServerError)?;
+        self.set_bytes(self.partition.bytes());
+        self.compaction = None;
+        Ok(())
+    }
+
     fn write_live<R: JournalRecord>(
         &mut self,
         live: &mut dyn Iterator<Item = R>,
@@ -388,8 +400,15 @@ fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result
             .for_each(apply);
         return Ok(());
     }
-    // Of whom Kafka's controllers have elected, for instance.
     if header.is_control() {
+        for record in Records::new(&bytes, header.record_count) {
+            let record = record.map_err(|_| Unreadable)?;
+            let record = R::control(record.key, record.value.unwrap_or_default());
+            record
+                .map_err(|_| Unreadable)?
+                .into_iter()
+                .for_each(&mut *apply);
+        }
         return Ok(());
     }
     for record in Records::new(&bytes, header.record_count) {
@@ -405,12 +424,14 @@ fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result
 }
 
 fn push(batch: &mut BatchBuilder, record: &impl JournalRecord, now: Now) {
-    record.encode(&mut |key, value| {
-        batch.push(&NewRecord {
-            timestamp: now.wall_ms,
-            key,
-            value,
-            headers: &[],
-        });
+    record.encode(&mut |key, value| put(batch, key, value, now));
+}
+
+fn put(batch: &mut BatchBuilder, key: Option<&[u8]>, value: Option<&[u8]>, now: Now) {
+    batch.push(&NewRecord {
+        timestamp: now.wall_ms,
+        key,
+        value,
+        headers: &[],
     });
 }

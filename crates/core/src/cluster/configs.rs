@@ -48,7 +48,8 @@ impl Cluster {
                 *added += 1;
             }
             if !asked.validate_only {
-                record_changes(&asked.resource, &before, &next, &mut records);
+                let clears = self.has_eligible_leaders();
+                record_changes(&asked.resource, &before, &next, clears, &mut records);
             }
             Ok(())
         });
@@ -154,11 +155,13 @@ fn no_default(kind: &str) -> Refusal {
     )
 }
 
-/// The records that lead from one set of values to another; what stays the same is not written.
+/// The records that lead from one set of values to another; what stays the same is not written. `clears` says whether
+/// eligible leaders are on record, which are found anew where it is said how many have to be in step.
 fn record_changes(
     resource: &Resource,
     before: &Overrides,
     next: &Overrides,
+    clears: bool,
     records: &mut Vec<Record>,
 ) {
     let mut changed: BTreeMap<&str, Option<Box<str>>> = BTreeMap::new();
@@ -172,7 +175,8 @@ fn record_changes(
             changed.insert(name, None);
         }
     }
-    let clears = changed.contains_key(MIN_INSYNC_REPLICAS)
+    let clears = clears
+        && changed.contains_key(MIN_INSYNC_REPLICAS)
         && matches!(resource.kind, ResourceKind::Topic | ResourceKind::Broker);
     records.extend(changed.into_iter().map(|(name, value)| Record::Config {
         resource: resource.clone(),

@@ -112,7 +112,7 @@ impl Cluster {
             };
             records.extend(config_records(resource, overrides));
         }
-        if overrides.get(MIN_INSYNC_REPLICAS).is_some() {
+        if overrides.get(MIN_INSYNC_REPLICAS).is_some() && self.has_eligible_leaders() {
             records.push(Record::ClearElr { topic: name });
         }
         let partitions = i32::try_from(plan.partitions).unwrap_or(i32::MAX);

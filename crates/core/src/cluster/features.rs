@@ -16,6 +16,16 @@ pub const GROUP_VERSION: &str = "group.version";
 pub const KRAFT_VERSION: &str = "kraft.version";
 /// What records of the metadata log may say.
 pub const METADATA_VERSION: &str = "metadata.version";
+/// The level of it since which partitions are on record with the directories that they lie in.
+pub(super) const DIRECTORIES_SINCE: i16 = 17;
+/// The level since which users have passwords.
+const USERS_SINCE: i16 = 11;
+/// The level since which there are delegation tokens.
+const TOKENS_SINCE: i16 = 14;
+/// The level since which there are eligible leader replicas.
+pub(super) const ELIGIBLE_LEADERS_SINCE: i16 = 23;
+/// The level of the first Kafka that reads committed offsets with the ids of their topics.
+pub const TOPIC_IDS_OF_OFFSETS_SINCE: i16 = 26;
 
 /// How producers end transactions (KIP-890).
 pub const TRANSACTION_VERSION: &str = "transaction.version";
@@ -36,6 +46,26 @@ pub struct FeatureLevels {
 }
 
 impl Cluster {
+    /// Whether the records of this cluster may tell of eligible leader replicas.
+    pub(super) fn has_eligible_leaders(&self) -> bool {
+        self.is_at_least(ELIGIBLE_LEADERS_SINCE)
+    }
+
+    /// Whether users with passwords may be on record.
+    pub(super) fn has_users(&self) -> bool {
+        self.is_at_least(USERS_SINCE)
+    }
+
+    /// Whether delegation tokens may be on record.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.is_at_least(TOKENS_SINCE)
+    }
+
+    fn is_at_least(&self, wanted: i16) -> bool {
+        let level = self.features.get(METADATA_VERSION);
+        level.is_none_or(|level| *level >= wanted)
+    }
+
     /// Changes levels, one after the other, all or none of them.
     pub(super) fn update_features(
         &mut self,

@@ -65,7 +65,7 @@ impl Cluster {
                 }
                 Record::ProducerIds { .. } => Image::ProducerIds(self.next_producer_id),
                 Record::Security(fact) => Image::Security(self.facts.now(fact)),
-                Record::ClearElr { .. } | Record::Together(_) => continue,
+                Record::ClearElr { .. } | Record::Together(_) | Record::Quorum(_) => continue,
             };
             if let Image::Topic(id, _) = &image {
                 last = Some(*id);

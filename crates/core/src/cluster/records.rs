@@ -1,5 +1,6 @@
 //! The records of `__cluster_metadata`, typed, and as bytes in Kafka's own schemas.
 
+pub mod control;
 mod security;
 
 use std::borrow::Cow;
@@ -19,6 +20,8 @@ use rustka_wire::remove_topic_record::RemoveTopicRecord;
 use rustka_wire::topic_record::TopicRecord;
 use rustka_wire::{DecodeError, Reader, Uuid, Writer};
 
+use self::control::Quorum;
+use super::features::{DIRECTORIES_SINCE, ELIGIBLE_LEADERS_SINCE, METADATA_VERSION};
 use super::place::{Place, Replicas};
 use super::resource::{Resource, ResourceKind};
 use crate::machine::{JournalRecord, Put};
@@ -92,6 +95,8 @@ pub enum Record {
     Security(Box<Fact>),
     /// Where records begin or end that hold together or not at all (KIP-868). Written by Kafka.
     Together(Together),
+    /// How controllers agree; never in a batch with others.
+    Quorum(Quorum),
 }
 
 impl From<Fact> for Record {
@@ -111,8 +116,17 @@ pub enum Together {
     Abort(Option<Box<str>>),
 }
 
-impl JournalRecord for Record {
-    fn encode(&self, put: &mut Put<'_>) {
+impl Record {
+    /// The level of `metadata.version`, where that is what the record says.
+    pub fn metadata_version(&self) -> Option<i16> {
+        match self {
+            Record::Feature { name, level } if name == METADATA_VERSION => Some(*level),
+            _ => None,
+        }
+    }
+
+    /// The record in the version that a cluster with this level of `metadata.version` has it in.
+    pub fn encode_at(&self, level: i16, put: &mut Put<'_>) {
         let mut w = Writer::with_capacity(RECORD_BYTES);
         match self {
             Record::Topic { name, id } => {
@@ -130,9 +144,10 @@ impl JournalRecord for Record {
                 numbers,
                 place,
             } => {
-                match place.is_new() {
+                let version = partition_version(level);
+                match place.is_new() && version == PartitionRecord::MAX_VERSION {
                     true => w.raw(place.replicas.template(|| partition_template(place))),
-                    false => encode_partition(&mut w, Uuid::ZERO, 0, place),
+                    false => encode_partition(&mut w, Uuid::ZERO, 0, place, version),
                 }
                 w.buf[TOPIC_AT..TOPIC_AT + topic.0.len()].copy_from_slice(&topic.0);
                 for number in numbers.clone() {
@@ -142,7 +157,7 @@ impl JournalRecord for Record {
                 return;
             }
             Record::PartitionChange(change) => {
-                let version = PartitionChangeRecord::MAX_VERSION;
+                let version = partition_version(level);
                 frame(&mut w, PartitionChangeRecord::KEY, version);
                 change.encode(&mut w, version);
             }
@@ -201,8 +216,28 @@ impl JournalRecord for Record {
                 let reason = reason.as_deref().map(Cow::Borrowed);
                 AbortTransactionRecord { reason }.encode(&mut w, 0);
             }
+            Record::Quorum(quorum) => {
+                let (key, value) = quorum.encode();
+                return put(Some(&key), Some(&value));
+            }
         }
         put(None, Some(&w.buf));
+    }
+}
+
+/// The version of what is said of partitions, which is the same for all that is said of them.
+fn partition_version(level: i16) -> i16 {
+    match level {
+        ..DIRECTORIES_SINCE => 0,
+        DIRECTORIES_SINCE..ELIGIBLE_LEADERS_SINCE => 1,
+        ELIGIBLE_LEADERS_SINCE.. => 2,
+    }
+}
+
+impl JournalRecord for Record {
+    /// As a cluster has it whose features are all at their highest levels.
+    fn encode(&self, put: &mut Put<'_>) {
+        self.encode_at(i16::MAX, put);
     }
 
     fn decode(_: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, DecodeError> {
@@ -285,18 +320,22 @@ impl JournalRecord for Record {
             _ => return Ok(security::decode(&mut r, key, version)?.map(Record::from)),
         }))
     }
+
+    fn control(key: Option<&[u8]>, value: &[u8]) -> Result<Option<Record>, DecodeError> {
+        Ok(Quorum::decode(key, value)?.map(Record::Quorum))
+    }
 }
 
-fn encode_partition(w: &mut Writer, topic: Uuid, partition: i32, place: &Place) {
-    frame(w, PartitionRecord::KEY, PartitionRecord::MAX_VERSION);
+fn encode_partition(w: &mut Writer, topic: Uuid, partition: i32, place: &Place, version: i16) {
+    frame(w, PartitionRecord::KEY, version);
     let record = place.record(topic, partition);
-    record.encode(w, PartitionRecord::MAX_VERSION);
+    record.encode(w, version);
 }
 
 /// A new partition in this place, without its number and topic: new ones are alike but for these, and many at a time.
 fn partition_template(place: &Place) -> Box<[u8]> {
     let mut w = Writer::with_capacity(RECORD_BYTES);
-    encode_partition(&mut w, Uuid::ZERO, 0, place);
+    encode_partition(&mut w, Uuid::ZERO, 0, place, PartitionRecord::MAX_VERSION);
     w.buf.into()
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rustka_wire::Uuid;
 
 use super::command::ClusterTopic;
+use super::features::METADATA_VERSION;
 use super::place::Place;
+use super::records::control::Quorum;
 use super::records::{Record, Together};
 use super::resource::{Resource, ResourceKind};
 use super::{Cluster, create};
@@ -46,7 +48,8 @@ impl Cluster {
 
     /// Makes one record true. `finish` ends a row of them.
     pub(super) fn absorb(&mut self, record: &Record) {
-        self.is_blank = false;
+        // A log that holds only what controllers have agreed on among themselves is as good as new.
+        self.is_blank &= matches!(record, Record::Quorum(_));
         match record {
             Record::Topic { name, id } => {
                 self.finish_topic();
@@ -60,7 +63,11 @@ impl Cluster {
             Record::RemoveTopic { id } => {
                 self.finish_topic();
                 let gone = self.topics.take(*id);
-                if let (Some(gone), Some(ids)) = (gone, &self.options.topic_ids) {
+                let Some(gone) = gone else { return };
+                self.unknown_configs.retain(|(resource, _), _| {
+                    resource.kind != ResourceKind::Topic || resource.name != gone.name
+                });
+                if let Some(ids) = &self.options.topic_ids {
                     lock(ids).deleted(&gone.name);
                 }
             }
@@ -99,6 +106,8 @@ impl Cluster {
             }
             Record::ProducerIds { next, .. } => self.next_producer_id = Some(*next),
             Record::Security(fact) => self.facts.set(fact),
+            Record::Quorum(Quorum::Version(level)) => self.quorum.version = Some(*level),
+            Record::Quorum(Quorum::Voters(record)) => self.quorum.voters = Some(record.clone()),
         }
     }
 
@@ -115,9 +124,11 @@ impl Cluster {
         if resource.kind != ResourceKind::Topic {
             let values = self.configs.get(resource).cloned().unwrap_or_default();
             let mut values = (*values).clone();
-            if set(&mut values) {
+            let is_known = set(&mut values);
+            if is_known {
                 self.set_configs(resource, Arc::new(values));
             }
+            self.keep_unknown(resource, name, value.filter(|_| !is_known));
             return;
         }
         let id = match &self.growing {
@@ -125,8 +136,21 @@ impl Cluster {
             _ => self.topics.by_name(&resource.name).map(|topic| topic.id),
         };
         if let Some(growing) = id.and_then(|id| self.grow(id)) {
-            set(&mut growing.overrides);
+            let is_known = set(&mut growing.overrides);
+            self.keep_unknown(resource, name, value.filter(|_| !is_known));
         }
+    }
+
+    /// Keeps a value that has no effect here, or forgets the one that was kept before it.
+    fn keep_unknown(&mut self, resource: &Resource, name: &str, value: Option<&str>) {
+        if value.is_none() && self.unknown_configs.is_empty() {
+            return;
+        }
+        let key = (resource.clone(), name.into());
+        match value {
+            Some(value) => self.unknown_configs.insert(key, value.into()),
+            None => self.unknown_configs.remove(&key),
+        };
     }
 
     /// Replaces what is set for a resource that is no topic.
@@ -222,10 +246,25 @@ impl Cluster {
         records
     }
 
+    /// Everything, as a snapshot has it: first how controllers agree, then all that is live.
+    pub fn snapshot(&self) -> impl Iterator<Item = Record> {
+        let version = self.quorum.version.map(Quorum::Version);
+        let voters = self.quorum.voters.clone().map(Quorum::Voters);
+        let quorum = version.into_iter().chain(voters).map(Record::Quorum);
+        quorum.chain(self.everything())
+    }
+
     /// Everything, in the order of Kafka's snapshots: features, topics with their partitions, configs, quotas, producer ids, ACLs,
     /// users, tokens.
-    pub(super) fn snapshot(&self) -> impl Iterator<Item = Record> {
-        let features = self.features.iter().map(|(name, level)| Record::Feature {
+    pub(super) fn everything(&self) -> impl Iterator<Item = Record> {
+        // By the level of this one the form of the rest is chosen.
+        let is_first = |name: &str| name == METADATA_VERSION;
+        let first = self.features.iter().filter(move |(name, _)| is_first(name));
+        let rest = self
+            .features
+            .iter()
+            .filter(move |(name, _)| !is_first(name));
+        let features = first.chain(rest).map(|(name, level)| Record::Feature {
             name: Cow::Owned(name.to_string()),
             level: *level,
         });
@@ -253,6 +292,12 @@ impl Cluster {
             .configs
             .iter()
             .flat_map(|(resource, values)| create::config_records(resource.clone(), values));
+        let unknown = self.unknown_configs.iter();
+        let unknown = unknown.map(|((resource, name), value)| Record::Config {
+            resource: resource.clone(),
+            name: Cow::Owned(name.to_string()),
+            value: Some(value.clone()),
+        });
         let producer_ids = self.next_producer_id.map(|next| Record::ProducerIds {
             node_id: -1,
             broker_epoch: -1,
@@ -264,6 +309,7 @@ impl Cluster {
             .chain(topics)
             .chain(of_topics)
             .chain(of_others)
+            .chain(unknown)
             .chain(quotas)
             .chain(producer_ids)
             .chain(facts)

@@ -4,6 +4,7 @@
 use rustka_wire::Uuid;
 use rustka_wire::partition_change_record::PartitionChangeRecord;
 
+use super::features::METADATA_VERSION;
 use super::place::Place;
 use super::records::Record;
 use super::{Cluster, Effects};
@@ -13,9 +14,30 @@ use crate::error::{ErrorCode, Refusal};
 const NO_LEADER: i32 = -1;
 
 impl Cluster {
+    /// What another version has written, which says more or less than this one understands, is left alone.
+    fn check_metadata_version(&self) -> Result<(), Refusal> {
+        let known = self.options.features.iter();
+        let Some(known) = known.clone().find(|known| known.name == METADATA_VERSION) else {
+            return Ok(());
+        };
+        let level = self.feature(METADATA_VERSION);
+        let why = match level {
+            level if level > known.max => "a newer Rustka may know it",
+            level if level < known.min => "have a Kafka from 3.3 to 3.9 raise it first",
+            _ => return Ok(()),
+        };
+        let (min, max) = (known.min, known.max);
+        let message =
+            format!("its {METADATA_VERSION} is {level}, and this one knows {min} to {max}: {why}");
+        Err(Refusal::new(ErrorCode::UnsupportedVersion, message))
+    }
+
     /// Leads every partition again; refused if others hold some of them, too.
     pub(super) fn come_back(&mut self, out: &mut Effects) -> Result<(), Refusal> {
+        self.check_metadata_version()?;
         let node = self.options.node_id;
+        // Who has no eligible leaders keeps the last one that was in step.
+        let empties = self.has_eligible_leaders();
         let mut rows = Vec::new();
         for topic in self.topics.topics() {
             let places = (0i32..).zip(&topic.partitions);
@@ -28,7 +50,7 @@ impl Cluster {
                     );
                     return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
                 }
-                records.extend(changes(topic.id, partition, place, node));
+                records.extend(changes(topic.id, partition, place, node, empties));
             }
             rows.push(records);
         }
@@ -39,13 +61,19 @@ impl Cluster {
     }
 }
 
-fn changes(topic_id: Uuid, partition_id: i32, place: &Place, node: i32) -> Vec<Record> {
-    let change = |leader, in_sync: Vec<i32>, eligible: Option<Vec<i32>>| {
+fn changes(
+    topic_id: Uuid,
+    partition_id: i32,
+    place: &Place,
+    node: i32,
+    empties: bool,
+) -> Vec<Record> {
+    let change = |leader, in_sync: Option<Vec<i32>>, eligible: Option<Vec<i32>>| {
         Record::PartitionChange(Box::new(PartitionChangeRecord {
             partition_id,
             topic_id,
             leader,
-            isr: Some(in_sync),
+            isr: in_sync,
             eligible_leader_replicas: eligible,
             ..PartitionChangeRecord::default()
         }))
@@ -56,7 +84,7 @@ fn changes(topic_id: Uuid, partition_id: i32, place: &Place, node: i32) -> Vec<R
         .eligible
         .as_ref()
         .is_some_and(|all| !all.is_empty());
-    let gone = is_led.then(|| change(NO_LEADER, Vec::new(), None));
-    let back = change(node, vec![node], was_eligible.then(Vec::new));
+    let gone = is_led.then(|| change(NO_LEADER, empties.then(Vec::new), None));
+    let back = change(node, Some(vec![node]), was_eligible.then(Vec::new));
     gone.into_iter().chain([back]).collect()
 }

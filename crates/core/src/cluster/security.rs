@@ -31,12 +31,16 @@ pub type UserOutcome = (Box<str>, Result<(), Refusal>);
 impl Cluster {
     /// Keeps and forgets credentials, each user for itself.
     pub(super) fn alter_users(&mut self, wishes: &[Wish], out: &mut Effects) -> Vec<UserOutcome> {
-        let users = &self.facts.users;
+        let (users, has_users) = (&self.facts.users, self.has_users());
         let mut added = 0;
         let mut records = Vec::new();
         let decided = users.decide(wishes).into_iter();
         let outcomes = decided.map(|(user, change)| {
             let outcome = change.and_then(|change| {
+                if !has_users {
+                    let message = "The current metadata version does not support SCRAM.";
+                    return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
+                }
                 let is_new = change.credential.is_some() && users.of(user).is_none();
                 if is_new && users.count() + added >= USERS_MAX {
                     let message = format!("there may be at most {USERS_MAX} users");
@@ -154,6 +158,9 @@ impl Cluster {
         asked: CreateToken,
         out: &mut Effects,
     ) -> Result<Arc<Token>, ErrorCode> {
+        if !self.has_tokens() {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
         let tokens = &self.facts.tokens;
         if tokens.count() >= TOKENS_MAX {
             return Err(ErrorCode::PolicyViolation);

@@ -375,6 +375,14 @@ settings! {
     memory_limit_bytes: i64 = "rustka.memory.limit";
     /// Bytes of all frames that are being received.
     connections_buffer_bytes: i64 = "rustka.connections.buffer.bytes";
+    /// How many bytes of changes the cluster's log takes before a snapshot of it is written (KIP-630); with a data directory.
+    metadata_snapshot_bytes: i64 = "metadata.log.max.record.bytes.between.snapshots";
+    /// After how long a snapshot of the cluster is written if anything has changed; 0: never by time.
+    metadata_snapshot_interval_ms: i64 = "metadata.log.max.snapshot.interval.ms";
+    /// The cap on the cluster's log with its snapshots, beyond which the oldest go; negative: none.
+    metadata_retention_bytes: i64 = "metadata.max.retention.bytes";
+    /// How long a snapshot of the cluster stays once there is another; negative: for good.
+    metadata_retention_ms: i64 = "metadata.max.retention.ms";
     /// Replicas that must have a write for acks=all; one node always has one.
     min_insync_replicas: i32 = "min.insync.replicas";
     /// Partitions of a topic that names no number.

@@ -20,6 +20,8 @@ pub(super) struct Desk<'a> {
     pub(super) options: &'a GroupOptions,
     /// The topics that there are.
     pub(super) topics: &'a Topics,
+    /// Whether offsets are written with the ids of their topics.
+    pub(super) keeps_topic_ids: bool,
     pub(super) timers: &'a mut Timers,
     /// Which member each parked request belongs to.
     pub(super) parked: &'a mut BTreeMap<Ticket, (Name, Name)>,

@@ -80,7 +80,10 @@ pub(super) trait HoldsOffsets {
                     metadata,
                     commit_timestamp_ms: d.now.wall_ms,
                     expire_timestamp_ms,
-                    topic_id: topic.topic_id,
+                    topic_id: match d.keeps_topic_ids {
+                        true => topic.topic_id,
+                        false => NO_TOPIC_ID,
+                    },
                 };
                 records.push(match within {
                     None => self.offset_record(&topic.topic, partition, Some(value)),

@@ -57,6 +57,17 @@ pub struct Directory {
 impl Directory {
     /// Opens a directory, or makes one that belongs to `newcomer`.
     pub fn open(path: &Path, newcomer: &Identity) -> Result<Directory, DirectoryError> {
+        Directory::open_after(path, newcomer, |_, _| Ok(()))
+    }
+
+    /// The same, once somebody has looked at what is there and has nothing against it: whose it is, and whether it was
+    /// left in order. Nothing is changed before, and no one else has the directory by then. The error goes on where the
+    /// directory's name stands.
+    pub fn open_after(
+        path: &Path,
+        newcomer: &Identity,
+        look: impl FnOnce(&Identity, bool) -> Result<(), String>,
+    ) -> Result<Directory, DirectoryError> {
         let about = |what: &str, error: &io::Error| {
             DirectoryError(format!(
                 "the data directory {} {what}: {error}",
@@ -71,7 +82,7 @@ impl Directory {
                 path.display()
             )));
         };
-        Directory::read(path, Arc::new(SystemFiles), newcomer, Some(lock))
+        Directory::read(path, Arc::new(SystemFiles), newcomer, look, Some(lock))
     }
 
     /// Looks at a directory through a file system that keeps it as it is; refused while somebody else has it.
@@ -96,7 +107,7 @@ impl Directory {
                 "holds no {META}, so it is not one of Kafka's"
             )));
         }
-        Directory::read(path, files, newcomer, None)
+        Directory::read(path, files, newcomer, |_, _| Ok(()), None)
     }
 
     /// The same in a file system of a test, without a lock.
@@ -106,13 +117,14 @@ impl Directory {
         path: &Path,
         newcomer: &Identity,
     ) -> Result<Directory, DirectoryError> {
-        Directory::read(path, files, newcomer, None)
+        Directory::read(path, files, newcomer, |_, _| Ok(()), None)
     }
 
     fn read(
         path: &Path,
         files: Arc<dyn Files>,
         newcomer: &Identity,
+        look: impl FnOnce(&Identity, bool) -> Result<(), String>,
         lock: Option<Lock>,
     ) -> Result<Directory, DirectoryError> {
         let about =
@@ -122,6 +134,7 @@ impl Directory {
         let listed = files.list(path).map_err(broken)?;
         let names = listed.iter().filter(|entry| entry.is_folder);
         let folders: BTreeSet<String> = names.map(|entry| entry.name.clone()).collect();
+        let is_clean = listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN);
         let identity = match meta {
             Some(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
@@ -133,6 +146,7 @@ impl Directory {
                     cluster_id: found.cluster_id,
                     directory_id: found.directory_id.unwrap_or(newcomer.directory_id),
                 };
+                look(&identity, is_clean).map_err(about)?;
                 if !is_known {
                     write_meta(&*files, path, &identity)
                         .map_err(|error| about(format!("cannot be written: {error}")))?;
@@ -151,7 +165,6 @@ impl Directory {
             }
         };
         // From here on it is no longer as it was left. Kafka believes the mark whatever the files say.
-        let is_clean = listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN);
         if is_clean {
             files
                 .remove_file(&path.join(CLEAN_SHUTDOWN))

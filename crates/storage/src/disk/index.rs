@@ -126,6 +126,12 @@ impl Indexing {
         }
     }
 
+    /// There are so many entries by time already, and this is the last of them.
+    pub fn go_on_after(&mut self, by_time: u64, last: TimeEntry) {
+        self.by_time = by_time;
+        self.timed = Some(last.timestamp);
+    }
+
     /// The next batch gets an entry.
     pub fn want_entry(&mut self, interval_bytes: u64) {
         self.since_entry_bytes = interval_bytes.saturating_add(1);

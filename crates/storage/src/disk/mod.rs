@@ -13,6 +13,7 @@
 //! | `load` | reads what is no longer in memory, without any lock |
 //! | `opening`, `recovery`, `tidy`, `scan` | what a start makes of the files that are there |
 //! | `side` | Kafka's small files in a partition's folder |
+//! | `snapshots` | Kafka's snapshots of metadata beside their log |
 //! | `cleaned`, `moving`, `replace` | compaction: new segments, and how they come into the place of others |
 //! | `checkpoint`, `noted` | the small text files with an offset for each partition, and what they say now |
 //! | `scrub` | reads what nobody has read for long, to find damage early |
@@ -55,6 +56,7 @@ mod scrub;
 mod segment;
 mod shared;
 mod side;
+mod snapshots;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod uncached;
@@ -68,7 +70,7 @@ pub use files::{Files, Listed, Mode, OpenFile, SystemFiles};
 pub use inspect::{Piece, inspect};
 pub use overlay::Change;
 
-use crate::engine::{Engine, OpenFailed, Opened, PartitionName, ScrubPace};
+use crate::engine::{Engine, OpenFailed, Opened, PartitionName, ScrubPace, Snapshots};
 use crate::limit::{Eviction, Memory};
 use crate::memory::{MemoryLog, Place};
 use crate::partition::Partition;
@@ -83,6 +85,7 @@ use rustka_core::error::Refusal;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use shared::Shared;
+use snapshots::SnapshotFiles;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -331,6 +334,14 @@ impl Engine for DiskEngine {
 
     fn is_full(&self) -> bool {
         self.shared.is_full()
+    }
+
+    fn snapshots(&self, name: &PartitionName<'_>) -> Option<Box<dyn Snapshots>> {
+        let folder = self
+            .shared
+            .root
+            .join(format!("{}-{}", name.topic, name.index));
+        Some(Box::new(SnapshotFiles::new(&self.shared.files, folder)))
     }
 
     fn tick(&self, now: Now) -> Option<i64> {

@@ -1,10 +1,11 @@
 //! What is written, in Kafka's order, and that the journal alone says everything.
 
 use super::world::*;
-use crate::cluster::PRODUCER_IDS_PER_BLOCK;
 use crate::cluster::command::*;
 use crate::cluster::records::{Record, Together};
+use crate::cluster::resource::Resource;
 use crate::cluster::resource::ResourceKind::{Broker, ClientMetrics, Group, Topic};
+use crate::cluster::{FeatureLevels, PRODUCER_IDS_PER_BLOCK};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::error::ErrorCode;
 use crate::machine::{JournalRecord, Machine};
@@ -193,6 +194,130 @@ fn a_lost_record_leaves_nothing_behind() {
     w.failing = false;
     let config = w.create("u").unwrap().config;
     assert_ne!(config.retention_ms, 9, "the broker's configs are back too");
+}
+
+/// What comes after such a row would be taken for a part of it.
+#[test]
+fn a_row_whose_end_is_missing_is_ended_before_anything_else_is_written() {
+    let w = World::new();
+    let begin = Record::Together(Together::Begin(None));
+    let row = w.journal.iter().cloned().chain([begin]);
+    let row: Vec<Record> = row.collect();
+    let mut again = w.replayed(row.clone());
+    again.create("t").unwrap();
+    let aborted = again.journal.first();
+    assert!(
+        matches!(aborted, Some(Record::Together(Together::Abort(Some(_))))),
+        "{aborted:?}"
+    );
+    let all = row.into_iter().chain(again.journal.clone());
+    let third = w.replayed(all);
+    assert!(third.cluster.topics().by_name("t").is_some());
+    assert_eq!(third.journal, []);
+}
+
+/// A snapshot without them took configs away that Kafka knew.
+#[test]
+fn configs_that_are_not_known_here_are_kept_for_those_who_know_them() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    let config = |kind, name: &str, key: &'static str, value: Option<&str>| Record::Config {
+        resource: Resource::new(kind, name),
+        name: key.into(),
+        value: value.map(Into::into),
+    };
+    let [on_topic, on_broker, gone] = [
+        config(Topic, "t", "some.later.config", Some("1")),
+        config(Broker, "1", "listener.of.tomorrow", Some("x")),
+        config(Topic, "t", "another", Some("y")),
+    ];
+    let end = config(Topic, "t", "another", None);
+    let unknown = [on_topic.clone(), on_broker.clone(), gone, end];
+    let mut w = w.replayed(w.journal.iter().cloned().chain(unknown));
+    let has = |w: &World, record: &Record| w.cluster.live().any(|live| live == *record);
+    for _ in 0..2 {
+        assert!(has(&w, &on_topic) && has(&w, &on_broker));
+        assert!(
+            !w.cluster
+                .live()
+                .any(|record| matches!(record, Record::Config { name, .. } if name == "another"))
+        );
+        w = w.replayed(w.cluster.live().collect::<Vec<_>>());
+    }
+    w.delete(&[named("t")])[0].as_ref().unwrap();
+    assert!(!has(&w, &on_topic) && has(&w, &on_broker));
+}
+
+const METADATA: &[FeatureLevels] = &[FeatureLevels {
+    name: "metadata.version",
+    min: 7,
+    max: 33,
+    first: 33,
+    falls: false,
+}];
+
+/// A cluster at this level of `metadata.version` that has a topic.
+pub(super) fn at_level(level: i16) -> World {
+    let mut w = World::with_features(METADATA);
+    w.create("t").unwrap();
+    let records = w.journal.iter().cloned().map(|record| match record {
+        Record::Feature { name, .. } => Record::Feature { name, level },
+        other => other,
+    });
+    w.replayed(records.collect::<Vec<_>>())
+}
+
+#[test]
+fn records_have_the_form_that_the_clusters_level_allows() {
+    for (level, version) in [(7, 0), (16, 0), (17, 1), (22, 1), (23, 2), (33, 2)] {
+        let mut w = at_level(level);
+        let in_sync = with_configs("u", 1, &[("min.insync.replicas", "1")]);
+        let created = w.kinds(|w| drop(w.create_as(in_sync)));
+        assert_eq!(created.contains(&"ClearElr"), level >= 23, "{level}");
+        assert!(matches!(w.ask(Command::Return), Reply::Return(Ok(()))));
+        let about_partitions = w.journal.iter().filter(|record| {
+            matches!(
+                record,
+                Record::Partitions { .. } | Record::PartitionChange(_)
+            )
+        });
+        let mut versions = Vec::new();
+        for record in about_partitions {
+            record.encode_at(level, &mut |_, value| {
+                let value = value.unwrap();
+                assert!(decode(value).is_ok());
+                // Behind the version of the frame and the record's key.
+                versions.push(i16::from(value[2]));
+            });
+        }
+        assert_eq!(versions, vec![version; 5], "{level}");
+        // Before there were eligible leaders the last one in step stayed so.
+        let gone = w.journal.iter().find_map(|record| match record {
+            Record::PartitionChange(change) if change.leader == -1 => Some(change.isr.clone()),
+            _ => None,
+        });
+        assert_eq!(gone.unwrap().is_some(), level >= 23, "{level}");
+    }
+}
+
+#[test]
+fn levels_that_this_version_does_not_know_are_refused_by_number() {
+    for level in [6, 34] {
+        let Reply::Return(Err(refusal)) = at_level(level).ask(Command::Return) else {
+            panic!("served");
+        };
+        let told = refusal.message.unwrap();
+        assert!(
+            told.contains(&format!("is {level}, and this one knows 7 to 33")),
+            "{told}"
+        );
+    }
+    for level in [7, 33] {
+        assert!(matches!(
+            at_level(level).ask(Command::Return),
+            Reply::Return(Ok(()))
+        ));
+    }
 }
 
 fn decode(value: &[u8]) -> Result<Option<Record>, rustka_wire::DecodeError> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::journal::at_level;
 use super::kafka::{compare_bytes, records_of};
 use super::world::*;
 use crate::cluster::Cluster;
@@ -349,4 +350,23 @@ fn a_password_shows_in_no_record_and_no_log_line() {
         words.contains("4096") && !words.contains("stored_key"),
         "{words}"
     );
+}
+
+/// Kafka's controllers end at records of kinds that they do not know.
+#[test]
+fn there_are_no_users_and_tokens_where_the_clusters_level_has_none() {
+    let unsupported = Err(ErrorCode::UnsupportedVersion);
+    for (level, users, tokens) in [
+        (10, unsupported, unsupported),
+        (11, Ok(()), unsupported),
+        (13, Ok(()), unsupported),
+        (14, Ok(()), Ok(())),
+    ] {
+        let mut w = at_level(level);
+        let before = w.journal.len();
+        assert_eq!(w.user("alice", Some(4096)), users, "{level}");
+        assert_eq!(w.token("a"), tokens, "{level}");
+        let written = usize::from(users.is_ok()) + usize::from(tokens.is_ok());
+        assert_eq!(w.journal.len() - before, written, "{level}");
+    }
 }

@@ -53,6 +53,7 @@ pub(super) struct World {
     release: Release<Cluster>,
     pairs: Vec<(&'static str, &'static str)>,
     strict: bool,
+    features: &'static [FeatureLevels],
     pub(super) ids: u128,
 }
 
@@ -102,6 +103,7 @@ impl World {
             release: Release::default(),
             pairs: pairs.to_vec(),
             strict,
+            features,
             ids: 0,
         }
     }
@@ -114,7 +116,7 @@ impl World {
 
     /// A cluster that has read these records, each through its bytes.
     pub(super) fn replayed(&self, records: impl IntoIterator<Item = Record>) -> World {
-        let mut world = World::blank(&self.pairs, self.strict);
+        let mut world = World::made_of(&self.pairs, self.strict, self.features);
         for record in records {
             for (one, (key, value)) in std::iter::zip(singly(&record), encoded(&record)) {
                 assert_eq!(key, None);
@@ -318,6 +320,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Feature { .. } => "Feature",
         Record::ProducerIds { .. } => "ProducerIds",
         Record::Security(fact) => kind_of_fact(fact),
+        Record::Quorum(_) => "Quorum",
     }
 }
 

@@ -45,6 +45,28 @@ impl Opening<'_> {
         Ok(known)
     }
 
+    /// Whether nothing but zeros follows in the indexes: Kafka makes them for more than they hold, and leaves that of its
+    /// metadata so when it stops.
+    pub(super) fn is_padded(&self, base_offset: i64, known: &Indexed) -> io::Result<bool> {
+        for (kind, bytes) in known.ends() {
+            let index = self.folder.open(kind, base_offset, Mode::Read)?;
+            if !has_only_zeros(&*index, bytes)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes those zeros away.
+    pub(super) fn cut_padding(&self, base_offset: i64, known: &Indexed) -> io::Result<()> {
+        for (kind, bytes) in known.ends() {
+            let index = self.folder.open(kind, base_offset, Mode::Write)?;
+            index.cut(bytes)?;
+            index.sync()?;
+        }
+        Ok(())
+    }
+
     /// Has the indexes say what the batches do, beyond the entries that are kept.
     pub(super) fn write_indexes(
         &self,
@@ -86,6 +108,20 @@ pub(super) struct Indexed {
 }
 
 impl Indexed {
+    /// Where what makes sense ends in each of them.
+    fn ends(&self) -> [(Kind, u64); 2] {
+        [
+            (
+                Kind::Index,
+                self.by_offset.len() as u64 * OFFSET_ENTRY_BYTES,
+            ),
+            (
+                Kind::TimeIndex,
+                self.by_time.len() as u64 * TIME_ENTRY_BYTES,
+            ),
+        ]
+    }
+
     /// How many entries there are of each kind where so many by offset stay.
     pub fn kept(&self, by_offset: usize) -> (usize, usize) {
         let Some(last) = self.by_offset[..by_offset].last() else {
@@ -128,6 +164,21 @@ fn each_entry<const N: usize>(
         at += read as u64;
         if read < piece.len() {
             return Ok(false);
+        }
+    }
+}
+
+fn has_only_zeros(file: &dyn OpenFile, from: u64) -> io::Result<bool> {
+    let mut piece = vec![0; INDEX_PIECE_BYTES];
+    let mut at = from;
+    loop {
+        let read = file.read_at(&mut piece, at)?;
+        if piece[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += read as u64;
+        if read < piece.len() {
+            return Ok(true);
         }
     }
 }

@@ -141,24 +141,29 @@ impl Opening<'_> {
             return Err(untrue(format!("{}, offset {offset}: {why}", listed.name)));
         }
         let same = known.by_offset.get(before..) == Some(&found.by_offset[..]);
-        if !same || known.is_torn {
+        let is_padded = known.is_torn && self.is_padded(base_offset, &known)?;
+        if !same || known.is_torn && !is_padded {
             return Err(untrue(format!(
                 "{} does not fit",
                 Kind::Index.name(base_offset)
             )));
         }
-        let mut by_time = found.indexing.by_time;
-        let last = known.by_time.last().copied();
-        if known.by_time.len() as u64 == by_time + 1 {
-            // It got its last entry with the end.
-            let closing = found.indexing.close();
-            by_time += u64::from(closing.is_some() && closing == last);
+        // There may be more than there have to be: one for the end, and those that a recovery of Kafka's has added.
+        let (least, there) = (found.indexing.by_time, known.by_time.len() as u64);
+        match known.by_time.last() {
+            Some(last) if there >= least && last.timestamp <= found.max_timestamp => {
+                found.indexing.go_on_after(there, *last);
+            }
+            None if least == 0 => {}
+            _ => {
+                return Err(untrue(format!(
+                    "{} does not fit",
+                    Kind::TimeIndex.name(base_offset)
+                )));
+            }
         }
-        if known.by_time.len() as u64 != by_time {
-            return Err(untrue(format!(
-                "{} does not fit",
-                Kind::TimeIndex.name(base_offset)
-            )));
+        if is_padded {
+            self.cut_padding(base_offset, &known)?;
         }
         let first = first_timestamp(&*log, found.bytes)?;
         Ok(segment_of(base_offset, listed, &found, first, true))

@@ -4,14 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustka_core::cluster::bootstrap;
 use rustka_core::cluster::records::Record;
+use rustka_core::cluster::records::control::Quorum;
+use rustka_core::cluster::snapshot::{self, SnapshotId};
 use rustka_core::names::CLUSTER_METADATA;
 use rustka_core::security::facts::Fact;
 use rustka_core::security::scram::Credential;
 use rustka_core::security::users::Change;
-use rustka_wire::Uuid;
 use rustka_wire::voters_record::{Endpoint, KRaftVersionFeature, Voter, VotersRecord};
+use rustka_wire::{Uuid, Writer};
 
 use super::flags::{CONFIG, FEATURE, Flag, Flags, RELEASE};
 use super::releases::{Release, feature};
@@ -90,8 +91,10 @@ pub fn run(flags: &Flags) -> Result<ExitCode, String> {
         Mode::Standalone => Some(voters(config, &node, directory_id)?),
         Mode::Static | Mode::NoVoter => None,
     };
-    let records = records(&levels, &users);
-    let bytes = bootstrap::write(&records, voters.as_ref(), now_ms())
+    let quorum = voters.iter().flat_map(quorum);
+    let records = quorum.chain(records(&levels, &users));
+    let now_ms = now_ms();
+    let bytes = snapshot::write(records, SnapshotId::FORMATTED.epoch, now_ms, now_ms)
         .map_err(|error| format!("cannot write what the cluster begins with: {error}"))?;
     let text = format!("version=1\ncluster.id={id}\nnode.id={node}\ndirectory.id={directory_id}\n");
     // Only a directory with its last file counts as formatted.
@@ -200,6 +203,14 @@ fn voters(config: &str, node: &str, directory_id: Uuid) -> Result<VotersRecord<'
     })
 }
 
+/// That this node votes alone, as its controller has it on record.
+fn quorum(voters: &VotersRecord<'_>) -> [Record; 2] {
+    let mut record = Writer::new();
+    voters.encode(&mut record, 0);
+    let voters = Quorum::Voters(record.buf.into());
+    [Quorum::Version(1), voters].map(Record::Quorum)
+}
+
 fn records(levels: &[(&'static str, i16)], users: &[User]) -> Vec<Record> {
     let levels = levels.iter().map(|(name, level)| Record::Feature {
         name: (*name).into(),
@@ -218,7 +229,7 @@ fn records(levels: &[(&'static str, i16)], users: &[User]) -> Vec<Record> {
 fn write_bootstrap(directory: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = directory.join(format!("{CLUSTER_METADATA}-0"));
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(bootstrap::FILE), bytes)
+    fs::write(folder.join(SnapshotId::FORMATTED.to_string()), bytes)
 }
 
 /// What Kafka's tool prints of it.
