@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod effective;
+mod foreign;
 
 use crate::base::clock::Clock;
 use crate::base::hooks::{Authorizer, Endpoints, Hooks, Observer, QuotaMeter};

@@ -1,6 +1,6 @@
 //! The data directory: where it is, and what follows from whose it is.
 
-use super::Options;
+use super::{Options, foreign};
 use crate::base::random;
 use crate::base::start::StartError;
 use rustka_core::config::BrokerConfig;
@@ -40,7 +40,10 @@ impl Options {
                 .unwrap_or_else(|| random::uuid().to_string()),
             directory_id: random::uuid(),
         };
-        let directory = Directory::open(&path, &newcomer).map_err(|why| StartError::new(why.0))?;
+        let directory = Directory::open_after(&path, &newcomer, |found, is_clean| {
+            foreign::look(&path, found, is_clean)
+        });
+        let directory = directory.map_err(|why| StartError::new(why.0))?;
         let found = directory.identity();
         let told = [
             (
