@@ -56,7 +56,7 @@ impl Cluster {
                 self.growing = Some(Growing {
                     id: *id,
                     name: Arc::clone(name),
-                    overrides: Overrides::default(),
+                    overrides: self.configs_of_new(name),
                     partitions: Vec::new(),
                 });
             }
@@ -135,10 +135,22 @@ impl Cluster {
             Some(growing) if growing.name == resource.name => Some(growing.id),
             _ => self.topics.by_name(&resource.name).map(|topic| topic.id),
         };
-        if let Some(growing) = id.and_then(|id| self.grow(id)) {
-            let is_known = set(&mut growing.overrides);
-            self.keep_unknown(resource, name, value.filter(|_| !is_known));
-        }
+        let is_known = match id.and_then(|id| self.grow(id)) {
+            Some(growing) => set(&mut growing.overrides),
+            // Its topic may come next.
+            None => false,
+        };
+        self.keep_unknown(resource, name, value.filter(|_| !is_known));
+    }
+
+    /// What was set for a topic before it was there: Kafka 3.3 writes the configs of a new topic first.
+    fn configs_of_new(&mut self, topic: &Arc<str>) -> Overrides {
+        let mut overrides = Overrides::default();
+        self.unknown_configs.retain(|(resource, name), value| {
+            let is_its_own = resource.kind == ResourceKind::Topic && resource.name == *topic;
+            !is_its_own || overrides.set(resource.kind.scope(), name, value).is_err()
+        });
+        overrides
     }
 
     /// Keeps a value that has no effect here, or forgets the one that was kept before it.

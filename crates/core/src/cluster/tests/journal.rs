@@ -248,6 +248,27 @@ fn configs_that_are_not_known_here_are_kept_for_those_who_know_them() {
     assert!(!has(&w, &on_topic) && has(&w, &on_broker));
 }
 
+/// Kafka 3.3 writes them in this order.
+#[test]
+fn configs_that_come_before_their_topic_are_its_own() {
+    let mut w = World::new();
+    w.create_as(with_configs("t", 1, &[("retention.ms", "5")]))
+        .unwrap();
+    let (configs, rest): (Vec<Record>, Vec<Record>) = w.journal.iter().cloned().partition(
+        |record| matches!(record, Record::Config { resource, .. } if resource.kind == Topic),
+    );
+    assert_eq!(configs.len(), 1);
+    let mut w = w.replayed(configs.into_iter().chain(rest));
+    let retention = |w: &World| {
+        let topic = w.cluster.topics().by_name("t").unwrap();
+        topic.config.get("retention.ms").map(str::to_owned)
+    };
+    assert_eq!(retention(&w).as_deref(), Some("5"));
+    w.delete(&[named("t")])[0].as_ref().unwrap();
+    w.create("t").unwrap();
+    assert_eq!(retention(&w), None);
+}
+
 const METADATA: &[FeatureLevels] = &[FeatureLevels {
     name: "metadata.version",
     min: 7,
