@@ -399,9 +399,7 @@ async fn how_kafka_has_decided_that_a_transaction_ends_is_how_it_ends() {
         let mut client = world.connect();
         let end = RECORDS + 1;
         let partition = world.broker.node().partition("orders", 0).expect("there");
-        partition
-            .settled(end, rustka_storage::Safety::Durable)
-            .await;
+        in_time(partition.settled(end, Safety::Durable)).await;
         let left = Producer {
             id: "left-open".to_owned(),
             producer_id: 0,
