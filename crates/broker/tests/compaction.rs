@@ -8,7 +8,6 @@ use rustka_core::batch::{
     BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, record_bytes,
 };
 use rustka_core::compression::Codec;
-use rustka_storage::testing::Folder;
 use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -18,8 +17,6 @@ use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 async fn create(client: &mut Client, name: &str, configs: &[(&str, &str)]) {
     let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
@@ -284,47 +281,4 @@ async fn compaction_of_a_topic_ends_with_its_deletion() {
         .expect("a partition")
         .delete();
     world.compacted().await;
-}
-
-/// Bytes that one round may read and write in a second.
-const RATE: i64 = 1_000_000;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compaction_of_files_keeps_to_the_rate_that_is_set() {
-    let folder = Folder::new("compaction-rate");
-    let world = World::with(|options| {
-        let options = options.data_dir(&folder.0);
-        options
-            .config("log.cleaner.io.max.bytes.per.second", RATE.to_string())
-            .config("log.cleaner.dedupe.buffer.size", "2097152")
-    });
-    let mut client = world.connect();
-    let configs = [
-        ("cleanup.policy", "compact"),
-        ("segment.bytes", "1048576"),
-        ("min.cleanable.dirty.ratio", "0.5"),
-    ];
-    create(&mut client, "t", &configs).await;
-    let begun_ms = world.clock.monotonic_ms();
-    for _ in 0..30 {
-        let records: Vec<_> = (0..100).map(|key| (key, Some(key))).collect();
-        put(&mut client, "t", keyed(Codec::None, &records)).await;
-    }
-    let metrics = &world.broker.node().metrics;
-    let is_done = async {
-        while metrics.compaction_bytes_read.load(Relaxed) == 0 {
-            world.pass_ms(100).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(60), is_done).await;
-    in_time.expect("it ends");
-    let took_ms = world.clock.monotonic_ms() - begun_ms;
-    // Each of them is read at least once.
-    let read = metrics.compaction_bytes_read.load(Relaxed) as i64;
-    assert!(read > RATE, "{read}");
-    assert!(
-        took_ms >= read * 1_000 / RATE,
-        "{read} bytes in {took_ms} ms"
-    );
-    world.broker.stop().await;
 }

@@ -61,7 +61,7 @@ async fn fetch(client: &mut Client, offset: i64) -> (i16, Option<i64>) {
 }
 
 /// A bit that changes while a broker is down is met by nobody who starts after an orderly stop, and by Kafka never.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn damage_is_found_told_and_passed_over_when_somebody_says_so() {
     let folder = rotten().await;
     let world = World::with(|options| options.data_dir(&folder.0));
@@ -119,7 +119,7 @@ fn start(folder: &Folder) -> Process {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_command_tells_what_it_has_consumers_pass_over() {
     let folder = rotten().await;
     // A start after a crash goes over all of it by itself.

@@ -171,9 +171,7 @@ impl Pace<'_> {
         loop {
             // It may change meanwhile.
             let per_second = self.node.config.settings().log_cleaner_bytes_per_second_max;
-            let takes_ms = self.bytes.get() / per_second.max(1.0) * 1_000.0;
-            // So far off that it does not matter: a float is cut to what there is.
-            let due_ms = self.began_ms.saturating_add(takes_ms as i64);
+            let due_ms = due_ms(self.began_ms, self.bytes.get(), per_second);
             let now_ms = self.node.clock.monotonic_ms();
             if due_ms <= now_ms || *state.borrow() >= State::Stopping {
                 return;
@@ -188,6 +186,13 @@ impl Pace<'_> {
             });
         }
     }
+}
+
+/// When so many bytes since then are within so many in a second.
+fn due_ms(began_ms: i64, bytes: f64, per_second: f64) -> i64 {
+    let takes_ms = bytes / per_second.max(1.0) * 1_000.0;
+    // So far off that it does not matter: a float is cut to what there is.
+    began_ms.saturating_add(takes_ms as i64)
 }
 
 /// The compaction of one log. Unless it ends well, the log may be submitted again.
@@ -213,5 +218,19 @@ fn count(metrics: &Metrics, cleaned: &Cleaned) {
     ];
     for (counter, more) in counted {
         counter.fetch_add(more, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_says_when_bytes_are_due() {
+        assert_eq!(due_ms(10_000, 3_000_000.0, 1_000_000.0), 13_000);
+        assert_eq!(due_ms(10_000, 500.0, 1_000_000.0), 10_000);
+        // Kafka's default is no rate at all.
+        assert_eq!(due_ms(10_000, 1e18, f64::MAX), 10_000);
+        assert_eq!(due_ms(10_000, 1e30, 0.5), i64::MAX);
     }
 }

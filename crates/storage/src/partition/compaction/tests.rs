@@ -10,6 +10,7 @@ use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicCon
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 const NOW: Now = Now::new(0, 1_000_000);
@@ -419,4 +420,25 @@ fn a_batch_that_cannot_be_read_is_told_of_once() {
     corrupt(&mut world);
     corrupt(&mut world);
     assert_eq!([told(&mut world), told(&mut world)], [2, 0]);
+}
+
+#[test]
+fn a_round_tells_its_pace_of_what_it_reads_and_writes() {
+    /// Less than that may be left when it ends.
+    const UNTOLD_BYTES: u64 = 128 << 10;
+    let mut world = World::new(&[COMPACT]);
+    for key in 0..2_000 {
+        world.put(&[key % 700]);
+    }
+    let told = Cell::new(0);
+    let limits = CompactionLimits {
+        key_bytes_max: usize::MAX,
+        pace: &|bytes| told.set(told.get() + bytes as u64),
+    };
+    let cleaned = world.partition.compact_within(&limits, NOW, 1);
+    assert!(cleaned.bytes_after > 0 && cleaned.records_dropped > 0);
+    // It goes over the log twice, and writes what it keeps.
+    let all = 2 * cleaned.bytes_before + cleaned.bytes_after;
+    let told = told.get();
+    assert!(told <= all && told + UNTOLD_BYTES > all, "{told} of {all}");
 }
