@@ -12,6 +12,7 @@ use rustka_core::cluster::records::Record;
 use rustka_core::cluster::resource::{Resource, ResourceKind};
 use rustka_core::machine::JournalRecord;
 use rustka_core::transaction::record::{Phase, Record as OfTransaction};
+use rustka_storage::Safety;
 use rustka_storage::testing::Folder;
 use rustka_wire::register_broker_record::RegisterBrokerRecord;
 use rustka_wire::{Uuid, Writer};
