@@ -233,6 +233,15 @@ mod tests {
         ("there is room again on the volume", "when it changes"),
         ("is not compacted: {error}", "once for a partition"),
         ("could not be noted: {error}", "once for what is damaged"),
+        (
+            "the records with the offsets {} to {} cannot be read any more",
+            "once for what is damaged",
+        ),
+        ("was last served by Apache Kafka", "at the start"),
+        (
+            "a snapshot of the cluster cannot be read",
+            "when its log is read, at the start",
+        ),
     ];
 
     /// What lines of these levels say below this folder.
