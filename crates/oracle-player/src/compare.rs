@@ -132,18 +132,10 @@ impl ComparisonRules {
     }
 }
 
-/// Brings neighbours of one `type` with different keys into one order; those with one key stay behind each other.
+/// Brings neighbours of one `type` into the order of their keys; those with one key stay behind each other.
 fn sort_neighbours(items: &mut [Value]) {
-    let mut rest = items;
-    while !rest.is_empty() {
-        let mut keys = BTreeSet::new();
-        let first = rest.first().map(|item| item["type"].clone());
-        let end = rest.iter().position(|item| {
-            Some(&item["type"]) != first.as_ref() || !keys.insert(item["key"].to_string())
-        });
-        let (run, others) = rest.split_at_mut(end.unwrap_or(rest.len()));
+    for run in items.chunk_by_mut(|one, next| one["type"] == next["type"]) {
         run.sort_by_key(|item| item["key"].to_string());
-        rest = others;
     }
 }
 
@@ -212,5 +204,32 @@ fn diff(
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_one_type_stand_in_any_order_but_those_of_one_key_in_theirs() {
+        let record =
+            |kind: &str, key: &str, value: i32| json!({"type": kind, "key": key, "value": value});
+        let kafka = [
+            record("A", "l", 1),
+            record("A", "l", 2),
+            record("A", "k", 3),
+            record("B", "k", 4),
+        ];
+        let sorted = |order: [usize; 4]| {
+            let mut items = order.map(|at| kafka[at].clone());
+            sort_neighbours(&mut items);
+            items
+        };
+        let expected = sorted([0, 1, 2, 3]);
+        assert_eq!(sorted([0, 2, 1, 3]), expected);
+        assert_eq!(sorted([2, 0, 1, 3]), expected);
+        assert_ne!(sorted([1, 0, 2, 3]), expected, "one key");
+        assert_ne!(sorted([0, 1, 3, 2]), expected, "another type between");
     }
 }
