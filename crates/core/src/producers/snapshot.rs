@@ -70,7 +70,11 @@ impl Producers {
     }
 
     fn restore_aborted(&mut self, aborted: Vec<AbortedTransaction>) {
-        let mut later_from = self.open.first().unwrap_or(i64::MAX);
+        // Those that come may begin right behind the last of them, unless there are some that have begun already.
+        let behind = aborted
+            .last()
+            .map_or(0, |last| last.last_offset.saturating_add(1));
+        let mut later_from = self.open.first().unwrap_or(behind);
         let aborted = aborted.into_iter().rev().map(|transaction| {
             let remembered = Aborted {
                 transaction,
@@ -198,6 +202,32 @@ mod tests {
             after.check(&attempt(7, 4, false), Origin::Client),
             Ok(Check::New)
         );
+    }
+
+    #[test]
+    fn what_is_aborted_after_it_was_read_again_is_told_of_as_well() {
+        let mut before = known();
+        let commit = Marker {
+            commit: true,
+            coordinator_epoch: 4,
+            epoch_bumped: false,
+        };
+        before.ended((8, 3), &commit, 20, 1_005, 50);
+        let aborted: Vec<_> = before.aborted_between(0, 100).collect();
+        let mut after = Producers::of_snapshot(&before.snapshot(), aborted, 60).expect("whole");
+        after.appended(&attempt(8, 2, true), 21, 1_006, 70);
+        let abort = Marker {
+            commit: false,
+            ..commit
+        };
+        after.ended((8, 3), &abort, 23, 1_007, 70);
+        let told = |end| {
+            let told = after.aborted_between(0, end);
+            told.map(|it| it.first_offset).collect::<Vec<_>>()
+        };
+        assert_eq!(told(i64::MAX), [16, 21]);
+        assert_eq!(told(22), [16, 21]);
+        assert_eq!(told(21), [16]);
     }
 
     #[test]
