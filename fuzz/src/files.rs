@@ -3,17 +3,15 @@
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::log::{Marker, Origin};
 use rustka_core::time::Now;
-use rustka_storage::disk::{Directory, DiskEngine, Files, Fsync, Identity, Mode};
+use rustka_storage::disk::{DiskEngine, Files, Fsync, Mode};
 use rustka_storage::testing::disk::{Loss, SimulatedDisk};
-use rustka_storage::{Engine, Incoming, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Incoming, Partition, PartitionName};
 use rustka_wire::codec::Uuid;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 const ROOT: &str = "/data";
 const NOW: Now = Now::new(0, 1_000_000);
-/// More than any of it takes.
-const MEMORY_BYTES: usize = 64 << 20;
 const NAME: PartitionName<'_> = PartitionName {
     topic: "t",
     topic_id: Uuid([7; 16]),
@@ -143,15 +141,7 @@ fn visit(disk: &SimulatedDisk, at_least: Option<i64>) -> Option<i64> {
 }
 
 fn start(disk: &SimulatedDisk) -> Result<DiskEngine, String> {
-    let owner = Identity {
-        node_id: 1,
-        cluster_id: "files".to_owned(),
-        directory_id: Uuid([3; 16]),
-    };
-    let directory = Directory::open_in(Arc::new(disk.clone()), Path::new(ROOT), &owner);
-    let directory = directory.map_err(|why| why.to_string())?;
-    let engine = DiskEngine::by_hand(directory, Memory::new(MEMORY_BYTES), Fsync::Always);
-    engine.map_err(|why| why.to_string())
+    disk.start(Path::new(ROOT), Fsync::Always)
 }
 
 /// A directory with two segments, an aborted transaction and an idempotent producer, left in order.

@@ -9,11 +9,11 @@
 use rustka_core::batch::{BatchBuilder, BatchHeader, HEADER_BYTES, NewRecord, crc_matches};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::disk::{DiskEngine, Fsync};
+use rustka_storage::testing::Random;
 use rustka_storage::testing::append;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
-use rustka_storage::testing::{PLENTY, Random};
-use rustka_storage::{Engine, Incoming, Memory, Partition, PartitionName, RetentionRules};
+use rustka_storage::{Engine, Incoming, Partition, PartitionName, RetentionRules};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,15 +27,7 @@ fn now(ms: i64) -> Now {
 }
 
 fn start(disk: &SimulatedDisk) -> Result<DiskEngine, String> {
-    let owner = Identity {
-        node_id: 1,
-        cluster_id: "crashes".to_owned(),
-        directory_id: Uuid([3; 16]),
-    };
-    let directory = Directory::open_in(Arc::new(disk.clone()), Path::new(ROOT), &owner);
-    let directory = directory.map_err(|error| error.to_string())?;
-    DiskEngine::by_hand(directory, Memory::new(PLENTY), Fsync::Always)
-        .map_err(|error| error.to_string())
+    disk.start(Path::new(ROOT), Fsync::Always)
 }
 
 /// A partition of the story, and what was told of it. Each fact has the number of operations at which it held.

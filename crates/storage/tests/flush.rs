@@ -4,10 +4,10 @@ use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::config::{BrokerConfig, Overrides, Scope, SharedConfig, TopicConfig};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::disk::{DiskEngine, Fsync};
 use rustka_storage::testing::append;
 use rustka_storage::testing::disk::{Loss, SimulatedDisk};
-use rustka_storage::{Engine, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,14 +25,7 @@ struct World {
 }
 
 fn start(disk: &SimulatedDisk, fsync: Fsync) -> DiskEngine {
-    let owner = Identity {
-        node_id: 1,
-        cluster_id: "flush".to_owned(),
-        directory_id: Uuid([3; 16]),
-    };
-    let directory = Directory::open_in(Arc::new(disk.clone()), Path::new("/data"), &owner);
-    let directory = directory.expect("a directory");
-    DiskEngine::by_hand(directory, Memory::new(64 << 20), fsync).expect("an engine")
+    disk.start(Path::new("/data"), fsync).expect("an engine")
 }
 
 impl World {

@@ -5,10 +5,10 @@ use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::disk::{DiskEngine, Fsync};
 use rustka_storage::testing;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
-use rustka_storage::{Engine, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,14 +28,8 @@ fn now(ms: i64) -> Now {
 }
 
 fn start(disk: &SimulatedDisk) -> DiskEngine {
-    let owner = Identity {
-        node_id: 1,
-        cluster_id: "full".to_owned(),
-        directory_id: Uuid([3; 16]),
-    };
-    let directory = Directory::open_in(Arc::new(disk.clone()), Path::new(ROOT), &owner);
-    let directory = directory.expect("a directory");
-    DiskEngine::by_hand(directory, Memory::new(64 << 20), Fsync::Always).expect("an engine")
+    let engine = disk.start(Path::new(ROOT), Fsync::Always);
+    engine.expect("an engine")
 }
 
 fn open(engine: &DiskEngine) -> Arc<Partition> {

@@ -4,14 +4,12 @@ use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::disk::{
-    Directory, DiskEngine, DiskFigures, Files, Fsync, Identity, Mode, SystemFiles,
-};
+use rustka_storage::disk::{DiskEngine, DiskFigures, Files, Fsync, Mode, SystemFiles};
 use rustka_storage::engine::ScrubPace;
 use rustka_storage::testing;
 use rustka_storage::testing::Folder;
 use rustka_storage::testing::disk::SimulatedDisk;
-use rustka_storage::{Engine, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,16 +46,8 @@ fn open(engine: &DiskEngine, topic: &str) -> Arc<Partition> {
 
 impl World {
     fn start(disk: SimulatedDisk) -> World {
-        let owner = Identity {
-            node_id: 1,
-            cluster_id: "scrub".to_owned(),
-            directory_id: Uuid([3; 16]),
-        };
-        let directory = Directory::open_in(Arc::new(disk.clone()), Path::new(ROOT), &owner);
-        let directory = directory.expect("a directory");
-        // Little of it stays in memory.
-        let memory = Memory::new(64 << 20);
-        let engine = DiskEngine::by_hand(directory, memory, Fsync::Always).expect("an engine");
+        let engine = disk.start(Path::new(ROOT), Fsync::Always);
+        let engine = engine.expect("an engine");
         World {
             disk,
             partition: open(&engine, "t"),

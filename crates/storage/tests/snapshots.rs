@@ -6,16 +6,14 @@ use rustka_core::cluster::records::Record;
 use rustka_core::cluster::snapshot::{self, SnapshotId};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
+use rustka_storage::disk::{DiskEngine, Fsync};
 use rustka_storage::engine::Snapshots;
 use rustka_storage::retired::{KeptRules, retire};
-use rustka_storage::testing::PLENTY;
 use rustka_storage::testing::append;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
-use rustka_storage::{Engine, Memory, Partition, PartitionName};
+use rustka_storage::{Engine, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::path::Path;
-use std::sync::Arc;
 
 const ROOT: &str = "/data";
 const LOG: PartitionName<'static> = PartitionName {
@@ -34,15 +32,7 @@ fn now() -> Now {
 }
 
 fn start(disk: &SimulatedDisk) -> Result<DiskEngine, String> {
-    let owner = Identity {
-        node_id: 1,
-        cluster_id: "snapshots".to_owned(),
-        directory_id: Uuid([3; 16]),
-    };
-    let directory = Directory::open_in(Arc::new(disk.clone()), Path::new(ROOT), &owner);
-    let directory = directory.map_err(|error| error.to_string())?;
-    DiskEngine::by_hand(directory, Memory::new(PLENTY), Fsync::Always)
-        .map_err(|error| error.to_string())
+    disk.start(Path::new(ROOT), Fsync::Always)
 }
 
 /// The snapshot of so many records: their number.

@@ -7,7 +7,10 @@ mod crash;
 
 pub use crash::Loss;
 
-use crate::disk::{Files, Listed, Mode, OpenFile, Room};
+use super::PLENTY;
+use crate::disk::{Directory, DiskEngine, Files, Fsync, Identity, Listed, Mode, OpenFile, Room};
+use crate::limit::Memory;
+use rustka_wire::Uuid;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -133,6 +136,19 @@ impl SimulatedDisk {
             nodes.push(Content::Folder(BTreeMap::new()));
         }
         SimulatedDisk::holding(nodes)
+    }
+
+    /// An engine with its directory on it, always of one owner, which does nothing by itself. Why not, where it cannot begin.
+    pub fn start(&self, root: &Path, fsync: Fsync) -> Result<DiskEngine, String> {
+        let owner = Identity {
+            node_id: 1,
+            cluster_id: "simulated".to_owned(),
+            directory_id: Uuid([3; 16]),
+        };
+        let directory = Directory::open_in(Arc::new(self.clone()), root, &owner);
+        let directory = directory.map_err(|error| error.to_string())?;
+        let engine = DiskEngine::by_hand(directory, Memory::new(PLENTY), fsync);
+        engine.map_err(|error| error.to_string())
     }
 
     fn holding(nodes: Vec<Content>) -> SimulatedDisk {
