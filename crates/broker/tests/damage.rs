@@ -6,13 +6,10 @@ mod common;
 mod page;
 mod process;
 
-use common::{Client, World, batch, fetch_request, produce_request};
+use common::{World, batch, produce_request};
 use page::Page;
 use process::{Process, RUSTKA};
-use rustka_core::batch::BatchHeader;
 use rustka_storage::testing::Folder;
-use rustka_wire::fetch_request::FetchRequest;
-use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use serde_json::{Value, json};
@@ -49,17 +46,6 @@ async fn rotten() -> Folder {
     folder
 }
 
-/// The error of a fetch from there, and where the first batch begins that it gives.
-async fn fetch(client: &mut Client, offset: i64) -> (i16, Option<i64>) {
-    let request = fetch_request("t", 0, offset, 0);
-    let answer = client.ask(FetchRequest::KEY, 12, &request).await;
-    let body: FetchResponse<'_> = answer.body();
-    let partition = &body.responses[0].partitions[0];
-    let records = partition.records.as_ref();
-    let first = records.and_then(|records| BatchHeader::parse(records.as_bytes()).ok());
-    (partition.error_code, first.map(|first| first.base_offset))
-}
-
 /// A bit that changes while a broker is down is met by nobody who starts after an orderly stop, and by Kafka never.
 #[tokio::test]
 async fn damage_is_found_told_and_passed_over_when_somebody_says_so() {
@@ -89,14 +75,17 @@ async fn damage_is_found_told_and_passed_over_when_somebody_says_so() {
     let topic = page.get("/api/v1/topics/t").await.json();
     assert_eq!(topic["damaged"], damaged(false).1);
     let mut client = world.connect();
-    assert_eq!(fetch(&mut client, 0).await, (0, Some(0)));
-    assert_eq!(fetch(&mut client, 1).await, (KAFKA_STORAGE_ERROR, None));
-    assert_eq!(fetch(&mut client, 2).await, (0, Some(2)));
+    assert_eq!(client.first_batch("t", 0, 0).await, (0, Some(0)));
+    assert_eq!(
+        client.first_batch("t", 0, 1).await,
+        (KAFKA_STORAGE_ERROR, None)
+    );
+    assert_eq!(client.first_batch("t", 0, 2).await, (0, Some(2)));
 
     let skip = "/api/v1/topics/t/skip-damaged";
     let skipped = page.send("POST", skip, json!({})).await.json();
     assert_eq!(skipped, json!({ "skipped": [damaged(true).0] }));
-    assert_eq!(fetch(&mut client, 1).await, (0, Some(2)));
+    assert_eq!(client.first_batch("t", 0, 1).await, (0, Some(2)));
     let again = page.send("POST", skip, json!({})).await.json();
     assert_eq!(again, json!({ "skipped": [] }));
     let topic = page.get("/api/v1/topics/t").await.json();
@@ -105,7 +94,7 @@ async fn damage_is_found_told_and_passed_over_when_somebody_says_so() {
 
     let world = World::with(|options| options.data_dir(&folder.0));
     let mut client = world.connect();
-    assert_eq!(fetch(&mut client, 1).await, (0, Some(2)));
+    assert_eq!(client.first_batch("t", 0, 1).await, (0, Some(2)));
     world.broker.stop().await;
 }
 

@@ -193,13 +193,7 @@ async fn damage_in_what_was_promised_takes_its_own_offsets_out_and_no_others() {
         let mut client = world.connect();
         let mut read = Vec::new();
         for offset in 0..3 {
-            let request = fetch_request("t", 0, offset, 0);
-            let answer = client.ask(FetchRequest::KEY, 12, &request).await;
-            let body: FetchResponse<'_> = answer.body();
-            let partition = &body.responses[0].partitions[0];
-            let records = partition.records.as_ref();
-            let first = records.and_then(|records| BatchHeader::parse(records.as_bytes()).ok());
-            read.push((partition.error_code, first.map(|first| first.base_offset)));
+            read.push(client.first_batch("t", 0, offset).await);
         }
         let torn = (KAFKA_STORAGE_ERROR, None);
         assert_eq!(read, [(0, Some(0)), torn, (0, Some(2))]);

@@ -19,13 +19,14 @@ use rustka::net::transport::MemoryStream;
 use rustka::{Broker, Clock, Options};
 use rustka_client::frame::{Frame, Head};
 use rustka_client::{Connection, RawAnswer};
-use rustka_core::batch::{BatchBuilder, NewRecord};
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::cluster::command::{Command, Reply};
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use rustka_wire::delete_topics_response::DeleteTopicsResponse;
 use rustka_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use rustka_wire::fetch_response::FetchResponse;
 use rustka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use rustka_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition};
@@ -241,6 +242,22 @@ impl Client {
     /// Whether the broker hangs up without a further answer.
     pub async fn is_closed(&mut self) -> bool {
         self.receive().await.is_none()
+    }
+
+    /// The error of a fetch from an offset, and where the first batch begins that it gives.
+    pub async fn first_batch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> (i16, Option<i64>) {
+        let request = fetch_request(topic, partition, offset, 0);
+        let answer = self.ask(FetchRequest::KEY, 12, &request).await;
+        let body: FetchResponse<'_> = answer.body();
+        let partition = &body.responses[0].partitions[0];
+        let records = partition.records.as_ref();
+        let first = records.and_then(|records| BatchHeader::parse(records.as_bytes()).ok());
+        (partition.error_code, first.map(|first| first.base_offset))
     }
 
     /// Creates a topic with one replica and returns its id.
