@@ -244,7 +244,7 @@ impl<M: Machine> Shard<M> {
             return;
         }
         let (_, ready) = inner.settle(host, now, None);
-        inner.shorten(now);
+        inner.write_anew_if(now, |journal| journal.may_be_halved());
         self.unlock(host, inner, ready);
     }
 
@@ -463,20 +463,18 @@ impl<M: Machine> Inner<M> {
     }
 
     fn compact(&mut self, now: Now) {
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
-        journal.finish_compaction(now);
-        if journal.wants_compaction() && self.machine.is_settled() {
-            journal.compact(&mut self.machine.live(), now);
+        if let Some(journal) = &mut self.journal {
+            journal.finish_compaction(now);
         }
+        self.write_anew_if(now, |journal| journal.wants_compaction());
     }
 
-    fn shorten(&mut self, now: Now) {
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
-        if journal.may_be_halved() && self.machine.is_settled() {
+    /// Writes the journal down anew where this is so, once all that the machine says is durable.
+    fn write_anew_if(&mut self, now: Now, is_wanted: impl FnOnce(&dyn Writes<M::Record>) -> bool) {
+        if let Some(journal) = &mut self.journal
+            && is_wanted(&**journal)
+            && self.machine.is_settled()
+        {
             journal.compact(&mut self.machine.live(), now);
         }
     }
