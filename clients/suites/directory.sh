@@ -102,7 +102,7 @@ fill() { # fill [WITHOUT_USERS]
 }
 leave_open() { # a transaction whose producer is killed
   "$R" topic create open --partitions 1 >> "$LOG"
-  tool org.apache.kafka.tools.ProducerPerformance --topic open --num-records 100000 --record-size 100 --throughput 200 \
+  "$K" tool org.apache.kafka.tools.ProducerPerformance --topic open --num-records 100000 --record-size 100 --throughput 200 \
     --transactional-id left-open --transaction-duration-ms 600000 --command-property transaction.timeout.ms=600000 \
     --bootstrap-server $A >> "$LOG" 2>&1 & local producer=$!
   wait_for eval '"$R" topic describe open 2>> "$LOG" | grep -q . && tool org.apache.kafka.tools.TransactionsCommand --bootstrap-server $A list | grep -q "^left-open .*Ongoing"'

@@ -492,6 +492,39 @@ fn the_mark_of_an_orderly_stop_is_left_only_where_all_is_true() {
     }
 }
 
+/// Kafka ended over such a directory: a log of metadata whose records had all gone into a snapshot was found to begin
+/// before them, since the stop had made the file of a segment anew that retention had dropped.
+#[test]
+fn a_stop_makes_no_file_anew_of_a_segment_that_has_gone() {
+    for is_rolled in [true, false] {
+        let folder = Folder::made("restart");
+        let life = Life::begin(&folder, &Ending::never());
+        for n in 0..20 {
+            life.put(n);
+        }
+        match is_rolled {
+            true => life.partition.roll(),
+            // As it is noted once a minute.
+            false => assert!(life.partition.checkpoint()),
+        }
+        life.engine.work();
+        life.partition.delete_records(20).expect("they are there");
+        life.engine.work();
+        life.close();
+        let bases: Vec<String> = names(&folder)
+            .into_iter()
+            .filter(|name| name.ends_with("log") || name.ends_with("index"))
+            .collect();
+        let base = "00000000000000000020";
+        let expected = ["index", "log", "timeindex"].map(|kind| format!("{base}.{kind}"));
+        assert_eq!(bases, expected, "{is_rolled}");
+        let life = Life::begin(&folder, &Ending::never());
+        let offsets = life.partition.offsets();
+        assert_eq!((offsets.log_start, offsets.log_end), (20, 20));
+        assert_eq!(life.put(1), 20);
+    }
+}
+
 #[test]
 fn a_log_of_the_same_name_is_not_taken_for_the_one_before_it() {
     let folder = Folder::made("restart");

@@ -332,6 +332,10 @@ impl Hand {
                     self.is_made = true;
                 }
                 self.open = Some(open_segment(writer, base_offset, Mode::Anew)?);
+                // The one before it is closed, and may go.
+                if let Some(told) = &mut self.snapshot {
+                    (told.segment, told.time) = (base_offset, None);
+                }
                 round.dirty.folder = true;
                 Ok(())
             }
