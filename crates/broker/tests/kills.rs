@@ -2,15 +2,14 @@
 //! next life, once, in order, and where the answer said; groups go on where they were. `RUSTKA_KILLS=1000 cargo test -p rustka --test kills` has it
 //! killed so often.
 
+#[path = "kills/groups.rs"]
+mod groups;
 #[path = "kills/mixed.rs"]
 mod mixed;
 mod process;
 
 use process::server::Server;
-use rustka_client::{
-    Client, ConsumeOptions, Consumer, GroupConsumer, GroupOptions, GroupProtocol, NewRecord,
-    ProduceOptions, Producer, Start,
-};
+use rustka_client::{Client, ConsumeOptions, Consumer, NewRecord, ProduceOptions, Producer, Start};
 use rustka_storage::testing::Folder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -153,67 +152,4 @@ async fn what_was_answered_to_acks_all_outlives_every_kill() {
     }
     let server = Server::start(&folder, &[]);
     check(&read_all(&server.client()).await, &answered, kills);
-}
-
-/// The values that this member is given, until there are as many as these.
-async fn read(member: &mut GroupConsumer, wanted: &[&str]) {
-    let mut values = Vec::new();
-    let reading = async {
-        while values.len() < wanted.len() {
-            let Some(fetched) = member.poll().await.expect("a poll") else {
-                continue;
-            };
-            let records = fetched.records.into_iter();
-            values
-                .extend(records.map(|record| {
-                    String::from_utf8(record.value.expect("a value")).expect("text")
-                }));
-        }
-    };
-    tokio::time::timeout(DEADLINE, reading)
-        .await
-        .expect("records in time");
-    assert_eq!(values, wanted);
-}
-
-/// Sentry's S13: a broker that dies and comes back finds its groups as they were, and their members go on where they are.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_of_both_protocols_go_on_after_a_kill_where_they_were() {
-    for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
-        let folder = Folder::new(&format!("kills-{protocol:?}"));
-        let options = GroupOptions {
-            protocol,
-            start: Start::Earliest,
-            ..GroupOptions::default()
-        };
-        let mut server = Server::start(&folder, &[]);
-        let client = server.options().client();
-        client.create_topic("t", 1, 1).await.expect("a topic");
-        let mut producer = Producer::new(&client, ProduceOptions::default());
-        let records = ["a", "b"].map(NewRecord::value);
-        producer.send("t", &records).await.expect("written");
-        let mut member = GroupConsumer::new(&client, "g", &["t"], options);
-        read(&mut member, &["a", "b"]).await;
-        member.commit().await.expect("committed");
-        let generation = member.generation();
-        for value in ["c", "d"] {
-            server = server.killed_and_started(&folder, &[]);
-            let told = client.describe_any_group("g").await.expect("an answer");
-            assert_eq!(told.members.len(), 1, "{protocol:?}: {told:?}");
-            let sent = producer.send("t", &[NewRecord::value(value)]).await;
-            sent.expect("written");
-            read(&mut member, &[value]).await;
-            assert_eq!(member.generation(), generation, "{protocol:?}");
-            // The connection to the life before may be found dead only now.
-            let committed = match member.commit().await {
-                Err(error) if error.is_retriable() => member.commit().await,
-                outcome => outcome,
-            };
-            committed.expect("committed");
-        }
-        drop(server);
-        let server = Server::start(&folder, &[]);
-        let committed = server.client().committed("g").await.expect("an answer");
-        assert_eq!(committed[&("t".to_owned(), 0)].offset, 4, "{protocol:?}");
-    }
 }

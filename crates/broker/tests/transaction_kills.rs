@@ -1,6 +1,7 @@
 //! Transactional clients of the real binary, which is killed in the middle of its work again and again and started anew
 //! over its files. They go on where they were, as librdkafka and Java's client do, and what they have seen is judged.
-//! `RUSTKA_KILLS=100 cargo test -p rustka --test transaction_kills` has it killed so often.
+//! `RUSTKA_KILLS=100 cargo test -p rustka --test transaction_kills` has it killed so often; several hundred take the checker
+//! long, since it compares what was seen with all that was done.
 
 #[path = "transaction_kills/clients.rs"]
 mod clients;
@@ -15,7 +16,7 @@ mod run;
 use process::server::Server;
 use run::{COPY, PARTITIONS, Run, SOURCE, TARGET};
 use rustka_history::check;
-use rustka_history::history::{History, Outcome};
+use rustka_history::history::{History, Outcome, Transaction};
 use rustka_storage::testing::Folder;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,10 +33,11 @@ async fn within_deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
     result.unwrap_or_else(|_| panic!("{what} takes too long"))
 }
 
-/// So many lives, each ended by a kill, and a last one in which everything comes to rest.
-async fn play(kills: u64) -> History {
+/// So many lives, each ended by a kill, and a last one in which everything comes to rest. The history, and when it was killed.
+async fn play(kills: u64) -> (History, Vec<u64>) {
     let folder = Folder::new("transaction-kills");
     let run = Run::new(kills);
+    let mut killed = Vec::new();
     let mut tasks = JoinSet::new();
     tasks.spawn_local(clients::feed(run.clone()));
     for newer in [true, true, false, false] {
@@ -60,6 +62,10 @@ async fn play(kills: u64) -> History {
         // Each life ends somewhere else in what the clients do.
         let until = run.now() + 600 + life * 97 % 211;
         within_deadline("a life", run.reaches(until)).await;
+        if life % 2 == 0 {
+            within_deadline("a commit", run.is_committing(life / 2 % 8)).await;
+        }
+        killed.push(run.now());
         drop(server);
     }
     let server = Server::start(&folder, &ARGUMENTS);
@@ -72,7 +78,25 @@ async fn play(kills: u64) -> History {
     })
     .await;
     within_deadline("rest", clients::come_to_rest(&run)).await;
-    run.history.take()
+    (run.history.take(), killed)
+}
+
+/// How many transactions were open when their broker was killed, and of how many of these the commit had been asked for.
+fn interrupted(history: &History, killed: &[u64]) -> (usize, usize) {
+    let transactions = history.transactions.iter().filter(|it| it.id.is_some());
+    let open = transactions.filter(|it| {
+        let within = |at: &u64| it.began < *at && it.ended.is_none_or(|ended| *at < ended);
+        killed.iter().any(within)
+    });
+    let is_ending = |it: &&Transaction| {
+        let Some(asked) = it.commit_asked else {
+            return false;
+        };
+        let within = |at: &u64| asked < *at && it.ended.is_none_or(|ended| *at < ended);
+        killed.iter().any(within)
+    };
+    let open: Vec<&Transaction> = open.collect();
+    (open.len(), open.into_iter().filter(is_ending).count())
 }
 
 /// How many transactions of each id were committed.
@@ -90,7 +114,7 @@ fn committed(history: &History) -> BTreeMap<String, usize> {
 async fn no_promise_to_transactions_is_broken_by_kills() {
     let kills = std::env::var("RUSTKA_KILLS").ok();
     let kills = kills.and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let history = LocalSet::new().run_until(play(kills)).await;
+    let (history, killed) = LocalSet::new().run_until(play(kills)).await;
     let anomalies = check(&history);
     assert!(anomalies.is_empty(), "{anomalies:?}");
     let counts = committed(&history);
@@ -100,5 +124,10 @@ async fn no_promise_to_transactions_is_broken_by_kills() {
     }
     let mut copied = history.polls.iter().flat_map(|poll| &poll.records);
     assert!(copied.next().is_some(), "somebody has read something");
-    println!("{kills} kills, committed: {counts:?}");
+    let (open, ending) = interrupted(&history, &killed);
+    assert!(open as u64 >= kills / 2, "{open} open");
+    assert!(ending > 0, "none was about to be committed");
+    println!(
+        "{kills} kills, committed: {counts:?}; {open} open, {ending} of them about to be committed"
+    );
 }

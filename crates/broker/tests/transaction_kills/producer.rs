@@ -234,6 +234,7 @@ impl Producer {
         if commit {
             let tick = run.tick();
             run.note(at, |it| it.commit_asked = Some(tick));
+            run.commits();
         }
         let request = EndTxnRequest {
             transactional_id: self.id.into(),

@@ -25,6 +25,8 @@ pub struct Run {
     pub history: RefCell<History>,
     random: RefCell<Random>,
     tick: watch::Sender<u64>,
+    /// How many commits have been asked for.
+    commits: watch::Sender<u64>,
     value: Cell<u64>,
     /// Where the broker is, and in which life.
     place: watch::Sender<Option<(u64, Address)>>,
@@ -37,6 +39,7 @@ impl Run {
             history: RefCell::default(),
             random: RefCell::new(Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)),
             tick: watch::Sender::new(0),
+            commits: watch::Sender::new(0),
             value: Cell::new(0),
             place: watch::Sender::new(None),
             stops: Cell::new(false),
@@ -75,6 +78,18 @@ impl Run {
         let mut ticks = self.tick.subscribe();
         let reached = ticks.wait_for(|now| *now >= tick || self.is_stopping());
         reached.await.expect("the run is there");
+    }
+
+    /// Somebody asks for a commit.
+    pub fn commits(&self) {
+        self.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// Waits until somebody has asked for a commit and a few more things have happened.
+    pub async fn is_committing(&self, ticks: u64) {
+        let mut commits = self.commits.subscribe();
+        commits.changed().await.expect("the run is there");
+        self.reaches(self.now() + ticks).await;
     }
 
     /// Leaves the field to whoever has fenced this one.
