@@ -2,6 +2,7 @@
 
 pub mod faulty;
 mod timed;
+mod unopened;
 mod watched;
 
 use crate::api::parts::Parts;
@@ -172,12 +173,12 @@ fn find(key: i16) -> Option<&'static Api> {
     APIS.get(usize::from(at))
 }
 
-/// Serves a request, unless a fault was armed for it, and records it while somebody watches.
+/// Serves a request, once what it asks for is open after a start, and records it while somebody watches.
 pub fn dispatch(request: Request<'_>) -> Outcome {
     let (asked, timed) = (Asked::of(&request), Timed::of(&request));
-    let outcome = match request.node.faults.any_armed() && !request.peer().is_own {
-        true => faulty::dispatch(request),
-        false => serve(request),
+    let outcome = match request.node.opener.left() {
+        0 => struck(request),
+        _ => unopened::park(request, struck).unwrap_or_else(struck),
     };
     let outcome = match timed {
         Some(timed) => timed.answered(outcome),
@@ -186,6 +187,14 @@ pub fn dispatch(request: Request<'_>) -> Outcome {
     match asked {
         Some(asked) => asked.answered(outcome),
         None => outcome,
+    }
+}
+
+/// Serves a request, unless a fault was armed for it.
+fn struck(request: Request<'_>) -> Outcome {
+    match request.node.faults.any_armed() && !request.peer().is_own {
+        true => faulty::dispatch(request),
+        false => serve(request),
     }
 }
 

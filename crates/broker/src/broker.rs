@@ -154,6 +154,7 @@ async fn drain(node: Arc<Node>) {
         node.work.finished().await;
         let last = node.clone();
         let finish = move || {
+            last.opener.stop();
             last.checkpoint();
             last.engine.close();
         };

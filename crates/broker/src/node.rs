@@ -42,7 +42,7 @@ use rustka_core::log::Marker;
 use rustka_core::time::Now;
 use rustka_storage::Memory;
 use rustka_storage::buffer::Pool;
-use rustka_storage::{Appended, Engine, Partition, PartitionName};
+use rustka_storage::{Appended, Engine, Opener, Partition, PartitionName};
 use rustka_wire::codec::Uuid;
 pub use security::Security;
 use std::net::SocketAddr;
@@ -91,6 +91,8 @@ pub struct Node {
     pub memory: Arc<Memory>,
     /// Keeps the partitions' batches.
     pub engine: Arc<dyn Engine>,
+    /// Opens what there is of partitions after a start.
+    pub opener: Opener,
     /// How much memory there is, and whether it is short.
     pub machine: Machine,
     /// Logs to be compacted.
@@ -243,7 +245,19 @@ impl Node {
         self.topics.partition(topic, index)
     }
 
-    /// A partition of a topic, with what the engine has of it; as a rule that is nothing.
+    /// Waits until everything is open that this start has found.
+    pub async fn all_opened(&self) {
+        if self.opener.left() == 0 {
+            return;
+        }
+        for topic in self.topics.all() {
+            for partition in &topic.partitions {
+                partition.opened().await;
+            }
+        }
+    }
+
+    /// A partition of a topic, with what the engine has of it, now or a little later; as a rule that is nothing.
     pub fn new_partition(
         &self,
         name: &PartitionName<'_>,
@@ -251,7 +265,11 @@ impl Node {
         internal: bool,
         now: Now,
     ) -> Arc<Partition> {
-        let partition = Partition::open(&*self.engine, name, config.now().delete, now);
+        let partition = self.opener.open(name, config.now().delete, now);
+        // What is written to a journal rests on what is in it. A start reads them all, once it knows which there are.
+        if internal && *self.state.borrow() != State::Starting {
+            self.opener.wait_for(&partition);
+        }
         // Journals are compacted by those who write them.
         match internal {
             true => partition.obey_as_journal(config),

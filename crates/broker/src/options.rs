@@ -21,6 +21,7 @@ pub(crate) use effective::first;
 use rustka_storage::Engine;
 use rustka_storage::disk::Fsync;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +31,11 @@ const SUPER_USERS: &str = "super.users";
 const EVERYONE: &str = "allow.everyone.if.no.acl.found";
 /// What Kafka's authorizer is configured by, which stands in no table of configs.
 pub const APART: [&str; 2] = [SUPER_USERS, EVERYONE];
+
+/// Threads that open partitions after a start, for each processor and at most.
+const OPENERS_PER_PROCESSOR: usize = 2;
+/// See above.
+const OPENERS_MAX: usize = 32;
 
 /// Options of a broker; see [`Broker::builder`].
 #[derive(Clone)]
@@ -53,6 +59,7 @@ pub struct Options {
     pub(crate) cluster_id: Option<String>,
     pub(crate) log_control: Option<Arc<dyn LogControl>>,
     pub(crate) engine: Option<Arc<dyn Engine>>,
+    pub(crate) openers: usize,
     data_dir: Option<PathBuf>,
     pub(crate) fsync: Fsync,
     pub(crate) hooks: Hooks,
@@ -82,6 +89,7 @@ impl Default for Options {
             cluster_id: None,
             log_control: None,
             engine: None,
+            openers: openers(),
             data_dir: None,
             fsync: Fsync::default(),
             hooks: Hooks::default(),
@@ -257,6 +265,13 @@ impl Options {
         self
     }
 
+    /// On how many threads at most partitions are opened after a start, while others are served; for tests, where with
+    /// none of them somebody calls [`rustka_storage::Opener::open_next`].
+    pub fn openers(mut self, threads: usize) -> Self {
+        self.openers = threads;
+        self
+    }
+
     /// Starts the broker, in the runtime at hand or else in one of its own.
     pub fn start(self) -> Result<Broker, StartError> {
         Broker::start(self)
@@ -267,6 +282,12 @@ impl Options {
         self.machine = machine;
         self
     }
+}
+
+/// Threads that open partitions: some of them wait for the disk.
+fn openers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (processors * OPENERS_PER_PROCESSOR).min(OPENERS_MAX)
 }
 
 /// Checks a config that Kafka's table of broker configs does not have: of one listener, `listener.name.NAME.…`, or of

@@ -36,6 +36,14 @@ pub trait Engine: Send + Sync {
     /// it is for telling about durability later.
     fn open(&self, home: &Weak<Partition>, name: &PartitionName<'_>) -> Result<Opened, OpenFailed>;
 
+    /// Whether opening the log of this partition may take long, since something lies there that this life has not looked at.
+    fn has_unopened(&self, _name: &PartitionName<'_>) -> bool {
+        false
+    }
+
+    /// The broker stops before all partitions are opened: what lies there of the others stays as it is.
+    fn leave_unopened(&self) {}
+
     /// Memory for frames and its limit, which every engine has.
     fn memory(&self) -> &Arc<Memory>;
 

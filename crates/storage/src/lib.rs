@@ -4,6 +4,7 @@
 //! - [`partition`] is what handlers and journals use: who may append, which offsets exist, who waits. It is the same
 //!   for every engine.
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
+//! - [`opener`] opens partitions after a start while others are served.
 //! - [`limit`] is how much memory there is for it, [`buffer`] what that memory is cut into.
 //! - [`retired`] lets the older part of a log go that snapshots tell of.
 //! - [`memory`] is the engine that keeps everything in chunks of memory, [`disk`] the one that keeps it in Kafka's files.
@@ -21,6 +22,7 @@ pub mod engine;
 mod figures;
 pub mod limit;
 pub mod memory;
+pub mod opener;
 pub mod partition;
 pub mod retired;
 #[cfg(feature = "testing")]
@@ -29,6 +31,7 @@ pub mod waiters;
 
 pub use engine::{Engine, Incoming, Log, PartitionName};
 pub use limit::Memory;
+pub use opener::Opener;
 pub use partition::{
     Appended, Durability, DurabilityObserver, Fate, Glance, Offsets, Partition, ReadByAll,
     RetentionRules, Safety,

@@ -7,6 +7,7 @@
 mod append;
 mod compaction;
 mod durability;
+mod opening;
 mod read;
 mod rebuild;
 mod recovery;
@@ -21,12 +22,13 @@ pub use compaction::{Cleaned, CompactionLimits};
 pub use durability::{DurabilityObserver, Fate, Safety};
 pub use retention::{ReadByAll, RetentionRules};
 
-use super::engine::{ChunkInfo, Engine, Log, PartitionName};
+use super::engine::{ChunkInfo, Engine, Garbage, Log, PartitionName, WriteFailed};
 use super::waiters::{Waiter, Waiters};
 use compaction::Cleaning;
 use durability::{Awaited, Unsettled};
+pub(crate) use opening::Opening;
 use recovery::{NoLog, Recovered, recover};
-use rustka_core::account::{Share, Weight};
+use rustka_core::account::{Account, Share, Weight};
 use rustka_core::config::SharedConfig;
 use rustka_core::error::ErrorCode;
 use rustka_core::log::PartitionState;
@@ -71,6 +73,8 @@ struct Inner {
     producers: Weight,
     /// Another node that leads the partition.
     leader: Option<i32>,
+    /// It is not opened yet: nothing is known of what it holds.
+    opening: Option<Box<Opening>>,
     deleted: bool,
     offline: bool,
     /// Offline for good.
@@ -158,32 +162,15 @@ impl Partition {
                 index,
                 leader: AtomicU64::new(pack(None, state.leader_epoch)),
                 inner: Mutex::new(Inner {
-                    durable: state.log_end(),
-                    state,
-                    log,
-                    evictable,
-                    passed_over: false,
-                    unsettled: None,
-                    waiters: Waiters::default(),
-                    awaited: None,
-                    config: None,
                     cleaning: Cleaning::since(cleaned),
-                    read_by_all: ReadByAll::default(),
-                    last_append_ms: -1,
-                    producers: Weight::new(&engine.memory().account, Share::Producers),
-                    leader: None,
-                    deleted: false,
                     offline: failed.is_some(),
                     lost: failed.is_some(),
+                    ..Inner::new(log, state, evictable, &engine.memory().account)
                 }),
             }
         });
         if let Some(why) = failed {
-            tracing::error!(
-                target: "rustka::storage",
-                "partition {}-{index} is offline: {why}",
-                name.topic
-            );
+            tell_offline(name, &why);
         }
         partition
     }
@@ -207,7 +194,7 @@ impl Partition {
     pub fn obey(&self, config: &Arc<SharedConfig>) {
         let mut inner = self.lock();
         let now = config.now();
-        inner.log.configure(config);
+        inner.configure(config);
         inner.set_evictable(now.delete);
         inner.count_dirty(now.compact);
         inner.config = Some(Arc::clone(config));
@@ -217,7 +204,7 @@ impl Partition {
     /// is a journal.
     pub fn obey_as_journal(&self, config: &Arc<SharedConfig>) {
         let mut inner = self.lock();
-        inner.log.configure(config);
+        inner.configure(config);
         inner.set_evictable(config.now().delete);
     }
 
@@ -251,9 +238,9 @@ impl Partition {
         let woken = {
             let mut inner = self.lock();
             inner.leader = node_id;
-            inner.state.leader_epoch = leader_epoch;
-            if node_id.is_none() && inner.state.epochs.latest().is_some() {
-                inner.state.lead(leader_epoch);
+            inner.lead(leader_epoch);
+            if let Some(opening) = &mut inner.opening {
+                opening.is_led = true;
             }
             self.leader.store(pack(node_id, leader_epoch), Relaxed);
             inner.waiters.all()
@@ -364,13 +351,21 @@ impl Partition {
         let (garbage, woken, told) = {
             let mut inner = self.lock();
             inner.deleted = true;
-            let garbage = inner.log.clear();
-            // A fetch session may hold the partition for long.
-            inner.state.forget_producers();
-            inner.weigh_producers();
+            // What is not opened yet goes once it is.
+            let garbage = match inner.opening.is_some() {
+                true => Ok(Garbage::Nothing),
+                false => inner.clear(),
+            };
             (garbage, inner.waiters.all(), inner.take_awaited())
         };
-        if garbage.is_err() {
+        self.tell_left(&garbage);
+        woken.iter().for_each(|waiter| waiter.fire());
+        told.call();
+        drop(garbage);
+    }
+
+    fn tell_left(&self, cleared: &Result<Garbage, WriteFailed>) {
+        if cleared.is_err() {
             tracing::warn!(
                 target: "rustka::storage",
                 "partition {} of topic {} is deleted, but not everything of it could be dropped",
@@ -378,13 +373,68 @@ impl Partition {
                 self.topic_id
             );
         }
-        woken.iter().for_each(|waiter| waiter.fire());
-        told.call();
-        drop(garbage);
     }
 }
 
+fn tell_offline(name: &PartitionName<'_>, why: &str) {
+    let PartitionName { topic, index, .. } = name;
+    tracing::error!(target: "rustka::storage", "partition {topic}-{index} is offline: {why}");
+}
+
 impl Inner {
+    /// All that this log holds is durable.
+    fn new(
+        log: Box<dyn Log>,
+        state: PartitionState,
+        evictable: bool,
+        account: &Arc<Account>,
+    ) -> Inner {
+        Inner {
+            durable: state.log_end(),
+            state,
+            log,
+            evictable,
+            passed_over: false,
+            unsettled: None,
+            waiters: Waiters::default(),
+            awaited: None,
+            config: None,
+            cleaning: Cleaning::since(0),
+            read_by_all: ReadByAll::default(),
+            last_append_ms: -1,
+            producers: Weight::new(account, Share::Producers),
+            leader: None,
+            opening: None,
+            deleted: false,
+            offline: false,
+            lost: false,
+        }
+    }
+
+    /// The partition is deleted, and so is all that it holds.
+    fn clear(&mut self) -> Result<Garbage, WriteFailed> {
+        let garbage = self.log.clear();
+        // A fetch session may hold the partition for long.
+        self.state.forget_producers();
+        self.weigh_producers();
+        garbage
+    }
+
+    fn configure(&mut self, config: &Arc<SharedConfig>) {
+        match &mut self.opening {
+            Some(opening) => opening.config = Some(Arc::clone(config)),
+            None => self.log.configure(config),
+        }
+    }
+
+    /// Where this node leads, from the end of the log on batches are of this epoch.
+    fn lead(&mut self, leader_epoch: i32) {
+        self.state.leader_epoch = leader_epoch;
+        if self.leader.is_none() && self.state.epochs.latest().is_some() {
+            self.state.lead(leader_epoch);
+        }
+    }
+
     fn set_evictable(&mut self, evictable: bool) {
         if self.evictable != evictable {
             self.evictable = evictable;
@@ -410,6 +460,9 @@ impl Inner {
     }
 
     fn check_leader(&self) -> Result<(), ErrorCode> {
+        if let Some(opening) = &self.opening {
+            opening.hurry();
+        }
         self.check_readable()?;
         match self.leader {
             None => Ok(()),
@@ -424,7 +477,11 @@ impl Inner {
         if self.deleted {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
-        Ok(())
+        // Clients ask again for what is called so, whatever they wanted; nothing is said of what is not known.
+        match self.opening {
+            Some(_) => Err(ErrorCode::NotLeaderOrFollower),
+            None => Ok(()),
+        }
     }
 }
 

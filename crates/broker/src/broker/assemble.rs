@@ -35,7 +35,7 @@ use rustka_core::security::quota::meter::MeterOptions;
 use rustka_core::security::quota::rate::Windows;
 use rustka_storage::disk::{Directory, DiskEngine};
 use rustka_storage::memory::MemoryEngine;
-use rustka_storage::{Engine, Memory};
+use rustka_storage::{Engine, Memory, Opener};
 use rustka_wire::codec::Uuid;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -189,6 +189,7 @@ fn node(
         clock: options.clock.clone(),
         pool: memory.pool.clone(),
         memory,
+        opener: Opener::new(engine.clone(), options.openers),
         engine,
         compactor: Compactor::default(),
         machine: options.machine.clone(),

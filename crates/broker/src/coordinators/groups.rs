@@ -83,7 +83,7 @@ impl Groups {
             return Ok(());
         };
         self.shards();
-        self.shards.load(self, &topic)?;
+        self.shards.load(self, &topic, &self.node.opener)?;
         let (consumer_groups, _) = self.shards.counts(|machine| (machine.consumer_groups(), 0));
         if consumer_groups > 0 {
             self.look_at_topics();

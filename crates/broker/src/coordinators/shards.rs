@@ -7,6 +7,7 @@ use crate::base::start::StartError;
 use crate::node::Node;
 use crate::node::topics::TopicRef;
 use rustka_core::machine::Machine;
+use rustka_storage::Opener;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -120,11 +121,19 @@ impl<M: Machine> Shards<M> {
 
 impl<M: Machine + 'static> Shards<M> {
     /// Reads what the journals in this topic's partitions have. It holds the thread up.
-    pub fn load<H>(&self, host: &Arc<H>, topic: &TopicRef) -> Result<(), StartError>
+    pub fn load<H>(
+        &self,
+        host: &Arc<H>,
+        topic: &TopicRef,
+        opener: &Opener,
+    ) -> Result<(), StartError>
     where
         H: Host<M> + 'static,
     {
-        for (at, (shard, partition)) in self.made().iter().zip(&topic.partitions).enumerate() {
+        let partitions = &topic.partitions;
+        partitions.iter().for_each(|partition| partition.hurry());
+        for (at, (shard, partition)) in self.made().iter().zip(partitions).enumerate() {
+            opener.wait_for(partition);
             let offsets = partition.offsets();
             if offsets.log_start == offsets.log_end {
                 continue;

@@ -75,7 +75,7 @@ impl Transactions {
             return Ok(());
         };
         self.shards();
-        self.shards.load(self, &topic)
+        self.shards.load(self, &topic, &self.node.opener)
     }
 
     /// Hands a command to the shard of a transactional id.

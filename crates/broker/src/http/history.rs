@@ -123,7 +123,10 @@ pub async fn run(http: Arc<Http>) {
     loop {
         let next_ms = node.clock.monotonic_ms() + STEP_MS;
         http.history.look(node);
-        http.tracks.look(&http.parts).await;
+        // Of what is not open yet nothing is known.
+        if http.node().opener.left() == 0 {
+            http.tracks.look(&http.parts).await;
+        }
         tokio::select! {
             biased;
             () = reached(&mut state, |state| state >= State::Stopping) => return,

@@ -211,16 +211,15 @@ async fn answer(request: Request<Incoming>, address: SocketAddr, http: Arc<Http>
     }
 }
 
-/// Ready is who serves and has nothing that keeps failing.
+/// Ready is who serves all that there is and has nothing that keeps failing.
 fn ready(node: &Node) -> Answer {
     let failing = node.health.failing();
     let serving = *node.state.borrow() == State::Serving;
-    match (serving, failing.is_empty()) {
-        (true, true) => text(StatusCode::OK, "ready\n".into()),
-        (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "not serving\n".into()),
-        (true, false) => {
-            let sentence = format!("these fail: {}\n", failing.join(", "));
-            text(StatusCode::SERVICE_UNAVAILABLE, sentence)
-        }
-    }
+    let sentence = match (serving, failing.is_empty(), node.opener.left()) {
+        (true, true, 0) => return text(StatusCode::OK, "ready\n".into()),
+        (false, ..) => "not serving\n".to_owned(),
+        (true, false, _) => format!("these fail: {}\n", failing.join(", ")),
+        (true, true, left) => format!("{left} partitions are still being opened\n"),
+    };
+    text(StatusCode::SERVICE_UNAVAILABLE, sentence)
 }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
 
+/// Whoever asks while partitions are being opened waits so long.
+const OPENING_MS: i64 = 10_000;
+
 /// One route.
 pub struct Route {
     /// The method; all but GET change something.
@@ -117,6 +120,20 @@ pub async fn answer(asked: Asked, http: Arc<Http>) -> Answer {
     }
 }
 
+/// After a start pages tell of what there is once all of it is known.
+async fn all_opened(http: &Http) -> Result<(), Problem> {
+    let node = http.node();
+    let until_ms = node.clock.monotonic_ms().saturating_add(OPENING_MS);
+    tokio::select! {
+        biased;
+        () = node.all_opened() => return Ok(()),
+        () = node.clock.sleep_until(until_ms) => {}
+    }
+    let left = node.opener.left();
+    let sentence = format!("{left} partitions are still being opened after the start: ask again");
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
+}
+
 async fn serve(asked: Asked, http: Arc<Http>) -> Result<Answer, Problem> {
     let Asked { request, address } = asked;
     http.guard.check_origin(&request)?;
@@ -143,6 +160,7 @@ async fn serve(asked: Asked, http: Arc<Http>) -> Result<Answer, Problem> {
     };
     if !route.is_open {
         http.guard.check_change(&method, &who)?;
+        all_opened(&http).await?;
     }
     let query = Query::parse(head.uri.query().unwrap_or(""), route.query)?;
     let body = body(&head.headers, incoming).await?;

@@ -48,8 +48,8 @@ pub struct Directory {
     path: Arc<Path>,
     files: Arc<dyn Files>,
     identity: Identity,
-    /// Folders of partitions that nobody has opened yet.
-    folders: BTreeSet<String>,
+    /// The names of folders in it.
+    folders: BTreeSet<Box<str>>,
     is_clean: bool,
     lock: Option<Lock>,
 }
@@ -133,7 +133,7 @@ impl Directory {
         let meta = read_small(&*files, &path.join(META), SMALL_BYTES_MAX).map_err(broken)?;
         let listed = files.list(path).map_err(broken)?;
         let names = listed.iter().filter(|entry| entry.is_folder);
-        let folders: BTreeSet<String> = names.map(|entry| entry.name.clone()).collect();
+        let folders: BTreeSet<Box<str>> = names.map(|entry| entry.name.as_str().into()).collect();
         let is_clean = listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN);
         let identity = match meta {
             Some(bytes) => {
@@ -199,7 +199,7 @@ impl Directory {
     /// Folders that an earlier life was about to remove.
     pub(super) fn take_doomed(&mut self) -> Vec<PathBuf> {
         let doomed = self.folders.extract_if(.., |name| is_doomed(name));
-        doomed.map(|name| self.path.join(name)).collect()
+        doomed.map(|name| self.path.join(&*name)).collect()
     }
 
     /// Reads one of the files with an offset for each partition; empty if it is not there.
@@ -223,9 +223,9 @@ impl Directory {
         self.is_clean
     }
 
-    /// The names of the folders that nobody has opened yet.
-    pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
-        self.folders.iter().map(String::as_str)
+    /// The names of all other folders.
+    pub(super) fn take_folders(&mut self) -> BTreeSet<Box<str>> {
+        std::mem::take(&mut self.folders)
     }
 
     /// Says that it is left in order: Kafka believes that whatever the files say.

@@ -78,7 +78,7 @@ use figures::Counted;
 use folder::Folder;
 use log::DiskLog;
 use noted::Noted;
-use opening::{AllReady, Ready, open_all};
+use opening::open;
 use pool::{Job, Pool};
 use recovery::Found;
 use rustka_core::error::Refusal;
@@ -86,6 +86,7 @@ use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use shared::Shared;
 use snapshots::SnapshotFiles;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -108,8 +109,10 @@ pub enum Fsync {
 pub struct DiskEngine {
     shared: Arc<Shared>,
     directory: Mutex<Option<Directory>>,
-    /// What the start has found in folders that nobody has asked for yet.
-    ready: Mutex<AllReady>,
+    /// Folders that nobody has looked into yet.
+    unopened: Mutex<BTreeSet<Box<str>>>,
+    /// They were left in order.
+    was_clean: bool,
 }
 
 impl DiskEngine {
@@ -167,8 +170,8 @@ impl DiskEngine {
             let path = directory.path().display();
             DirectoryError(format!("the data directory {path} cannot be read: {error}"))
         })?;
-        let names: Vec<String> = directory.folders().map(str::to_owned).collect();
-        let clean = directory.is_clean();
+        let unopened = Mutex::new(directory.take_folders());
+        let was_clean = directory.is_clean();
         let engine = DiskEngine {
             shared: Arc::new(Shared {
                 files: directory.files().clone(),
@@ -195,13 +198,13 @@ impl DiskEngine {
                 scrub: Mutex::default(),
             }),
             directory: Mutex::new(Some(directory)),
-            ready: Mutex::default(),
+            unopened,
+            was_clean,
         };
         engine.shared.look_at_room();
         for folder in doomed {
             engine.shared.doom_folder(Some(folder), 0);
         }
-        *lock(&engine.ready) = open_all(&engine.shared, &names, clean);
         Ok(engine)
     }
 
@@ -240,17 +243,18 @@ impl DiskEngine {
         while self.shared.pool.work_one_by_hand(concerns) {}
     }
 
-    /// What the start has found of a partition; nothing if there is no folder of it.
-    fn take_found(&self, folder: &Folder, name: &PartitionName<'_>) -> io::Result<Option<Found>> {
-        let ready = lock(&self.ready).remove(folder.name());
-        let Some(Ready { owner, found }) = ready else {
+    /// What an earlier life has left of a partition; nothing if there is no folder of it.
+    fn find(&self, folder: &Folder, name: &PartitionName<'_>) -> io::Result<Option<Found>> {
+        if !lock(&self.unopened).remove(folder.name()) {
             return Ok(None);
-        };
-        let Some(found) = found? else {
-            return Ok(None);
-        };
+        }
+        let owner = folder.owner()?;
         if owner == Some(name.topic_id) {
+            let found = open(&self.shared, folder, self.was_clean)?;
             return Ok(Some(found).filter(|found| !found.segments.is_empty()));
+        }
+        if owner.is_none() && folder.is_unclaimed()? {
+            return Ok(None);
         }
         let aside = folder.set_aside("stray")?;
         tracing::warn!(
@@ -262,12 +266,16 @@ impl DiskEngine {
     }
 }
 
+fn folder_name(name: &PartitionName<'_>) -> String {
+    format!("{}-{}", name.topic, name.index)
+}
+
 impl Engine for DiskEngine {
     fn open(&self, home: &Weak<Partition>, name: &PartitionName<'_>) -> Result<Opened, OpenFailed> {
         let shared = &self.shared;
-        let folder_name = format!("{}-{}", name.topic, name.index);
+        let folder_name = folder_name(name);
         let folder = Folder::new(&shared.root, &shared.files, &folder_name, name.topic_id);
-        let found = self.take_found(&folder, name).map_err(|error| {
+        let found = self.find(&folder, name).map_err(|error| {
             shared.is_untrue.store(true, Relaxed);
             OpenFailed(error.to_string())
         })?;
@@ -306,6 +314,15 @@ impl Engine for DiskEngine {
         })
     }
 
+    fn has_unopened(&self, name: &PartitionName<'_>) -> bool {
+        let unopened = lock(&self.unopened);
+        !unopened.is_empty() && unopened.contains(&*folder_name(name))
+    }
+
+    fn leave_unopened(&self) {
+        self.shared.is_untrue.store(true, Relaxed);
+    }
+
     fn memory(&self) -> &Arc<Memory> {
         &self.shared.memory
     }
@@ -337,10 +354,7 @@ impl Engine for DiskEngine {
     }
 
     fn snapshots(&self, name: &PartitionName<'_>) -> Option<Box<dyn Snapshots>> {
-        let folder = self
-            .shared
-            .root
-            .join(format!("{}-{}", name.topic, name.index));
+        let folder = self.shared.root.join(folder_name(name));
         Some(Box::new(SnapshotFiles::new(&self.shared.files, folder)))
     }
 

@@ -62,11 +62,6 @@ impl Pool {
         }
     }
 
-    /// Whether a test does the jobs.
-    pub fn is_by_hand(&self) -> bool {
-        self.by_hand
-    }
-
     fn lock(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -40,6 +40,8 @@ pub(super) struct End {
 enum Left {
     /// It has to be written.
     Unwritten(Place),
+    /// The same, once the partition is open.
+    Unopened(Place, Arc<Partition>),
     /// It has to become durable.
     Written(Place, Arc<Partition>, i64),
     /// The groups of that partition have it.
@@ -158,6 +160,10 @@ impl Transactions {
                 later => Some(Left::Asked(place, later)),
             };
         }
+        if partition.is_opening() {
+            partition.hurry();
+            return Some(Left::Unopened(place, partition));
+        }
         match self.node.append_marker(&partition, producer, marker) {
             Ok(appended) => match appended.durability {
                 Durability::Done => None,
@@ -203,6 +209,13 @@ pub(super) async fn finish(transactions: Arc<Transactions>, end: End) {
         let producer = (end.speaker.producer.id, end.speaker.producer.epoch);
         let mut unwritten = Vec::new();
         while let Some(left) = end.left.last_mut() {
+            if let Left::Unopened(place, partition) = left {
+                partition.opened().await;
+                let written = transactions.write(place.clone(), producer, &end.marker);
+                end.left.pop();
+                end.left.extend(written);
+                continue;
+            }
             if !left.is_written().await {
                 unwritten.push(left.place().clone());
             }
@@ -230,14 +243,17 @@ pub(super) async fn finish(transactions: Arc<Transactions>, end: End) {
 impl Left {
     fn place(&self) -> &Place {
         match self {
-            Left::Unwritten(place) | Left::Written(place, ..) | Left::Asked(place, _) => place,
+            Left::Unwritten(place)
+            | Left::Unopened(place, _)
+            | Left::Written(place, ..)
+            | Left::Asked(place, _) => place,
         }
     }
 
     /// Waits for what becomes of it. Asked once more after it was dropped halfway, it has to be written again.
     async fn is_written(&mut self) -> bool {
         match self {
-            Left::Unwritten(_) => false,
+            Left::Unwritten(_) | Left::Unopened(..) => false,
             Left::Written(_, partition, position) => {
                 partition.settled(*position, Safety::Durable).await != Fate::Failed
             }

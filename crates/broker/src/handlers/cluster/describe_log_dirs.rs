@@ -62,6 +62,7 @@ pub fn handle(request: Request<'_>) -> Handled {
             .partitions
             .iter()
             .filter(|partition| only.is_none_or(|only| only.contains(&partition.index)))
+            .filter(|partition| !partition.is_opening())
             .map(|partition| DescribeLogDirsPartition {
                 partition_index: partition.index,
                 partition_size: i64::try_from(partition.bytes()).unwrap_or(i64::MAX),

@@ -3,6 +3,7 @@
 use super::series::Series;
 use crate::api::parts::Parts;
 use crate::node::Node;
+use crate::node::topics::TopicRef;
 use rustka_core::group::command::{Command, ListGroups, OffsetFetch};
 use rustka_core::group::effects::Reply;
 use rustka_storage::Glance;
@@ -31,7 +32,12 @@ impl Seen {
     /// Looks at everything.
     pub async fn look(parts: &Arc<Parts>) -> Seen {
         let topics = parts.node.topics.all();
-        let topics = topics.iter().filter(|topic| !topic.internal);
+        // Of what is not open yet nothing is known.
+        let is_open = |topic: &&TopicRef| !topic.partitions.iter().any(|one| one.is_opening());
+        let topics = topics
+            .iter()
+            .filter(|topic| !topic.internal)
+            .filter(is_open);
         let topics = topics.map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| partition.glance());
             (topic.name.clone(), partitions.collect::<Vec<Glance>>())
