@@ -152,6 +152,7 @@ async fn drain(node: Arc<Node>) {
     let drained = async {
         quiet(&node, Peers::all_have_ended).await;
         node.work.finished().await;
+        node.loads.finished().await;
         let last = node.clone();
         let finish = move || {
             last.opener.stop();

@@ -151,6 +151,8 @@ pub struct Node {
     pub faults: Arc<Faults>,
     /// A pool for work that takes long.
     pub work: Work,
+    /// A pool for reads that may wait for a disk.
+    pub loads: Work,
 }
 
 impl Node {

@@ -7,13 +7,14 @@
 //!   [`Partition::durable_up_to`] or [`Partition::write_failed`] later, from wherever it works, in the order of the
 //!   writes of that partition; partitions do not wait for each other. A write is made durable whether or not anybody
 //!   waits for it.
-//! - A read of what is not at hand is answered [`Found::Cold`] with a [`Load`].
+//! - A read of what is not at hand is answered [`Found::Cold`] with a [`Load`] (see [`cold`](super::cold)).
 //! - Compaction reads [`Content`] piece by piece and writes into a [`Sink`]; only the result is swapped in under the lock.
 //!
 //! Whatever changes something may fail. After a failed append or roll the partition takes no more; after anything else
 //! that failed all is as it was.
 
 use super::buffer::{BufMut, Slice};
+use super::cold::Load;
 use super::figures::DiskFigures;
 use super::limit::Memory;
 use super::partition::Partition;
@@ -370,35 +371,6 @@ pub enum Found {
     },
     /// They are not at hand.
     Cold(Load),
-}
-
-/// Batches that have to be fetched from where they lie.
-pub struct Load {
-    bytes: usize,
-    run: Box<dyn FnOnce() -> Result<Vec<Slice>, ReadFailed> + Send>,
-}
-
-impl Load {
-    /// A load of about so many bytes: of none only if it gives none.
-    pub fn new(
-        bytes: usize,
-        run: impl FnOnce() -> Result<Vec<Slice>, ReadFailed> + Send + 'static,
-    ) -> Load {
-        Load {
-            bytes,
-            run: Box::new(run),
-        }
-    }
-
-    /// About how many bytes it gives.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Fetches them. Takes long: not for a thread that serves others, and not under a lock.
-    pub fn run(self) -> Result<Vec<Slice>, ReadFailed> {
-        (self.run)()
-    }
 }
 
 impl Found {

@@ -5,6 +5,7 @@
 //!   for every engine.
 //! - [`engine`] is the boundary: what an engine has to do for one partition and for all of them.
 //! - [`opener`] opens partitions after a start while others are served.
+//! - [`cold`] is what a read comes to where the batches are not in memory.
 //! - [`limit`] is how much memory there is for it, [`buffer`] what that memory is cut into.
 //! - [`retired`] lets the older part of a log go that snapshots tell of.
 //! - [`memory`] is the engine that keeps everything in chunks of memory, [`disk`] the one that keeps it in Kafka's files.
@@ -17,6 +18,7 @@
 //! ```
 
 pub mod buffer;
+pub mod cold;
 pub mod disk;
 pub mod engine;
 mod figures;

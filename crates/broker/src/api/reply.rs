@@ -1,14 +1,14 @@
-//! One encoded answer, with shared record slices between its bytes.
+//! One encoded answer, with shared records between its bytes.
 
-use rustka_storage::buffer::Slice;
+use rustka_storage::cold::Piece;
 use rustka_wire::codec::Writer;
 
 /// One encoded answer, its length prefix included.
 #[derive(Debug, Default)]
 pub struct Reply {
     pub(crate) bytes: Vec<u8>,
-    /// Shared slices and the place in `bytes` before which each goes, in order.
-    pub(crate) slices: Vec<(usize, Slice)>,
+    /// Records and the place in `bytes` before which each of them goes, in order.
+    pub(crate) pieces: Vec<(usize, Piece)>,
     /// For so long the connection is not read after it.
     pub(crate) mute_ms: u32,
     /// What becomes of it.
@@ -29,25 +29,25 @@ pub enum Fate {
 
 impl Reply {
     /// Closes a frame that was begun with four bytes for its length; `slots` are what the writer's splices name.
-    pub fn finish(writer: Writer, slots: &[Vec<Slice>]) -> Reply {
+    pub fn finish(writer: Writer, slots: &[Vec<Piece>]) -> Reply {
         let Writer {
             buf: mut bytes,
             splices,
             ..
         } = writer;
-        let mut slices = Vec::new();
+        let mut pieces = Vec::new();
         let mut spliced = 0;
         for splice in splices {
-            for slice in &slots[splice.slot as usize] {
-                spliced += slice.len();
-                slices.push((splice.at, slice.clone()));
+            for piece in &slots[splice.slot as usize] {
+                spliced += piece.bytes();
+                pieces.push((splice.at, piece.clone()));
             }
         }
         let length = (bytes.len() - 4 + spliced) as u32;
         bytes[..4].copy_from_slice(&length.to_be_bytes());
         Reply {
             bytes,
-            slices,
+            pieces,
             ..Reply::default()
         }
     }
@@ -64,13 +64,23 @@ impl Reply {
     }
 
     /// No more than so many bytes of it, which is no whole frame.
-    pub fn cut(&self, bytes: usize) -> Reply {
-        let mut whole = self.to_vec();
-        whole.truncate(bytes);
-        Reply {
-            bytes: whole,
-            ..Reply::default()
+    pub fn cut(self, bytes: usize) -> Reply {
+        let mut cut = Reply::default();
+        let (mut at, mut left) = (0, bytes);
+        for (place, piece) in self.pieces {
+            let before = left.min(place - at);
+            cut.bytes.extend_from_slice(&self.bytes[at..at + before]);
+            left -= before;
+            at = place;
+            let part = left.min(piece.bytes());
+            left -= part;
+            if part > 0 {
+                cut.pieces.push((cut.bytes.len(), piece.first(part)));
+            }
         }
+        let rest = &self.bytes[at..];
+        cut.bytes.extend_from_slice(&rest[..left.min(rest.len())]);
+        cut
     }
 
     /// The same, and after it the connection is not read for so long (KIP-219).
@@ -80,20 +90,23 @@ impl Reply {
 
     /// Size of the whole frame.
     pub fn bytes(&self) -> usize {
-        let shared: usize = self.slices.iter().map(|(_, slice)| slice.len()).sum();
+        let shared: usize = self.pieces.iter().map(|(_, piece)| piece.bytes()).sum();
         self.bytes.len() + shared
     }
 
-    /// The whole frame in one piece.
-    pub fn to_vec(&self) -> Vec<u8> {
+    /// The whole frame in one piece; nothing if some of it lies in a file.
+    pub fn to_vec(&self) -> Option<Vec<u8>> {
         let mut whole = Vec::with_capacity(self.bytes.len());
         let mut at = 0;
-        for (place, slice) in &self.slices {
+        for (place, piece) in &self.pieces {
+            let Piece::Memory(slice) = piece else {
+                return None;
+            };
             whole.extend_from_slice(&self.bytes[at..*place]);
             whole.extend_from_slice(slice);
             at = *place;
         }
         whole.extend_from_slice(&self.bytes[at..]);
-        whole
+        Some(whole)
     }
 }

@@ -5,7 +5,8 @@ use crate::api::parts::Parts;
 use crate::api::quota::Bill;
 use crate::api::reply::Reply;
 use crate::node::{Node, Peer};
-use rustka_storage::buffer::{BufMut, Slice};
+use rustka_storage::buffer::BufMut;
+use rustka_storage::cold::Piece;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
 use rustka_wire::{Decode, api};
 use std::future::Future;
@@ -209,8 +210,8 @@ impl Respond {
         Outcome::Nothing(self.bill().map_or(0, Bill::settle_unanswered))
     }
 
-    /// The frame of an answer; `slots` are the record slices that the body's splices name.
-    pub fn encode(&self, slots: &[Vec<Slice>], encode: impl FnOnce(&mut Writer)) -> Reply {
+    /// The frame of an answer; `slots` are the records that the body's splices name.
+    pub fn encode(&self, slots: &[Vec<Piece>], encode: impl FnOnce(&mut Writer)) -> Reply {
         let mut writer = Writer::with_capacity(128);
         writer.i32(0);
         writer.i32(self.correlation);

@@ -80,9 +80,10 @@ fn body(reply: &Reply, (api, version): (i16, i16)) -> Message {
     const HEAD: usize = 8;
     let tags = usize::from(rustka_wire::api::response_header_version(api, version) >= 1);
     let bytes = reply.bytes().saturating_sub(HEAD + tags);
-    match bytes <= crate::base::request_log::MESSAGE_BYTES_MAX {
-        true => Message::of(reply.to_vec().get(HEAD + tags..).unwrap_or_default()),
-        false => Message {
+    let is_small = bytes <= crate::base::request_log::MESSAGE_BYTES_MAX;
+    match is_small.then(|| reply.to_vec()).flatten() {
+        Some(whole) => Message::of(whole.get(HEAD + tags..).unwrap_or_default()),
+        None => Message {
             kept: Box::default(),
             bytes,
         },

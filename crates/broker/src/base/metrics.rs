@@ -57,6 +57,7 @@ counters! {
     connections_accepted, "rustka_connections_accepted_total", "Connections accepted.";
     bytes_in, "rustka_bytes_in_total", "Bytes of record batches appended.";
     bytes_out, "rustka_bytes_out_total", "Bytes of record batches sent to consumers.";
+    bytes_from_files, "rustka_bytes_from_files_total", "Of these, bytes that were sent out of their files, past the broker's own memory.";
     records_in, "rustka_records_in_total", "Records appended.";
     batches_in, "rustka_batches_in_total", "Record batches appended.";
     telemetry_pushes, "rustka_client_metrics_pushes_total", "Pushes of metrics taken from clients.";

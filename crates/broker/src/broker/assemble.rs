@@ -44,6 +44,8 @@ use tokio::sync::{Notify, watch};
 
 /// What the supervisor calls whoever keeps up the keys of tokens.
 const KEYS_TASK: &str = "the keys of tokens";
+/// Reads from files at a time, each of which may wait for a disk.
+const LOADS_MAX: usize = 8;
 /// Waiting fetches, each counted with the partitions it names; one more is answered with what is there.
 const PARKED_MAX: usize = 500_000;
 /// Topics that clients may create at once by naming them, and how many each second after that.
@@ -219,6 +221,7 @@ fn node(
         hooks: options.hooks.clone(),
         faults: Arc::default(),
         work: Work::default(),
+        loads: Work::new(LOADS_MAX),
         config: LiveConfig::new(config),
     }
 }

@@ -15,6 +15,7 @@ use plan::plan;
 use read::{Pass, Read, read};
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{FetchContext, TopicKey};
+use rustka_storage::cold::Form;
 use rustka_wire::fetch_response::FetchResponse;
 use std::sync::Arc;
 use wait::wait;
@@ -29,6 +30,8 @@ struct FetchPlan {
     denied: Vec<TopicKey>,
     /// No batch is larger.
     batch_bytes_max: usize,
+    /// In which form the connection takes what is not in memory.
+    form: Form,
     respond: Respond,
     caller: Caller,
 }
@@ -61,12 +64,12 @@ fn reply(
     context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Outcome {
-    if !read.is_cold() {
+    if !read.is_cold(plan.form) {
         return Outcome::Reply(answer(parts, &plan, context, read));
     }
     let parts = parts.clone();
     Outcome::Park(Box::pin(async move {
-        read.load(&parts.node).await;
+        read.load(&parts.node, plan.form).await;
         Outcome::Reply(answer(&parts, &plan, context, read))
     }))
 }

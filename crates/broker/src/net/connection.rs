@@ -76,6 +76,9 @@ impl<T: Transport> Connection<T> {
             bytes: [0; 4],
             count: 0,
         };
+        let files_off = std::env::var_os("RUSTKA_READS_OFF").is_some();
+        peer.takes_files
+            .store(T::SENDS_FILES && !files_off, Relaxed);
         Connection {
             transport,
             parts,
@@ -171,7 +174,8 @@ impl<T: Transport> Connection<T> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         self.poll_later(cx);
-        ready!(self.out.poll_flush(cx, &mut self.transport))?;
+        let loads = &self.parts.node.loads;
+        ready!(self.out.poll_flush(cx, &mut self.transport, loads))?;
         if self.holding {
             self.peer.holds(NOTHING, Vec::new());
             self.holding = false;

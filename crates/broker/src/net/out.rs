@@ -1,9 +1,15 @@
-//! Answers on their way to a socket: encoded bytes with shared record slices between them.
+//! Answers on their way to a socket: encoded bytes with shared record slices, and spans of files, between them.
+
+#[cfg(test)]
+mod tests;
 
 use crate::api::reply::Reply;
+use crate::base::work::Work;
 use crate::net::transport::Transport;
 use rustka_storage::buffer::{BlockRef, Slice};
+use rustka_storage::cold::{self, FileSpan};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,16 +26,30 @@ const GATHER_BYTES_MAX: usize = 16 << 10;
 enum Piece {
     Own(Vec<u8>),
     Shared(Slice),
+    File(FileSpan),
 }
 
 impl Piece {
-    fn bytes(&self) -> &[u8] {
+    /// Its bytes, if they are in memory.
+    fn here(&self) -> Option<&[u8]> {
         match self {
-            Piece::Own(bytes) => bytes,
-            Piece::Shared(slice) => slice,
+            Piece::Own(bytes) => Some(bytes),
+            Piece::Shared(slice) => Some(slice),
+            Piece::File(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Piece::Own(bytes) => bytes.len(),
+            Piece::Shared(slice) => slice.len(),
+            Piece::File(span) => span.bytes(),
         }
     }
 }
+
+/// What was at hand when the answer was made and is no longer is brought again.
+type Fetching = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// A connection's unsent answers, in order.
 #[derive(Default)]
@@ -43,6 +63,8 @@ pub struct Out {
     moved: bool,
     /// Whether the transport may still keep some for itself.
     unflushed: bool,
+    /// Brings what is to be sent next of a file.
+    fetching: Option<Fetching>,
 }
 
 impl Out {
@@ -65,25 +87,28 @@ impl Out {
     pub fn blocks(&self) -> Vec<BlockRef> {
         let shared = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Shared(slice) => Some(slice.block_ref()),
-            Piece::Own(_) => None,
+            Piece::Own(_) | Piece::File(_) => None,
         });
         shared.collect()
     }
 
     /// Puts an answer behind the others.
     pub fn push(&mut self, reply: Reply) {
-        let Reply { bytes, slices, .. } = reply;
-        self.unsent += bytes.len() + slices.iter().map(|(_, slice)| slice.len()).sum::<usize>();
-        if slices.is_empty() {
+        self.unsent += reply.bytes();
+        let Reply { bytes, pieces, .. } = reply;
+        if pieces.is_empty() {
             return self.push_own(bytes);
         }
         let mut at = 0;
-        for (place, slice) in slices {
+        for (place, piece) in pieces {
             if place > at {
                 self.push_own(bytes[at..place].to_vec());
             }
             at = place;
-            self.pieces.push_back(Piece::Shared(slice));
+            self.pieces.push_back(match piece {
+                cold::Piece::Memory(slice) => Piece::Shared(slice),
+                cold::Piece::File(span) => Piece::File(span),
+            });
         }
         if at < bytes.len() {
             self.push_own(bytes[at..].to_vec());
@@ -105,11 +130,13 @@ impl Out {
     }
 
     /// Writes until everything is sent or the socket is full, in turns with others: a socket takes megabytes at once,
-    /// and hundreds of large answers would hold up a small one for a second.
+    /// and hundreds of large answers would hold up a small one for a second. Spans of files that are not at hand are
+    /// brought by `loads`.
     pub fn poll_flush<T: Transport>(
         &mut self,
         cx: &mut Context<'_>,
         to: &mut T,
+        loads: &Work,
     ) -> Poll<io::Result<()>> {
         let mut written = 0;
         while !self.pieces.is_empty() {
@@ -118,7 +145,10 @@ impl Out {
                 return Poll::Pending;
             }
             self.unflushed = true;
-            let n = ready!(self.poll_write(cx, to))?;
+            let n = match self.pieces.front() {
+                Some(Piece::File(_)) => ready!(self.poll_send(cx, to, loads))?,
+                _ => ready!(self.poll_write(cx, to))?,
+            };
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -134,35 +164,74 @@ impl Out {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands the kernel what is first. Most answers are of one piece, for which it has a shorter way.
+    /// Hands the kernel what is first, up to a span of a file. Most answers are of one piece, for which it has a shorter
+    /// way.
     fn poll_write<T: Transport>(
         &self,
         cx: &mut Context<'_>,
         to: &mut T,
     ) -> Poll<io::Result<usize>> {
-        let to = Pin::new(to);
-        if self.pieces.len() == 1 {
-            return to.poll_write(cx, &self.pieces[0].bytes()[self.sent..]);
+        if self.pieces.len() == 1
+            && let Some(bytes) = self.pieces[0].here()
+        {
+            return Pin::new(to).poll_write(cx, &bytes[self.sent..]);
         }
         let mut parts = [IoSlice::new(&[]); IO_SLICES_MAX];
         let (mut count, mut bytes) = (0, 0);
+        let mut before_file = false;
         for (part, piece) in parts.iter_mut().zip(&self.pieces) {
+            let Some(here) = piece.here() else {
+                before_file = true;
+                break;
+            };
             let skip = if count == 0 { self.sent } else { 0 };
-            *part = IoSlice::new(&piece.bytes()[skip..]);
+            *part = IoSlice::new(&here[skip..]);
             count += 1;
             bytes += part.len();
             if bytes >= FLUSH_BYTES {
                 break;
             }
         }
-        to.poll_write_vectored(cx, &parts[..count])
+        match before_file {
+            true => to.poll_write_before_file(cx, &parts[..count]),
+            false => Pin::new(to).poll_write_vectored(cx, &parts[..count]),
+        }
+    }
+
+    /// Hands the kernel what is at hand of the file that is first.
+    fn poll_send<T: Transport>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut T,
+        loads: &Work,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(fetching) = &mut self.fetching {
+                let fetched = ready!(fetching.as_mut().poll(cx));
+                self.fetching = None;
+                fetched?;
+            }
+            let Some(Piece::File(span)) = self.pieces.front() else {
+                return Poll::Ready(Ok(0));
+            };
+            let next = self.sent.saturating_add(FLUSH_BYTES).min(span.bytes());
+            let bytes = span.at_hand(self.sent, next - self.sent);
+            if bytes > 0 {
+                return to.poll_send(cx, span, self.sent, bytes);
+            }
+            let (part, loads) = (span.part(self.sent, next), loads.clone());
+            self.fetching = Some(Box::pin(async move {
+                let fetched = loads.run(move || part.fetch()).await;
+                fetched.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))
+            }));
+        }
     }
 
     fn consume(&mut self, mut n: usize) {
         self.unsent -= n;
         self.moved = true;
         while n > 0 {
-            let left = self.pieces.front().map_or(0, |piece| piece.bytes().len()) - self.sent;
+            let left = self.pieces.front().map_or(0, Piece::bytes) - self.sent;
             if n < left {
                 self.sent += n;
                 return;
@@ -171,11 +240,7 @@ impl Out {
             self.sent = 0;
             self.pieces.pop_front();
         }
-        while self
-            .pieces
-            .front()
-            .is_some_and(|piece| piece.bytes().is_empty())
-        {
+        while self.pieces.front().is_some_and(|piece| piece.bytes() == 0) {
             self.pieces.pop_front();
         }
     }

@@ -61,6 +61,8 @@ pub struct Peer {
     pub(crate) ended: AtomicBool,
     /// Whether it is taken at its word for what its compressed batches hold.
     pub header_trust: HeaderTrust,
+    /// Whether it is sent spans of files as they lie there.
+    pub(crate) takes_files: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) waker: Mutex<Option<Waker>>,
 }
@@ -120,6 +122,7 @@ impl Peer {
             held: Mutex::default(),
             ended: AtomicBool::new(false),
             header_trust: HeaderTrust::default(),
+            takes_files: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waker: Mutex::default(),
         }

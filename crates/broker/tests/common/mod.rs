@@ -87,6 +87,7 @@ impl World {
     pub async fn done(&self) {
         self.settle().await;
         self.broker.node().work.finished().await;
+        self.broker.node().loads.finished().await;
         self.settle().await;
     }
 

@@ -4,8 +4,8 @@
 use super::files::{Mode, OpenFile, remove_if_there, with_suffix};
 use super::folder::Kind;
 use super::index::{Appending, Indexing, OffsetEntry, TimeEntry};
-use super::load::{Part, open_log, whole_batches};
 use super::moving::Moving;
+use super::seek::{Headers, Part, open_log, whole_batches};
 use super::tidy::{CLEANED, SWAP};
 use super::writer::Writer;
 use crate::buffer::{Pool, Slice};
@@ -52,12 +52,12 @@ fn read_piece(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let slice = buffer.freeze_filled();
-        let (whole, _) = whole_batches(&slice, i64::MAX)?;
+        let whole = whole_batches(&slice, i64::MAX)?.bytes;
         if whole > 0 {
             return Ok(Some(slice.slice(0, whole)));
         }
         // One batch is larger than what was asked for.
-        let length = super::load::Headers::new(log, at, end).next()?;
+        let length = Headers::new(log, at, end).next()?;
         let Some((_, header)) = length.filter(|(_, header)| header.total_bytes() > wanted) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };

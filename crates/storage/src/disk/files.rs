@@ -6,6 +6,11 @@ use crate::figures::Room;
 use nix::sys::statvfs::statvfs;
 use std::fs::{File, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::io::IoSliceMut;
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 #[cfg(target_os = "linux")]
 use std::os::unix::fs::OpenOptionsExt;
@@ -94,6 +99,24 @@ pub trait OpenFile: Send + Sync {
 
     /// Makes durable what was written, and the size.
     fn sync(&self) -> io::Result<()>;
+
+    /// Whether it can be sent: [`OpenFile::read_now`] and [`OpenFile::send`] do what they say.
+    fn can_be_sent(&self) -> bool {
+        false
+    }
+
+    /// Reads at most `into.len()` bytes of what the system has in its cache; nothing where the disk would be waited for.
+    fn read_now(&self, _into: &mut [u8], _at: u64) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// Has the system begin to read these bytes into its cache. It need not.
+    fn read_ahead(&self, _at: u64, _bytes: u64) {}
+
+    /// Hands at most so many bytes from there on to a socket; how many it took, none at the end of the file.
+    fn send(&self, _socket: BorrowedFd<'_>, _at: u64, _bytes: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The system's own.
@@ -241,6 +264,39 @@ impl OpenFile for SystemFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn can_be_sent(&self) -> bool {
+        // Not every file system says what it has in the cache.
+        self.read_now(&mut [0], 0).is_ok()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_now(&self, into: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        let into = &mut [IoSliceMut::new(into)];
+        match preadv2(&self.0, into, at, ReadWriteFlags::NOWAIT) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_ahead(&self, at: u64, bytes: u64) {
+        // Advice: who does not take it reads later.
+        let _advised = rustix::fs::fadvise(
+            &self.0,
+            at,
+            NonZeroU64::new(bytes),
+            rustix::fs::Advice::WillNeed,
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send(&self, socket: BorrowedFd<'_>, mut at: u64, bytes: usize) -> io::Result<usize> {
+        Ok(rustix::fs::sendfile(socket, &self.0, Some(&mut at), bytes)?)
     }
 }
 

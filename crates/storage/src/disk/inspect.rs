@@ -4,7 +4,7 @@ use super::checkpoint;
 use super::files::{Files, Mode, OpenFile, SystemFiles};
 use super::folder::{Kind, base_of};
 use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES};
-use super::load::Headers;
+use super::seek::Headers;
 use super::side::{self, ABORTED_ENTRY_BYTES, EPOCHS};
 use rustka_core::batch::{BatchHeader, crc_matches};
 use rustka_core::epochs::EpochStart;

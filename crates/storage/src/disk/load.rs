@@ -1,13 +1,14 @@
 //! Reading what is only in files: found by the sparse index, then read as whole batches. Never under a lock.
 
-use super::files::{Mode, OpenFile};
+use super::extent::{Found, extent, wanted};
+use super::files::OpenFile;
 use super::folder::Kind;
-use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry};
-use super::moving::Moving;
-use super::recovery::leads_to;
-use super::scan::search;
+use super::readings::{AHEAD_BYTES, Place, Reading};
+use super::recent::Range;
+use super::seek::{AtHand, Part, begin, is_shorter, look_up, open_log, whole_batches};
 use super::writer::Writer;
-use crate::buffer::{Pool, Slice};
+use crate::buffer::Slice;
+use crate::cold::{ColdRead, FileSpan, Form, Loaded, Piece, SpanFile};
 use crate::engine::{ReadFailed, Span};
 use rustka_core::batch::{BatchHeader, HEADER_BYTES, OVERHEAD_BYTES};
 use std::io;
@@ -15,264 +16,293 @@ use std::sync::Arc;
 
 /// One load gives at most so many bytes, but one batch in any case.
 pub(super) const LOAD_BYTES_MAX: usize = 4 << 20;
-/// Headers are looked for in pieces of this size: about what lies between two entries of an index.
-const LOOK_BYTES: usize = 8 << 10;
+/// Less than this is not worth sending from its file: a copy costs no more.
+const SENT_BYTES_MIN: usize = 32 << 10;
 
-/// A part of a segment that holds whole batches.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    /// The segment's base offset.
-    pub base_offset: i64,
-    /// How much of its file counts.
-    pub bytes: u64,
-    /// Where its file is, if that has not its name yet.
-    pub moving: Option<Arc<Moving>>,
-    /// What lies before this offset is damaged, so that nothing there leads to what lies behind.
-    pub behind: Option<i64>,
+/// A read of what only files have: whole batches as `span` says from these parts, which follow each other.
+pub(super) struct ColdSpan {
+    pub writer: Arc<Writer>,
+    pub parts: Vec<Part>,
+    pub span: Span,
+    /// What memory has behind them, for where they hold nothing of it any more.
+    pub tail: Loaded,
 }
 
-/// Reads whole batches as `span` says from these parts, which follow each other.
-pub(super) fn load(
-    writer: &Writer,
-    pool: &Arc<Pool>,
-    parts: &[Part],
-    span: Span,
-) -> Result<Vec<Slice>, ReadFailed> {
-    let mut slices: Vec<Slice> = Vec::new();
-    let mut left = span.max_bytes.min(LOAD_BYTES_MAX);
-    for part in parts {
-        let span = Span {
-            max_bytes: left,
-            at_least_one: span.at_least_one && slices.is_empty(),
-            ..span
-        };
-        let read = match read_part(writer, pool, part, span) {
-            Ok(read) => read,
+/// What a part gave.
+struct Read {
+    piece: Option<Piece>,
+    /// Where that ends.
+    next_offset: i64,
+    /// No later part is to be read.
+    is_over: bool,
+    /// There is more of what is wanted in the part itself.
+    has_more: bool,
+}
+
+impl Read {
+    fn of(found: &Found, piece: Piece) -> Read {
+        Read {
+            piece: Some(piece),
+            next_offset: found.next_offset,
+            is_over: found.is_over,
+            has_more: false,
+        }
+    }
+
+    fn nothing(is_over: bool) -> Read {
+        Read {
+            piece: None,
+            next_offset: i64::MIN,
+            is_over,
+            has_more: false,
+        }
+    }
+}
+
+impl ColdRead for ColdSpan {
+    fn at_hand(&self, form: Form) -> Option<Loaded> {
+        let mut loaded = Loaded::default();
+        // What is missing behind the first ones is asked for again soon.
+        let _rest = self.each_part(&mut loaded, |part, span| {
+            let reading = self.writer.shared.readings.find(part);
+            let reading = reading.ok_or(io::ErrorKind::WouldBlock)?;
+            match form {
+                Form::Alone => Err(io::ErrorKind::WouldBlock.into()),
+                Form::Memory => lately(&self.writer, &reading, part, span),
+                Form::Files => now(&self.writer, &reading, part, span),
+            }
+        });
+        (!loaded.pieces.is_empty()).then_some(loaded)
+    }
+
+    fn run(self: Box<Self>, form: Form) -> Result<Loaded, ReadFailed> {
+        let mut loaded = Loaded::default();
+        let mut name = String::new();
+        let read = self.each_part(&mut loaded, |part, span| {
+            name = Kind::Log.name(part.base_offset);
+            read_part(&self.writer, part, span, form)
+        });
+        match read {
+            Ok(()) if loaded.pieces.is_empty() => Ok(self.tail),
+            Ok(()) => Ok(loaded),
             // Retention was faster. The next question is answered by where the log starts now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(slices),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(loaded),
             Err(error) => {
-                let (folder, name) = (writer.folder.name(), Kind::Log.name(part.base_offset));
-                if writer.shared.is_news(format!("{folder}/{name}")) {
+                let folder = self.writer.folder.name();
+                if self.writer.shared.is_news(format!("{folder}/{name}")) {
                     tracing::error!(
                         target: "rustka::storage",
                         "{folder}/{name} cannot be read: {error}"
                     );
                 }
-                return Err(ReadFailed);
+                Err(ReadFailed)
             }
-        };
-        left = left.saturating_sub(read.slice.as_ref().map_or(0, |slice| slice.len()));
-        slices.extend(read.slice);
-        if read.is_over {
-            break;
         }
     }
-    Ok(slices)
 }
 
-/// What a part gave.
-struct Read {
-    slice: Option<Slice>,
-    /// No later part is to be read.
-    is_over: bool,
+impl ColdSpan {
+    /// Has one part after the other read, as much of it as is still wanted.
+    fn each_part(
+        &self,
+        loaded: &mut Loaded,
+        mut read: impl FnMut(&Part, Span) -> io::Result<Read>,
+    ) -> io::Result<()> {
+        let mut span = Span {
+            max_bytes: self.span.max_bytes.min(LOAD_BYTES_MAX),
+            ..self.span
+        };
+        let mut parts = self.parts.iter();
+        let mut part = parts.next();
+        while let Some(this) = part {
+            let read = read(this, span)?;
+            if let Some(piece) = read.piece {
+                span.max_bytes = span.max_bytes.saturating_sub(piece.bytes());
+                (span.offset, span.at_least_one) = (read.next_offset, false);
+                loaded.next_offset = read.next_offset;
+                loaded.pieces.push(piece);
+            }
+            if read.has_more {
+                continue;
+            }
+            if read.is_over {
+                break;
+            }
+            part = parts.next();
+        }
+        Ok(())
+    }
 }
 
-fn read_part(writer: &Writer, pool: &Arc<Pool>, part: &Part, span: Span) -> io::Result<Read> {
-    let (log, has_name) = open_log(writer, part)?;
-    let near = match has_name {
-        true => near(writer, part, &*log, span.offset)?,
-        // Its index lies there under another name.
-        false => None,
+/// Reads of a part what is at hand. The system's cache is looked at, and the disk is not waited for.
+fn now(writer: &Writer, reading: &Arc<Reading>, part: &Part, span: Span) -> io::Result<Read> {
+    let file = AtHand::new(&**reading.file());
+    let end = part.bytes.min(file.bytes()?);
+    let known = reading.place(span.offset);
+    let is_first = span.offset == part.base_offset && part.behind.is_none();
+    let at = match known {
+        Some(place) => place.at,
+        None if is_first => 0,
+        None => return Err(io::ErrorKind::WouldBlock.into()),
+    };
+    let found = match known.and_then(|place| Found::known(place, end, span)) {
+        Some(found) => Some(found),
+        None => {
+            let Some(begin) = begin(&file, at, end, span)? else {
+                return Ok(Read::nothing(false));
+            };
+            extent(reading, &file, begin, end, span)?
+        }
+    };
+    let Some(found) = found.filter(|found| found.bytes > 0) else {
+        return Ok(Read::nothing(true));
+    };
+    let piece = match found.bytes >= SENT_BYTES_MIN {
+        false => Piece::Memory(copy(writer, &file, found.at, found.bytes)?),
+        true if reading.can_be_sent() => {
+            if reading.at_hand(found.at, found.bytes) < found.bytes {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Piece::File(FileSpan::new(reading.clone(), found.at, found.bytes))
+        }
+        true => return Err(io::ErrorKind::WouldBlock.into()),
+    };
+    Ok(Read::of(&found, piece))
+}
+
+/// Takes of a part what somebody has read into memory lately.
+fn lately(writer: &Writer, reading: &Reading, part: &Part, span: Span) -> io::Result<Read> {
+    let place = reading.place(span.offset);
+    let at = place.ok_or(io::ErrorKind::WouldBlock)?.at;
+    let rest = part.bytes.saturating_sub(at);
+    let wanted = Range {
+        file: reading.number(),
+        at,
+        bytes: usize::try_from(rest)
+            .unwrap_or(usize::MAX)
+            .min(span.max_bytes),
+    };
+    let recent = &writer.shared.recent;
+    let slice = recent.find(&wanted, wanted.bytes.min(HEADER_BYTES));
+    let slice = slice.filter(|slice| slice.len() == wanted.bytes);
+    let slice = slice.ok_or(io::ErrorKind::WouldBlock)?;
+    let read = whole(&slice, at, part.bytes, span)?;
+    match read.piece {
+        Some(_) => Ok(read),
+        None => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Reads of a part what is wanted of it.
+fn read_part(writer: &Writer, part: &Part, span: Span, form: Form) -> io::Result<Read> {
+    let shared = &writer.shared;
+    let known = shared.readings.find(part);
+    let (log, has_name) = match &known {
+        Some(reading) => (reading.file().clone(), true),
+        None => open_log(writer, part)?,
+    };
+    let reading = match form {
+        Form::Alone => None,
+        Form::Memory | Form::Files => {
+            let keep = || shared.readings.keep(part, &log, &shared.pool);
+            known.or_else(keep)
+        }
     };
     // What is not written yet is in memory, and below `upper` all is.
     let end = part.bytes.min(log.bytes()?);
-    let at = near.map_or(0, |near| u64::from(near.at));
-    let is_behind = |behind: &i64| {
-        near.is_some_and(|near| part.base_offset + i64::from(near.offset_delta) >= *behind)
+    let known = reading.as_ref();
+    let known = known.and_then(|reading| reading.place(span.offset));
+    let at = match known {
+        Some(place) => place.at,
+        None => look_up(writer, part, &*log, has_name, end, span.offset)?,
     };
-    let near = match part.behind.filter(|behind| !is_behind(behind)) {
-        None => at,
-        Some(behind) => match search(&*log, at, end, behind - 1)? {
-            Some((at, _)) => at,
-            None => end,
-        },
+    let Some(begin) = begin(&*log, at, end, span)? else {
+        return Ok(Read::nothing(false));
     };
-    let mut headers = Headers::new(&*log, near, end);
-    // To the first batch that is wanted.
-    let begin = loop {
-        let Some((at, header)) = headers.next()? else {
-            return Ok(Read {
-                slice: None,
-                is_over: false,
-            });
-        };
-        if header.last_offset().is_none_or(|last| last >= span.offset) {
-            break (at, header);
+    match reading {
+        Some(reading) if form == Form::Files && reading.can_be_sent() => {
+            let read = to_be_sent(writer, &reading, begin, end, span)?;
+            if let Some(piece) = read.piece.as_ref().filter(|_| known.is_some()) {
+                log.read_ahead(at + piece.bytes() as u64, AHEAD_BYTES);
+            }
+            Ok(read)
         }
+        reading => into_memory(writer, &*log, reading.as_deref(), begin, end, span),
+    }
+}
+
+/// Has what is to be sent from there on at hand.
+fn to_be_sent(
+    writer: &Writer,
+    reading: &Arc<Reading>,
+    begin: (u64, BatchHeader),
+    end: u64,
+    span: Span,
+) -> io::Result<Read> {
+    let log = &**reading.file();
+    let found = extent(reading, log, begin, end, span)?;
+    let Some(found) = found.filter(|found| found.bytes > 0) else {
+        return Ok(Read::nothing(true));
     };
-    let (begin, first) = begin;
-    if first.base_offset >= span.upper {
-        return Ok(Read {
-            slice: None,
-            is_over: true,
-        });
+    if found.bytes < SENT_BYTES_MIN {
+        let slice = copy(writer, log, found.at, found.bytes)?;
+        return Ok(Read::of(&found, Piece::Memory(slice)));
     }
-    let rest = end - begin;
-    let first_bytes = first.total_bytes();
-    let wanted = match span.at_least_one {
-        true => span.max_bytes.max(first_bytes),
-        false => span.max_bytes,
+    reading.fetch(found.at, found.bytes)?;
+    let span = FileSpan::new(reading.clone(), found.at, found.bytes);
+    Ok(Read::of(&found, Piece::File(span)))
+}
+
+/// Reads what is wanted from there on, unless somebody else does.
+fn into_memory(
+    writer: &Writer,
+    log: &dyn OpenFile,
+    reading: Option<&Reading>,
+    begin: (u64, BatchHeader),
+    end: u64,
+    span: Span,
+) -> io::Result<Read> {
+    let Some(wanted) = wanted(&begin, end, span) else {
+        return Ok(Read::nothing(true));
     };
-    let wanted = usize::try_from(rest).unwrap_or(usize::MAX).min(wanted);
-    if wanted < first_bytes {
-        return Ok(Read {
-            slice: None,
-            is_over: true,
-        });
+    let (at, first) = begin;
+    let Some(reading) = reading else {
+        return whole(&copy(writer, log, at, wanted)?, at, end, span);
+    };
+    let range = Range {
+        file: reading.number(),
+        at,
+        bytes: wanted,
+    };
+    let recent = &writer.shared.recent;
+    let slice = recent.read(range, first.total_bytes(), || copy(writer, log, at, wanted))?;
+    let mut read = whole(&slice, at, end, span)?;
+    if let Some(piece) = &read.piece {
+        read.has_more = slice.len() < wanted && piece.bytes() + OVERHEAD_BYTES < wanted;
+        reading.note(span.offset, Place { at, extent: None });
+        let at = at + piece.bytes() as u64;
+        reading.note(read.next_offset, Place { at, extent: None });
     }
-    let mut buffer = pool.take(wanted);
-    let read = buffer.fill(wanted, |into| log.read_at(into, begin))?;
-    if read < wanted {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file is shorter than it was",
-        ));
-    }
-    let slice = buffer.freeze_filled();
-    let (end, cut) = whole_batches(&slice, span.upper)?;
-    let is_over = cut || (end as u64) < rest;
+    Ok(read)
+}
+
+/// The whole batches in what was read from `at` on.
+fn whole(slice: &Slice, at: u64, end: u64, span: Span) -> io::Result<Read> {
+    let whole = whole_batches(slice, span.upper)?;
     Ok(Read {
-        slice: (end > 0).then(|| slice.slice(0, end)),
-        is_over,
+        piece: (whole.bytes > 0).then(|| Piece::Memory(slice.slice(0, whole.bytes))),
+        next_offset: whole.next_offset,
+        is_over: whole.is_cut || at + (whole.bytes as u64) < end,
+        has_more: false,
     })
 }
 
-/// Opens the file of a part, and whether that has its name by now.
-pub(super) fn open_log(writer: &Writer, part: &Part) -> io::Result<(Arc<dyn OpenFile>, bool)> {
-    if let Some(moving) = &part.moving
-        && let Some(log) = moving.open(&*writer.shared.files)?
-    {
-        return Ok((log, false));
+/// Reads so many bytes into memory.
+fn copy(writer: &Writer, log: &dyn OpenFile, at: u64, bytes: usize) -> io::Result<Slice> {
+    let mut buffer = writer.shared.memory.pool.take(bytes);
+    let read = buffer.fill(bytes, |into| log.read_at(into, at))?;
+    if read < bytes {
+        return Err(is_shorter());
     }
-    let log = writer
-        .folder
-        .open(Kind::Log, part.base_offset, Mode::Read)?;
-    Ok((log, true))
+    Ok(buffer.freeze_filled())
 }
-
-/// Where the last whole batch ends that begins before `upper`, and whether there is one that does not.
-pub(super) fn whole_batches(bytes: &[u8], upper: i64) -> io::Result<(usize, bool)> {
-    let mut at = 0;
-    while let Some(fixed) = bytes.get(at..at + HEADER_BYTES) {
-        let header = match BatchHeader::parse_fixed(fixed) {
-            Ok(header) => header,
-            // What lies before it is whole.
-            Err(_) if at > 0 => return Ok((at, true)),
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        if header.base_offset >= upper {
-            return Ok((at, true));
-        }
-        if header.total_bytes() > bytes.len() - at {
-            break;
-        }
-        at += header.total_bytes();
-    }
-    Ok((at, false))
-}
-
-/// Where to begin to look for the batch with this offset: at the last batch known to lie at or before it.
-fn near(
-    writer: &Writer,
-    part: &Part,
-    log: &dyn OpenFile,
-    offset: i64,
-) -> io::Result<Option<OffsetEntry>> {
-    let Ok(delta) = u32::try_from(offset - part.base_offset) else {
-        return Ok(None);
-    };
-    let index = match writer
-        .folder
-        .open(Kind::Index, part.base_offset, Mode::Read)
-    {
-        Ok(index) => index,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let entry = |number: u64| -> io::Result<OffsetEntry> {
-        let mut bytes = [0; OFFSET_ENTRY_BYTES as usize];
-        index.read_at(&mut bytes, number * OFFSET_ENTRY_BYTES)?;
-        Ok(OffsetEntry::decode(bytes))
-    };
-    // The first entry that lies behind.
-    let (mut from, mut to) = (0, index.bytes()? / OFFSET_ENTRY_BYTES);
-    while from < to {
-        let middle = from + (to - from) / 2;
-        match entry(middle)?.offset_delta <= delta {
-            true => from = middle + 1,
-            false => to = middle,
-        }
-    }
-    let Some(number) = from.checked_sub(1) else {
-        return Ok(None);
-    };
-    let entry = entry(number)?;
-    // An index that is damaged, or of what was there before compaction, only costs time.
-    Ok(leads_to(log, part.base_offset, entry)?.then_some(entry))
-}
-
-/// A walk over the headers of batches in a file.
-pub(super) struct Headers<'a> {
-    file: &'a dyn OpenFile,
-    at: u64,
-    end: u64,
-    piece: Vec<u8>,
-    piece_at: u64,
-}
-
-impl Headers<'_> {
-    /// From the batch that begins at `at` on, up to `end`.
-    pub fn new(file: &dyn OpenFile, at: u64, end: u64) -> Headers<'_> {
-        Headers {
-            file,
-            at,
-            end,
-            piece: Vec::new(),
-            piece_at: 0,
-        }
-    }
-
-    /// The next whole batch, and where it begins.
-    pub fn next(&mut self) -> io::Result<Option<(u64, BatchHeader)>> {
-        let at = self.at;
-        if at + HEADER_BYTES as u64 > self.end {
-            return Ok(None);
-        }
-        let fixed = self.bytes(at)?;
-        let header = BatchHeader::parse_fixed(fixed).map_err(io::Error::other)?;
-        self.at = at + header.total_bytes() as u64;
-        Ok((self.at <= self.end).then_some((at, header)))
-    }
-
-    fn bytes(&mut self, at: u64) -> io::Result<&[u8]> {
-        let is_here = at >= self.piece_at
-            && at + HEADER_BYTES as u64 <= self.piece_at + self.piece.len() as u64;
-        if !is_here {
-            let bytes = (self.end - at).min(LOOK_BYTES as u64);
-            self.piece.resize(bytes as usize, 0);
-            let read = self.file.read_at(&mut self.piece, at)?;
-            self.piece.truncate(read);
-            self.piece_at = at;
-        }
-        let from = (at - self.piece_at) as usize;
-        let fixed = self.piece.get(from..from + HEADER_BYTES);
-        fixed.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file is shorter than it was",
-            )
-        })
-    }
-}
-
-const _: () = assert!(LOOK_BYTES > HEADER_BYTES && HEADER_BYTES > OVERHEAD_BYTES);

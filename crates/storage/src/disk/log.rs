@@ -6,13 +6,15 @@ use super::cleaned::{ClosedSegment, FileSink};
 use super::damage;
 use super::hand::{Snapshot, Step, Write};
 use super::index::Appending;
-use super::load::{LOAD_BYTES_MAX, Part, load};
+use super::load::{ColdSpan, LOAD_BYTES_MAX};
 use super::recovery::Found;
+use super::seek::Part;
 use super::segment::{Segment, SegmentRules};
 use super::side;
 use super::writer::Writer;
+use crate::cold::{Load, Loaded};
 use crate::engine::{
-    Batch, ChunkInfo, Closed, Content, Cut, Found as Read, Garbage, Late, Load, Log, ReadFailed,
+    Batch, ChunkInfo, Closed, Content, Cut, Found as Read, Garbage, Late, Log, ReadFailed,
     Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::memory::MemoryLog;
@@ -231,6 +233,7 @@ impl DiskLog {
             };
             parts.push(Part {
                 base_offset: segment.info.base_offset,
+                sequence: segment.info.sequence,
                 bytes: segment.info.bytes,
                 moving: segment.moving.clone(),
                 behind: self.damage_before(segment.info.base_offset, span.offset),
@@ -372,12 +375,14 @@ impl Log for DiskLog {
         }
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (writer, pool) = (self.writer.clone(), self.shared.memory.pool.clone());
         let about = bytes.min(span.max_bytes.min(LOAD_BYTES_MAX)).max(1);
-        Ok(Read::Cold(Load::new(about, move || {
-            let slices = load(&writer, &pool, &parts, in_files)?;
-            Ok(if slices.is_empty() { tail } else { slices })
-        })))
+        let cold = ColdSpan {
+            writer: self.writer.clone(),
+            parts,
+            span: in_files,
+            tail: Loaded::of(tail),
+        };
+        Ok(Read::Cold(Load::new(about, cold)))
     }
 
     fn bytes(&self) -> u64 {
@@ -454,6 +459,7 @@ impl Log for DiskLog {
                     writer: self.writer.clone(),
                     part: Part {
                         base_offset: segment.info.base_offset,
+                        sequence: segment.info.sequence,
                         bytes: segment.info.bytes,
                         moving: segment.moving.clone(),
                         behind: None,
@@ -553,6 +559,9 @@ impl Log for DiskLog {
 
     fn clear(&mut self) -> Result<Garbage, WriteFailed> {
         let delay_ms = self.rules().delete_delay_ms;
+        for segment in &self.segments {
+            self.shared.readings.forget(segment.info.sequence);
+        }
         self.segments.clear();
         self.bytes = 0;
         self.damaged.clear();
@@ -577,6 +586,7 @@ impl DiskLog {
             base_offset,
             delay_ms,
         })?;
+        self.shared.readings.forget(first.info.sequence);
         self.bytes -= first.info.bytes;
         let next_offset = first.info.next_offset;
         self.segments.pop_front();

@@ -11,6 +11,10 @@
 //! | `shared` | what all logs of an engine share |
 //! | `pool` | the threads on which writers work; group commit |
 //! | `load` | reads what is no longer in memory, without any lock |
+//! | `seek` | finds batches in a segment's file |
+//! | `recent` | what was read into memory lately, for others who want the same |
+//! | `extent` | how far to read in it |
+//! | `readings` | which files are open for that, and what is known of where batches lie in them |
 //! | `opening`, `recovery`, `tidy`, `scan` | what a start makes of the files that are there |
 //! | `side` | Kafka's small files in a partition's folder |
 //! | `snapshots` | Kafka's snapshots of metadata beside their log |
@@ -34,6 +38,7 @@ mod cleaned;
 mod damage;
 mod directory;
 mod doomed;
+mod extent;
 mod figures;
 mod files;
 mod folder;
@@ -48,11 +53,14 @@ mod noted;
 mod opening;
 mod overlay;
 mod pool;
+mod readings;
+mod recent;
 mod recovery;
 mod replace;
 mod room;
 mod scan;
 mod scrub;
+mod seek;
 mod segment;
 mod shared;
 mod side;
@@ -80,6 +88,8 @@ use log::DiskLog;
 use noted::Noted;
 use opening::open;
 use pool::{Job, Pool};
+use readings::Readings;
+use recent::Recent;
 use recovery::Found;
 use rustka_core::error::Refusal;
 use rustka_core::sync::lock;
@@ -176,6 +186,7 @@ impl DiskEngine {
             shared: Arc::new(Shared {
                 files: directory.files().clone(),
                 root: directory.path().clone(),
+                recent: Recent::new(memory.limit()),
                 memory,
                 order: Arc::default(),
                 pool: Arc::new(pool),
@@ -196,6 +207,7 @@ impl DiskEngine {
                 told: Mutex::default(),
                 open: Mutex::default(),
                 scrub: Mutex::default(),
+                readings: Readings::default(),
             }),
             directory: Mutex::new(Some(directory)),
             unopened,
@@ -330,9 +342,12 @@ impl Engine for DiskEngine {
     fn make_room(&self) -> Result<(), Refusal> {
         self.shared.check_room()?;
         let order = &self.shared.order;
-        let forget = || match order.evict() {
-            Eviction::Done => Eviction::Forgotten,
-            other => other,
+        let forget = || match self.shared.recent.give_back() {
+            true => Eviction::Forgotten,
+            false => match order.evict() {
+                Eviction::Done => Eviction::Forgotten,
+                other => other,
+            },
         };
         self.shared.memory.make_room(forget, || order.has_any())
     }
@@ -361,6 +376,9 @@ impl Engine for DiskEngine {
     fn tick(&self, now: Now) -> Option<i64> {
         let now_ms = now.monotonic_ms;
         let next_ms = self.shared.remove_doomed(now_ms);
+        if self.shared.readings.sweep(now_ms) {
+            self.shared.recent.sweep();
+        }
         let shared = self.shared.clone();
         let look = Box::new(move || shared.keep_room());
         self.shared.pool.push(Job::Other(look));

@@ -86,6 +86,9 @@ impl DiskLog {
         self.push(Step::Swap(swap))
             .map_err(|WriteFailed| SwapFailed::Write)?;
         new.iter().for_each(|(_, cleaned)| cleaned.take());
+        for segment in self.segments.range(from..=last) {
+            self.shared.readings.forget(segment.info.sequence);
+        }
         if segments.is_empty()
             && let Some(before) = from.checked_sub(1)
         {

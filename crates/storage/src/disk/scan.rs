@@ -2,7 +2,7 @@
 
 use super::files::OpenFile;
 use super::index::{Appending, Indexing, OffsetEntry, TimeEntry};
-use super::load::Headers;
+use super::seek::Headers;
 use rustka_core::batch::{BatchHeader, HEADER_BYTES, MAGIC, crc_matches};
 use std::io;
 use std::ops::Range;

@@ -6,6 +6,8 @@ use super::figures::Counted;
 use super::files::Files;
 use super::noted::Noted;
 use super::pool::Pool;
+use super::readings::Readings;
+use super::recent::Recent;
 use super::room::Left;
 use super::scrub::Scrub;
 use super::writer::Writer;
@@ -46,6 +48,10 @@ pub(super) struct Shared {
     /// Logs whose files are open, in the order in which they were opened.
     pub open: Mutex<VecDeque<Weak<Writer>>>,
     pub scrub: Mutex<Scrub>,
+    /// Segments that were read lately.
+    pub readings: Readings,
+    /// What was read of them into memory.
+    pub recent: Recent,
 }
 
 /// So many logs have their files open, three each; then others are closed first.

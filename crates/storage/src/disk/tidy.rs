@@ -2,7 +2,7 @@
 
 use super::files::{Files, Listed, Mode, TEMPORARY, remove_if_there};
 use super::folder::{DELETED, Folder, Kind, base_of};
-use super::load::Headers;
+use super::seek::Headers;
 use std::collections::BTreeMap;
 use std::io;
 

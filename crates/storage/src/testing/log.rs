@@ -2,8 +2,9 @@
 
 use super::{Desk, Pace, Place, Step, Write, lock};
 use crate::buffer::Slice;
+use crate::cold::Load;
 use crate::engine::{
-    Batch, ChunkInfo, Closed, ColdContent, Content, Found, Garbage, Late, Load, Log, ReadFailed,
+    Batch, ChunkInfo, Closed, ColdContent, Content, Found, Garbage, Late, Log, ReadFailed,
     Replacement, Sink, Span, Stored, SwapFailed, WriteFailed,
 };
 use crate::partition::Partition;
@@ -96,7 +97,7 @@ impl Log for TestLog {
             return Ok(found);
         }
         let (desk, place, bytes) = (self.desk.clone(), self.place, found.bytes());
-        Ok(Found::Cold(Load::new(bytes, move || {
+        Ok(Found::Cold(Load::by(bytes, move || {
             let fails = {
                 let mut desk = lock(&desk);
                 desk.loads += 1;

@@ -8,7 +8,7 @@ use crate::api::reply::Reply;
 use crate::base::random;
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{FetchContext, TopicKey};
-use rustka_storage::buffer::Slice;
+use rustka_storage::cold::Piece;
 use rustka_wire::codec::{Records, Writer};
 use rustka_wire::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
@@ -48,8 +48,13 @@ pub fn answer(
         random::u32,
     );
     if !plan.caller.peer().is_own {
-        let sent = &parts.node.metrics.bytes_out;
-        sent.fetch_add(read.bytes as u64, Relaxed);
+        let metrics = &parts.node.metrics;
+        metrics.bytes_out.fetch_add(read.bytes as u64, Relaxed);
+        let from_files = read.bytes_in_files();
+        if from_files > 0 {
+            let sent = &metrics.bytes_from_files;
+            sent.fetch_add(from_files as u64, Relaxed);
+        }
     }
     let leaders = read.fetched.iter().filter_map(|fetched| fetched.leader);
     let nodes = nodes(&parts.node, &plan.caller, leaders);
@@ -66,7 +71,7 @@ pub fn answer(
     }
     let responses = responses(&read, plan);
     let with_bytes = read.fetched.into_iter().filter(|fetched| fetched.bytes > 0);
-    let slots: Vec<Vec<Slice>> = with_bytes.map(|fetched| fetched.slices).collect();
+    let slots: Vec<Vec<Piece>> = with_bytes.map(|fetched| fetched.pieces).collect();
     let response = FetchResponse {
         error_code: responded.error.code(),
         session_id: responded.session_id,

@@ -6,10 +6,12 @@ use crate::api::request::{Outcome, Request};
 use crate::base::hooks::{Operation, Resource};
 use rustka_core::error::ErrorCode;
 use rustka_core::fetch::{self, FetchContext, RequestedPartition, SessionRequest, TopicKey};
+use rustka_storage::cold::Form;
 use rustka_wire::codec::Uuid;
 use rustka_wire::fetch_request::FetchRequest;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Fetch knows sessions from this version on.
 const SESSIONS_FROM: i16 = 7;
@@ -80,6 +82,10 @@ pub fn plan(request: &Request<'_>) -> Result<(FetchPlan, FetchContext<SessionPar
         committed_only: asked.isolation_level == 1,
         denied,
         batch_bytes_max: node.request_bytes_max,
+        form: match request.peer().takes_files.load(Relaxed) {
+            true => Form::Files,
+            false => Form::Memory,
+        },
         respond: request.respond(),
         caller: request.caller.clone(),
     };

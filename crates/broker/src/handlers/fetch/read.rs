@@ -4,16 +4,18 @@ use super::{FetchPlan, size};
 use crate::api::parts::SessionPartition;
 use crate::node::Node;
 use crate::node::topics::TopicIndex;
-use rustka_core::batch::batches;
 use rustka_core::epochs::check_current_leader_epoch;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::fetch::{self, Entry, FetchContext, RequestedPartition, TopicKey};
 use rustka_core::producers::AbortedTransaction;
-use rustka_storage::buffer::Slice;
-use rustka_storage::engine::{Found, Load, ReadFailed};
+use rustka_storage::cold::{Form, Load, Loaded, Piece};
+use rustka_storage::engine::{Found, ReadFailed};
 use rustka_storage::{Offsets, Partition};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Partitions of one fetch of which a thread that serves others looks whether what is not in memory is at hand.
+const AT_HAND_MAX: usize = 64;
 
 /// What one partition gave.
 pub struct Fetched {
@@ -33,16 +35,31 @@ pub struct Fetched {
     pub diverging: Option<(i32, i64)>,
     /// Another node that leads it, and the leader epoch.
     pub leader: Option<(i32, i32)>,
-    /// Bytes of `slices`.
+    /// Bytes of `pieces`; about, as long as they are to be loaded.
     pub bytes: usize,
     /// What counts towards the client's minimum: `bytes`, or the limit that kept more from being read.
     counted: usize,
     /// Aborted transactions whose records may be among them.
     pub aborted: Vec<AbortedTransaction>,
     /// Whole batches.
-    pub slices: Vec<Slice>,
+    pub pieces: Vec<Piece>,
     /// Where they are not at hand: what brings them.
-    load: Option<Load>,
+    cold: Option<Cold>,
+}
+
+/// Batches that are to be loaded.
+struct Cold {
+    load: Load,
+    from: Source,
+}
+
+/// What was read there.
+struct Source {
+    partition: Arc<Partition>,
+    /// The first offset that was asked for.
+    offset: i64,
+    /// Whether the client wants to know what was aborted.
+    committed_only: bool,
 }
 
 impl Fetched {
@@ -55,6 +72,20 @@ impl Fetched {
             log_start: self.offsets.log_start,
             records_bytes: self.bytes,
             is_forced: self.diverging.is_some(),
+        }
+    }
+
+    /// Has what was loaded, or what kept it from being.
+    fn take(&mut self, from: &Source, loaded: Result<Loaded, ReadFailed>) {
+        match loaded {
+            Ok(loaded) => {
+                self.bytes = loaded.bytes();
+                if from.committed_only && self.bytes > 0 {
+                    self.aborted = aborted(&from.partition, from.offset..loaded.next_offset);
+                }
+                self.pieces = loaded.pieces;
+            }
+            Err(ReadFailed) => (self.error, self.bytes) = (ErrorCode::KafkaStorageError, 0),
         }
     }
 }
@@ -75,34 +106,61 @@ pub struct Read {
 }
 
 impl Read {
-    /// Whether some of it has to be loaded before it is answered.
-    pub fn is_cold(&self) -> bool {
-        self.fetched.iter().any(|fetched| fetched.load.is_some())
-    }
-
-    /// Loads it, away from the threads that serve others.
-    pub async fn load(&mut self, node: &Node) {
-        for fetched in &mut self.fetched {
-            let Some(load) = fetched.load.take() else {
+    /// Takes what is at hand after all of what is to be loaded; whether that was not all.
+    pub fn is_cold(&mut self, form: Form) -> bool {
+        let cold = self.fetched.iter().filter(|one| one.cold.is_some());
+        let mut left = cold.count();
+        if left == 0 {
+            return false;
+        }
+        let cold = self.fetched.iter_mut().filter(|one| one.cold.is_some());
+        for fetched in cold.take(AT_HAND_MAX) {
+            let Some(Cold { load, from }) = fetched.cold.take() else {
                 continue;
             };
-            match node.work.run(|| load.run()).await {
-                Some(Ok(slices)) => {
-                    if !fetched.aborted.is_empty() {
-                        let upper = slices.last().map_or(i64::MIN, end_of);
-                        fetched.aborted.retain(|txn| txn.first_offset < upper);
-                    }
-                    fetched.slices = slices;
+            match load.at_hand(form) {
+                Some(loaded) => {
+                    fetched.take(&from, Ok(loaded));
+                    left -= 1;
                 }
-                Some(Err(ReadFailed)) | None => fetched.error = ErrorCode::KafkaStorageError,
+                None => fetched.cold = Some(Cold { load, from }),
             }
-            let bytes = length(&fetched.slices);
-            self.bytes = self
-                .bytes
-                .saturating_sub(fetched.bytes)
-                .saturating_add(bytes);
-            fetched.bytes = bytes;
         }
+        self.count_again();
+        left > 0
+    }
+
+    /// Loads the rest, away from the threads that serve others.
+    pub async fn load(&mut self, node: &Node, form: Form) {
+        let (mut loads, mut sources) = (Vec::new(), Vec::new());
+        for (at, fetched) in self.fetched.iter_mut().enumerate() {
+            if let Some(Cold { load, from }) = fetched.cold.take() {
+                loads.push(load);
+                sources.push((at, from));
+            }
+        }
+        let all = move || -> Vec<_> { loads.into_iter().map(|one| one.run_as(form)).collect() };
+        let mut loaded = node.loads.run(all).await.unwrap_or_default().into_iter();
+        for (at, from) in sources {
+            // Nothing came where loading has failed unexpectedly.
+            let loaded = loaded.next().unwrap_or(Err(ReadFailed));
+            if let Some(fetched) = self.fetched.get_mut(at) {
+                fetched.take(&from, loaded);
+            }
+        }
+        self.count_again();
+    }
+
+    /// What was expected of loads was not exact.
+    fn count_again(&mut self) {
+        self.bytes = self.fetched.iter().map(|one| one.bytes).sum();
+    }
+
+    /// How much of it lies in files.
+    pub fn bytes_in_files(&self) -> usize {
+        let pieces = self.fetched.iter().flat_map(|one| &one.pieces);
+        let in_files = pieces.filter(|piece| matches!(piece, Piece::File(_)));
+        in_files.map(Piece::bytes).sum()
     }
 
     /// Whether there is no reason to wait.
@@ -229,8 +287,8 @@ fn read_one(
         bytes: 0,
         counted: 0,
         aborted: Vec::new(),
-        slices: Vec::new(),
-        load: None,
+        pieces: Vec::new(),
+        cold: None,
     };
     if plan.denied.contains(&fetched.topic) {
         (fetched.error, fetched.refused) = (ErrorCode::TopicAuthorizationFailed, true);
@@ -273,19 +331,25 @@ fn read_one(
             fetched.offsets = offsets;
             fetched.bytes = found.bytes();
             fetched.counted = fetched.bytes;
-            let mut upper = offsets.last_stable;
             match found {
                 Found::Here {
                     slices,
                     next_offset,
                 } => {
-                    upper = upper.min(next_offset);
-                    fetched.slices = slices;
+                    if plan.committed_only && fetched.bytes > 0 {
+                        let upper = offsets.last_stable.min(next_offset);
+                        fetched.aborted = aborted(&partition, requested.fetch_offset..upper);
+                    }
+                    fetched.pieces = slices.into_iter().map(Piece::Memory).collect();
                 }
-                Found::Cold(load) => fetched.load = Some(load),
-            }
-            if plan.committed_only && fetched.bytes > 0 {
-                fetched.aborted = aborted(&partition, requested.fetch_offset..upper);
+                Found::Cold(load) => {
+                    let from = Source {
+                        partition: partition.clone(),
+                        offset: requested.fetch_offset,
+                        committed_only: plan.committed_only,
+                    };
+                    fetched.cold = Some(Cold { load, from });
+                }
             }
             // Kafka reads up to the limit whether or not a batch ends there, so that a limit never makes a client wait.
             if (1..plan.min_bytes.min(max_bytes)).contains(&fetched.bytes) {
@@ -310,17 +374,6 @@ fn read_one(
 fn aborted(partition: &Partition, read: Range<i64>) -> Vec<AbortedTransaction> {
     let aborted = partition.with_state(|state| state.aborted_between(read.start, read.end));
     aborted.unwrap_or_default()
-}
-
-/// Where the last batch ends.
-fn end_of(slice: &Slice) -> i64 {
-    let last = batches(slice).map_while(Result::ok).last();
-    let last = last.and_then(|(header, _)| header.last_offset());
-    last.map_or(i64::MAX, |last| last.saturating_add(1))
-}
-
-fn length(slices: &[Slice]) -> usize {
-    slices.iter().map(|slice| slice.len()).sum()
 }
 
 /// Whether the client's epochs fit the log: E49a, and where the logs part ways (KIP-595) if they do.

@@ -140,8 +140,8 @@ pub async fn wait(
                 Err(code) => return failed(&plan.respond, code),
             };
             if read.is_enough(&plan) || last {
-                if read.is_cold() {
-                    read.load(&parts.node).await;
+                if read.is_cold(plan.form) {
+                    read.load(&parts.node, plan.form).await;
                 }
                 return Outcome::Reply(answer(&parts, &plan, context, read));
             }

@@ -4,8 +4,8 @@ use super::Opening;
 use crate::disk::files::{Mode, OpenFile};
 use crate::disk::folder::Kind;
 use crate::disk::index::{Indexing, OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES, TimeEntry};
-use crate::disk::load::Headers;
 use crate::disk::scan::{Begin, Scan};
+use crate::disk::seek::Headers;
 use std::io;
 
 /// Read of an index at once.

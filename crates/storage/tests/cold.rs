@@ -1,0 +1,353 @@
+//! Reads of what is in files alone: how often they are read for those who want the same, and how many stay open.
+
+use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
+use rustka_core::log::Origin;
+use rustka_core::time::Now;
+use rustka_storage::cold::{Form, Load, Loaded, Piece};
+use rustka_storage::disk::{
+    Directory, DiskEngine, Files, Fsync, Identity, Listed, Mode, OpenFile, Room, SystemFiles,
+};
+use rustka_storage::engine::Found;
+use rustka_storage::testing::{self, Folder};
+use rustka_storage::{Engine, Memory, Partition};
+use rustka_wire::Uuid;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
+
+const NOW: Now = Now::new(0, 1_000);
+const MIB: usize = 1 << 20;
+/// What is read at once to look for something is less.
+const MUCH: usize = 64 << 10;
+
+/// The system's files, with what is asked of them counted.
+#[derive(Clone, Default)]
+struct Counting(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    open: AtomicUsize,
+    /// Bytes that were read at length.
+    read_bytes: AtomicU64,
+    /// Whoever reads at length waits for it to be open.
+    gate: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Counting {
+    fn shut(&self, is_shut: bool) {
+        *self.0.gate.lock().expect("whole") = is_shut;
+        self.0.opened.notify_all();
+    }
+
+    /// How often so many bytes were read since this was asked last.
+    fn times(&self, bytes: usize) -> f64 {
+        self.0.read_bytes.swap(0, Relaxed) as f64 / bytes as f64
+    }
+}
+
+struct CountingFile(Arc<dyn OpenFile>, Counting);
+
+impl Drop for CountingFile {
+    fn drop(&mut self) {
+        self.1.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl OpenFile for CountingFile {
+    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        if into.len() >= MUCH {
+            let counts = &self.1.0;
+            counts.read_bytes.fetch_add(into.len() as u64, Relaxed);
+            let gate = counts.gate.lock().expect("whole");
+            drop(counts.opened.wait_while(gate, |is_shut| *is_shut));
+        }
+        self.0.read_at(into, at)
+    }
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.write_at(bytes, at)
+    }
+    fn cut(&self, bytes: u64) -> io::Result<()> {
+        self.0.cut(bytes)
+    }
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.bytes()
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn can_be_sent(&self) -> bool {
+        self.0.can_be_sent()
+    }
+    fn read_now(&self, into: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        self.0.read_now(into, at)
+    }
+    fn read_ahead(&self, at: u64, bytes: u64) {
+        self.0.read_ahead(at, bytes);
+    }
+    fn send(&self, socket: BorrowedFd<'_>, at: u64, bytes: usize) -> io::Result<usize> {
+        self.0.send(socket, at, bytes)
+    }
+}
+
+impl Files for Counting {
+    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
+        SystemFiles.list(folder)
+    }
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        SystemFiles.create_folder(folder)
+    }
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn OpenFile>> {
+        let file = SystemFiles.open(path, mode)?;
+        self.0.open.fetch_add(1, Relaxed);
+        Ok(Arc::new(CountingFile(file, self.clone())))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemFiles.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.remove_file(path)
+    }
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        SystemFiles.remove_folder(folder)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        SystemFiles.sync_folder(folder)
+    }
+    fn room(&self, folder: &Path) -> io::Result<Room> {
+        SystemFiles.room(folder)
+    }
+}
+
+struct World {
+    folder: Folder,
+    files: Counting,
+    engine: DiskEngine,
+    partitions: Vec<Arc<Partition>>,
+}
+
+fn start(folder: &Folder, files: &Counting) -> DiskEngine {
+    let owner = Identity {
+        node_id: 1,
+        cluster_id: "cold".to_owned(),
+        directory_id: Uuid([3; 16]),
+    };
+    let files = Arc::new(files.clone());
+    let directory = Directory::open_in(files, &folder.0, &owner).expect("a directory");
+    DiskEngine::by_hand(directory, Memory::new(64 * MIB), Fsync::Always).expect("an engine")
+}
+
+impl World {
+    /// Partitions with so many batches of so many bytes each, of which nothing is in memory.
+    fn cold(partitions: i32, batches: usize, bytes: usize) -> World {
+        let (folder, files) = (Folder::made("cold"), Counting::default());
+        let engine = start(&folder, &files);
+        for partition in World::open(&engine, partitions) {
+            for _ in 0..batches {
+                append(&partition, bytes);
+            }
+            engine.work();
+        }
+        engine.close();
+        drop(engine);
+        let engine = start(&folder, &files);
+        let partitions = World::open(&engine, partitions);
+        files.times(1);
+        World {
+            folder,
+            files,
+            engine,
+            partitions,
+        }
+    }
+
+    fn open(engine: &DiskEngine, partitions: i32) -> Vec<Arc<Partition>> {
+        let open = |index| Partition::new(engine, Uuid([7; 16]), index, false);
+        (0..partitions).map(open).collect()
+    }
+
+    /// A load for a consumer at this offset.
+    fn load(&self, partition: usize, offset: i64, max_bytes: usize) -> Load {
+        load(&self.partitions[partition], offset, max_bytes)
+    }
+}
+
+fn load(partition: &Partition, offset: i64, max_bytes: usize) -> Load {
+    match partition.fetch(offset, false, max_bytes, true).1 {
+        Ok(Found::Cold(load)) => load,
+        _ => panic!("it is cold"),
+    }
+}
+
+fn append(partition: &Partition, value_bytes: usize) {
+    let record = NewRecord {
+        timestamp: 1_000,
+        value: Some(&vec![b'x'; value_bytes]),
+        ..NewRecord::default()
+    };
+    let batch = BatchBuilder::new().record(&record);
+    testing::append(partition, batch, Origin::Client, NOW).expect("an append");
+}
+
+/// Reads from an offset to the end as a consumer does; the bytes that came.
+fn consume(partition: &Partition, form: Form, max_bytes: usize) -> usize {
+    let (mut offset, mut bytes) = (0, 0);
+    while offset < partition.offsets().high_watermark {
+        let load = load(partition, offset, max_bytes);
+        let at_hand = load.at_hand(form);
+        let loaded = at_hand.unwrap_or_else(|| load.run_as(form).expect("it is there"));
+        assert!(loaded.next_offset > offset, "it goes on");
+        (offset, bytes) = (loaded.next_offset, bytes + loaded.bytes());
+    }
+    bytes
+}
+
+fn is_file(loaded: &Loaded) -> bool {
+    matches!(loaded.pieces[..], [Piece::File(_)])
+}
+
+/// Eight consumers that had read a partition from its beginning read it eight times from the disk.
+#[test]
+fn consumers_that_read_side_by_side_read_the_files_once() {
+    let world = World::cold(1, 150, 20_000);
+    let partition = &world.partitions[0];
+    let bytes = partition.bytes() as usize;
+    let begin = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                begin.wait();
+                assert_eq!(consume(partition, Form::Memory, MIB), bytes);
+            });
+        }
+    });
+    let times = world.files.times(bytes);
+    assert!((1.0..1.2).contains(&times), "{times}");
+    // Nor do those read them again who come soon after, and want it in other pieces.
+    assert_eq!(consume(partition, Form::Memory, 300_000), bytes);
+    let times = world.files.times(bytes);
+    assert!(times < 0.2, "{times}");
+}
+
+#[test]
+fn who_comes_while_something_is_read_waits_for_that() {
+    let world = World::cold(1, 40, 20_000);
+    world.files.shut(true);
+    let begin = Barrier::new(9);
+    std::thread::scope(|scope| {
+        let reading: Vec<_> = (0..8)
+            .map(|reader| {
+                let (world, begin) = (&world, &begin);
+                scope.spawn(move || {
+                    let load = world.load(0, 0, 500_000 - reader);
+                    begin.wait();
+                    load.run_as(Form::Memory).expect("it is there").bytes()
+                })
+            })
+            .collect();
+        begin.wait();
+        world.files.shut(false);
+        for one in reading {
+            assert!(one.join().expect("no panic") > 400_000);
+        }
+    });
+    let times = world.files.times(500_000);
+    assert!((0.9..1.1).contains(&times), "{times}");
+}
+
+#[test]
+fn what_was_read_lately_is_given_back_before_anything_else() {
+    let world = World::cold(1, 400, 20_000);
+    let partition = &world.partitions[0];
+    let in_use = || world.engine.memory().pool.bytes_in_use();
+    let before = in_use();
+    consume(partition, Form::Memory, MIB);
+    let kept = in_use() - before;
+    assert!(
+        (MIB..=4 * MIB).contains(&kept),
+        "a part of the limit: {kept}"
+    );
+    let taken = world.engine.memory().pool.take(62 * MIB);
+    // Too much for a broker, but not for want of what can be read again.
+    assert!(world.engine.make_room().is_err());
+    assert!(in_use() - before < taken.block_bytes() + kept);
+    assert!(in_use() <= 63 * MIB);
+    drop(taken);
+    // Nobody reads any more.
+    consume(partition, Form::Memory, MIB);
+    for second in 0..60 {
+        world.engine.tick(Now::new(second * 1_000, 1_000));
+    }
+    assert_eq!(in_use(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_reads_on_where_somebody_has_read_finds_it_at_once() {
+    let world = World::cold(1, 100, 20_000);
+    assert!(world.load(0, 0, 500_000).at_hand(Form::Files).is_none());
+    let first = world.load(0, 0, 500_000).run_as(Form::Files);
+    let first = first.expect("it is there");
+    assert!(is_file(&first), "{first:?}");
+    let again = world.load(0, 0, 500_000).at_hand(Form::Files);
+    let again = again.expect("known by now");
+    assert_eq!(
+        (again.next_offset, again.bytes()),
+        (first.next_offset, first.bytes())
+    );
+    let next = world
+        .load(0, first.next_offset, 500_000)
+        .at_hand(Form::Files);
+    let next = next.expect("where the first one has ended");
+    assert!(is_file(&next) && next.next_offset > first.next_offset);
+    assert_eq!(world.files.times(1), 0.0, "nothing is copied");
+    // Others have it in memory all the same.
+    let read = world.partitions[0].read(first.next_offset, i64::MAX, 0, true);
+    let header = BatchHeader::parse(&read.expect("a read")[0]).expect("a batch");
+    assert_eq!(header.base_offset, first.next_offset);
+}
+
+/// Each segment that is sent is an open file, and there may be as many of both as clients like.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_are_sent_are_few_and_the_rest_is_read() {
+    let world = World::cold(300, 3, 20_000);
+    let before = world.files.0.open.load(Relaxed);
+    let open = || world.files.0.open.load(Relaxed).saturating_sub(before);
+    let load = |at| world.load(at, 0, 60_000).run_as(Form::Files);
+    let held: Vec<Loaded> = (0..300).map(|at| load(at).expect("it is there")).collect();
+    let sent = held.iter().filter(|loaded| is_file(loaded)).count();
+    assert!((100..=128).contains(&sent), "{sent} are sent");
+    assert!(open() <= 128, "{} are open", open());
+    assert!(held.iter().all(|loaded| loaded.bytes() > 40_000));
+    drop(held);
+    assert!(open() <= 32, "{} are open", open());
+    for second in 0..60 {
+        world.engine.tick(Now::new(second * 1_000, 1_000));
+    }
+    assert_eq!(open(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_dropped_does_not_stay_open_and_who_is_being_sent_it_has_it_to_the_end() {
+    let world = World::cold(1, 10, 20_000);
+    let before = world.files.0.open.load(Relaxed);
+    let partition = &world.partitions[0];
+    let load = || world.load(0, 0, 100_000);
+    let held = load().run_as(Form::Files).expect("it is there");
+    partition.delete_records(10).expect("all go");
+    world.engine.work();
+    let [Piece::File(span)] = &held.pieces[..] else {
+        panic!("{held:?}");
+    };
+    assert_eq!(span.at_hand(0, span.bytes()), span.bytes());
+    drop(held);
+    world.engine.work();
+    // The empty segment behind it has its three files open.
+    let open = world.files.0.open.load(Relaxed) - before;
+    assert!(open <= 3, "{open} are open");
+    assert!(world.folder.0.exists());
+}
