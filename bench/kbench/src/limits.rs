@@ -2,22 +2,13 @@
 
 use crate::{
     args::Args,
-    stat::{self, mono_ns, pct},
+    stat::{self, mono_ns, pct, thread_cpu},
 };
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-
-fn thread_cpu() -> f64 {
-    let mut t = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) };
-    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
-}
 
 fn gbps(bytes: f64, mut f: impl FnMut()) -> f64 {
     let t = thread_cpu();

@@ -43,7 +43,10 @@ fn main() {
         "" => {}
         text => login::set(text),
     }
-    if !matches!(cmd.as_str(), "ready" | "limits" | "floor" | "") {
+    if !matches!(
+        cmd.as_str(),
+        "ready" | "limits" | "floor" | "tls-floor" | ""
+    ) {
         wire::Conn::open(&a.addr())
             .and_then(|mut c| wire::negotiate(&mut c))
             .expect("ApiVersions");
@@ -75,6 +78,8 @@ fn main() {
         "logins" => login::run(&a),
         "rights" => rights::run(&a),
         "tls-bytes" => tls::bytes(&a),
+        "tls-read" => tls::read(&a),
+        "tls-floor" => tls::floor(&a),
         "handshakes" => tls::handshakes(&a),
         "tls-conns" => tls::conns(&a),
         "floor" => floor::run(&a),
@@ -82,7 +87,7 @@ fn main() {
         _ => {
             eprintln!(
                 "commands: ready create metadata conns produce one consume latency idle-fetch small search stall compact \
-                 rebalance idle-group crowd pending commit alter waiting lookup txn logins rights tls-bytes handshakes tls-conns limits floor"
+                 rebalance idle-group crowd pending commit alter waiting lookup txn logins rights tls-bytes tls-read tls-floor handshakes tls-conns limits floor"
             );
             std::process::exit(2);
         }

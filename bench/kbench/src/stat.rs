@@ -19,6 +19,16 @@ pub fn unix_ns() -> u64 {
         .as_nanos() as u64
 }
 
+/// CPU seconds of this thread.
+pub fn thread_cpu() -> f64 {
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) };
+    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
+}
+
 /// CPU seconds of all threads, living and dead, from the process's own clock (nanoseconds).
 pub fn cpu(pid: i32) -> f64 {
     let mut clock: libc::clockid_t = 0;

@@ -4,6 +4,7 @@
 
 use crate::args::Args;
 use crate::batch::{self, Packing};
+use crate::consume::offsets;
 use crate::stat::{self, Meter};
 use crate::wire::{self, response};
 use rustka_client::frame::CORRELATION_AT;
@@ -13,10 +14,13 @@ use rustka_wire::api_versions_response::ApiVersionsResponse;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,6 +166,113 @@ pub fn bytes(a: &Args) {
         ("cpu_s_per_gb", (cpu_in + cpu_out) / (2.0 * gb)),
     ]);
     stat::print(&out);
+}
+
+/// `tls-read --topic t --consumers 8 --bytes N`: each reads partition 0 from its beginning on, again and again, until it
+/// has so many bytes of values.
+pub fn read(a: &Args) {
+    let (door, topic, config) = (a.str("door", ""), a.str("topic", "t"), config(a));
+    let (consumers, bytes) = (a.num("consumers", 1), a.num("bytes", 1_000_000_000) as u64);
+    let size = a.num("size", 1024) as u64;
+    let mut plain = wire::Conn::open(&a.addr()).expect("connect");
+    let end = offsets(&mut plain, &topic, &[0], -1)[0];
+    let open = || Tls::open(&door, &config).expect("a handshake");
+    let readers: Vec<Tls> = (0..consumers).map(|_| open()).collect();
+    let m = Meter::start(a.pid());
+    let fetches = std::thread::scope(|s| {
+        let reading = readers.into_iter().map(|mut c| {
+            let topic = &topic;
+            s.spawn(move || {
+                let (mut at, mut msgs, mut fetches) = (0, 0u64, 0u32);
+                let (mut fetch, places) = batch::fetch_frame(topic, &[0], &[at], 500, 1 << 20);
+                while msgs * size < bytes {
+                    fetch[places[0]..places[0] + 8].copy_from_slice(&at.to_be_bytes());
+                    c.send(&fetch).expect("write");
+                    c.recv().expect("a Fetch response");
+                    fetches += 1;
+                    let before = at;
+                    batch::each_fetched(c.answer(), |_, error, _, records| {
+                        assert_eq!(error, 0, "fetch error");
+                        batch::each_batch(records, |_, last, _| at = last + 1);
+                    });
+                    assert!(at > before, "nothing came from {before} on");
+                    msgs += (at - before) as u64;
+                    at = if at < end { at } else { 0 };
+                }
+                fetches
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        let each = reading.into_iter().map(|one| one.join().expect("a reader"));
+        each.sum::<u32>()
+    });
+    let mut out = m.stop();
+    let (secs, cpu) = (out[0].1, out[1].1);
+    let gb = (bytes * consumers as u64) as f64 / 1e9;
+    out.extend([
+        ("fetches", f64::from(fetches)),
+        ("mb_per_s", gb * 1e3 / secs),
+        ("cpu_s_per_gb", cpu / gb),
+    ]);
+    stat::print(&out);
+}
+
+/// `tls-floor --cert FILE --ca FILE --dir DIR --consumers 8 --bytes N`: what it costs to read a file that the system has in its
+/// cache, to encrypt it and to send it, so many bytes for each of so many who take it; nothing is asked for.
+pub fn floor(a: &Args) {
+    let (bytes, consumers) = (a.num("bytes", 1_000_000_000) as u64, a.num("consumers", 1));
+    let cert = a.str("cert", "");
+    let chain = CertificateDer::pem_file_iter(&cert).expect("--cert FILE");
+    let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(&cert).expect("a key in it");
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let server = server.with_safe_default_protocol_versions().expect("TLS");
+    let server = server.with_no_client_auth().with_single_cert(chain, key);
+    let server = Arc::new(server.expect("a certificate with its key"));
+    let client = config(a);
+    let path = std::path::Path::new(&a.str("dir", ".")).join("tls-floor");
+    let piece = batch::payload(1 << 20, 7);
+    std::fs::write(&path, piece.repeat(256)).expect("a file");
+    let file = std::fs::File::open(&path).expect("the file");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let door = listener.local_addr().expect("bound").to_string();
+    let cpu: f64 = std::thread::scope(|s| {
+        let serving = (0..consumers).map(|_| {
+            let taking = s.spawn(|| {
+                let mut tls = Tls::open(&door, &client).expect("a handshake");
+                let (mut some, mut left) = (vec![0; 64 << 10], bytes);
+                while left > 0 {
+                    let n = tls.stream.read(&mut some).expect("more") as u64;
+                    left = left.saturating_sub(n);
+                }
+            });
+            let (socket, _) = listener.accept().expect("a consumer");
+            let (server, file) = (&server, &file);
+            let sending = s.spawn(move || {
+                let tls = ServerConnection::new(server.clone()).expect("TLS");
+                let mut stream = StreamOwned::new(tls, socket);
+                let mut piece = vec![0; 1 << 20];
+                let (mut sent, begun) = (0, stat::thread_cpu());
+                while sent < bytes {
+                    let at = sent % (256 << 20);
+                    file.read_exact_at(&mut piece, at).expect("read");
+                    stream.write_all(&piece).expect("sent");
+                    sent += piece.len() as u64;
+                }
+                stat::thread_cpu() - begun
+            });
+            (taking, sending)
+        });
+        let serving: Vec<_> = serving.collect();
+        let each = serving.into_iter().map(|(taking, sending)| {
+            taking.join().expect("a consumer");
+            sending.join().expect("a sender")
+        });
+        each.sum()
+    });
+    std::fs::remove_file(&path).expect("removed");
+    let gb = (bytes * consumers as u64) as f64 / 1e9;
+    stat::print(&[("cpu_s_per_gb", cpu / gb)]);
 }
 
 /// `tls-conns --count 1000`: opens so many, one ApiVersions on each, and measures what they take to hold.

@@ -483,6 +483,19 @@ pub const CASES: &[Case] = &[
         )
     },
     Case {
+        long: true,
+        scripts: &[
+            ("floor", "floor-disk-secure"),
+            ("rustka", "rustka-disk-secure"),
+            ("kafka", "kafka-secure"),
+        ],
+        ..on_disk(
+            "disk-cold-tls",
+            "1.5 GB that are not in the broker's memory, read by TLS by 1 and by 8 consumers; the floor reads a file, encrypts and sends",
+            Load::Own(disk::cold_tls),
+        )
+    },
+    Case {
         without: &["floor"],
         long: true,
         ..on_disk(

@@ -102,6 +102,28 @@ pub fn cold(p: &mut Peer) -> Result<(), String> {
     Ok(())
 }
 
+/// The same read by TLS; the floor reads a file, encrypts and sends.
+pub fn cold_tls(p: &mut Peer) -> Result<(), String> {
+    let is_floor = p.name.starts_with("floor");
+    if !is_floor {
+        p.load("create --name t")?;
+        p.load(&format!("produce --topic t --msgs {COLD_MSGS}"))?;
+    }
+    for consumers in [1, 8] {
+        let folder = p.folder().display();
+        let amount = format!("--consumers {consumers} --bytes 500000000");
+        let line = match is_floor {
+            true => format!(
+                "tls-floor {amount} --dir {folder} --cert {folder}/own.pem --ca {folder}/ca.pem"
+            ),
+            false => format!("tls-read --topic t {amount} {}", super::security::tls(p)),
+        };
+        let figures = p.load(&line)?;
+        p.row(&format!("disk-cold-tls-{consumers}"), figures);
+    }
+    Ok(())
+}
+
 /// 10,000 partitions, in each of which something lies, and nobody who asks.
 pub fn partitions(p: &mut Peer) -> Result<(), String> {
     p.load("create --prefix many- --count 10 --partitions 1000")?;

@@ -92,6 +92,8 @@ pub const GOALS: &[Goal] = &[
     goal("disk-200x10-50part", "syncs_per_msg", Limit::Ratio(1.4)),
     goal("disk-cold-1", "cpu_s_per_gb", Limit::Ratio(1.3)),
     goal("disk-cold-8", "cpu_s_per_gb", Limit::Ratio(1.3)),
+    goal("disk-cold-tls-1", "cpu_s_per_gb", Limit::Ratio(2.0)),
+    goal("disk-cold-tls-8", "cpu_s_per_gb", Limit::Ratio(2.0)),
     goal("disk-cold-small", "p99_ms", Limit::Most(20.0)),
     goal("disk-partitions", "rss_mib", Limit::Most(30.0)),
     goal("disk-partitions", "open_files", Limit::Most(200.0)),

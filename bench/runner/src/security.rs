@@ -6,7 +6,8 @@ use super::peer::{Peer, figure};
 const TLS_ABOVE: u16 = 1_000;
 const LOGIN_ABOVE: u16 = 2_000;
 
-fn tls(p: &Peer) -> String {
+/// Where a load finds the listener with TLS, and whom to trust there.
+pub fn tls(p: &Peer) -> String {
     let ca = p.folder().join("ca.pem");
     format!("--door {} --ca {}", p.beside_at(TLS_ABOVE), ca.display())
 }
