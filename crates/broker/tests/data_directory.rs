@@ -13,6 +13,10 @@ use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use rustka_wire::describe_log_dirs_response::DescribeLogDirsResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use rustka_wire::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use rustka_wire::metadata_request::MetadataRequest;
 use rustka_wire::metadata_response::MetadataResponse;
 use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
@@ -189,6 +193,7 @@ async fn damage_in_what_was_promised_takes_its_own_offsets_out_and_no_others() {
     for life in 0..2 {
         let world = start(&folder);
         let partition = world.broker.node().partition("t", 0).expect("there");
+        partition.opened().await;
         assert_eq!(partition.damaged(), std::slice::from_ref(&(1..2)));
         let mut client = world.connect();
         let mut read = Vec::new();
@@ -318,6 +323,113 @@ async fn a_snapshot_that_is_damaged_or_ahead_of_its_log_is_told_of() {
     );
     fs::remove_file(folder.0.join(name(9_999))).expect("removed");
     stop(start(&folder)).await;
+}
+
+/// Kafka loads the snapshot and goes on behind it, so that a directory may be made of nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_is_a_snapshot_alone_is_all_there_and_goes_on_behind_it() {
+    let folder = of_kafka_behind_a_snapshot();
+    let metadata = folder.0.join("__cluster_metadata-0");
+    for entry in fs::read_dir(&metadata).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let kept = path
+            .extension()
+            .is_some_and(|ending| ending == "checkpoint");
+        if !kept || path.ends_with("00000000000000000509-0000000001.checkpoint") {
+            fs::remove_file(&path).expect("removed");
+        }
+    }
+    for round in 0..3 {
+        let world = start(&folder);
+        let mut client = world.connect();
+        assert_eq!(client.metadata("orders").await.1.len(), 2);
+        assert_eq!(client.metadata("new").await.0 == 0, round > 0);
+        if round == 0 {
+            client.create_topic("new", 1).await;
+            assert_eq!(produce(&mut client, "new", 0).await, (0, 0));
+        }
+        let offsets = world.broker.parts().cluster.log_offsets();
+        assert_eq!(offsets.log_start, 549, "round {round}");
+        stop(world).await;
+        let first = metadata.join("00000000000000000549.log");
+        assert!(first.exists() && !metadata.join("00000000000000000000.log").exists());
+    }
+}
+
+/// How many segments the cluster's log has.
+fn metadata_segments(folder: &Folder) -> usize {
+    let listed = fs::read_dir(folder.0.join("__cluster_metadata-0")).expect("a folder");
+    let names = listed.map(|entry| entry.expect("an entry").path());
+    names
+        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_of_the_metadata_log_are_cut_by_their_age() {
+    let folder = Folder::new("directory");
+    let world = World::with(|options| {
+        options
+            .data_dir(&folder.0)
+            .config("metadata.log.segment.ms", "60000")
+    });
+    let mut client = world.connect();
+    client.create_topic("a", 1).await;
+    world.clock.advance(Duration::from_secs(50));
+    client.create_topic("b", 1).await;
+    assert_eq!(metadata_segments(&folder), 1);
+    world.clock.advance(Duration::from_secs(50));
+    client.create_topic("c", 1).await;
+    assert_eq!(metadata_segments(&folder), 2);
+    stop(world).await;
+    let world = start(&folder);
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.connect().metadata(name).await.0, 0, "{name}");
+    }
+    stop(world).await;
+}
+
+/// Gives the topic `t` a config whose value may be long.
+async fn set_throttled(client: &mut Client, value: &str) {
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs: vec![AlterableConfig {
+                name: "leader.replication.throttled.replicas".into(),
+                config_operation: 0,
+                value: Some(value.into()),
+            }],
+        }],
+        validate_only: false,
+    };
+    let key = IncrementalAlterConfigsRequest::KEY;
+    let answer = client.ask(key, 1, &request).await;
+    let body: IncrementalAlterConfigsResponse<'_> = answer.body();
+    assert_eq!(body.responses[0].error_code, 0, "{body:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_of_the_metadata_log_are_cut_by_their_size() {
+    let folder = Folder::new("directory");
+    // The least that Kafka allows.
+    let least = 8 << 20;
+    let world = World::with(|options| {
+        options
+            .data_dir(&folder.0)
+            .config("metadata.log.segment.bytes", least.to_string())
+    });
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let value_bytes = 24_000;
+    for n in 0..=least / value_bytes {
+        // What is there twice is kept once.
+        let items: Vec<String> = (0..value_bytes / 6).map(|at| format!("{n}:{at}")).collect();
+        set_throttled(&mut client, &items.join(",")).await;
+        assert!(n > 100 || metadata_segments(&folder) == 1);
+    }
+    assert_eq!(metadata_segments(&folder), 2);
+    stop(world).await;
 }
 
 /// A log that was never shortened filled the disk of a broker whose topics came and went.

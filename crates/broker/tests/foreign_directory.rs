@@ -156,14 +156,14 @@ fn batch(values: &[Vec<u8>]) -> Vec<u8> {
     batch.build().expect("a batch")
 }
 
-/// All files and what is in them, but for the lock that every process takes.
+/// All files and what is in them.
 fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             all.extend(content(&path));
-        } else if !path.ends_with(".lock") {
+        } else {
             let bytes = fs::read(&path).expect("a file");
             all.insert(path, bytes);
         }

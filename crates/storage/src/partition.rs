@@ -208,6 +208,18 @@ impl Partition {
         inner.set_evictable(config.now().delete);
     }
 
+    /// An empty log begins there: what came before is told of elsewhere. Whether it was empty.
+    pub fn begin_at(&self, offset: i64) -> bool {
+        let mut inner = self.lock();
+        let is_empty = inner.log.oldest().is_none() && inner.state.next_offset == 0;
+        if is_empty && inner.check_readable().is_ok() {
+            inner.state.log_start = offset;
+            inner.state.next_offset = offset;
+            inner.durable = offset;
+        }
+        is_empty
+    }
+
     /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.
     pub fn with_state<R>(&self, f: impl FnOnce(&mut PartitionState) -> R) -> Result<R, ErrorCode> {
         let mut inner = self.lock();

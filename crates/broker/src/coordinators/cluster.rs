@@ -98,8 +98,11 @@ impl Cluster {
     pub fn new(node: Arc<Node>) -> Result<Arc<Cluster>, StartError> {
         let fixed = (*node.config.broker()).clone();
         let log = Partition::open(&*node.engine, &LOG, false, node.clock.now());
-        let is_new = log.offsets().log_end == 0;
         let kept = Kept::open(&*node.engine, &log, node.clock.now())?;
+        if kept.is_some() {
+            log.obey(&keeping::log_config(&fixed)?);
+        }
+        let is_new = log.offsets().log_end == 0;
         let topic_ids = || Arc::new(Mutex::new(TopicIds::of_cluster(&node.cluster_id)));
         let options = ClusterOptions {
             node_id: node.id,

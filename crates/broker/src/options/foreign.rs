@@ -131,7 +131,11 @@ impl Seen {
                 }
             }
         }
-        kept::fits(from, begin.unwrap_or(0), end)
+        match begin {
+            Some(begin) => kept::fits(from, begin, end),
+            // It goes on behind the snapshot.
+            None => Ok(()),
+        }
     }
 
     fn see(&mut self, record: Record) {

@@ -379,6 +379,10 @@ settings! {
     metadata_snapshot_bytes: i64 = "metadata.log.max.record.bytes.between.snapshots";
     /// After how long a snapshot of the cluster is written if anything has changed; 0: never by time.
     metadata_snapshot_interval_ms: i64 = "metadata.log.max.snapshot.interval.ms";
+    /// No segment of the cluster's log grows beyond this; with a data directory.
+    metadata_segment_bytes: i32 = "metadata.log.segment.bytes";
+    /// Nor spans more time than this.
+    metadata_segment_ms: i64 = "metadata.log.segment.ms";
     /// The cap on the cluster's log with its snapshots, beyond which the oldest go; negative: none.
     metadata_retention_bytes: i64 = "metadata.max.retention.bytes";
     /// How long a snapshot of the cluster stays once there is another; negative: for good.

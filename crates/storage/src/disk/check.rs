@@ -1,10 +1,11 @@
 //! What a start would find in a data directory, and what it would change there. Nothing is changed: the start happens
 //! over an [`Overlay`].
 
-use super::directory::{Directory, DirectoryError, Identity};
+use super::directory::{Directory, DirectoryError};
 use super::files::{Mode, SystemFiles};
 use super::folder::{DELETED, Folder, Kind};
 use super::index::Indexing;
+use super::meta::Identity;
 use super::overlay::{Change, Overlay};
 use super::scan::{Begin, scan};
 use super::tidy::by_base;

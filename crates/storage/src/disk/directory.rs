@@ -1,35 +1,23 @@
-//! The data directory as a whole: whose it is (`meta.properties`), its lock, and what lies in it.
+//! The data directory as a whole: its lock, and what lies in it.
 
 use super::checkpoint::{self, Offsets};
 use super::files::{Files, SystemFiles, read_small, replace};
 use super::folder::is_doomed;
 use super::lock::{self, Lock};
-use rustka_wire::codec::Uuid;
+use super::meta::{self, Identity, META};
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Says whose directory it is.
-const META: &str = "meta.properties";
 /// Left by Kafka where it has stopped in order.
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// What it says: no epoch of a broker, so that Kafka's controller does not count on one.
 const CLEAN_CONTENT: &str = r#"{"version":0,"brokerEpoch":-1}"#;
 /// No small file is larger than this: a row for each of very many partitions.
 const SMALL_BYTES_MAX: u64 = 64 << 20;
-
-/// Whose directory it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The broker's id.
-    pub node_id: i32,
-    /// The cluster's id.
-    pub cluster_id: String,
-    /// The directory's own id.
-    pub directory_id: Uuid,
-}
 
 /// Why a directory cannot be used: a sentence that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +70,19 @@ impl Directory {
                 path.display()
             )));
         };
-        Directory::read(path, Arc::new(SystemFiles), newcomer, look, Some(lock))
+        match Directory::read(path, Arc::new(SystemFiles), newcomer, look) {
+            Ok(directory) => Ok(Directory {
+                lock: Some(lock),
+                ..directory
+            }),
+            Err(refused) => {
+                // What is refused stays as it was. An empty file that cannot be removed harms nobody.
+                if lock.is_new {
+                    let _removed = lock::release(lock, path);
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// Looks at a directory through a file system that keeps it as it is; refused while somebody else has it.
@@ -107,7 +107,7 @@ impl Directory {
                 "holds no {META}, so it is not one of Kafka's"
             )));
         }
-        Directory::read(path, files, newcomer, |_, _| Ok(()), None)
+        Directory::read(path, files, newcomer, |_, _| Ok(()))
     }
 
     /// The same in a file system of a test, without a lock.
@@ -117,7 +117,7 @@ impl Directory {
         path: &Path,
         newcomer: &Identity,
     ) -> Result<Directory, DirectoryError> {
-        Directory::read(path, files, newcomer, |_, _| Ok(()), None)
+        Directory::read(path, files, newcomer, |_, _| Ok(()))
     }
 
     fn read(
@@ -125,7 +125,6 @@ impl Directory {
         files: Arc<dyn Files>,
         newcomer: &Identity,
         look: impl FnOnce(&Identity, bool) -> Result<(), String>,
-        lock: Option<Lock>,
     ) -> Result<Directory, DirectoryError> {
         let about =
             |what: String| DirectoryError(format!("the data directory {} {what}", path.display()));
@@ -139,7 +138,7 @@ impl Directory {
             Some(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
                 let found =
-                    parse_meta(&text).map_err(|why| about(format!("has a {META} {why}")))?;
+                    meta::parse(&text).map_err(|why| about(format!("has a {META} {why}")))?;
                 let is_known = found.directory_id.is_some();
                 let identity = Identity {
                     node_id: found.node_id,
@@ -148,13 +147,13 @@ impl Directory {
                 };
                 look(&identity, is_clean).map_err(about)?;
                 if !is_known {
-                    write_meta(&*files, path, &identity)
+                    meta::write(&*files, path, &identity)
                         .map_err(|error| about(format!("cannot be written: {error}")))?;
                 }
                 identity
             }
             None if folders.is_empty() => {
-                write_meta(&*files, path, newcomer)
+                meta::write(&*files, path, newcomer)
                     .map_err(|error| about(format!("cannot be written: {error}")))?;
                 newcomer.clone()
             }
@@ -177,7 +176,7 @@ impl Directory {
             identity,
             folders,
             is_clean,
-            lock,
+            lock: None,
         })
     }
 
@@ -244,99 +243,6 @@ impl Directory {
                 "the lock file in {} could not be removed: {error}",
                 self.path.display()
             );
-        }
-    }
-}
-
-/// What `meta.properties` says.
-#[derive(Debug, PartialEq, Eq)]
-struct Meta {
-    node_id: i32,
-    cluster_id: String,
-    directory_id: Option<Uuid>,
-}
-
-fn parse_meta(text: &str) -> Result<Meta, String> {
-    let lines = text.lines().map(str::trim);
-    let lines = lines.filter(|line| !line.starts_with(['#', '!']));
-    let pairs: Vec<(&str, &str)> = lines
-        .filter_map(|line| line.split_once(['=', ':']))
-        .map(|(key, value)| (key.trim(), value.trim()))
-        .collect();
-    let get = |key: &str| {
-        pairs
-            .iter()
-            .rev()
-            .find(|(name, _)| *name == key)
-            .map(|(_, value)| *value)
-    };
-    match get("version") {
-        Some("1") => {}
-        Some("0") | None if get("broker.id").is_some() => {
-            return Err(
-                "of a broker that uses ZooKeeper: have Kafka migrate it to KRaft first".to_owned(),
-            );
-        }
-        Some(other) => {
-            return Err(format!(
-                "of version {}, and this one knows version 1: a newer Rustka may know it",
-                other.escape_debug()
-            ));
-        }
-        None => return Err("without a version".to_owned()),
-    }
-    let node_id = get("node.id").ok_or("without a node.id")?;
-    let node_id = node_id
-        .parse()
-        .map_err(|_| format!("whose node.id is '{}'", node_id.escape_debug()))?;
-    let directory_id = get("directory.id").map(|id| {
-        id.parse()
-            .map_err(|_| format!("whose directory.id is '{}'", id.escape_debug()))
-    });
-    Ok(Meta {
-        node_id,
-        cluster_id: get("cluster.id").ok_or("without a cluster.id")?.to_owned(),
-        directory_id: directory_id.transpose()?,
-    })
-}
-
-fn write_meta(files: &dyn Files, folder: &Path, identity: &Identity) -> io::Result<()> {
-    let Identity {
-        node_id,
-        cluster_id,
-        directory_id,
-    } = identity;
-    let text = format!(
-        "#\nversion=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n"
-    );
-    let path: PathBuf = folder.join(META);
-    replace(files, &path, text.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_kafka_writes_about_itself_is_understood() {
-        let text = "#\n#Sun Nov 29 08:00:00 UTC 2026\nnode.id=3\ndirectory.id=AQEBAQEBAQEBAQEBAQEBAQ\nversion=1\ncluster.id=abc\n";
-        let meta = parse_meta(text).unwrap();
-        assert_eq!((meta.node_id, &*meta.cluster_id), (3, "abc"));
-        assert_eq!(meta.directory_id, Some(Uuid([1; 16])));
-    }
-
-    #[test]
-    fn directories_of_other_times_are_refused_with_a_reason() {
-        for (text, why) in [
-            ("version=0\nbroker.id=1\ncluster.id=x\n", "ZooKeeper"),
-            ("version=2\nnode.id=1\ncluster.id=x\n", "version 2"),
-            ("node.id=1\n", "without a version"),
-            ("version=1\ncluster.id=x\n", "node.id"),
-            ("version=1\nnode.id=1\n", "cluster.id"),
-            ("version=1\nnode.id=one\ncluster.id=x\n", "'one'"),
-        ] {
-            let error = parse_meta(text).expect_err(text);
-            assert!(error.contains(why), "{text}: {error}");
         }
     }
 }

@@ -13,6 +13,8 @@ const NAME: &str = ".lock";
 /// Held as long as it lives.
 pub(super) struct Lock {
     _file: File,
+    /// The file was not there before.
+    pub is_new: bool,
 }
 
 /// A lock of the whole file for one who writes, as Java's is.
@@ -28,12 +30,16 @@ fn whole() -> libc::flock {
 
 /// Takes the lock; none if somebody else has it.
 pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(folder.join(NAME))?;
+    let path = folder.join(NAME);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false);
+    let (file, is_new) = match options.clone().create_new(true).open(&path) {
+        Ok(file) => (file, true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            (options.create(true).open(&path)?, false)
+        }
+        Err(error) => return Err(error),
+    };
     let whole = whole();
     // A lock of the open file, where there is such a thing: two brokers in one process exclude each other, too.
     #[cfg(target_os = "linux")]
@@ -41,7 +47,10 @@ pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
     #[cfg(not(target_os = "linux"))]
     let locked = fcntl(&file, FcntlArg::F_SETLK(&whole));
     match locked {
-        Ok(_) => Ok(Some(Lock { _file: file })),
+        Ok(_) => Ok(Some(Lock {
+            _file: file,
+            is_new,
+        })),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(error.into()),
     }

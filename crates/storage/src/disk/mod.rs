@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `directory` | the data directory as a whole: who it belongs to, its lock, what lies in it |
+//! | `directory`, `meta` | the data directory as a whole: its lock, what lies in it; whose it is |
 //! | `folder` | one partition's folder, and what is called how in there |
 //! | `log` | decides where everything goes; under the partition's lock, so it touches no file |
 //! | `segment`, `index` | what a log knows of a segment; which batches get an entry in its indexes |
@@ -48,6 +48,7 @@ mod inspect;
 mod load;
 mod lock;
 mod log;
+mod meta;
 mod moving;
 mod noted;
 mod opening;
@@ -72,10 +73,11 @@ mod writer;
 
 pub use crate::figures::{DiskFigures, Room, SYNC_BUCKETS_US};
 pub use check::{Checked, CheckedPartition, check};
-pub use directory::{Directory, DirectoryError, Identity};
+pub use directory::{Directory, DirectoryError};
 pub use figures::MonotonicUs;
 pub use files::{Files, Listed, Mode, OpenFile, SystemFiles};
 pub use inspect::{Piece, inspect};
+pub use meta::Identity;
 pub use overlay::Change;
 
 use crate::engine::{Engine, OpenFailed, Opened, PartitionName, ScrubPace, Snapshots};

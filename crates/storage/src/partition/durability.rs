@@ -305,7 +305,7 @@ impl Inner {
     }
 
     /// Who is told that writes are so safe, up to where they are.
-    fn tell(&mut self, safety: Safety) -> Told {
+    pub(super) fn tell(&mut self, safety: Safety) -> Told {
         let (written, durable) = (self.reached(Safety::Written), self.durable);
         let Some(awaited) = &mut self.awaited else {
             return Told::default();

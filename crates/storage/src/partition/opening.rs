@@ -1,7 +1,7 @@
 //! A partition that is there before it is opened: it tells nothing of what it holds, and has whoever asks come again.
 
 use super::recovery::{NoLog, Recovered, recover};
-use super::{Cleaning, Inner, Partition, pack, tell_offline};
+use super::{Cleaning, Inner, Partition, Safety, pack, tell_offline};
 use crate::engine::{Engine, Garbage, PartitionName};
 use crate::opener::Claim;
 use crate::waiters::Waiter;
@@ -59,7 +59,7 @@ impl Partition {
         let home = Arc::downgrade(self);
         let recovered = catch_unwind(AssertUnwindSafe(|| recover(engine, &home, name, now)));
         let recovered = recovered.unwrap_or_else(|_| Err("it could not be opened".to_owned()));
-        let (cleared, woken) = {
+        let (cleared, woken, told) = {
             let mut inner = self.lock();
             let Some(opening) = inner.opening.take() else {
                 return;
@@ -80,10 +80,12 @@ impl Partition {
                 true => inner.clear(),
                 false => Ok(Garbage::Nothing),
             };
-            (cleared, inner.waiters.all())
+            let told = inner.tell(Safety::Durable);
+            (cleared, inner.waiters.all(), told)
         };
         self.tell_left(&cleared);
         woken.iter().for_each(|waiter| waiter.fire());
+        told.call();
     }
 
     /// What its opener knows it by, if it is still to be opened.

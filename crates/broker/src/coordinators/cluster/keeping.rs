@@ -5,10 +5,13 @@ use super::super::journal::{PartitionJournal, Writes};
 use super::super::shard::Host;
 use super::Cluster;
 use super::kept::Kept;
+use crate::base::start::StartError;
 use crate::node::{State, reached};
 use rustka_core::cluster::records::Record;
 use rustka_core::cluster::snapshot::{self, SnapshotId};
-use rustka_core::config::BrokerSettings;
+use rustka_core::config::{
+    BrokerConfig, BrokerSettings, Overrides, Scope, SharedConfig, TopicConfig,
+};
 use rustka_core::error::ErrorCode;
 use rustka_core::machine::{Machine, Standing};
 use rustka_core::sync::lock;
@@ -28,6 +31,26 @@ const RETENTION_MS: i64 = 60_000;
 const RETRY_MS: i64 = 60_000;
 /// A segment that holds this part of what makes a snapshot due is closed with it, so that it can go as a whole later.
 const ROLL_PART: u64 = 2;
+
+/// How the segments of the cluster's log are cut. None of them goes but with what snapshots tell of.
+pub fn log_config(broker: &BrokerConfig) -> Result<Arc<SharedConfig>, StartError> {
+    let settings = broker.settings();
+    let bytes = settings.metadata_segment_bytes.to_string();
+    let ms = settings.metadata_segment_ms.max(1).to_string();
+    let pairs = [
+        ("cleanup.policy", Some("delete")),
+        ("retention.bytes", Some("-1")),
+        ("segment.bytes", Some(&*bytes)),
+        ("segment.ms", Some(&*ms)),
+    ];
+    let overrides = Overrides::parse(Scope::Topic, pairs);
+    let overrides = overrides.map_err(|refusal| {
+        let why = refusal.message.unwrap_or_default();
+        StartError::new(format!("metadata.log.segment.bytes or .ms: {why}"))
+    })?;
+    let config = TopicConfig::resolve(broker, &overrides);
+    Ok(Arc::new(SharedConfig::new(Arc::new(config))))
+}
 
 /// The cluster's log as a journal that begins with a snapshot.
 pub struct KeptJournal {

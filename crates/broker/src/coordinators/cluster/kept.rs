@@ -33,8 +33,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Reads the newest snapshot beside a log; nothing where the engine keeps no files. Refused where the two do not make
-    /// a whole.
+    /// Reads the newest snapshot beside a log, which begins behind it if there is nothing of it; nothing where the engine
+    /// keeps no files. Refused where the two do not make a whole.
     pub fn open(
         engine: &dyn Engine,
         log: &Partition,
@@ -53,6 +53,10 @@ impl Kept {
             .map_err(|error| cannot("", format!("cannot be read: {error}")))?;
         let newest = all.last().map(|(id, _)| *id);
         let reached = newest.map_or(0, |id| id.end_offset);
+        // A snapshot without a log is as good as one with it, as in Kafka: the log goes on behind it.
+        if reached > 0 {
+            log.begin_at(reached);
+        }
         let offsets = log.offsets();
         fits(reached, offsets.log_start, offsets.log_end).map_err(|why| cannot("", why))?;
         let first = match newest {
