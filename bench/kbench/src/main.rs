@@ -23,6 +23,7 @@ mod stat;
 mod tls;
 mod txn;
 mod waiting;
+mod ways;
 mod wire;
 
 fn main() {
@@ -45,7 +46,7 @@ fn main() {
     }
     if !matches!(
         cmd.as_str(),
-        "ready" | "limits" | "floor" | "tls-floor" | ""
+        "ready" | "limits" | "floor" | "tls-floor" | "ways" | ""
     ) {
         wire::Conn::open(&a.addr())
             .and_then(|mut c| wire::negotiate(&mut c))
@@ -84,6 +85,7 @@ fn main() {
         "tls-conns" => tls::conns(&a),
         "floor" => floor::run(&a),
         "limits" => limits::run(&a),
+        "ways" => ways::run(&a),
         _ => {
             eprintln!(
                 "commands: ready create metadata conns produce one consume latency idle-fetch small search stall compact \

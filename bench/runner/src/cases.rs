@@ -496,6 +496,14 @@ pub const CASES: &[Case] = &[
         )
     },
     Case {
+        without: &["rustka", "kafka"],
+        ..on_disk(
+            "disk-ways",
+            "2,000 small batches per second into 1, 50 and 200 files, by no broker: a sync of each file, or of one journal",
+            Load::Own(disk::ways),
+        )
+    },
+    Case {
         without: &["floor"],
         long: true,
         ..on_disk(

@@ -70,6 +70,19 @@ pub fn one(p: &mut Peer) -> Result<(), String> {
     Ok(())
 }
 
+/// What a sync of each file costs, and what one of a journal would.
+pub fn ways(p: &mut Peer) -> Result<(), String> {
+    let folder = p.folder().display().to_string();
+    for way in ["files", "journal"] {
+        for partitions in [1, 50, 200] {
+            let line = format!("ways --way {way} --partitions {partitions} --dir {folder}");
+            let figures = p.load(&line)?;
+            p.row(&format!("disk-ways-{way}-{partitions}"), figures);
+        }
+    }
+    Ok(())
+}
+
 /// Bytes of values that are read again, of which a broker keeps little in memory.
 const COLD_MSGS: u32 = 1_500_000;
 
