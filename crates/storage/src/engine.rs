@@ -164,6 +164,10 @@ pub trait Log: Send {
     /// Keeps a batch that has its final offsets. After an error the partition takes no more.
     fn append(&mut self, batch: Batch<'_>) -> Result<Stored, WriteFailed>;
 
+    /// Somebody waits for what was appended to be written, durable or not. A log may put that off as long as nobody does,
+    /// but not beyond what makes it durable.
+    fn hurry(&self) {}
+
     /// Follows these configs of its topic from now on, also when they are replaced.
     fn configure(&mut self, _config: &Arc<SharedConfig>) {}
 

@@ -13,7 +13,8 @@ use rustka_storage::disk::{DiskEngine, Fsync};
 use rustka_storage::testing::Random;
 use rustka_storage::testing::append;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
-use rustka_storage::{Engine, Incoming, Partition, PartitionName, RetentionRules};
+use rustka_storage::waiters::Waiter;
+use rustka_storage::{Engine, Incoming, Partition, PartitionName, RetentionRules, Safety};
 use rustka_wire::Uuid;
 use std::path::Path;
 use std::sync::Arc;
@@ -254,6 +255,14 @@ impl Story {
         self.lives[index].starts.push((at, start));
     }
 
+    /// Somebody waits for what was appended to be written, durable or not.
+    fn hurry(&mut self, index: usize) {
+        if let Some(partition) = &self.partitions[index] {
+            let log_end = partition.offsets().log_end;
+            partition.await_write(log_end, Safety::Written, &Waiter::new());
+        }
+    }
+
     fn delete(&mut self, index: usize) {
         let Some(partition) = self.partitions[index].take() else {
             return;
@@ -321,7 +330,10 @@ fn whole_story(disk: SimulatedDisk, is_sound: bool) -> Story {
     story.append(1, 100);
     story.engine.work_one();
     story.look();
+    // What comes before a sync begins is left to it, unless somebody waits for less.
     story.append(0, 2_500);
+    story.hurry(0);
+    story.append(0, 40);
     story.work();
     for _ in 0..3 {
         if let Some(partition) = &story.partitions[0] {
@@ -365,7 +377,7 @@ fn story_by_chance(disk: SimulatedDisk, seed: u64) -> Story {
     for _ in 0..40 {
         let living = story.living();
         let index = living[random.below(living.len() as u64) as usize];
-        match random.below(24) {
+        match random.below(25) {
             0..=7 => story.append(index, random.below(3_000) as usize),
             8..=12 => {
                 story.engine.work_one();
@@ -392,6 +404,7 @@ fn story_by_chance(disk: SimulatedDisk, seed: u64) -> Story {
             }
             20 => story.restart(),
             21 => story.start(),
+            22 => story.hurry(index),
             _ => story.work(),
         }
     }

@@ -5,9 +5,9 @@ use super::uncached::UncachedFile;
 use crate::figures::Room;
 use nix::sys::statvfs::statvfs;
 use std::fs::{File, OpenOptions};
-use std::io;
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;
+use std::io::{self, IoSlice};
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
@@ -20,6 +20,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is about to take another file's place.
 pub(super) const TEMPORARY: &str = ".tmp";
+
+/// So many pieces are written by one call.
+#[cfg(target_os = "linux")]
+const PIECES_MAX: usize = 512;
 
 /// A file system.
 pub trait Files: Send + Sync {
@@ -90,6 +94,15 @@ pub trait OpenFile: Send + Sync {
 
     /// Writes all of these bytes.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Writes all of these, one behind the other.
+    fn write_pieces_at(&self, pieces: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        for piece in pieces {
+            self.write_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
 
     /// Cuts the file to this size.
     fn cut(&self, bytes: u64) -> io::Result<()>;
@@ -252,6 +265,39 @@ impl OpenFile for SystemFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, at)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_pieces_at(&self, mut pieces: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        loop {
+            let together = match pieces {
+                [] => return Ok(()),
+                [piece] => return self.write_at(piece, at),
+                _ => &pieces[..pieces.len().min(PIECES_MAX)],
+            };
+            let place = i64::try_from(at).map_err(io::Error::other)?;
+            let mut written = match nix::sys::uio::pwritev(&self.0, together, place) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            at += written as u64;
+            while let Some((piece, behind)) = pieces.split_first()
+                && piece.len() <= written
+            {
+                written -= piece.len();
+                pieces = behind;
+            }
+            if written > 0
+                && let Some((piece, behind)) = pieces.split_first()
+            {
+                let left = &piece[written..];
+                self.write_at(left, at)?;
+                at += left.len() as u64;
+                pieces = behind;
+            }
+        }
     }
 
     fn cut(&self, bytes: u64) -> io::Result<()> {

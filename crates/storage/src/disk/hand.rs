@@ -1,126 +1,16 @@
 //! What is done to a log's files, step by step, by whoever holds its hand: one thread at a time.
 
-use super::cleaned::Cleaned;
 use super::files::{Mode, OpenFile, remove_if_there, replace};
 use super::folder::Kind;
-use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES, TimeEntry};
+use super::index::{TIME_ENTRY_BYTES, TimeEntry};
+use super::run::Run;
 use super::side::EPOCHS;
+use super::step::{Snapshot, Step, Swap};
 use super::writer::Writer;
-use crate::buffer::Slice;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// Something to be done to a log's files.
-pub(super) enum Step {
-    /// Begins a segment with empty files.
-    Begin {
-        /// Its base offset.
-        base_offset: i64,
-    },
-    /// Writes a batch.
-    Write(Write),
-    /// Writes batches for which there was no room.
-    Again(Box<Run>),
-    /// Nothing more is written into a segment.
-    Close {
-        /// Its base offset.
-        base_offset: i64,
-        /// The entry by time that it gets at the end, with its number.
-        time: Option<(u64, TimeEntry)>,
-    },
-    /// Leader epochs have changed: the file that tells them.
-    Epochs(String),
-    /// Producers as they are now.
-    Snapshot(Snapshot),
-    /// Compacted segments take the place of others.
-    Swap(Swap),
-    /// Below this offset it is compacted, once all that came before is done.
-    Cleaned(i64),
-    /// Nothing more is written in this life: has all that Kafka believes after an orderly stop be true.
-    Rest,
-    /// A segment goes.
-    Drop {
-        /// Its base offset.
-        base_offset: i64,
-        /// After how long its files are removed.
-        delay_ms: i64,
-    },
-    /// The partition goes.
-    Clear {
-        /// After how long its files are removed.
-        delay_ms: i64,
-    },
-}
-
-impl Step {
-    /// Whether it may be done from its beginning after it has failed in the middle.
-    fn may_be_repeated(&self) -> bool {
-        match self {
-            Step::Begin { .. }
-            | Step::Write(_)
-            | Step::Again(_)
-            | Step::Close { .. }
-            | Step::Epochs(_)
-            | Step::Snapshot(_) => true,
-            Step::Swap(_)
-            | Step::Cleaned(_)
-            | Step::Rest
-            | Step::Drop { .. }
-            | Step::Clear { .. } => false,
-        }
-    }
-}
-
-/// A batch to be written.
-pub(super) struct Write {
-    /// The segment's base offset.
-    pub segment: i64,
-    /// Where in the segment.
-    pub at: u64,
-    pub bytes: Slice,
-    /// The offset after the batch's last one.
-    pub position: i64,
-    /// Entries in the indexes, with their numbers.
-    pub by_offset: Option<(u64, OffsetEntry)>,
-    pub by_time: Option<(u64, TimeEntry)>,
-    /// Where in the index of aborted transactions, and the entry there.
-    pub aborted: Option<(u64, Vec<u8>)>,
-    /// It is to be synced at once.
-    pub flush: bool,
-}
-
-/// Producers after all that was written so far.
-pub(super) struct Snapshot {
-    /// Where that ends.
-    pub position: i64,
-    pub bytes: Vec<u8>,
-    /// An older one that nobody needs once this is there.
-    pub obsolete: Option<i64>,
-    /// The segment that is written to.
-    pub segment: i64,
-    /// The entry by time that it gets if this was all, with its number.
-    pub time: Option<(u64, TimeEntry)>,
-    /// A segment begins here: it stays, and is made durable.
-    pub stays: bool,
-}
-
-/// Compacted segments and those that they replace.
-pub(super) struct Swap {
-    /// Base offsets of those that go.
-    pub gone: Vec<i64>,
-    /// Those that come, with their base offsets and what their indexes of aborted transactions hold.
-    pub with: Vec<(i64, Arc<Cleaned>, Vec<u8>)>,
-    /// Where those that go end.
-    pub end: i64,
-    /// Segments up to there of which something may not be synced.
-    pub unsynced: Vec<i64>,
-    /// Nothing is left, but the log goes on beginning there.
-    pub empty: Option<i64>,
-    /// After how long the files of the old ones are removed.
-    pub delay_ms: i64,
-}
 
 /// What was written and is not durable.
 #[derive(Default)]
@@ -254,7 +144,7 @@ impl Hand {
                 break Some(error);
             }
         };
-        if round.failed.is_some() && run.segment.is_some() {
+        if round.failed.is_some() && run.segment().is_some() {
             steps.push_front(Step::Again(Box::new(run)));
         }
         round
@@ -264,7 +154,7 @@ impl Hand {
     pub fn drop_early(&mut self, writer: &Writer, steps: &mut VecDeque<Step>) {
         let begun = self.open.as_ref().map(|open| open.base_offset);
         let first = steps.iter().find_map(|step| match step {
-            Step::Again(run) => run.segment,
+            Step::Again(run) => run.segment(),
             _ => None,
         });
         let Some(newest) = begun.or(first) else {
@@ -285,30 +175,25 @@ impl Hand {
 
     /// Writes batches that lie one behind the other.
     fn put(&mut self, writer: &Writer, run: &mut Run, round: &mut Round) -> io::Result<()> {
-        let Some(segment) = run.segment else {
+        let Some(segment) = run.segment() else {
             return Ok(());
         };
-        self.end = run.position;
+        self.end = run.position();
         let open = self.open(writer, segment)?;
-        let mut at = run.at;
-        for bytes in &run.bytes {
-            open.log.write_at(bytes, at)?;
-            at += bytes.len() as u64;
-        }
-        writer.shared.written_bytes.fetch_add(at - run.at, Relaxed);
+        run.write(&*open.log)?;
+        writer.shared.written_bytes.fetch_add(run.length(), Relaxed);
         round.dirty.add(&open.log);
-        run.by_offset.write(&*open.index)?;
-        run.by_time.write(&*open.time_index)?;
-        if !run.aborted.bytes.is_empty() {
+        run.write_entries(&*open.index, &*open.time_index)?;
+        if run.has_aborted() {
             let index = writer
                 .folder
                 .open(Kind::TransactionIndex, segment, Mode::Write)?;
-            run.aborted.write(&*index)?;
+            run.write_aborted(&*index)?;
             round.dirty.add(&index);
             round.dirty.folder = true;
         }
-        round.written = Some(run.position);
-        round.flush |= run.flush;
+        round.written = Some(run.position());
+        round.flush |= run.flush();
         *run = Run::default();
         Ok(())
     }
@@ -522,73 +407,4 @@ fn open_segment(writer: &Writer, base_offset: i64, mode: Mode) -> io::Result<Ope
         index: open(Kind::Index)?,
         time_index: open(Kind::TimeIndex)?,
     })
-}
-
-/// Batches that are written at once.
-#[derive(Default)]
-pub(super) struct Run {
-    segment: Option<i64>,
-    at: u64,
-    length: u64,
-    bytes: Vec<Slice>,
-    position: i64,
-    by_offset: IndexRun,
-    by_time: IndexRun,
-    aborted: IndexRun,
-    flush: bool,
-}
-
-impl Run {
-    /// Whether the batch lies right behind the others.
-    fn takes(&self, write: &Write) -> bool {
-        self.segment == Some(write.segment) && self.at + self.length == write.at
-    }
-
-    fn push(&mut self, write: Write) {
-        if self.segment.is_none() {
-            self.segment = Some(write.segment);
-            self.at = write.at;
-        }
-        self.length += write.bytes.len() as u64;
-        self.position = write.position;
-        self.flush |= write.flush;
-        if let Some((number, entry)) = write.by_offset {
-            let at = number * OFFSET_ENTRY_BYTES;
-            self.by_offset.push(at, &entry.encode());
-        }
-        if let Some((number, entry)) = write.by_time {
-            self.by_time
-                .push(number * TIME_ENTRY_BYTES, &entry.encode());
-        }
-        if let Some((at, entry)) = &write.aborted {
-            self.aborted.push(*at, entry);
-        }
-        let last = self.bytes.last_mut();
-        if !last.is_some_and(|last| last.join(&write.bytes)) {
-            self.bytes.push(write.bytes);
-        }
-    }
-}
-
-/// Entries of an index, one behind the other.
-#[derive(Default)]
-struct IndexRun {
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl IndexRun {
-    fn push(&mut self, at: u64, entry: &[u8]) {
-        if self.bytes.is_empty() {
-            self.at = at;
-        }
-        self.bytes.extend_from_slice(entry);
-    }
-
-    fn write(&self, file: &dyn OpenFile) -> io::Result<()> {
-        match self.bytes.is_empty() {
-            true => Ok(()),
-            false => file.write_at(&self.bytes, self.at),
-        }
-    }
 }

@@ -4,13 +4,14 @@
 use super::Shared;
 use super::cleaned::{ClosedSegment, FileSink};
 use super::damage;
-use super::hand::{Snapshot, Step, Write};
 use super::index::Appending;
 use super::load::{ColdSpan, LOAD_BYTES_MAX};
 use super::recovery::Found;
+use super::run::Write;
 use super::seek::Part;
 use super::segment::{Segment, SegmentRules};
 use super::side;
+use super::step::{Snapshot, Step};
 use super::writer::Writer;
 use crate::cold::{Load, Loaded};
 use crate::engine::{
@@ -304,6 +305,10 @@ impl Log for DiskLog {
         self.bytes += length;
         self.push(Step::Write(write))?;
         Ok(Stored::Queued)
+    }
+
+    fn hurry(&self) {
+        self.writer.hurry();
     }
 
     fn configure(&mut self, config: &Arc<SharedConfig>) {

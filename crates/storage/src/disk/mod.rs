@@ -7,6 +7,8 @@
 //! | `log` | decides where everything goes; under the partition's lock, so it touches no file |
 //! | `segment`, `index` | what a log knows of a segment; which batches get an entry in its indexes |
 //! | `writer` | has done what the log decided, in order, and reports how far it is written and durable |
+//! | `desk`, `commit` | what a writer is to do; its rounds of writing and syncing |
+//! | `step`, `run` | what there is to do; batches that are written at once |
 //! | `hand` | does it: every step that touches a log's files |
 //! | `shared` | what all logs of an engine share |
 //! | `pool` | the threads on which writers work; group commit |
@@ -35,7 +37,9 @@
 mod check;
 mod checkpoint;
 mod cleaned;
+mod commit;
 mod damage;
+mod desk;
 mod directory;
 mod doomed;
 mod extent;
@@ -59,6 +63,7 @@ mod recent;
 mod recovery;
 mod replace;
 mod room;
+mod run;
 mod scan;
 mod scrub;
 mod seek;
@@ -66,6 +71,7 @@ mod segment;
 mod shared;
 mod side;
 mod snapshots;
+mod step;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod uncached;
@@ -243,7 +249,12 @@ impl DiskEngine {
     #[cfg(feature = "testing")]
     pub fn write_all(&self) {
         let is_write = |job: &Job| !matches!(job, Job::Sync(_));
-        while self.shared.pool.work_one_by_hand(is_write) {}
+        loop {
+            self.shared.live_writers().iter().for_each(Writer::hurry);
+            if !self.shared.pool.work_one_by_hand(is_write) {
+                return;
+            }
+        }
     }
 
     /// Does everything that is queued for this partition alone, in an engine without threads.

@@ -1,7 +1,8 @@
 //! The threads that write and sync. They never answer a request, and no request waits for them under a lock.
 //!
 //! A job is a partition that has something to be written, or something written to be synced. However many batches came
-//! meanwhile, they are one write and one sync: that is the group commit.
+//! meanwhile, they are one write and one sync: that is the group commit. What follows from a job is left to the thread that
+//! has done it, so that nobody has to be woken for it.
 
 use super::writer::Writer;
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ struct Jobs {
     idle: usize,
     syncing: usize,
     stopping: bool,
+    abandoned: bool,
 }
 
 impl Jobs {
@@ -41,6 +43,26 @@ impl Jobs {
         let job = self.syncs.pop_front_if(|_| may_sync)?;
         self.syncing += 1;
         Some(job)
+    }
+
+    fn push(&mut self, job: Job) {
+        match &job {
+            Job::Sync(_) => self.syncs.push_back(job),
+            Job::Write(_) | Job::Other(_) => self.writes.push_back(job),
+        }
+    }
+
+    /// What this thread does next, if it is to go on with what it has just done.
+    fn go_on(&mut self, done: Done, then: Option<Job>) -> Option<Job> {
+        let then = then.filter(|_| !self.abandoned)?;
+        // What was just written is synced before others are; what was just synced comes behind those that wait.
+        let may_sync = self.syncing + 1 < THREADS_MAX && matches!(then, Job::Sync(_));
+        if done == Done::Wrote && may_sync {
+            self.syncing += 1;
+            return Some(then);
+        }
+        self.push(then);
+        None
     }
 }
 
@@ -75,10 +97,7 @@ impl Pool {
     /// Has a job done soon.
     pub fn push(self: &Arc<Pool>, job: Job) {
         let mut jobs = self.lock();
-        match &job {
-            Job::Sync(_) => jobs.syncs.push_back(job),
-            Job::Write(_) | Job::Other(_) => jobs.writes.push_back(job),
-        }
+        jobs.push(job);
         if self.by_hand {
             return;
         }
@@ -90,21 +109,6 @@ impl Pool {
             drop(jobs);
             self.told.notify_one();
         }
-    }
-
-    /// Whether a thread that has just written may sync at once instead of leaving that to another.
-    pub fn begin_sync(&self) -> bool {
-        let mut jobs = self.lock();
-        let may = !self.by_hand && jobs.syncing + 1 < THREADS_MAX;
-        jobs.syncing += usize::from(may);
-        may
-    }
-
-    /// It has done so.
-    pub fn end_sync(&self) {
-        self.lock().syncing -= 1;
-        // Another one may have had to wait for this.
-        self.told.notify_one();
     }
 
     fn spawn(self: &Arc<Pool>) {
@@ -130,14 +134,16 @@ impl Pool {
 
     fn work(&self) {
         let mut jobs = self.lock();
+        let mut at_hand = None;
         loop {
-            match jobs.next() {
+            match at_hand.take().or_else(|| jobs.next()) {
                 Some(job) => {
                     drop(jobs);
-                    let syncs = matches!(job, Job::Sync(_));
-                    do_one(job);
+                    let done = Done::of(&job);
+                    let then = do_one(job);
                     jobs = self.lock();
-                    jobs.syncing -= usize::from(syncs);
+                    jobs.syncing -= usize::from(done == Done::Synced);
+                    at_hand = jobs.go_on(done, then);
                 }
                 None if jobs.stopping => {
                     jobs.threads -= 1;
@@ -170,7 +176,9 @@ impl Pool {
             return false;
         };
         drop(jobs);
-        do_one(job);
+        if let Some(then) = do_one(job) {
+            self.lock().push(then);
+        }
         true
     }
 
@@ -194,28 +202,51 @@ impl Pool {
         jobs.writes.clear();
         jobs.syncs.clear();
         jobs.stopping = true;
+        jobs.abandoned = true;
         drop(jobs);
         self.told.notify_all();
     }
 }
 
-/// A panic, which is a mistake of ours, concerns the partition whose job it was and no other.
-fn do_one(job: Job) {
-    match job {
+/// What a thread has just done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Wrote,
+    Synced,
+    Other,
+}
+
+impl Done {
+    fn of(job: &Job) -> Done {
+        match job {
+            Job::Write(_) => Done::Wrote,
+            Job::Sync(_) => Done::Synced,
+            Job::Other(_) => Done::Other,
+        }
+    }
+}
+
+/// Does a job; what follows from it. A panic, which is a mistake of ours, concerns the partition whose job it was and no
+/// other.
+fn do_one(job: Job) -> Option<Job> {
+    let (writer, done) = match job {
         Job::Write(writer) => {
-            if catch_unwind(AssertUnwindSafe(|| writer.write())).is_err() {
-                writer.give_up();
-            }
+            let done = catch_unwind(AssertUnwindSafe(|| writer.write()));
+            (writer, done)
         }
         Job::Sync(writer) => {
-            if catch_unwind(AssertUnwindSafe(|| writer.sync())).is_err() {
-                writer.give_up();
-            }
+            let done = catch_unwind(AssertUnwindSafe(|| writer.sync()));
+            (writer, done)
         }
         Job::Other(work) => {
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 tracing::error!(target: "rustka::storage", "work on the data directory failed unexpectedly");
             }
+            return None;
         }
-    }
+    };
+    done.unwrap_or_else(|_| {
+        writer.give_up();
+        None
+    })
 }

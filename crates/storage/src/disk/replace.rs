@@ -1,10 +1,10 @@
 //! Compacted segments in the place of others, as a log decides it.
 
 use super::cleaned::Cleaned;
-use super::hand::{Step, Swap};
 use super::log::DiskLog;
 use super::segment::Segment;
 use super::side;
+use super::step::{Step, Swap};
 use crate::buffer::Slice;
 use crate::engine::{ChunkInfo, Content, Garbage, Log, Replacement, SwapFailed, WriteFailed};
 use rustka_core::log::PartitionState;

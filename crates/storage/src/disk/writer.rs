@@ -1,14 +1,15 @@
 //! The side of a log that touches its files: has done what the log has decided, in order, on the pool's threads, and
-//! reports to the partition how far it is written and durable. How each step is done: `hand`.
+//! reports to the partition how far it is written and durable. Its rounds: `commit`; how each step is done: `hand`.
 
+use super::desk::Desk;
 use super::folder::Folder;
-use super::hand::{Dirty, Hand, Step};
+use super::hand::Hand;
 use super::pool::Job;
+use super::step::Step;
 use super::{Fsync, Shared};
 use crate::partition::Partition;
 use rustka_core::config::SharedConfig;
-use rustka_core::sync::{Guard, Rank, lock, lock_at};
-use std::collections::VecDeque;
+use rustka_core::sync::{Guard, lock};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -26,49 +27,12 @@ pub(super) struct There {
 pub(super) struct Writer {
     pub shared: Arc<Shared>,
     pub folder: Folder,
-    home: Weak<Partition>,
+    pub(super) home: Weak<Partition>,
     desk: Mutex<Desk>,
     /// What its topic demands.
     config: OnceLock<Arc<SharedConfig>>,
     /// Held by whoever writes; there is one at a time.
-    hand: Mutex<Hand>,
-}
-
-/// What is to be done.
-#[derive(Default)]
-struct Desk {
-    steps: VecDeque<Step>,
-    /// A job for the steps is queued or under way.
-    is_writing: bool,
-    /// A job for what is dirty is queued or under way.
-    is_syncing: bool,
-    dirty: Dirty,
-    /// When what is dirty was seen first, on the monotonic clock.
-    dirty_since_ms: Option<i64>,
-    /// It is to be synced at once, whatever the rule.
-    flush: bool,
-    /// Up to where nothing is left to sync once `dirty` is synced.
-    dirty_to: i64,
-    /// How far it is synced is to be noted with the next sync.
-    notes: bool,
-    /// Anything was done in this life.
-    is_touched: bool,
-    /// Nothing more is to come; whether all is as Kafka believes it to be after an orderly stop.
-    rests: Option<bool>,
-    /// Up to where all is written.
-    written: i64,
-    /// Up to where all is synced, if anything was in this life.
-    synced: Option<i64>,
-    is_gone: bool,
-    failed: bool,
-}
-
-impl Desk {
-    /// Up to where it is synced, if that is to be noted.
-    fn take_news(&mut self) -> Option<i64> {
-        let is_news = std::mem::take(&mut self.notes) && !self.is_gone;
-        self.synced.filter(|_| is_news)
-    }
+    pub(super) hand: Mutex<Hand>,
 }
 
 impl Writer {
@@ -84,6 +48,7 @@ impl Writer {
             written: end,
             synced: there.is_some().then_some(end),
             rests: Some(snapshot == Some(end) || end == 0),
+            syncs_always: shared.fsync == Fsync::Always,
             ..Desk::default()
         };
         Writer {
@@ -96,7 +61,7 @@ impl Writer {
         }
     }
 
-    fn desk(&self) -> Guard<'_, Desk> {
+    pub(super) fn desk(&self) -> Guard<'_, Desk> {
         lock(&self.desk)
     }
 
@@ -119,8 +84,8 @@ impl Writer {
         }
         desk.is_touched = true;
         desk.rests = None;
-        desk.steps.push_back(step);
-        let begins = !std::mem::replace(&mut desk.is_writing, true);
+        desk.put(step);
+        let begins = desk.begins_to_write();
         drop(desk);
         if begins {
             self.shared.pool.push(Job::Write(self.clone()));
@@ -128,105 +93,21 @@ impl Writer {
         true
     }
 
+    /// Somebody waits for what has come to be written, durable or not.
+    pub fn hurry(self: &Arc<Writer>) {
+        let mut desk = self.desk();
+        desk.hurry();
+        let begins = desk.begins_to_write();
+        drop(desk);
+        if begins {
+            self.shared.pool.push(Job::Write(self.clone()));
+        }
+    }
+
     /// Up to where all is synced; nothing where that is no news, or of no use any more.
     pub fn synced(&self) -> Option<i64> {
         let desk = self.desk();
         desk.synced.filter(|_| !desk.is_gone)
-    }
-
-    /// Does what is queued, then has it synced where that is the rule.
-    pub fn write(self: &Arc<Writer>) {
-        let mut steps = std::mem::take(&mut self.desk().steps);
-        let (round, is_new) = {
-            let mut hand = lock_at(Rank::Files, &self.hand);
-            let round = hand.do_each(self, &mut steps);
-            if round.failed.as_ref().is_some_and(is_no_room) && round.may_go_on {
-                hand.drop_early(self, &mut steps);
-            }
-            let is_new = hand.has_become_open();
-            (round, is_new)
-        };
-        if is_new {
-            self.shared.opened(self);
-        }
-        let mut desk = self.desk();
-        if let Some(written) = round.written {
-            desk.written = written;
-        }
-        let written = desk.written;
-        let never = self.shared.fsync == Fsync::Never;
-        if !never || round.notes || round.flush || self.flush_ms().is_some() {
-            round
-                .dirty
-                .files
-                .iter()
-                .for_each(|file| desk.dirty.add(file));
-            desk.dirty.folder |= round.dirty.folder;
-            desk.dirty_to = written;
-        }
-        desk.notes |= round.notes;
-        desk.flush |= round.flush;
-        if desk.steps.is_empty() {
-            desk.rests = round.rests;
-        }
-        let mut waits_for_room = false;
-        if let Some(error) = round.failed {
-            let has_no_room = is_no_room(&error);
-            waits_for_room = has_no_room && round.may_go_on && !desk.is_gone;
-            // Nobody misses what is not written of a log that goes.
-            let is_missed = !has_no_room || !desk.is_gone;
-            if waits_for_room {
-                steps.append(&mut desk.steps);
-                desk.steps = steps;
-            } else if is_missed {
-                desk.failed = true;
-                desk.steps.clear();
-                desk.is_writing = false;
-                drop(desk);
-                self.failed("written", &error);
-                return;
-            }
-        }
-        let more = !desk.steps.is_empty();
-        desk.is_writing = more;
-        let always = self.shared.fsync == Fsync::Always;
-        let is_due = always || never && round.notes || round.flush || round.rests.is_some();
-        let wants_sync = !desk.dirty.is_clean() && !desk.is_syncing && is_due;
-        desk.is_syncing |= wants_sync;
-        let synced = match desk.dirty.is_clean() && !desk.is_syncing {
-            true => desk.take_news(),
-            false => None,
-        };
-        drop(desk);
-        if let Some(synced) = synced {
-            self.shared.note_synced(self.folder.name(), synced);
-        }
-        if waits_for_room {
-            self.shared.is_out_of_room(self);
-        } else if more {
-            self.shared.pool.push(Job::Write(self.clone()));
-        }
-        if round.written.is_some()
-            && let Some(home) = self.home.upgrade()
-        {
-            match always || round.flush {
-                true => home.written_up_to(written),
-                false => home.durable_up_to(written),
-            }
-        }
-        if wants_sync {
-            self.sync_soon();
-        }
-    }
-
-    /// Syncs in this thread, unless too many do so already.
-    fn sync_soon(self: &Arc<Writer>) {
-        if self.shared.pool.begin_sync() {
-            self.sync();
-            self.shared.pool.end_sync();
-        } else {
-            self.shared.pool.push(Job::Sync(self.clone()));
-        }
     }
 
     /// Has everything synced that was written, if anything was.
@@ -247,7 +128,7 @@ impl Writer {
     }
 
     /// After how long its topic wants to be synced, if it has a wish.
-    fn flush_ms(&self) -> Option<i64> {
+    pub(super) fn flush_ms(&self) -> Option<i64> {
         let flush_ms = self.config.get()?.now().flush_ms;
         Some(flush_ms).filter(|ms| *ms < i64::MAX)
     }
@@ -271,51 +152,6 @@ impl Writer {
         None
     }
 
-    /// Makes durable what was written by now. Who writes meanwhile has the next sync in common.
-    pub fn sync(self: &Arc<Writer>) {
-        let (dirty, written) = {
-            let mut desk = self.desk();
-            desk.dirty_since_ms = None;
-            desk.flush = false;
-            (std::mem::take(&mut desk.dirty), desk.dirty_to)
-        };
-        let synced = self.shared.counted.timed(|| self.sync_all(&dirty));
-        self.shared.syncs.fetch_add(1, Relaxed);
-        let mut desk = self.desk();
-        desk.is_syncing = false;
-        if let Err(error) = synced {
-            // Never again on the same file: the system may have dropped what it could not write, and say that all is well.
-            desk.failed = true;
-            desk.steps.clear();
-            drop(desk);
-            if let Err(error) = self.folder.mark_unsure() {
-                tracing::error!(
-                    target: "rustka::storage",
-                    "{} cannot be marked for the next start: {error}; start the machine anew before the broker",
-                    self.folder.name()
-                );
-            }
-            self.failed("synced", &error);
-            return;
-        }
-        desk.synced = Some(written);
-        let rests = desk.rests.is_some();
-        let is_due = self.shared.fsync == Fsync::Always || rests || desk.flush;
-        let again = !desk.dirty.is_clean() && is_due;
-        desk.is_syncing = again;
-        let news = desk.take_news();
-        drop(desk);
-        if let Some(synced) = news {
-            self.shared.note_synced(self.folder.name(), synced);
-        }
-        if again {
-            self.shared.pool.push(Job::Sync(self.clone()));
-        }
-        if let Some(home) = self.home.upgrade() {
-            home.durable_up_to(written);
-        }
-    }
-
     /// Nothing more comes: has all that Kafka believes after an orderly stop be true. Nothing is done for a log that is as
     /// it was left before.
     pub fn rest(self: &Arc<Writer>) {
@@ -334,16 +170,6 @@ impl Writer {
         desk.is_gone || is_true && !desk.failed
     }
 
-    fn sync_all(&self, dirty: &Dirty) -> io::Result<()> {
-        for file in &dirty.files {
-            file.sync()?;
-        }
-        match dirty.folder {
-            true => self.shared.files.sync_folder(&self.folder.path()),
-            false => Ok(()),
-        }
-    }
-
     /// Nothing is known of the files any more.
     pub fn give_up(&self) {
         let mut desk = self.desk();
@@ -354,7 +180,7 @@ impl Writer {
     }
 
     /// What is not durable by now is lost, also what was written of it: nobody will sync it.
-    fn failed(&self, what: &str, error: &io::Error) {
+    pub(super) fn failed(&self, what: &str, error: &io::Error) {
         self.shared.counted.failures.fetch_add(1, Relaxed);
         tracing::error!(
             target: "rustka::storage",
@@ -375,12 +201,4 @@ impl Writer {
         hand.close();
         true
     }
-}
-
-/// Whether that is over once somebody has made room.
-fn is_no_room(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

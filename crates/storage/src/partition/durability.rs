@@ -217,6 +217,9 @@ impl Partition {
             if !known {
                 let awaited = inner.awaited.get_or_insert_default();
                 awaited.writers(safety).add(position, waiter);
+                if safety == Safety::Written {
+                    inner.log.hurry();
+                }
             }
             known
         };
