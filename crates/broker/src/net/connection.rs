@@ -76,9 +76,7 @@ impl<T: Transport> Connection<T> {
             bytes: [0; 4],
             count: 0,
         };
-        let files_off = std::env::var_os("RUSTKA_READS_OFF").is_some();
-        peer.takes_files
-            .store(T::SENDS_FILES && !files_off, Relaxed);
+        peer.takes_files.store(T::SENDS_FILES, Relaxed);
         Connection {
             transport,
             parts,
