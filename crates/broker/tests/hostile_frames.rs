@@ -324,6 +324,36 @@ async fn no_key_and_version_with_an_empty_body_ends_more_than_its_connection() {
     );
 }
 
+/// What is read of a frame at once depends on the one before it; that is nobody's concern.
+#[tokio::test]
+async fn frames_of_all_sizes_that_come_in_one_piece_are_answered_in_order() {
+    let _alone = ALONE.lock().await;
+    let world = World::start();
+    let mut client = world.connect();
+    client.create_topic("t", 1).await;
+    let sizes = [
+        200_000, 10, 10, 2_000, 40_000, 500, 300_000, 33_000, 31_000, 100_000, 300, 400, 10,
+    ];
+    let mut all = Vec::new();
+    for (correlation, size) in (1..).zip(sizes) {
+        let request = produce_request("t", 0, batch(size));
+        let frame = common::frame(ProduceRequest::KEY, 11, correlation, "test", &request);
+        all.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+        all.extend_from_slice(&frame);
+    }
+    client.send_raw(&all).await;
+    for offset in 0..sizes.len() as i64 {
+        let answer = client.answer(ProduceRequest::KEY, 11).await;
+        let produced: ProduceResponse<'_> = answer.body();
+        let produced = &produced.responses[0].partition_responses[0];
+        assert_eq!((produced.error_code, produced.base_offset), (0, offset));
+    }
+    for offset in 0..sizes.len() as i64 {
+        let found = client.first_batch("t", 0, offset).await;
+        assert_eq!(found, (0, Some(offset)));
+    }
+}
+
 /// Attacks, row 15: before a large frame is whole it takes no more than twice what has come, and all of them together
 /// no more than the budget; a complete one is handled although others wait.
 #[tokio::test]

@@ -209,35 +209,45 @@ pub fn validate_produce(
     now: Now,
 ) -> Result<Validated, Invalid> {
     let header = validate_shape(records, rules.produce_version)?;
-    validate_header(records, &header, rules)?;
-    if header.is_compressed() && !needs_inflate(&header, rules) {
-        return validate_shallow(records, &header, rules, now);
+    validate_shaped(records, &header, rules, now)
+}
+
+/// The same for a batch that has the right shape, see [`validate_shape`], which has returned this header of it.
+pub fn validate_shaped(
+    records: &mut [u8],
+    header: &BatchHeader,
+    rules: &BatchRules,
+    now: Now,
+) -> Result<Validated, Invalid> {
+    validate_header(records, header, rules)?;
+    if header.is_compressed() && !needs_inflate(header, rules) {
+        return validate_shallow(records, header, rules, now);
     }
-    let bytes = match record_bytes(records, &header, rules.limits.batch_bytes_max) {
+    let bytes = match record_bytes(records, header, rules.limits.batch_bytes_max) {
         Err(BatchError::Compression(CompressionError::TooLarge { .. }))
-            if !must_inflate(&header, rules) =>
+            if !must_inflate(header, rules) =>
         {
-            return validate_shallow(records, &header, rules, now);
+            return validate_shallow(records, header, rules, now);
         }
         bytes => bytes?,
     };
-    let walked = walk(&bytes, &header, rules, now)?;
+    let walked = walk(&bytes, header, rules, now)?;
     let (max_timestamp, offset_of_max) = if rules.log_append_time {
         (now.wall_ms, 0)
     } else {
         (walked.max_timestamp, walked.offset_delta)
     };
     let untrue = header.is_compressed()
-        && times_matter(&header, rules)
+        && times_matter(header, rules)
         && header.max_timestamp != max_timestamp;
-    let Some(storage) = new_storage(&header, rules) else {
+    let Some(storage) = new_storage(header, rules) else {
         check_segment(header.total_bytes(), rules)?;
         drop(bytes);
         let valid = as_sent(records, rules, max_timestamp, Some(offset_of_max), now)?;
         return Ok(Validated { untrue, ..valid });
     };
     let rebuilt = rebuild(
-        &header,
+        header,
         &bytes,
         storage,
         rules.log_append_time,

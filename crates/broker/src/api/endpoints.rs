@@ -4,7 +4,6 @@ use crate::api::access::Caller;
 use crate::api::request::Request;
 use crate::node::Node;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 /// Host and port.
 pub type Endpoint = (Cow<'static, str>, i32);
@@ -38,7 +37,9 @@ pub fn nodes<'s>(
     caller: &'s Caller,
     leaders: impl Iterator<Item = (i32, i32)>,
 ) -> impl Iterator<Item = (i32, Endpoint)> + 's {
-    let nodes: BTreeSet<i32> = leaders.map(|(node_id, _)| node_id).collect();
+    let mut nodes: Vec<i32> = leaders.map(|(node_id, _)| node_id).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
     nodes.into_iter().filter_map(move |node_id| {
         let endpoint = endpoint(node, caller, node_id)?;
         Some((node_id, endpoint))

@@ -34,6 +34,8 @@ pub struct Connection<T> {
     peer: Arc<Peer>,
     stage: Stage,
     partial: Partial,
+    /// The last frame did not fit into what is read at once.
+    sends_large: bool,
     /// Pipelined bytes behind a request that waits.
     stash: Option<BufMut>,
     out: Out,
@@ -83,6 +85,7 @@ impl<T: Transport> Connection<T> {
             stage,
             peer,
             partial,
+            sends_large: false,
             stash: None,
             out: Out::default(),
             parked: None,

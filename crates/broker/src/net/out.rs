@@ -160,7 +160,9 @@ impl Out {
             self.unflushed = false;
         }
         // An idle connection holds next to no memory for answers.
-        self.pieces.shrink_to(PIECES_KEPT);
+        if self.pieces.capacity() > PIECES_KEPT {
+            self.pieces.shrink_to(PIECES_KEPT);
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -8,7 +8,7 @@ use crate::node::topics::TopicRef;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_core::validate::{Invalid, Validated, validate_produce, validate_shape};
+use rustka_core::validate::{Invalid, Validated, validate_shape, validate_shaped};
 use rustka_storage::buffer::BufMut;
 use rustka_storage::{Appended, Durability, Incoming, Partition};
 use std::ops::Range;
@@ -116,7 +116,7 @@ fn checked(
         return Err(Refusal::from(ErrorCode::TopicAuthorizationFailed).into());
     }
     let (found, partition) = topic.find(node, index, version).map_err(Refusal::from)?;
-    validate_shape(records, version).map_err(RefusedBatch::early)?;
+    let header = validate_shape(records, version).map_err(RefusedBatch::early)?;
     if !plan.has_valid_acks() {
         return Err(Refusal::from(ErrorCode::InvalidRequiredAcks).into());
     }
@@ -125,7 +125,7 @@ fn checked(
     }
     let rules = plan.rules(&found.config.now(), version);
     let now = node.clock.now();
-    let valid = validate_produce(records, &rules, now);
+    let valid = validate_shaped(records, &header, &rules, now);
     plan.looked_into(&valid);
     let valid = valid.map_err(|invalid| RefusedBatch::late(invalid, &partition))?;
     Ok(Checked {

@@ -44,6 +44,8 @@ pub struct ProducePlan {
     /// Whether compressed batches are looked into.
     inflate: Inflate,
     transactional_id: Option<Box<str>>,
+    /// Whether any of its batches is part of a transaction.
+    is_transactional: bool,
 }
 
 /// The batches for one topic.
@@ -66,11 +68,15 @@ impl ProducePlan {
     /// Reads a request and finds out what its client may do.
     pub fn of(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
         let mut plan = read(request)?;
+        let mut is_compressed = false;
+        for header in headers(plan.topics.iter(), request.frame.bytes()) {
+            is_compressed |= header.is_compressed();
+            plan.is_transactional |= header.is_transactional();
+        }
         if !request.may_do_everything() {
             authorize(request, &mut plan);
         }
-        let compressed = plan.has_batch(request.frame.bytes(), BatchHeader::is_compressed);
-        if compressed && request.peer().header_trust.doubts() {
+        if is_compressed && request.peer().header_trust.doubts() {
             plan.inflate = Inflate::ToProve;
         }
         if request.node.config.fixed().validate_compressed {
@@ -82,7 +88,7 @@ impl ProducePlan {
     /// An error that concerns every partition: transactional records without an id, or of several producers (E68).
     pub fn whole_request_error(&self, frame: &[u8]) -> Option<Refusal> {
         if self.transactional_id.is_none() {
-            let forbidden = self.has_batch(frame, BatchHeader::is_transactional);
+            let forbidden = self.is_transactional;
             return forbidden.then(|| ErrorCode::TransactionalIdAuthorizationFailed.into());
         }
         self.has_many_producers(frame).then(|| {
@@ -108,10 +114,6 @@ impl ProducePlan {
     /// Whether there is such a thing as these acks (E50).
     pub fn has_valid_acks(&self) -> bool {
         (-1..=1).contains(&self.acks)
-    }
-
-    fn has_batch(&self, frame: &[u8], is_such: impl Fn(&BatchHeader) -> bool) -> bool {
-        headers(self.topics.iter(), frame).any(|header| is_such(&header))
     }
 
     /// A batch was looked into, or was not: who does not say the truth in a header is not believed again.
@@ -170,11 +172,12 @@ fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
             })
             .collect(),
     });
-    let topics = fold_twins(
+    let mut topics = fold_twins(
         topics.collect(),
         |a, b| (a.id, &a.name).cmp(&(b.id, &b.name)),
         |first, later| first.partitions.extend(later.partitions),
     );
+    topics.iter_mut().for_each(TopicPlan::fold);
     Ok(ProducePlan {
         acks: asked.acks,
         deadline_ms: request
@@ -185,7 +188,8 @@ fn read(request: &Request<'_>) -> Result<ProducePlan, Outcome> {
         inflate: Inflate::IfNeeded,
         transactional_id: asked.transactional_id.as_deref().map(Box::from),
         admin: request.client_id() == ADMIN_CLIENT,
-        topics: topics.into_iter().map(TopicPlan::distinct).collect(),
+        topics,
+        is_transactional: false,
     })
 }
 
@@ -201,7 +205,7 @@ fn headers<'a>(
 
 /// Marks what the client may not write. Who may not use a transactional id has none.
 fn authorize(request: &Request<'_>, plan: &mut ProducePlan) {
-    if plan.has_batch(request.frame.bytes(), BatchHeader::is_transactional) {
+    if plan.is_transactional {
         let id = plan.transactional_id.as_deref();
         if !id.is_some_and(|id| request.may(Operation::Write, Resource::TransactionalId(id))) {
             plan.transactional_id = None;
@@ -229,14 +233,13 @@ impl TopicPlan {
         verifying.map_or(Ok(Origin::Client), |it| it.origin(version))
     }
 
-    /// With each partition once: of batches for the same one only the last counts, as in Kafka.
-    fn distinct(mut self) -> TopicPlan {
+    /// Has each partition once: of batches for the same one only the last counts, as in Kafka.
+    fn fold(&mut self) {
         self.partitions = fold_twins(
-            self.partitions,
+            std::mem::take(&mut self.partitions),
             |a, b| a.0.cmp(&b.0),
             |first, later| *first = later,
         );
-        self
     }
 
     fn takes_long(&mut self, node: &Node, version: i16, inflate: Inflate, frame: &[u8]) -> bool {

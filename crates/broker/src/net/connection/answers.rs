@@ -113,6 +113,8 @@ impl<T: Transport> Connection<T> {
             }
         }
         // An idle connection holds no memory for answers.
-        self.later.shrink_to(0);
+        if self.later.capacity() > 0 {
+            self.later.shrink_to(0);
+        }
     }
 }

@@ -15,6 +15,9 @@ use tokio::io::ReadBuf;
 
 /// Bytes read at once while no frame has begun.
 const READ_BYTES: usize = 32 << 10;
+/// Bytes read at once behind a frame that was larger than that: the next one is likely to be, and what is read here of it
+/// has to be copied to where the rest of it is received.
+const READ_BYTES_OF_LARGE: usize = 512;
 /// Largest block allocated for a frame before its bytes are here; larger frames double up to their length. Also
 /// what is copied at once when they do.
 const FRAME_BYTES_AT_ONCE: usize = 1 << 20;
@@ -75,6 +78,7 @@ impl<T: Transport> Connection<T> {
             };
             if data.len() - at >= length {
                 self.frame_since_ms = NOTHING;
+                self.sends_large = false;
                 self.handle(Frame::Borrowed(&mut data[at..at + length]));
                 at += length;
                 if at < data.len() {
@@ -158,6 +162,7 @@ impl<T: Transport> Connection<T> {
             if let Partial::Frame(frame) = frame {
                 let PartialFrame { buffer, charge, .. } = *frame;
                 self.frame_since_ms = NOTHING;
+                self.sends_large = buffer.len() > READ_BYTES;
                 self.handle(Frame::Owned(buffer));
                 drop(charge);
             }
@@ -166,7 +171,11 @@ impl<T: Transport> Connection<T> {
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         READ.with_borrow_mut(|memory| {
-            let mut into = ReadBuf::uninit(memory);
+            let at_once = match self.sends_large {
+                true => READ_BYTES_OF_LARGE,
+                false => READ_BYTES,
+            };
+            let mut into = ReadBuf::uninit(&mut memory[..at_once]);
             ready!(Pin::new(&mut self.transport).poll_read(cx, &mut into))?;
             self.note_active();
             let data = into.filled_mut();
