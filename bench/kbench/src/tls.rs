@@ -255,9 +255,11 @@ pub fn floor(a: &Args) {
                 let (mut sent, begun) = (0, stat::thread_cpu());
                 while sent < bytes {
                     let at = sent % (256 << 20);
-                    file.read_exact_at(&mut piece, at).expect("read");
-                    stream.write_all(&piece).expect("sent");
-                    sent += piece.len() as u64;
+                    let part = piece.len().min((bytes - sent) as usize);
+                    let part = &mut piece[..part];
+                    file.read_exact_at(part, at).expect("read");
+                    stream.write_all(part).expect("sent");
+                    sent += part.len() as u64;
                 }
                 stat::thread_cpu() - begun
             });

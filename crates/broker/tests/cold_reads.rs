@@ -47,6 +47,12 @@ fn batch(number: usize, bytes: usize) -> Vec<u8> {
 
 /// Partitions of a topic with so many batches of so many bytes each, in files alone.
 async fn cold(folder: &Folder, partitions: i32, batches: usize, bytes: usize) -> World {
+    filled(folder, partitions, batches, bytes).await;
+    start(folder)
+}
+
+/// The same, before the broker starts that has nothing of it in memory.
+async fn filled(folder: &Folder, partitions: i32, batches: usize, bytes: usize) {
     let world = start(folder);
     let mut client = world.connect();
     client.create_topic("t", partitions).await;
@@ -57,7 +63,6 @@ async fn cold(folder: &Folder, partitions: i32, batches: usize, bytes: usize) ->
         }
     }
     world.broker.stop().await;
-    start(folder)
 }
 
 async fn write(client: &mut common::Client, partition: i32, batch: Vec<u8>) {
@@ -287,6 +292,38 @@ async fn readers_of_what_is_committed_are_told_what_was_aborted_among_what_they_
         }
     }
     assert!(told.contains(&0) && told.contains(&3), "{told:?}");
+    world.broker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_a_storage_error_and_what_lies_around_it_is_sent() {
+    const KAFKA_STORAGE_ERROR: i16 = 56;
+    let folder = Folder::new("cold");
+    filled(&folder, 1, 3, 60_000).await;
+    let log = folder.0.join("t-0/00000000000000000000.log");
+    let mut bytes = fs::read(&log).expect("the log");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).expect("written");
+    let world = start(&folder);
+    let partition = world.broker.node().partition("t", 0).expect("there");
+    // Once it is sent as it is, and then it is found.
+    assert_eq!(offsets(&by_socket(&world, &limited(1, 1)).await), [[1]]);
+    let is_found = async {
+        while partition.damaged().is_empty() {
+            world.pass_ms(1_000).await;
+        }
+    };
+    let in_time = tokio::time::timeout(DEADLINE, is_found).await;
+    in_time.expect("the scrub finds it");
+    for limit in [1, 64 << 20] {
+        assert_eq!(offsets(&by_socket(&world, &limited(0, limit)).await), [[0]]);
+        assert_eq!(offsets(&by_socket(&world, &limited(2, limit)).await), [[2]]);
+        let sent = by_socket(&world, &limited(1, limit)).await;
+        let told = body(&sent).responses[0].partitions[0].error_code;
+        assert_eq!(told, KAFKA_STORAGE_ERROR);
+    }
+    assert!(from_files(&world) > 0);
     world.broker.stop().await;
 }
 

@@ -14,7 +14,7 @@ use rustka_wire::Uuid;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 
 const NOW: Now = Now::new(0, 1_000);
@@ -31,6 +31,8 @@ struct Counts {
     open: AtomicUsize,
     /// Bytes that were read at length.
     read_bytes: AtomicU64,
+    /// The disk has gone bad.
+    is_bad: AtomicBool,
     /// Whoever reads at length waits for it to be open.
     gate: Mutex<bool>,
     opened: Condvar,
@@ -40,6 +42,14 @@ impl Counting {
     fn shut(&self, is_shut: bool) {
         *self.0.gate.lock().expect("whole") = is_shut;
         self.0.opened.notify_all();
+    }
+
+    fn check(&self) -> io::Result<()> {
+        const EIO: i32 = 5;
+        match self.0.is_bad.load(Relaxed) {
+            true => Err(io::Error::from_raw_os_error(EIO)),
+            false => Ok(()),
+        }
     }
 
     /// How often so many bytes were read since this was asked last.
@@ -58,6 +68,7 @@ impl Drop for CountingFile {
 
 impl OpenFile for CountingFile {
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        self.1.check()?;
         if into.len() >= MUCH {
             let counts = &self.1.0;
             counts.read_bytes.fetch_add(into.len() as u64, Relaxed);
@@ -82,6 +93,7 @@ impl OpenFile for CountingFile {
         self.0.can_be_sent()
     }
     fn read_now(&self, into: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        self.1.check()?;
         self.0.read_now(into, at)
     }
     fn read_ahead(&self, at: u64, bytes: u64) {
@@ -350,4 +362,22 @@ fn what_is_dropped_does_not_stay_open_and_who_is_being_sent_it_has_it_to_the_end
     let open = world.files.0.open.load(Relaxed) - before;
     assert!(open <= 3, "{open} are open");
     assert!(world.folder.0.exists());
+}
+
+#[test]
+fn what_the_disk_does_not_give_is_an_error_before_anything_is_sent() {
+    let world = World::cold(1, 20, 20_000);
+    let first = world.load(0, 0, 200_000).run_as(Form::Files);
+    let next_offset = first.expect("it is there").next_offset;
+    world.files.0.is_bad.store(true, Relaxed);
+    for form in [Form::Files, Form::Memory, Form::Alone] {
+        for offset in [next_offset, next_offset + 1] {
+            let load = world.load(0, offset, 200_000);
+            assert!(load.at_hand(form).is_none());
+            assert!(load.run_as(form).is_err(), "{form:?} from {offset}");
+        }
+    }
+    world.files.0.is_bad.store(false, Relaxed);
+    let again = world.load(0, next_offset, 200_000).run_as(Form::Files);
+    assert!(again.expect("it is back").next_offset > next_offset);
 }
