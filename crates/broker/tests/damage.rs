@@ -74,6 +74,21 @@ async fn damage_is_found_told_and_passed_over_when_somebody_says_so() {
     };
     let topic = page.get("/api/v1/topics/t").await.json();
     assert_eq!(topic["damaged"], damaged(false).1);
+    // The page shows what there is, and in its place what there is no more.
+    for start in ["oldest", "newest"] {
+        let records = format!("/api/v1/topics/t/records?start={start}");
+        let seen = page.get(&records).await.json();
+        let rows = seen["records"].as_array().expect("records");
+        let mut rows: Vec<(&str, bool)> = rows
+            .iter()
+            .map(|row| {
+                let offset = row["offset"].as_str().expect("an offset");
+                (offset, row["unreadable"].is_string())
+            })
+            .collect();
+        rows.sort_unstable();
+        assert_eq!(rows, [("0", false), ("1", true), ("2", false)], "{seen}");
+    }
     let mut client = world.connect();
     assert_eq!(client.first_batch("t", 0, 0).await, (0, Some(0)));
     assert_eq!(

@@ -5,6 +5,7 @@ use super::filter::Filter;
 use super::problem::Problem;
 use crate::base::clock::Clock;
 use crate::base::work::Work;
+use crate::node::topics::TopicRef;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustka_client::frame::RawAnswer;
@@ -175,7 +176,7 @@ pub struct Found {
 /// Reads the records of one topic.
 pub struct Reader {
     client: Client,
-    topic: String,
+    topic: TopicRef,
     work: Work,
     /// Bytes that are kept of a key or a value.
     pub shown_bytes_max: usize,
@@ -198,10 +199,10 @@ struct Fetched {
 
 impl Reader {
     /// A reader of this topic with the client's rights.
-    pub fn new(client: Client, topic: &str, work: &Work) -> Reader {
+    pub fn new(client: Client, topic: &TopicRef, work: &Work) -> Reader {
         Reader {
             client,
-            topic: topic.to_owned(),
+            topic: topic.clone(),
             work: work.clone(),
             shown_bytes_max: SHOWN_BYTES_MAX,
             headers_max: HEADERS_MAX,
@@ -228,6 +229,8 @@ impl Reader {
         while found.next < offsets.end && bytes < WINDOW_BYTES_MAX && kept < KEPT_BYTES_MAX {
             let answer = self.fetch(partition, found.next).await?;
             let (from, upper) = (found.next, offsets.end);
+            let before = found.rows.last().map_or(-1, |row: &Row| row.timestamp);
+            let damaged = self.damaged_at(partition, from, before);
             let (shown_max, headers_max) = (self.shown_bytes_max, self.headers_max);
             let filter = filter.clone();
             let room = limit - found.rows.len();
@@ -240,6 +243,7 @@ impl Reader {
                     filter,
                     shown_max,
                     headers_max,
+                    damaged,
                 };
                 look.at(&answer)
             });
@@ -268,6 +272,17 @@ impl Reader {
         Ok(found)
     }
 
+    /// What is known to be damaged of a partition and lies at this offset, to be shown with this time.
+    fn damaged_at(&self, partition: i32, offset: i64, timestamp: i64) -> Option<Damaged> {
+        let partition = self.topic.partition(partition)?;
+        let mut ranges = partition.damaged().into_iter();
+        Some(Damaged {
+            offsets: ranges.find(|range| range.contains(&offset))?,
+            timestamp,
+            high_watermark: partition.offsets().high_watermark,
+        })
+    }
+
     async fn fetch(&self, partition: i32, offset: i64) -> Result<RawAnswer, Problem> {
         let request = FetchRequest {
             replica_id: -1,
@@ -276,7 +291,7 @@ impl Reader {
             max_bytes: FETCH_BYTES_MAX,
             session_epoch: -1,
             topics: vec![FetchTopic {
-                topic: self.topic.as_str().into(),
+                topic: (&*self.topic.name).into(),
                 partitions: vec![FetchPartition {
                     partition,
                     fetch_offset: offset,
@@ -293,6 +308,14 @@ impl Reader {
     }
 }
 
+/// Offsets that cannot be read any more.
+struct Damaged {
+    offsets: Range<i64>,
+    /// Of what stands before them.
+    timestamp: i64,
+    high_watermark: i64,
+}
+
 /// A look at the batches of one answer.
 struct Look {
     partition: i32,
@@ -302,6 +325,8 @@ struct Look {
     filter: Arc<Filter>,
     shown_max: usize,
     headers_max: usize,
+    /// What is known to be damaged where the look begins.
+    damaged: Option<Damaged>,
 }
 
 impl Look {
@@ -313,9 +338,9 @@ impl Look {
         if let Some(code) = ErrorCode::from_code(partition.error_code)
             && code != ErrorCode::None
         {
-            return match code {
+            return match (code, &self.damaged) {
                 // It went while we were reading: what is left begins later.
-                ErrorCode::OffsetOutOfRange => {
+                (ErrorCode::OffsetOutOfRange, _) => {
                     let begin = partition.log_start_offset;
                     let next = (begin > self.from).then_some(begin);
                     let fetched = Fetched {
@@ -324,7 +349,16 @@ impl Look {
                     };
                     Ok((fetched, partition.high_watermark))
                 }
-                code => Err(code.into()),
+                // It is told in its place, and reading goes on behind it.
+                (ErrorCode::KafkaStorageError, Some(damaged)) => {
+                    let fetched = Fetched {
+                        rows: vec![self.gone(damaged)],
+                        next: Some(damaged.offsets.end),
+                        ..Fetched::default()
+                    };
+                    Ok((fetched, damaged.high_watermark))
+                }
+                (code, _) => Err(code.into()),
             };
         }
         let records = partition.records.as_ref();
@@ -401,6 +435,25 @@ impl Look {
             unreadable: Some(why),
             timestamp: header.max_timestamp,
             ..self.blank(header, header.base_offset)
+        }
+    }
+
+    fn gone(&self, damaged: &Damaged) -> Row {
+        let last = damaged.offsets.end - 1;
+        Row {
+            partition: self.partition,
+            offset: self.from,
+            timestamp: damaged.timestamp,
+            is_append_time: false,
+            codec: "unknown",
+            is_transactional: false,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            header_count: 0,
+            unreadable: Some(format!(
+                "damaged in its file, and cannot be read any more up to offset {last}"
+            )),
         }
     }
 

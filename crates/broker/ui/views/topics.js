@@ -87,7 +87,7 @@ export function Topic({ place }) {
       <button disabled=${!mayChange} onClick=${() => setAsk('more')}>Add partitions</button><button class="danger" disabled=${!mayChange} onClick=${() => setAsk('empty')}>Empty</button><button class="danger" disabled=${!mayChange} onClick=${() => setAsk('delete')}>Delete</button>`}</div>
     <div class="tabs">${TABS.map(([key, text]) => html`<a href=${link(['topics', name, ...(key ? [key] : [])])} aria-current=${key === tab ? 'page' : undefined}>${text}</a>`)}</div>
     ${error && (error.status === 404 ? html`<div class="panel"><${Empty} title="There is no such topic">It may have been deleted. <a href="#/topics"><u>All topics</u></a><//></div>` : html`<${Failed} error=${error} />`)}
-    ${topic?.damaged.length > 0 && html`<div class="note">Damaged and cannot be read: ${topic.damaged.map((one, n) => html`${n > 0 && ', '}partition ${one.partition} offsets ${count(one.first)} to ${count(one.last)}${one.skipped ? ' (passed over)' : ''}`)}.
+    ${topic?.damaged.length > 0 && html`<div class="note warn row" style=${{ marginBottom: '12px' }}><span>Damaged and cannot be read: ${topic.damaged.map((one, n) => html`${n > 0 && ', '}partition ${one.partition} offsets ${count(one.first)} to ${count(one.last)}${one.skipped ? ' (passed over)' : ''}`)}.</span>
       ${topic.damaged.some(one => !one.skipped) && html`<button class="danger" disabled=${!mayChange} onClick=${() => setAsk('skip')}>Go on behind them</button>`}</div>`}
     ${topic && !(error?.status === 404) && (tab === 'partitions' ? html`<${Partitions} topic=${topic} from=${from} onFrom=${setFrom} />`
       : tab === 'activity' ? past && html`<${Charts} past=${past} of=${CHARTS} />`
@@ -99,7 +99,7 @@ export function Topic({ place }) {
       <p>The topic and its <b>${count(topic?.records)}</b> records go for good.</p><//>`}
     ${ask === 'empty' && html`<${Dialog} title=${'Empty ' + plain(name) + '?'} submit="Delete the records" kind="danger" onClose=${close} onDone=${async () => { const { records } = await api(at`/topics/${name}/empty`, { method: 'POST', body: {} }); say(`${count(records)} records are gone`); reload(); }}>
       <p>All <b>${count(topic?.records)}</b> records go for good. The topic, its configs and its offsets stay.</p><//>`}
-    ${ask === 'skip' && html`<${Dialog} title="Go on behind what is damaged?" submit="Pass over them" kind="danger" onClose=${close} onDone=${async () => { const { skipped } = await api(at`/topics/${name}/skip-damaged`, { method: 'POST', body: {} }); say(`Consumers pass over ${count(skipped.reduce((sum, one) => sum + Number(one.records), 0))} records`); reload(); }}>
+    ${ask === 'skip' && html`<${Dialog} title="Go on behind what is damaged?" submit="Pass over them" kind="danger" onClose=${close} onDone=${async () => { const { skipped } = await api(at`/topics/${name}/skip-damaged`, { method: 'POST', body: {} }); const records = skipped.reduce((sum, one) => sum + Number(one.records), 0); say(`Consumers pass over ${count(records)} record${records === 1 ? '' : 's'}`); reload(); }}>
       <p>Consumers no longer stop at the offsets that cannot be read, and go on with the first record behind them. Nothing is deleted; the topic’s config <b>rustka.damaged.skip</b> lists what is passed over.</p><//>`}
     ${ask === 'more' && html`<${MorePartitions} topic=${topic} onClose=${close} onDone=${reload} />`}
   </div>`;

@@ -40,7 +40,7 @@ pub async fn browse(ask: Ask) -> Result<Answer, Problem> {
     let partitions = chosen(&ask, &topic)?;
     let start = query.text("start").unwrap_or("newest");
     let cursor = query.text("cursor").map(Cursor::parse).transpose()?;
-    let mut reader = Reader::new(ask.client(), &topic.name, &ask.node().work);
+    let mut reader = Reader::new(ask.client(), &topic, &ask.node().work);
     let mut budget = Budget::new(&ask.node().clock);
     let (mut rows, next) = match start {
         "newest" => {
@@ -286,7 +286,7 @@ pub async fn one(ask: Ask) -> Result<Answer, Problem> {
     if offset < 0 || topic.partition(partition).is_none() {
         return Err(wrong());
     }
-    let mut reader = Reader::new(ask.client(), &topic.name, &ask.node().work);
+    let mut reader = Reader::new(ask.client(), &topic, &ask.node().work);
     reader.shown_bytes_max = match part {
         "record" => SHOWN_BYTES_MAX,
         _ => usize::MAX,

@@ -34,7 +34,7 @@ pub async fn tail(ask: Ask) -> Result<Answer, Problem> {
         let partition = topic.partition(index)?;
         Some((index, partition.offsets().high_watermark))
     });
-    let mut reader = Reader::new(ask.client(), &topic.name, &ask.node().work);
+    let mut reader = Reader::new(ask.client(), &topic, &ask.node().work);
     reader.shown_bytes_max = TAIL_SHOWN_BYTES_MAX;
     let tail = Tail {
         reader,
@@ -153,7 +153,7 @@ pub async fn export(ask: Ask) -> Result<Answer, Problem> {
     let from = client
         .offsets(&topic.name, &places.collect(), isolation)
         .await?;
-    let mut reader = Reader::new(client, &topic.name, &ask.node().work);
+    let mut reader = Reader::new(client, &topic, &ask.node().work);
     reader.shown_bytes_max = usize::MAX;
     reader.headers_max = usize::MAX;
     let export = Export {

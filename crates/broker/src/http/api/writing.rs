@@ -92,7 +92,7 @@ async fn copy(ask: &Ask, mut from: Fields) -> Result<NewRecord, Problem> {
     let partition = from.number("partition", 0..=i32::MAX)?.unwrap_or(0);
     let offset = from.number("offset", 0..=i64::MAX - 1)?.unwrap_or(0);
     from.end()?;
-    let mut reader = Reader::new(ask.client(), &topic.name, &ask.node().work);
+    let mut reader = Reader::new(ask.client(), &topic, &ask.node().work);
     reader.shown_bytes_max = usize::MAX;
     reader.headers_max = usize::MAX;
     let mut budget = Budget::new(&ask.node().clock);
