@@ -2,10 +2,14 @@
 //! are not to be served here are refused with a sentence and stay as they were.
 
 mod common;
+mod process;
 
 use common::World;
 use common::producer::{Producer, stable};
+use process::server::Server;
+use process::{Process, RUSTKA};
 use rustka::{Broker, Clock};
+use rustka_client::ProduceOptions;
 use rustka_core::batch::{BatchBuilder, NewRecord, Records, batches, record_bytes};
 use rustka_core::cluster::place::{Place, Replicas};
 use rustka_core::cluster::records::Record;
@@ -20,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -417,5 +422,51 @@ async fn how_kafka_has_decided_that_a_transaction_ends_is_how_it_ends() {
         let seen = partition.with_state(|state| state.aborted_between(0, end).len());
         assert_eq!(seen, Ok(aborted));
         world.broker.stop().await;
+    }
+}
+
+/// Ends a broker in order; all that it has said.
+fn ended(mut server: Server) -> String {
+    server.0.terminate();
+    let status = server.0.child.wait().expect("an end");
+    assert!(status.success());
+    match server.0.child.stderr.is_some() {
+        true => server.0.log(),
+        false => String::new(),
+    }
+}
+
+/// Each start of Kafka counts anew when the next entry is due, so that the indexes of a segment that has seen some have
+/// fewer than ours would. After an orderly stop such a log was said not to have been left in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_with_fewer_entries_are_filled_in_without_a_word() {
+    let folder = Folder::new("sparse");
+    let server = Server::start(&folder, &[]);
+    let client = server.client();
+    client.create_topic("t", 1, 1).await.expect("a topic");
+    let mut producer = rustka_client::Producer::new(&client, ProduceOptions::default());
+    let value = "x".repeat(1_000);
+    for _ in 0..30 {
+        let record = rustka_client::NewRecord::value(value.as_str());
+        let sent = producer.send("t", &[record]).await;
+        sent.expect("written");
+    }
+    ended(server);
+    let index = folder.0.join("t-0/00000000000000000000.index");
+    let whole = fs::read(&index).expect("an index");
+    assert!(whole.len() >= 32, "{} bytes", whole.len());
+    let without_the_second = [&whole[..8], &whole[16..]].concat();
+    for left in [&whole[..0], &whole[..8], &without_the_second] {
+        fs::write(&index, left).expect("written");
+        let server = Server(Process::start(
+            Command::new(RUSTKA)
+                .args(["--port", "0", "--http-port", "0", "--data-dir"])
+                .arg(&folder.0)
+                .env("RUST_LOG", "info")
+                .stderr(Stdio::piped()),
+        ));
+        let said = ended(server);
+        assert!(!said.contains("WARN"), "{said}");
+        assert_eq!(fs::read(&index).expect("an index"), whole);
     }
 }

@@ -212,6 +212,11 @@ const BROKER: &[(&str, &str)] = &[
         "listeners",
         "Where the broker listens: every listener but those for controllers.",
     ),
+    ("log.dir", "The same as log.dirs, where that is not set."),
+    (
+        "log.dirs",
+        "Where records are kept in files, as with --data-dir: the one of these directories that holds data, or else the first.",
+    ),
     (
         "log.cleaner.dedupe.buffer.size",
         "Bytes of memory for the keys of one round of compaction; more than 64 MiB are never used.",

@@ -19,6 +19,23 @@ const CLEAN_CONTENT: &str = r#"{"version":0,"brokerEpoch":-1}"#;
 /// No small file is larger than this: a row for each of very many partitions.
 const SMALL_BYTES_MAX: u64 = 64 << 20;
 
+/// What whoever started the broker can do about it.
+pub(super) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it to be written to, or give a directory elsewhere"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; let the broker's user read and write there, or give a directory of its own"
+        }
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "; give the path of a directory"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
+        _ => "; put that in order, or give another directory",
+    }
+}
+
 /// Why a directory cannot be used: a sentence that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryError(pub String);
@@ -58,8 +75,9 @@ impl Directory {
     ) -> Result<Directory, DirectoryError> {
         let about = |what: &str, error: &io::Error| {
             DirectoryError(format!(
-                "the data directory {} {what}: {error}",
-                path.display()
+                "the data directory {} {what}: {error}{}",
+                path.display(),
+                advice(error)
             ))
         };
         std::fs::create_dir_all(path).map_err(|error| about("cannot be made", &error))?;
@@ -100,7 +118,9 @@ impl Directory {
                     "is in use by another process: stop that one first".to_owned(),
                 ));
             }
-            Err(error) => return Err(about(format!("cannot be read: {error}"))),
+            Err(error) => {
+                return Err(about(format!("cannot be read: {error}{}", advice(&error))));
+            }
         }
         if !path.join(META).is_file() {
             return Err(about(format!(
@@ -128,7 +148,9 @@ impl Directory {
     ) -> Result<Directory, DirectoryError> {
         let about =
             |what: String| DirectoryError(format!("the data directory {} {what}", path.display()));
-        let broken = |error: io::Error| about(format!("cannot be read: {error}"));
+        let broken = |error: io::Error| about(format!("cannot be read: {error}{}", advice(&error)));
+        let unwritten =
+            |error: io::Error| about(format!("cannot be written: {error}{}", advice(&error)));
         let meta = read_small(&*files, &path.join(META), SMALL_BYTES_MAX).map_err(broken)?;
         let listed = files.list(path).map_err(broken)?;
         let names = listed.iter().filter(|entry| entry.is_folder);
@@ -147,19 +169,17 @@ impl Directory {
                 };
                 look(&identity, is_clean).map_err(about)?;
                 if !is_known {
-                    meta::write(&*files, path, &identity)
-                        .map_err(|error| about(format!("cannot be written: {error}")))?;
+                    meta::write(&*files, path, &identity).map_err(unwritten)?;
                 }
                 identity
             }
             None if folders.is_empty() => {
-                meta::write(&*files, path, newcomer)
-                    .map_err(|error| about(format!("cannot be written: {error}")))?;
+                meta::write(&*files, path, newcomer).map_err(unwritten)?;
                 newcomer.clone()
             }
             None => {
                 return Err(about(format!(
-                    "holds folders but no {META}, so it is not one of Kafka's: give an empty or a new one"
+                    "holds folders but no {META}, so it is not one of Kafka's: give an empty or a new one, such as a folder in it"
                 )));
             }
         };
@@ -168,7 +188,7 @@ impl Directory {
             files
                 .remove_file(&path.join(CLEAN_SHUTDOWN))
                 .and_then(|()| files.sync_folder(path))
-                .map_err(|error| about(format!("cannot be written: {error}")))?;
+                .map_err(unwritten)?;
         }
         Ok(Directory {
             path: path.into(),

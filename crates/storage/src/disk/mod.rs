@@ -186,7 +186,10 @@ impl DiskEngine {
         let damaged = damage::read(&**directory.files(), directory.path());
         let damaged = damaged.map_err(|error| {
             let path = directory.path().display();
-            DirectoryError(format!("the data directory {path} cannot be read: {error}"))
+            let advice = directory::advice(&error);
+            DirectoryError(format!(
+                "the data directory {path} cannot be read: {error}{advice}"
+            ))
         })?;
         let unopened = Mutex::new(directory.take_folders());
         let was_clean = directory.is_clean();

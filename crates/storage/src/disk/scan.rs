@@ -95,7 +95,7 @@ pub(super) fn look(
     base_offset: i64,
     begin: Begin,
     interval_bytes: u64,
-    mut see: impl FnMut(&BatchHeader),
+    mut see: impl FnMut(u64, &BatchHeader),
 ) -> io::Result<Scan> {
     let end = file.bytes()?;
     let mut scan = Scan::new(base_offset, begin);
@@ -112,7 +112,7 @@ pub(super) fn look(
         match placed {
             Ok((at, next_offset, header)) => {
                 last = Some(at);
-                see(&header);
+                see(at, &header);
                 scan.count(base_offset, &header, next_offset, interval_bytes);
             }
             Err(why) => {

@@ -12,7 +12,7 @@ use crate::disk::side::EPOCHS;
 use rustka_core::batch::BatchHeader;
 use rustka_core::log::PartitionState;
 use rustka_core::producers::Producers;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// A look at a tail begins so many entries of the index before the end.
@@ -133,20 +133,33 @@ impl Opening<'_> {
         has(&self.indexes, Kind::Index)?;
         has(&self.time_indexes, Kind::TimeIndex)?;
         let interval_bytes = self.known.rules.index_interval_bytes;
-        let mut found = look(&*log, base_offset, begin, interval_bytes, |header| {
-            tail.push(*header)
+        let mut places = BTreeSet::new();
+        let mut found = look(&*log, base_offset, begin, interval_bytes, |at, header| {
+            let last = header.last_offset().unwrap_or(header.base_offset);
+            places.insert((at, last - base_offset));
+            tail.push(*header);
         })?;
         if let Some(why) = found.bad {
             let offset = found.next_offset;
             return Err(untrue(format!("{}, offset {offset}: {why}", listed.name)));
         }
-        let same = known.by_offset.get(before..) == Some(&found.by_offset[..]);
+        let entries = known.by_offset.get(before..).unwrap_or_default();
+        let same = entries == &found.by_offset[..];
+        let mut each = entries.iter();
+        let are_true = each
+            .all(|entry| places.contains(&(u64::from(entry.at), i64::from(entry.offset_delta))));
         let is_padded = known.is_torn && self.is_padded(base_offset, &known)?;
-        if !same || known.is_torn && !is_padded {
+        if !are_true || known.is_torn && !is_padded {
             return Err(untrue(format!(
                 "{} does not fit",
                 Kind::Index.name(base_offset)
             )));
+        }
+        if !same {
+            // Kafka counts anew from each of its starts on, so that there are fewer of them than there are to be.
+            self.write_indexes(base_offset, &found, &known, known.kept(before))?;
+            let first = first_timestamp(&*log, found.bytes)?;
+            return Ok(segment_of(base_offset, listed, &found, first, true));
         }
         // There may be more than there have to be: one for the end, and those that a recovery of Kafka's has added.
         let (least, there) = (found.indexing.by_time, known.by_time.len() as u64);

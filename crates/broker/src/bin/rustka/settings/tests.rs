@@ -157,6 +157,14 @@ fn a_typo_is_warned_of_with_what_was_meant() {
     assert!(error.contains("sasl.jaas.config"), "{error}");
 }
 
+/// Whoever brought the server.properties of a Kafka was told that where its data lies has no meaning.
+#[test]
+fn where_the_data_lies_has_a_meaning_in_kafkas_words() {
+    let resolved = read(&[("KAFKA_LOG_DIRS", "/a,/b")], &["-c", "log.dir=/c"]);
+    assert!(resolved.notes.is_empty());
+    assert!(resolved.mistakes.is_empty());
+}
+
 /// Whoever sets RUSTKA_LOGIN for the commands and starts a broker in the same shell was told that it is perhaps a slip.
 #[test]
 fn variables_of_the_commands_are_no_slips() {
