@@ -89,6 +89,11 @@ churn() { # topics that come and go, until the metadata's log has lost its begin
 }
 skips_recovery() { grep -q 'Skipping recovery of .* logs' "$H/server.log" && ! grep -q 'Found corrupted' "$H/server.log"; }
 is_quiet() { ! grep -E 'WARN|ERROR' "$W/err"; }
+is_in_use() { # nobody else gets it meanwhile
+  local why status=0
+  why=$("$R" --port 0 --http-port 0 --data-dir "$D" 2>&1) || status=$?
+  [ $status = 1 ] && [[ $why == *"is in use by another process"* ]]
+}
 tells_of_kafka() { grep -q 'was last served by Apache Kafka, as node 1 of cluster' "$W/err"; }
 fill() { # fill [WITHOUT_USERS]
   "$R" topic create orders --partitions 3 --config retention.ms=86400000 --config segment.bytes=1048576 >> "$LOG"
@@ -128,6 +133,7 @@ there_and_back() { # a directory that is ours first
   check stopped/config has_config
   check stopped/security has_security
   check stopped/open-transaction has_open_transaction
+  check stopped/in-use-by-kafka is_in_use
   seq 3001 3500 | "$R" produce orders >> "$LOG"
   stop -9 "$(kafka_pid)"
   ours
