@@ -11,13 +11,15 @@ use rustka_storage::cold::{self, FileSpan};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 /// Pieces handed to the kernel in one write.
 const IO_SLICES_MAX: usize = 64;
 /// Bytes after which a connection lets others write, and what is handed to the kernel at once, give or take a piece.
 const FLUSH_BYTES: usize = 1 << 20;
+/// So much is sent of a file before others have their turn: the thread copies nothing, but the kernel works on it all the same.
+const SEND_BYTES: usize = 256 << 10;
 /// Places for pieces that an idle connection keeps.
 const PIECES_KEPT: usize = 4;
 /// Encoded answers below this size are gathered into one piece.
@@ -138,15 +140,18 @@ impl Out {
         to: &mut T,
         loads: &Work,
     ) -> Poll<io::Result<()>> {
-        let mut written = 0;
+        let (mut written, mut sent) = (0, 0);
         while !self.pieces.is_empty() {
-            if written >= FLUSH_BYTES {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            if written >= FLUSH_BYTES || sent >= SEND_BYTES {
+                return give_way(cx);
             }
             self.unflushed = true;
             let n = match self.pieces.front() {
-                Some(Piece::File(_)) => ready!(self.poll_send(cx, to, loads))?,
+                Some(Piece::File(_)) => {
+                    let n = ready!(self.poll_send(cx, to, loads))?;
+                    sent += n;
+                    n
+                }
                 _ => ready!(self.poll_write(cx, to))?,
             };
             if n == 0 {
@@ -216,11 +221,11 @@ impl Out {
             let Some(Piece::File(span)) = self.pieces.front() else {
                 return Poll::Ready(Ok(0));
             };
-            let next = self.sent.saturating_add(FLUSH_BYTES).min(span.bytes());
-            let bytes = span.at_hand(self.sent, next - self.sent);
+            let bytes = span.at_hand(self.sent, SEND_BYTES);
             if bytes > 0 {
                 return to.poll_send(cx, span, self.sent, bytes);
             }
+            let next = self.sent.saturating_add(FLUSH_BYTES).min(span.bytes());
             let (part, loads) = (span.part(self.sent, next), loads.clone());
             self.fetching = Some(Box::pin(async move {
                 let fetched = loads.run(move || part.fetch()).await;
@@ -246,4 +251,12 @@ impl Out {
             self.pieces.pop_front();
         }
     }
+}
+
+/// Goes on once those have had their turn who are ready, and those of whom the system tells that they are.
+fn give_way<T>(cx: &mut Context<'_>) -> Poll<T> {
+    // Woken here, the task would stand behind those that are ready, and sockets be looked at every sixtieth time only.
+    let given = pin!(tokio::task::yield_now()).poll(cx);
+    debug_assert!(given.is_pending(), "it waits once");
+    Poll::Pending
 }
