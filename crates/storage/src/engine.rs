@@ -129,7 +129,8 @@ pub trait Snapshots: Send + Sync {
 pub struct Opened {
     /// The log.
     pub log: Box<dyn Log>,
-    /// Where it was told last that it starts ([`Log::roll`], [`Log::checkpoint`]).
+    /// Where it was told last that it starts ([`Log::roll`], [`Log::checkpoint`]), or behind what was dropped since. Batches may
+    /// begin later: compaction may have left nothing there.
     pub log_start: i64,
     /// Where it ends at least: what was there last may have gone.
     pub log_end: i64,

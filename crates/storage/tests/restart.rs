@@ -67,10 +67,14 @@ impl Life {
     }
 
     fn put(&self, key: u64) -> i64 {
+        self.put_of(key, 300)
+    }
+
+    fn put_of(&self, key: u64, bytes: usize) -> i64 {
         let record = NewRecord {
             timestamp: 1_000,
             key: Some(&key.to_be_bytes()),
-            value: Some(&[7; 300]),
+            value: Some(&vec![7; bytes]),
             ..NewRecord::default()
         };
         self.write(BatchBuilder::new().record(&record), Origin::Client)
@@ -100,7 +104,10 @@ impl Life {
 
     fn compacts(&self) {
         let broker = BrokerConfig::new([], false).expect("defaults");
-        let configs = [("cleanup.policy", Some("compact"))];
+        let configs = [
+            ("cleanup.policy", Some("compact")),
+            ("segment.bytes", Some("1048576")),
+        ];
         let overrides = Overrides::parse(Scope::Topic, configs).expect("valid");
         let config = TopicConfig::resolve(&broker, &overrides);
         self.partition
@@ -180,6 +187,28 @@ fn compaction_puts_one_segment_in_the_place_of_several() {
         "it is known to be compacted"
     );
     life.close();
+}
+
+#[test]
+fn a_log_whose_first_segments_were_compacted_away_begins_where_it_began() {
+    let folder = Folder::made("restart");
+    let life = Life::begin(&folder, &Ending::never());
+    for _ in 0..3 {
+        life.put_of(1, 600 << 10);
+        life.partition.roll();
+    }
+    life.put(77);
+    life.compacts();
+    life.compact();
+    let left = [(2, 1), (3, 77)];
+    assert_eq!(life.records(), left);
+    assert_eq!(life.partition.offsets().log_start, 0);
+    life.close();
+    for _ in ["after an orderly stop", "after a kill"] {
+        let life = Life::begin(&folder, &Ending::never());
+        assert_eq!(life.partition.offsets().log_start, 0);
+        assert_eq!(life.records(), left);
+    }
 }
 
 #[test]

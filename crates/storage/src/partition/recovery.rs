@@ -57,7 +57,7 @@ pub(super) fn recover(
         };
         from = next;
     }
-    let mut state = replay.finish(opened.log_start.max(oldest));
+    let mut state = replay.finish(opened.log_start);
     state.next_offset = state.next_offset.max(opened.log_end);
     Ok(Recovered {
         log,

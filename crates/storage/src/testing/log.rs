@@ -140,6 +140,7 @@ impl Log for TestLog {
         let garbage = self.log.drop_oldest()?;
         if let Some(kept) = lock(&self.desk).kept_of(self.place) {
             kept.batches.retain(|(position, ..)| *position > gone);
+            kept.log_start = kept.log_start.max(gone);
         }
         Ok(garbage)
     }
