@@ -5,7 +5,7 @@ use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::error::ErrorCode;
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
-use rustka_storage::disk::{DiskEngine, Fsync};
+use rustka_storage::disk::{DiskEngine, Files, Fsync};
 use rustka_storage::testing;
 use rustka_storage::testing::disk::{Failing, Loss, SimulatedDisk};
 use rustka_storage::{Engine, Partition, PartitionName};
@@ -205,4 +205,34 @@ fn a_sync_that_failed_is_not_tried_again_and_its_partition_takes_no_more() {
     let engine = start(&disk);
     let offsets = open(&engine).usable_offsets().expect("it is served");
     assert_eq!(offsets.high_watermark, 1);
+}
+
+#[test]
+fn what_a_start_has_to_write_on_a_full_volume_finds_room_in_the_reserve() {
+    let disk = SimulatedDisk::new(Path::new(ROOT));
+    disk.resize(VOLUME_BYTES);
+    let engine = start(&disk);
+    let mut ms = 0;
+    pass(&engine, &mut ms);
+    let partition = open(&engine);
+    for _ in 0..6 {
+        append(&partition).expect("there is room");
+    }
+    engine.work();
+    drop((partition, engine));
+    for kind in ["index", "timeindex"] {
+        let index = format!("{ROOT}/t-0/00000000000000000000.{kind}");
+        disk.remove_file(Path::new(&index)).expect("it was there");
+    }
+    let engine = start(&disk);
+    let room = engine.figures().and_then(|figures| figures.volume);
+    let free_bytes = room.expect("it was looked at").free_bytes;
+    disk.resize(VOLUME_BYTES - free_bytes);
+    let partition = open(&engine);
+    let offsets = partition.usable_offsets().expect("it is served");
+    assert_eq!((offsets.log_start, offsets.log_end), (0, 6));
+    assert!(
+        !disk.to_string().contains("rustka-reserve"),
+        "it was given up: {disk}"
+    );
 }

@@ -193,7 +193,7 @@ impl Writer {
 }
 
 /// Whether that is over once somebody has made room.
-fn is_no_room(error: &io::Error) -> bool {
+pub(super) fn is_no_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

@@ -90,6 +90,7 @@ use crate::engine::{Engine, OpenFailed, Opened, PartitionName, ScrubPace, Snapsh
 use crate::limit::{Eviction, Memory};
 use crate::memory::{MemoryLog, Place};
 use crate::partition::Partition;
+use commit::is_no_room;
 use figures::Counted;
 use folder::Folder;
 use log::DiskLog;
@@ -215,6 +216,7 @@ impl DiskEngine {
                 written_bytes: AtomicU64::new(0),
                 counted: Counted::by(now_us),
                 left: Mutex::default(),
+                giving_up: Mutex::default(),
                 told: Mutex::default(),
                 open: Mutex::default(),
                 scrub: Mutex::default(),
@@ -278,7 +280,7 @@ impl DiskEngine {
         }
         let owner = folder.owner()?;
         if owner == Some(name.topic_id) {
-            let found = open(&self.shared, folder, self.was_clean)?;
+            let found = self.look_into(folder)?;
             return Ok(Some(found).filter(|found| !found.segments.is_empty()));
         }
         if owner.is_none() && folder.is_unclaimed()? {
@@ -291,6 +293,17 @@ impl DiskEngine {
             folder.name()
         );
         Ok(None)
+    }
+
+    /// Opens what lies in a partition's folder. What has to be written for that finds room where the reserve was.
+    fn look_into(&self, folder: &Folder) -> io::Result<Found> {
+        match open(&self.shared, folder, self.was_clean) {
+            Err(error) if is_no_room(&error) => {
+                self.shared.make_way();
+                open(&self.shared, folder, self.was_clean)
+            }
+            found => found,
+        }
     }
 }
 

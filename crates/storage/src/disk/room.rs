@@ -9,8 +9,8 @@ use crate::figures::Room;
 use rustka_core::error::{ErrorCode, Refusal};
 use rustka_core::sync::lock;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 /// The file whose room is for coordinators. Kafka looks at no file that it does not know.
 const RESERVE: &str = "rustka-reserve";
@@ -116,6 +116,15 @@ impl Shared {
                 self.pool.push(Job::Write(writer));
             }
         }
+    }
+
+    /// Gives the reserve up for what an opening has to write. Whoever comes meanwhile goes on once it is gone.
+    pub(super) fn make_way(&self) {
+        let _held = self
+            .giving_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.give_reserve_up();
     }
 
     fn reserve(&self) -> PathBuf {

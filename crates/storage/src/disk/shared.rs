@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub written_bytes: AtomicU64,
     pub counted: Counted,
     pub left: Mutex<Left>,
+    /// Held by an opening that gives the reserve up. Of no rank: nothing else is locked meanwhile.
+    pub giving_up: Mutex<()>,
     pub told: Mutex<BTreeSet<String>>,
     /// Logs whose files are open, in the order in which they were opened.
     pub open: Mutex<VecDeque<Weak<Writer>>>,
