@@ -9,6 +9,10 @@ use rustka_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use rustka_wire::describe_log_dirs_response::DescribeLogDirsResponse;
 use rustka_wire::fetch_request::FetchRequest;
 use rustka_wire::fetch_response::FetchResponse;
+use rustka_wire::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use rustka_wire::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use rustka_wire::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -19,6 +23,7 @@ use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTo
 use rustka_wire::offset_fetch_response::OffsetFetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
+use std::fs;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -343,6 +348,52 @@ async fn a_topic_that_is_deleted_meanwhile_is_gone_and_its_name_is_free() {
     let mut client = world.connect();
     client.send(ListOffsetsRequest::KEY, 6, &latest("a")).await;
     assert_eq!(listed(&mut client).await, (0, 1));
+    stop(world).await;
+}
+
+/// A batch in the middle of `a` is not what was written there.
+fn damage_a(folder: &Folder) {
+    let log = folder.0.join("a-0/00000000000000000000.log");
+    let mut bytes = fs::read(&log).expect("the log");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, &bytes).expect("written");
+    fs::remove_file(folder.0.join(CLEAN)).expect("removed");
+}
+
+#[tokio::test]
+async fn all_that_is_damaged_is_known_before_it_is_passed_over() {
+    let folder = written().await;
+    damage_a(&folder);
+    let world = start(&folder);
+    let mut client = world.connect();
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "a".into(),
+            configs: vec![AlterableConfig {
+                name: "rustka.damaged.skip".into(),
+                config_operation: 0,
+                value: Some("*".into()),
+            }],
+        }],
+        validate_only: false,
+    };
+    let key = IncrementalAlterConfigsRequest::KEY;
+    client.send(key, 1, &request).await;
+    world.settle().await;
+    assert!(!client.has_answer());
+    let node = world.broker.node();
+    while node.opener.open_next() {}
+    let answer = client.answer(key, 1).await;
+    let body: IncrementalAlterConfigsResponse<'_> = answer.body();
+    assert_eq!(body.responses[0].error_code, 0);
+    let damaged = node.partition("a", 0).expect("there").damaged();
+    let is_as_told = matches!(&damaged[..], [only] if *only == (1..2));
+    assert!(is_as_told, "{damaged:?}");
+    let config = node.topics.by_name("a").expect("there").config.now();
+    let mut skips = config.damaged_skip.iter();
+    assert!(skips.any(|skip| skip.covers(0, &damaged[0])));
     stop(world).await;
 }
 

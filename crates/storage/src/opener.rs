@@ -8,6 +8,7 @@ use crate::partition::Partition;
 use rustka_core::time::Now;
 use rustka_wire::codec::Uuid;
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -220,7 +221,11 @@ impl Inner {
                 topic_id: claim.topic_id,
                 index: *index,
             };
-            partition.bring(&*self.engine, &name, claim.now);
+            let bring = || partition.bring(&*self.engine, &name, claim.now);
+            // A mistake of ours concerns this partition, which is offline, and no other.
+            if catch_unwind(AssertUnwindSafe(bring)).is_err() {
+                tracing::error!(target: "rustka::storage", "partition {topic}-{index} failed while it was opened");
+            }
         }
         let mut queue = self.lock();
         if let Some(row) = queue.named.get_mut(name) {

@@ -3,11 +3,14 @@
 
 use crate::api::request::{Frame, Outcome, Parked, Request};
 use crate::node::{Node, State, reached};
+use rustka_core::config::DAMAGED_SKIP;
 use rustka_storage::Partition;
 use rustka_storage::waiters::Waiter;
+use rustka_wire::alter_configs_request::AlterConfigsRequest;
 use rustka_wire::codec::Uuid;
 use rustka_wire::delete_records_request::DeleteRecordsRequest;
 use rustka_wire::fetch_request::FetchRequest;
+use rustka_wire::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
 use rustka_wire::list_offsets_request::ListOffsetsRequest;
 use rustka_wire::offset_for_leader_epoch_request::OffsetForLeaderEpochRequest;
 use rustka_wire::produce_request::ProduceRequest;
@@ -26,20 +29,30 @@ pub fn park<'a>(
     request: Request<'a>,
     serve: fn(Request<'_>) -> Outcome,
 ) -> Result<Outcome, Request<'a>> {
-    let asked = asked(&request);
+    let (asked, until) = asked(&request);
     let opening = asked.iter().filter(|partition| partition.is_opening());
     let opening: Vec<_> = opening.take(AWAITED_MAX).cloned().collect();
     opening.iter().for_each(|partition| partition.hurry());
-    if opening.is_empty() || opening.len() < asked.len() {
+    let has_enough = until == Until::First && opening.len() < asked.len();
+    if opening.is_empty() || has_enough {
         return Err(request);
     }
-    let waits = later(request, opening, serve);
-    Ok(Outcome::Park(waits))
+    Ok(Outcome::Park(later(request, opening, until, serve)))
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// One of its partitions is open.
+    First,
+    /// All of them are: it is about what is known of them together.
+    All,
 }
 
 fn later(
     request: Request<'_>,
     opening: Vec<Arc<Partition>>,
+    until: Until,
     serve: fn(Request<'_>) -> Outcome,
 ) -> Parked {
     let (node, parts) = (request.node.clone(), request.parts.clone());
@@ -53,7 +66,7 @@ fn later(
         }
     };
     Box::pin(async move {
-        wait(&node, &opening).await;
+        wait(&node, &opening, until).await;
         serve(Request {
             node: &node,
             parts: &parts,
@@ -65,15 +78,24 @@ fn later(
     })
 }
 
-/// Waits until one of them is open, the time is over or the broker stops.
-async fn wait(node: &Node, opening: &[Arc<Partition>]) {
+/// Waits until they are open as far as is needed, the time is over or the broker stops.
+async fn wait(node: &Node, opening: &[Arc<Partition>], until: Until) {
     let until_ms = node.clock.monotonic_ms().saturating_add(WAIT_MS);
     let mut state = node.state.subscribe();
-    let places = Places(opening, Waiter::new());
+    let opened = async {
+        match until {
+            Until::First => Places(opening, Waiter::new()).first().await,
+            Until::All => {
+                for partition in opening {
+                    partition.opened().await;
+                }
+            }
+        }
+    };
     tokio::select! {
         biased;
         () = reached(&mut state, |state| state >= State::Stopping) => {}
-        () = places.first() => {}
+        () = opened => {}
         () = node.clock.sleep_until(until_ms) => {}
     }
 }
@@ -105,8 +127,8 @@ impl Drop for Places<'_> {
     }
 }
 
-/// The partitions that a request names, if it is one about records. What cannot be read names none.
-fn asked(request: &Request<'_>) -> Vec<Arc<Partition>> {
+/// The partitions that a request names, if it is one about records or damage. What cannot be read names none.
+fn asked(request: &Request<'_>) -> (Vec<Arc<Partition>>, Until) {
     let mut named = Named {
         node: request.node,
         found: Vec::new(),
@@ -148,9 +170,27 @@ fn asked(request: &Request<'_>) -> Vec<Arc<Partition>> {
                 named.add(false, &topic.name, Uuid::ZERO, each);
             }
         }
+        IncrementalAlterConfigsRequest::KEY => {
+            let asked: Option<IncrementalAlterConfigsRequest<'_>> = request.decode().ok();
+            for resource in asked.iter().flat_map(|asked| &asked.resources) {
+                if resource.configs.iter().any(|one| one.name == DAMAGED_SKIP) {
+                    named.add_all(&resource.resource_name);
+                }
+            }
+            return (named.found, Until::All);
+        }
+        AlterConfigsRequest::KEY => {
+            let asked: Option<AlterConfigsRequest<'_>> = request.decode().ok();
+            for resource in asked.iter().flat_map(|asked| &asked.resources) {
+                if resource.configs.iter().any(|one| one.name == DAMAGED_SKIP) {
+                    named.add_all(&resource.resource_name);
+                }
+            }
+            return (named.found, Until::All);
+        }
         _ => {}
     }
-    named.found
+    (named.found, Until::First)
 }
 
 struct Named<'a> {
@@ -165,5 +205,11 @@ impl Named<'_> {
         };
         let found = each.filter_map(|index| topic.partition(index).cloned());
         self.found.extend(found);
+    }
+
+    fn add_all(&mut self, name: &str) {
+        let topic = self.node.topics.by_name(name);
+        let found = topic.iter().flat_map(|topic| &topic.partitions);
+        self.found.extend(found.cloned());
     }
 }

@@ -43,6 +43,8 @@ pub async fn run(parts: Arc<Parts>) {
     let mut crowd = Crowd::of_things();
     let mut remembered = Crowd::of_bytes();
     let (mut has_started, mut has_settled) = (false, false);
+    // With files, what was needed to open them is given back once.
+    let mut was_open = node.engine.directory().is_none();
     let gauge = node.machine.gauge();
     let mut is_short = false;
     let strays = LogLimit::default();
@@ -82,6 +84,8 @@ pub async fn run(parts: Arc<Parts>) {
             next_idle_ms = now.monotonic_ms.saturating_add(IDLE_MS);
         }
         much_is_free |= give_way(node, &gauge, &mut is_short);
+        let is_open = node.opener.left() == 0;
+        much_is_free |= std::mem::replace(&mut was_open, is_open) != is_open;
         if much_is_free {
             heap::give_back();
         }

@@ -57,7 +57,9 @@ impl DiskLog {
         tail: MemoryLog,
         found: Found,
     ) -> DiskLog {
-        let segments = found.segments;
+        let mut segments = found.segments;
+        // There are very many logs of one segment.
+        segments.shrink_to_fit();
         let name = writer.folder.name();
         let index = name
             .rsplit_once('-')
