@@ -71,7 +71,8 @@ pub fn run(a: &Args) {
                             return;
                         } // an older batch, sent along
                         batch::each_value(b, |o, val| {
-                            if o < at[p as usize] {
+                            // Nor one that `create` has left: the newest offset may lag behind it.
+                            if o < at[p as usize] || val.len() < 16 {
                                 return;
                             }
                             let t = u64::from_be_bytes(val[..8].try_into().unwrap());

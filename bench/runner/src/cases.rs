@@ -496,6 +496,7 @@ pub const CASES: &[Case] = &[
         )
     },
     Case {
+        set: Set::More,
         without: &["rustka", "kafka"],
         ..on_disk(
             "disk-ways",
@@ -669,9 +670,12 @@ impl Case {
         own.map_or(peer, |(_, script)| script)
     }
 
-    /// Whether a row of results comes from this case: it has its name, or its name and more (`scale-100`).
+    /// Whether a row of results comes from this case: it has its name, or its name and more (`scale-100`), and no other
+    /// case has more of the row's name.
     pub fn made(&self, row: &str) -> bool {
-        self.name == row || row.starts_with(self.name) && CASES.iter().all(|c| c.name != row)
+        let cases = CASES.iter().filter(|case| row.starts_with(case.name));
+        let longest = cases.max_by_key(|case| case.name.len());
+        longest.is_some_and(|case| case.name == self.name)
     }
 
     /// Whether `peer` cannot take part.
