@@ -77,7 +77,8 @@ pub struct GroupConsumer {
     /// The group's generation that this member is in; by the consumer protocol, the member's own epoch.
     generation: Option<i32>,
     assigned: Partitions,
-    /// Whether the broker has not been told yet what this member reads. Only by the consumer protocol.
+    /// Whether the next heartbeat has to say everything, since the broker may not know it, or what it told is not done. Only
+    /// by the consumer protocol.
     owes_word: bool,
     committed: BTreeMap<(String, i32), i64>,
     heartbeat_due_ms: i64,
@@ -289,8 +290,10 @@ impl GroupConsumer {
         kept: &BTreeMap<(String, i32), i64>,
     ) -> Result<()> {
         let committed = self.client.committed(&self.group).await?;
+        // Whatever fails from here on, it does not read what it has read, and is to be given that anew.
         self.consumer.clear();
         self.committed.clear();
+        self.assigned.clear();
         for (topic, partitions) in &assigned {
             let mut places = BTreeMap::new();
             for &partition in partitions {

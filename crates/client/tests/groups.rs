@@ -3,10 +3,12 @@
 mod common;
 
 use common::World;
+use rustka::fault::{Fault, Point};
 use rustka_client::{
     Client, GroupConsumer, GroupOptions, GroupProtocol, NewRecord, ProduceOptions, Producer, Start,
 };
 use rustka_core::error::ErrorCode;
+use rustka_wire::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use std::collections::BTreeMap;
 
 fn from_the_start() -> GroupOptions {
@@ -131,6 +133,55 @@ async fn members_of_the_consumer_protocol_are_told_by_the_broker_what_to_read() 
             a.leave().await.unwrap();
             let committed = client.committed("g").await.unwrap();
             assert!(committed.values().all(|at| at.offset == 3), "{committed:?}");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn members_of_the_consumer_protocol_share_whichever_heartbeat_is_lost() {
+    for point in [Point::Dispatch, Point::Reply] {
+        for nth in 1..=8 {
+            share_although(Fault {
+                api: Some(ConsumerGroupHeartbeatRequest::KEY),
+                nth,
+                ..Fault::at(point)
+            })
+            .await;
+        }
+    }
+}
+
+/// A second member gets its share before the rebalance timeout ends, which is longer than [`World::run`] takes at most.
+async fn share_although(fault: Fault) {
+    let world = World::start();
+    let client = world.client();
+    let member = || {
+        let options = GroupOptions {
+            protocol: GroupProtocol::Consumer,
+            ..from_the_start()
+        };
+        GroupConsumer::new(&client, "g", &["t"], options)
+    };
+    world
+        .run(async {
+            client.create_topic("t", 4, 1).await.unwrap();
+            fill(&client, 4).await;
+            let (mut a, mut b) = (member(), member());
+            assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
+            let faults = &world.broker.node().faults;
+            faults.arm(fault).unwrap();
+            let share = |member: &GroupConsumer| member.assigned().get("t").map_or(0, Vec::len);
+            while share(&a) != 2 || share(&b) != 2 || faults.any_armed() {
+                let (of_a, of_b) = tokio::join!(a.poll(), b.poll());
+                of_a.unwrap();
+                of_b.unwrap();
+            }
+            fill(&client, 4).await;
+            let (of_a, of_b) = tokio::join!(drain(&mut a), drain(&mut b));
+            let mut read = [of_a, of_b].concat();
+            read.sort_unstable();
+            read.dedup();
+            assert_eq!(read, [0, 1, 2, 3]);
         })
         .await;
 }

@@ -69,8 +69,8 @@ impl GroupConsumer {
         }
     }
 
-    /// One heartbeat in this epoch. What has not changed since the last one is left out. Whoever does not get an answer joins
-    /// anew, or says everything again.
+    /// One heartbeat in this epoch. What has not changed since the last one is left out, unless that was not answered, or
+    /// what it told could not be done: then all is said again, and told again.
     async fn exchange(&mut self, epoch: i32) -> Result<()> {
         let channel = self.coordinator().await?;
         let ids = self.topic_ids().await?;
@@ -82,16 +82,16 @@ impl GroupConsumer {
             })
         });
         let owned: Vec<Owned> = owned.collect();
-        let owes_word = std::mem::take(&mut self.owes_word);
+        let owes_word = std::mem::replace(&mut self.owes_word, true);
         let mut request = self.request();
         request.member_epoch = epoch;
-        if epoch == JOINING {
+        if owes_word {
             let topics = self.topics.iter();
             request.rebalance_timeout_ms = self.options.rebalance_ms;
             request.subscribed_topic_names =
                 Some(topics.map(|topic| Cow::Borrowed(topic.as_str())).collect());
+            request.topic_partitions = Some(owned);
         }
-        request.topic_partitions = owes_word.then_some(owned);
         let version = channel.pick::<ConsumerGroupHeartbeatRequest<'_>>(VERSION, VERSION)?;
         let limit_ms = self.client.request_ms();
         let answer = channel.call_in(version, &request, limit_ms).await?;
@@ -107,10 +107,12 @@ impl GroupConsumer {
         self.generation = Some(told.member_epoch);
         let now_ms = self.client.clock().monotonic_ms();
         self.heartbeat_due_ms = now_ms.saturating_add(i64::from(told.heartbeat_interval_ms.max(1)));
-        match told.assignment {
-            Some(assignment) => self.take(&assignment, &ids).await,
-            None => Ok(()),
-        }
+        let is_new = match told.assignment {
+            Some(assignment) => self.take(&assignment, &ids).await?,
+            None => false,
+        };
+        self.owes_word = is_new;
+        Ok(())
     }
 
     /// The names of this member's topics, by their ids. Those that are not there yet have none.
@@ -123,8 +125,12 @@ impl GroupConsumer {
             .collect())
     }
 
-    /// Reads this from now on, and says so with the next heartbeat, which is due at once.
-    async fn take(&mut self, assignment: &Assignment, ids: &BTreeMap<Uuid, String>) -> Result<()> {
+    /// Reads this from now on; whether it is new, which the next heartbeat says, and is due at once.
+    async fn take(
+        &mut self,
+        assignment: &Assignment,
+        ids: &BTreeMap<Uuid, String>,
+    ) -> Result<bool> {
         let given = assignment.topic_partitions.iter().filter_map(|topic| {
             let mut partitions = topic.partitions.clone();
             partitions.sort_unstable();
@@ -134,7 +140,7 @@ impl GroupConsumer {
             .filter(|(_, partitions)| !partitions.is_empty())
             .collect();
         if given == self.assigned {
-            return Ok(());
+            return Ok(false);
         }
         if self.options.is_committing {
             self.commit().await?;
@@ -144,8 +150,7 @@ impl GroupConsumer {
             .map(|((topic, partition), at)| ((topic.to_string(), partition), at))
             .collect();
         self.begin_from(given, &positions).await?;
-        self.owes_word = true;
         self.heartbeat_due_ms = 0;
-        Ok(())
+        Ok(true)
     }
 }
