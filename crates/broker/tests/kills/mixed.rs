@@ -32,8 +32,8 @@ struct Read {
 }
 
 impl Read {
-    /// Waits until everybody together has read all of these.
-    async fn has(&self, wanted: &BTreeSet<String>) {
+    /// Waits until everybody together has read all of these, which are in a topic of this broker.
+    async fn has(&self, wanted: &BTreeSet<String>, client: &Client) {
         let all = async {
             loop {
                 let more = self.more.notified();
@@ -43,8 +43,13 @@ impl Read {
                 more.await;
             }
         };
-        let in_time = tokio::time::timeout(DEADLINE, all).await;
-        in_time.expect("all values in time");
+        if tokio::time::timeout(DEADLINE, all).await.is_err() {
+            let read = self.values.lock().expect("values").clone();
+            let unread: Vec<_> = wanted.difference(&read).collect();
+            let group = client.describe_any_group("g").await;
+            let committed = client.committed("g").await;
+            panic!("nobody has read {unread:?}; {group:?}; committed: {committed:?}");
+        }
     }
 }
 
@@ -157,7 +162,7 @@ async fn a_group_of_both_protocols_outlives_every_kill() {
         members.push_back(Member::start(&client, protocol, &read));
         let mut producer = Producer::new(&client, ProduceOptions::default());
         written.extend(write(&mut producer, life, 0).await);
-        read.has(&written).await;
+        read.has(&written, &client).await;
         kinds.push(look(&client).await);
         // It is killed while members read and commit these.
         written.extend(write(&mut producer, life, CALM).await);
@@ -170,7 +175,7 @@ async fn a_group_of_both_protocols_outlives_every_kill() {
             assert!(found >= Some(offset), "{partition}: {found:?} < {offset}");
         }
     }
-    read.has(&written).await;
+    read.has(&written, &client).await;
     for member in members {
         member.leave().await;
     }
