@@ -9,7 +9,7 @@ use common::producer::{Producer, stable};
 use process::server::Server;
 use process::{Process, RUSTKA};
 use rustka::{Broker, Clock};
-use rustka_client::ProduceOptions;
+use rustka_client::{Isolation, ProduceOptions, Start};
 use rustka_core::batch::{BatchBuilder, NewRecord, Records, batches, record_bytes};
 use rustka_core::cluster::place::{Place, Replicas};
 use rustka_core::cluster::records::Record;
@@ -465,6 +465,13 @@ async fn indexes_with_fewer_entries_are_filled_in_without_a_word() {
                 .env("RUST_LOG", "info")
                 .stderr(Stdio::piped()),
         ));
+        // An answer comes once the partition is open.
+        let latest = [(0, Start::Latest)].into();
+        let ends = server
+            .client()
+            .offsets("t", &latest, Isolation::ReadCommitted)
+            .await;
+        assert_eq!(ends.expect("an answer")[&0], 30);
         let said = ended(server);
         assert!(!said.contains("WARN"), "{said}");
         assert_eq!(fs::read(&index).expect("an index"), whole);

@@ -204,6 +204,7 @@ mod tests {
             "where there are no threads to be had",
         ),
         ("work on the data directory failed", "a mistake of ours"),
+        ("failed while it was opened", "a mistake of ours"),
         ("the lock file in {} could not be removed", "at the end"),
         ("deleted records would come back", "once"),
         (
