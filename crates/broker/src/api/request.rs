@@ -5,7 +5,7 @@ use crate::api::parts::Parts;
 use crate::api::quota::Bill;
 use crate::api::reply::Reply;
 use crate::node::{Node, Peer};
-use rustka_storage::buffer::BufMut;
+use rustka_storage::buffer::{BufMut, Pool};
 use rustka_storage::cold::Piece;
 use rustka_wire::codec::{DecodeError, Reader, Writer};
 use rustka_wire::{Decode, api};
@@ -28,6 +28,18 @@ impl Frame<'_> {
         match self {
             Frame::Borrowed(bytes) => bytes,
             Frame::Owned(buffer) => buffer,
+        }
+    }
+
+    /// The bytes in a block of their own, copied where they are not in one yet.
+    pub fn into_owned(self, pool: &Arc<Pool>) -> BufMut {
+        match self {
+            Frame::Owned(buffer) => buffer,
+            Frame::Borrowed(bytes) => {
+                let mut buffer = pool.take(bytes.len());
+                buffer.push(bytes);
+                buffer
+            }
         }
     }
 }
@@ -124,7 +136,41 @@ pub struct Request<'a> {
     pub bill: Option<Arc<Bill>>,
 }
 
+/// A request of which nothing is done yet, with all that it takes to serve it later.
+pub struct Kept {
+    node: Arc<Node>,
+    parts: Arc<Parts>,
+    caller: Caller,
+    header: Header,
+    buffer: BufMut,
+}
+
+impl Kept {
+    /// Serves it now.
+    pub fn serve(self, serve: impl FnOnce(Request<'_>) -> Outcome) -> Outcome {
+        serve(Request {
+            node: &self.node,
+            parts: &self.parts,
+            caller: &self.caller,
+            header: self.header,
+            frame: Frame::Owned(self.buffer),
+            bill: None,
+        })
+    }
+}
+
 impl Request<'_> {
+    /// Keeps it for later. To be called before there is a bill for it.
+    pub fn keep(self) -> Kept {
+        Kept {
+            node: self.node.clone(),
+            parts: self.parts.clone(),
+            caller: self.caller.clone(),
+            header: self.header,
+            buffer: self.frame.into_owned(&self.node.pool),
+        }
+    }
+
     /// The body, to be decoded.
     pub fn body(&self) -> &[u8] {
         self.frame

@@ -4,7 +4,7 @@ use super::{find, serve};
 use crate::api::access::Caller;
 use crate::api::refused::{self, Names};
 use crate::api::reply::{Fate, Reply};
-use crate::api::request::{Frame, Header, Outcome, Parked, Request, Respond};
+use crate::api::request::{Header, Outcome, Parked, Request, Respond};
 use crate::base::fault::{Effect, Passing, Point};
 use crate::node::{Node, State, reached};
 use rustka_core::error::ErrorCode;
@@ -22,7 +22,7 @@ pub fn dispatch(request: Request<'_>) -> Outcome {
             Some(reply) => Outcome::Reply(reply),
             None => Outcome::Close("a Produce with acks=0 met a fault".to_owned()),
         },
-        Some(Effect::Delay(ms)) => Outcome::Park(later(&request, asked, ms)),
+        Some(Effect::Delay(ms)) => Outcome::Park(later(request, asked, ms)),
         Some(Effect::Hang) => Outcome::Park(hung(request.node.clone())),
         Some(Effect::Close | Effect::Truncate(_) | Effect::Panic) => {
             Outcome::Close("a fault was armed at dispatch".to_owned())
@@ -59,22 +59,11 @@ pub fn hung(node: Arc<Node>) -> Parked {
 }
 
 /// Serves a request after a pause.
-fn later(request: &Request<'_>, asked: Asked, ms: i64) -> Parked {
-    let (node, parts) = (request.node.clone(), request.parts.clone());
-    let (caller, header) = (request.caller.clone(), request.header.clone());
-    let mut buffer = node.pool.take(request.frame.bytes().len());
-    buffer.push(request.frame.bytes());
+fn later(request: Request<'_>, asked: Asked, ms: i64) -> Parked {
+    let (node, kept) = (request.node.clone(), request.keep());
     Box::pin(async move {
         pause(&node, ms).await;
-        let outcome = serve(Request {
-            node: &node,
-            parts: &parts,
-            caller: &caller,
-            header,
-            frame: Frame::Owned(buffer),
-            bill: None,
-        });
-        answered(outcome, asked)
+        answered(kept.serve(serve), asked)
     })
 }
 

@@ -1,7 +1,7 @@
 //! Requests for partitions that a start has not opened yet wait until the first of them is there. Those that are there
 //! are then served; for others, as after [`WAIT_MS`], clients are told to ask again.
 
-use crate::api::request::{Frame, Outcome, Parked, Request};
+use crate::api::request::{Outcome, Parked, Request};
 use crate::node::{Node, State, reached};
 use rustka_core::config::DAMAGED_SKIP;
 use rustka_storage::Partition;
@@ -55,26 +55,10 @@ fn later(
     until: Until,
     serve: fn(Request<'_>) -> Outcome,
 ) -> Parked {
-    let (node, parts) = (request.node.clone(), request.parts.clone());
-    let (caller, header) = (request.caller.clone(), request.header);
-    let buffer = match request.frame {
-        Frame::Owned(buffer) => buffer,
-        Frame::Borrowed(bytes) => {
-            let mut buffer = node.pool.take(bytes.len());
-            buffer.push(bytes);
-            buffer
-        }
-    };
+    let (node, kept) = (request.node.clone(), request.keep());
     Box::pin(async move {
         wait(&node, &opening, until).await;
-        serve(Request {
-            node: &node,
-            parts: &parts,
-            caller: &caller,
-            header,
-            frame: Frame::Owned(buffer),
-            bill: None,
-        })
+        kept.serve(serve)
     })
 }
 
@@ -173,18 +157,16 @@ fn asked(request: &Request<'_>) -> (Vec<Arc<Partition>>, Until) {
         IncrementalAlterConfigsRequest::KEY => {
             let asked: Option<IncrementalAlterConfigsRequest<'_>> = request.decode().ok();
             for resource in asked.iter().flat_map(|asked| &asked.resources) {
-                if resource.configs.iter().any(|one| one.name == DAMAGED_SKIP) {
-                    named.add_all(&resource.resource_name);
-                }
+                let configs = resource.configs.iter().map(|config| &*config.name);
+                named.add_skipping(&resource.resource_name, configs);
             }
             return (named.found, Until::All);
         }
         AlterConfigsRequest::KEY => {
             let asked: Option<AlterConfigsRequest<'_>> = request.decode().ok();
             for resource in asked.iter().flat_map(|asked| &asked.resources) {
-                if resource.configs.iter().any(|one| one.name == DAMAGED_SKIP) {
-                    named.add_all(&resource.resource_name);
-                }
+                let configs = resource.configs.iter().map(|config| &*config.name);
+                named.add_skipping(&resource.resource_name, configs);
             }
             return (named.found, Until::All);
         }
@@ -207,7 +189,11 @@ impl Named<'_> {
         self.found.extend(found);
     }
 
-    fn add_all(&mut self, name: &str) {
+    /// All of a topic, if among the configs that are set is what is passed over of it.
+    fn add_skipping<'c>(&mut self, name: &str, mut configs: impl Iterator<Item = &'c str>) {
+        if configs.all(|config| config != DAMAGED_SKIP) {
+            return;
+        }
         let topic = self.node.topics.by_name(name);
         let found = topic.iter().flat_map(|topic| &topic.partitions);
         self.found.extend(found.cloned());

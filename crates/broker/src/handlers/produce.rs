@@ -29,14 +29,7 @@ pub fn handle(mut request: Request<'_>) -> Outcome {
     let waiting = verify::ask(&request, &mut plan);
     if takes_long || waiting.is_some() {
         let node = request.node.clone();
-        let mut frame = match request.frame {
-            Frame::Owned(buffer) => buffer,
-            Frame::Borrowed(bytes) => {
-                let mut buffer = node.pool.take(bytes.len());
-                buffer.push(bytes);
-                buffer
-            }
-        };
+        let mut frame = request.frame.into_owned(&node.pool);
         return Outcome::Park(Box::pin(async move {
             if let Some((question, answer)) = waiting {
                 verify::settle(&mut plan, question, answer, &node.clock).await;
