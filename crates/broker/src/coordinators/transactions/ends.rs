@@ -160,7 +160,7 @@ impl Transactions {
                 later => Some(Left::Asked(place, later)),
             };
         }
-        if partition.is_opening() {
+        if self.node.opener.left() > 0 && partition.is_opening() {
             partition.hurry();
             return Some(Left::Unopened(place, partition));
         }

@@ -33,7 +33,10 @@ impl Seen {
     pub async fn look(parts: &Arc<Parts>) -> Seen {
         let topics = parts.node.topics.all();
         // Of what is not open yet nothing is known.
-        let is_open = |topic: &&TopicRef| !topic.partitions.iter().any(|one| one.is_opening());
+        let all_are_open = parts.node.opener.left() == 0;
+        let is_open = |topic: &&TopicRef| {
+            all_are_open || !topic.partitions.iter().any(|one| one.is_opening())
+        };
         let topics = topics
             .iter()
             .filter(|topic| !topic.internal)
