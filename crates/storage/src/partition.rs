@@ -208,8 +208,8 @@ impl Partition {
         inner.set_evictable(config.now().delete);
     }
 
-    /// An empty log begins there: what came before is told of elsewhere. Whether it was empty.
-    pub fn begin_at(&self, offset: i64) -> bool {
+    /// A log in which nothing was ever written begins there: what came before is told of elsewhere.
+    pub fn begin_at(&self, offset: i64) {
         let mut inner = self.lock();
         let is_empty = inner.log.oldest().is_none() && inner.state.next_offset == 0;
         if is_empty && inner.check_readable().is_ok() {
@@ -217,7 +217,6 @@ impl Partition {
             inner.state.next_offset = offset;
             inner.durable = offset;
         }
-        is_empty
     }
 
     /// Reads or changes the partition's state under its lock; refused when the partition is offline or deleted.

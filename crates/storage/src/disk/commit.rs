@@ -131,23 +131,11 @@ impl Writer {
                 synced
             }
         };
-        let mut desk = self.desk();
         if let Err(error) = synced {
-            desk.is_syncing = false;
-            // Never again on the same file: the system may have dropped what it could not write, and say that all is well.
-            desk.failed = true;
-            desk.steps.clear();
-            drop(desk);
-            if let Err(error) = self.folder.mark_unsure() {
-                tracing::error!(
-                    target: "rustka::storage",
-                    "{} cannot be marked for the next start: {error}; start the machine anew before the broker",
-                    self.folder.name()
-                );
-            }
-            self.failed("synced", &error);
+            self.sync_failed(&error);
             return None;
         }
+        let mut desk = self.desk();
         desk.synced = Some(written);
         let rests = desk.rests.is_some();
         let is_due = self.shared.fsync == Fsync::Always || rests || desk.flush;
@@ -164,6 +152,23 @@ impl Writer {
             home.durable_up_to(written);
         }
         again.then(|| Job::Sync(self.clone()))
+    }
+
+    /// Never again on the same file: the system may have dropped what it could not write, and say that all is well.
+    fn sync_failed(&self, error: &io::Error) {
+        let mut desk = self.desk();
+        desk.is_syncing = false;
+        desk.failed = true;
+        desk.steps.clear();
+        drop(desk);
+        if let Err(error) = self.folder.mark_unsure() {
+            tracing::error!(
+                target: "rustka::storage",
+                "{} cannot be marked for the next start: {error}; start the machine anew before the broker",
+                self.folder.name()
+            );
+        }
+        self.failed("synced", error);
     }
 
     /// Writes what was held back for the sync that comes now.
