@@ -9,7 +9,10 @@ mod mixed;
 mod process;
 
 use process::server::Server;
-use rustka_client::{Client, ConsumeOptions, Consumer, NewRecord, ProduceOptions, Producer, Start};
+use rustka_client::{
+    Client, ConsumeOptions, Consumer, GroupOptions, GroupProtocol, NewRecord, ProduceOptions,
+    Producer, Start,
+};
 use rustka_storage::testing::Folder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -25,6 +28,21 @@ const DEADLINE: Duration = Duration::from_secs(120);
 fn kills() -> u64 {
     let said = std::env::var("RUSTKA_KILLS").ok();
     said.and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
+}
+
+/// A member that reads from the beginning on, soon hears what becomes of its group, and commits when it is told to.
+fn member_options(protocol: GroupProtocol) -> GroupOptions {
+    GroupOptions {
+        protocol,
+        heartbeat_ms: 100,
+        start: Start::Earliest,
+        is_committing: false,
+        consume: ConsumeOptions {
+            max_wait_ms: 50,
+            ..ConsumeOptions::default()
+        },
+        ..GroupOptions::default()
+    }
 }
 
 /// What was answered: the value at each offset.

@@ -22,6 +22,15 @@ fn member(client: &Client) -> GroupConsumer {
     GroupConsumer::new(client, "g", &["t"], from_the_start())
 }
 
+/// A member of the consumer protocol, to which the broker assigns.
+fn assigned_member(client: &Client) -> GroupConsumer {
+    let options = GroupOptions {
+        protocol: GroupProtocol::Consumer,
+        ..from_the_start()
+    };
+    GroupConsumer::new(client, "g", &["t"], options)
+}
+
 /// One record in each of so many partitions of `t`.
 async fn fill(client: &Client, partitions: i32) {
     let mut producer = Producer::new(client, ProduceOptions::default());
@@ -100,18 +109,11 @@ async fn members_share_the_partitions_and_take_over_from_who_leaves() {
 async fn members_of_the_consumer_protocol_are_told_by_the_broker_what_to_read() {
     let world = World::start();
     let client = world.client();
-    let member = || {
-        let options = GroupOptions {
-            protocol: GroupProtocol::Consumer,
-            ..from_the_start()
-        };
-        GroupConsumer::new(&client, "g", &["t"], options)
-    };
     world
         .run(async {
             client.create_topic("t", 4, 1).await.unwrap();
             fill(&client, 4).await;
-            let (mut a, mut b) = (member(), member());
+            let (mut a, mut b) = (assigned_member(&client), assigned_member(&client));
             assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
             let share = |member: &GroupConsumer| member.assigned().get("t").map_or(0, Vec::len);
             while share(&a) != 2 || share(&b) != 2 {
@@ -155,18 +157,11 @@ async fn members_of_the_consumer_protocol_share_whichever_heartbeat_is_lost() {
 async fn share_although(fault: Fault) {
     let world = World::start();
     let client = world.client();
-    let member = || {
-        let options = GroupOptions {
-            protocol: GroupProtocol::Consumer,
-            ..from_the_start()
-        };
-        GroupConsumer::new(&client, "g", &["t"], options)
-    };
     world
         .run(async {
             client.create_topic("t", 4, 1).await.unwrap();
             fill(&client, 4).await;
-            let (mut a, mut b) = (member(), member());
+            let (mut a, mut b) = (assigned_member(&client), assigned_member(&client));
             assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
             let faults = &world.broker.node().faults;
             faults.arm(fault).unwrap();
@@ -190,11 +185,7 @@ async fn share_although(fault: Fault) {
 async fn a_member_of_the_consumer_protocol_that_was_away_for_too_long_joins_again() {
     let world = World::start();
     let client = world.client();
-    let options = GroupOptions {
-        protocol: GroupProtocol::Consumer,
-        ..from_the_start()
-    };
-    let mut absent = GroupConsumer::new(&client, "g", &["t"], options);
+    let mut absent = assigned_member(&client);
     world
         .run(async {
             client.create_topic("t", 1, 1).await.unwrap();

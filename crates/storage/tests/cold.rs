@@ -1,137 +1,23 @@
 //! Reads of what is in files alone: how often they are read for those who want the same, and how many stay open.
 
+#[path = "files/counting.rs"]
+mod counting;
+
+use counting::Counting;
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::log::Origin;
 use rustka_core::time::Now;
 use rustka_storage::cold::{Form, Load, Loaded, Piece};
-use rustka_storage::disk::{
-    Directory, DiskEngine, Files, Fsync, Identity, Listed, Mode, OpenFile, Room, SystemFiles,
-};
+use rustka_storage::disk::{Directory, DiskEngine, Fsync, Identity};
 use rustka_storage::engine::Found;
 use rustka_storage::testing::{self, Folder};
 use rustka_storage::{Engine, Memory, Partition};
 use rustka_wire::Uuid;
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Barrier, Condvar, Mutex};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Barrier};
 
 const NOW: Now = Now::new(0, 1_000);
 const MIB: usize = 1 << 20;
-/// What is read at once to look for something is less.
-const MUCH: usize = 64 << 10;
-
-/// The system's files, with what is asked of them counted.
-#[derive(Clone, Default)]
-struct Counting(Arc<Counts>);
-
-#[derive(Default)]
-struct Counts {
-    open: AtomicUsize,
-    /// Bytes that were read at length.
-    read_bytes: AtomicU64,
-    /// The disk has gone bad.
-    is_bad: AtomicBool,
-    /// Whoever reads at length waits for it to be open.
-    gate: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Counting {
-    fn shut(&self, is_shut: bool) {
-        *self.0.gate.lock().expect("whole") = is_shut;
-        self.0.opened.notify_all();
-    }
-
-    fn check(&self) -> io::Result<()> {
-        const EIO: i32 = 5;
-        match self.0.is_bad.load(Relaxed) {
-            true => Err(io::Error::from_raw_os_error(EIO)),
-            false => Ok(()),
-        }
-    }
-
-    /// How often so many bytes were read since this was asked last.
-    fn times(&self, bytes: usize) -> f64 {
-        self.0.read_bytes.swap(0, Relaxed) as f64 / bytes as f64
-    }
-}
-
-struct CountingFile(Arc<dyn OpenFile>, Counting);
-
-impl Drop for CountingFile {
-    fn drop(&mut self) {
-        self.1.0.open.fetch_sub(1, Relaxed);
-    }
-}
-
-impl OpenFile for CountingFile {
-    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
-        self.1.check()?;
-        if into.len() >= MUCH {
-            let counts = &self.1.0;
-            counts.read_bytes.fetch_add(into.len() as u64, Relaxed);
-            let gate = counts.gate.lock().expect("whole");
-            drop(counts.opened.wait_while(gate, |is_shut| *is_shut));
-        }
-        self.0.read_at(into, at)
-    }
-    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.0.write_at(bytes, at)
-    }
-    fn cut(&self, bytes: u64) -> io::Result<()> {
-        self.0.cut(bytes)
-    }
-    fn bytes(&self) -> io::Result<u64> {
-        self.0.bytes()
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-    fn can_be_sent(&self) -> bool {
-        self.0.can_be_sent()
-    }
-    fn read_now(&self, into: &mut [u8], at: u64) -> io::Result<Option<usize>> {
-        self.1.check()?;
-        self.0.read_now(into, at)
-    }
-    fn read_ahead(&self, at: u64, bytes: u64) {
-        self.0.read_ahead(at, bytes);
-    }
-    fn send(&self, socket: BorrowedFd<'_>, at: u64, bytes: usize) -> io::Result<usize> {
-        self.0.send(socket, at, bytes)
-    }
-}
-
-impl Files for Counting {
-    fn list(&self, folder: &Path) -> io::Result<Vec<Listed>> {
-        SystemFiles.list(folder)
-    }
-    fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        SystemFiles.create_folder(folder)
-    }
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn OpenFile>> {
-        let file = SystemFiles.open(path, mode)?;
-        self.0.open.fetch_add(1, Relaxed);
-        Ok(Arc::new(CountingFile(file, self.clone())))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        SystemFiles.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        SystemFiles.remove_file(path)
-    }
-    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        SystemFiles.remove_folder(folder)
-    }
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        SystemFiles.sync_folder(folder)
-    }
-    fn room(&self, folder: &Path) -> io::Result<Room> {
-        SystemFiles.room(folder)
-    }
-}
 
 struct World {
     folder: Folder,
@@ -326,8 +212,8 @@ fn who_reads_on_where_somebody_has_read_finds_it_at_once() {
 #[test]
 fn files_that_are_sent_are_few_and_the_rest_is_read() {
     let world = World::cold(300, 3, 20_000);
-    let before = world.files.0.open.load(Relaxed);
-    let open = || world.files.0.open.load(Relaxed).saturating_sub(before);
+    let before = world.files.open.load(Relaxed);
+    let open = || world.files.open.load(Relaxed).saturating_sub(before);
     let load = |at| world.load(at, 0, 60_000).run_as(Form::Files);
     let held: Vec<Loaded> = (0..300).map(|at| load(at).expect("it is there")).collect();
     let sent = held.iter().filter(|loaded| is_file(loaded)).count();
@@ -346,7 +232,7 @@ fn files_that_are_sent_are_few_and_the_rest_is_read() {
 #[test]
 fn what_is_dropped_does_not_stay_open_and_who_is_being_sent_it_has_it_to_the_end() {
     let world = World::cold(1, 10, 20_000);
-    let before = world.files.0.open.load(Relaxed);
+    let before = world.files.open.load(Relaxed);
     let partition = &world.partitions[0];
     let load = || world.load(0, 0, 100_000);
     let held = load().run_as(Form::Files).expect("it is there");
@@ -359,7 +245,7 @@ fn what_is_dropped_does_not_stay_open_and_who_is_being_sent_it_has_it_to_the_end
     drop(held);
     world.engine.work();
     // The empty segment behind it has its three files open.
-    let open = world.files.0.open.load(Relaxed) - before;
+    let open = world.files.open.load(Relaxed) - before;
     assert!(open <= 3, "{open} are open");
     assert!(world.folder.0.exists());
 }
@@ -369,7 +255,7 @@ fn what_the_disk_does_not_give_is_an_error_before_anything_is_sent() {
     let world = World::cold(1, 20, 20_000);
     let first = world.load(0, 0, 200_000).run_as(Form::Files);
     let next_offset = first.expect("it is there").next_offset;
-    world.files.0.is_bad.store(true, Relaxed);
+    world.files.is_bad.store(true, Relaxed);
     for form in [Form::Files, Form::Memory, Form::Alone] {
         for offset in [next_offset, next_offset + 1] {
             let load = world.load(0, offset, 200_000);
@@ -377,7 +263,7 @@ fn what_the_disk_does_not_give_is_an_error_before_anything_is_sent() {
             assert!(load.run_as(form).is_err(), "{form:?} from {offset}");
         }
     }
-    world.files.0.is_bad.store(false, Relaxed);
+    world.files.is_bad.store(false, Relaxed);
     let again = world.load(0, next_offset, 200_000).run_as(Form::Files);
     assert!(again.expect("it is back").next_offset > next_offset);
 }

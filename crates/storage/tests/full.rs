@@ -56,6 +56,21 @@ fn pass(engine: &DiskEngine, ms: &mut i64) {
     engine.work();
 }
 
+/// A small volume with its reserve and six batches, and the time by then.
+fn with_six() -> (SimulatedDisk, DiskEngine, Arc<Partition>, i64) {
+    let disk = SimulatedDisk::new(Path::new(ROOT));
+    disk.resize(VOLUME_BYTES);
+    let engine = start(&disk);
+    let mut ms = 0;
+    pass(&engine, &mut ms);
+    let partition = open(&engine);
+    for _ in 0..6 {
+        append(&partition).expect("there is room");
+    }
+    engine.work();
+    (disk, engine, partition, ms)
+}
+
 /// Appends until what was appended last finds no room.
 fn fill(engine: &DiskEngine, partition: &Partition) {
     for _ in 0..VOLUME_BYTES / VALUE_BYTES as u64 + 2 {
@@ -128,16 +143,7 @@ fn what_finds_no_room_waits_and_goes_on_once_somebody_has_made_some() {
 
 #[test]
 fn retention_makes_room_for_what_waits_before_it() {
-    let disk = SimulatedDisk::new(Path::new(ROOT));
-    disk.resize(VOLUME_BYTES);
-    let engine = start(&disk);
-    let mut ms = 0;
-    pass(&engine, &mut ms);
-    let partition = open(&engine);
-    for _ in 0..6 {
-        append(&partition).expect("there is room");
-    }
-    engine.work();
+    let (disk, engine, partition, mut ms) = with_six();
     partition.roll();
     fill(&engine, &partition);
     let waiting = partition.offsets();
@@ -209,16 +215,7 @@ fn a_sync_that_failed_is_not_tried_again_and_its_partition_takes_no_more() {
 
 #[test]
 fn what_a_start_has_to_write_on_a_full_volume_finds_room_in_the_reserve() {
-    let disk = SimulatedDisk::new(Path::new(ROOT));
-    disk.resize(VOLUME_BYTES);
-    let engine = start(&disk);
-    let mut ms = 0;
-    pass(&engine, &mut ms);
-    let partition = open(&engine);
-    for _ in 0..6 {
-        append(&partition).expect("there is room");
-    }
-    engine.work();
+    let (disk, engine, partition, _) = with_six();
     drop((partition, engine));
     for kind in ["index", "timeindex"] {
         let index = format!("{ROOT}/t-0/00000000000000000000.{kind}");

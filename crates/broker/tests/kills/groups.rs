@@ -2,10 +2,10 @@
 //! the member stays in its generation, reads each record once, and what was seen of records and offsets is judged.
 
 use super::process::server::Server;
-use super::{DEADLINE, kills};
+use super::{DEADLINE, kills, member_options};
 use rustka_client::{
-    Client, ConsumeOptions, Consumer, GroupConsumer, GroupOptions, GroupProtocol, NewRecord,
-    ProduceOptions, Producer, Start,
+    Client, ConsumeOptions, Consumer, GroupConsumer, GroupProtocol, NewRecord, ProduceOptions,
+    Producer, Start,
 };
 use rustka_history::check;
 use rustka_history::history::{
@@ -226,17 +226,7 @@ async fn play(protocol: GroupProtocol, kills: u64) -> History {
     let made = client.create_topic(TOPIC, PARTITIONS, 1).await;
     made.expect("a topic");
     let notes = Notes::new();
-    let options = GroupOptions {
-        protocol,
-        heartbeat_ms: 100,
-        start: Start::Earliest,
-        is_committing: false,
-        consume: ConsumeOptions {
-            max_wait_ms: 50,
-            ..ConsumeOptions::default()
-        },
-        ..GroupOptions::default()
-    };
+    let options = member_options(protocol);
     let (joined, mut is_in) = watch::channel(false);
     let member = GroupConsumer::new(&server.options().client(), GROUP, &[TOPIC], options);
     let reader = tokio::spawn(read(member, notes.clone(), joined));

@@ -3,10 +3,9 @@
 //! what another reads, and nothing that was written goes unread.
 
 use super::process::server::Server;
-use super::{DEADLINE, kills};
+use super::{DEADLINE, kills, member_options};
 use rustka_client::{
-    Client, ConsumeOptions, GroupConsumer, GroupOptions, GroupProtocol, NewRecord, ProduceOptions,
-    Producer, Start,
+    Client, GroupConsumer, GroupOptions, GroupProtocol, NewRecord, ProduceOptions, Producer,
 };
 use rustka_storage::testing::Folder;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -62,16 +61,8 @@ struct Member {
 impl Member {
     fn start(client: &Client, protocol: GroupProtocol, read: &Arc<Read>) -> Member {
         let options = GroupOptions {
-            protocol,
             session_ms: 30_000,
-            heartbeat_ms: 100,
-            start: Start::Earliest,
-            is_committing: false,
-            consume: ConsumeOptions {
-                max_wait_ms: 50,
-                ..ConsumeOptions::default()
-            },
-            ..GroupOptions::default()
+            ..member_options(protocol)
         };
         let member = GroupConsumer::new(client, "g", &["t"], options);
         let quits = Arc::new(AtomicBool::new(false));

@@ -89,6 +89,15 @@ async fn try_write(client: &Client, topic: &str) -> Result<i64, Error> {
     Ok(written[0].offset)
 }
 
+/// Writes a few records into `u`, then more into `t` than there is room for; those that were answered, of both.
+async fn fill(client: &Client) -> (BTreeMap<i64, String>, BTreeMap<i64, String>) {
+    for topic in ["t", "u"] {
+        client.create_topic(topic, 1, 1).await.expect("a topic");
+    }
+    let few = write(client, "u", 5, 100).await;
+    (few, write(client, "t", RECORDS, VALUE_BYTES).await)
+}
+
 /// Row 6 of what may go wrong with a disk: it is full. Waits for whoever makes room.
 async fn comes_back(client: &Client, topic: &str) -> i64 {
     let written = async {
@@ -123,11 +132,7 @@ async fn a_full_volume_refuses_reads_on_and_comes_back_by_itself() {
         let arguments = ["-c", "log.segment.bytes=1048576"];
         let server = volume.start(&arguments);
         let client = server.client();
-        for topic in ["t", "u"] {
-            client.create_topic(topic, 1, 1).await.expect("a topic");
-        }
-        let few = write(&client, "u", 5, 100).await;
-        let answered = write(&client, "t", RECORDS, VALUE_BYTES).await;
+        let (few, answered) = fill(&client).await;
         let count = answered.len();
         assert!((100..RECORDS).contains(&count), "{count}");
         for topic in ["t", "u"] {
@@ -184,11 +189,7 @@ async fn a_sync_that_fails_is_not_believed_later_and_what_was_answered_is_there(
     };
     let mut server = volume.start(&[]);
     let client = server.client();
-    for topic in ["t", "u"] {
-        client.create_topic(topic, 1, 1).await.expect("a topic");
-    }
-    let few = write(&client, "u", 5, 100).await;
-    let answered = write(&client, "t", RECORDS, VALUE_BYTES).await;
+    let (few, answered) = fill(&client).await;
     let count = answered.len();
     assert!((50..RECORDS).contains(&count), "{count}");
     // Never again in this life, also where there is room by now.
