@@ -415,9 +415,10 @@ def test_who_caused_a_rebalance_and_who_is_behind(broker, open_page):
     expect(page.locator("tbody tr").first).to_contain_text("confluent-kafka-python")
     page.locator("tbody").get_by_role("link", name="worker-1").first.click()
     until("a request of it", lambda count: count > 0, lambda: both() and page.locator("tbody tr.link").count())
+    # Rows that come in meanwhile would move the one that is clicked.
+    button(page, "Hold").click()
     page.locator("tbody tr.link").first.click()
     expect(page.locator("section pre")).not_to_have_count(0)
-    button(page, "Hold").click()
     button(page, "Keep recording").click()
     expect(button(page, "Stop recording")).to_be_visible()
     button(page, "Stop recording").click()
