@@ -64,7 +64,7 @@ fn reply(
     context: FetchContext<SessionPartition>,
     mut read: Read,
 ) -> Outcome {
-    if !read.is_cold(plan.form) {
+    if read.take_at_hand(plan.form) {
         return Outcome::Reply(answer(parts, &plan, context, read));
     }
     let parts = parts.clone();

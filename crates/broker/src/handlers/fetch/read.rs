@@ -106,12 +106,12 @@ pub struct Read {
 }
 
 impl Read {
-    /// Takes what is at hand after all of what is to be loaded; whether that was not all.
-    pub fn is_cold(&mut self, form: Form) -> bool {
+    /// Takes what is at hand after all of what is to be loaded; whether nothing is left to be.
+    pub fn take_at_hand(&mut self, form: Form) -> bool {
         let cold = self.fetched.iter().filter(|one| one.cold.is_some());
         let mut left = cold.count();
         if left == 0 {
-            return false;
+            return true;
         }
         let cold = self.fetched.iter_mut().filter(|one| one.cold.is_some());
         for fetched in cold.take(AT_HAND_MAX) {
@@ -127,7 +127,7 @@ impl Read {
             }
         }
         self.count_again();
-        left > 0
+        left == 0
     }
 
     /// Loads the rest, away from the threads that serve others.

@@ -140,7 +140,7 @@ pub async fn wait(
                 Err(code) => return failed(&plan.respond, code),
             };
             if read.is_enough(&plan) || last {
-                if read.is_cold(plan.form) {
+                if !read.take_at_hand(plan.form) {
                     read.load(&parts.node, plan.form).await;
                 }
                 return Outcome::Reply(answer(&parts, &plan, context, read));
