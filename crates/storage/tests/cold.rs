@@ -156,6 +156,22 @@ fn who_comes_while_something_is_read_waits_for_that() {
 }
 
 #[test]
+fn of_two_who_open_a_segment_at_the_same_moment_one_reads_it() {
+    let world = World::cold(1, 40, 20_000);
+    world.files.meet(2);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let loaded = world.load(0, 0, 500_000).run_as(Form::Memory);
+                assert!(loaded.expect("it is there").bytes() > 400_000);
+            });
+        }
+    });
+    let times = world.files.times(500_000);
+    assert!((0.9..1.1).contains(&times), "{times}");
+}
+
+#[test]
 fn what_was_read_lately_is_given_back_before_anything_else() {
     let world = World::cold(1, 400, 20_000);
     let partition = &world.partitions[0];

@@ -81,12 +81,7 @@ pub(super) struct Reading {
 impl Readings {
     /// The segment, if it was read lately.
     pub fn find(&self, part: &Part) -> Option<Arc<Reading>> {
-        let mut kept = lock(&self.kept);
-        let at = kept.iter().position(|reading| reading.is_of(part))?;
-        let reading = kept.remove(at)?;
-        reading.is_used.store(true, Relaxed);
-        kept.push_back(reading.clone());
-        Some(reading)
+        find_in(&mut lock(&self.kept), part)
     }
 
     /// Keeps this file of a segment open; nothing where too many are. Who comes second gets what the first one has left.
@@ -96,7 +91,9 @@ impl Readings {
         file: &Arc<dyn OpenFile>,
         pool: &Arc<Pool>,
     ) -> Option<Arc<Reading>> {
-        if let Some(first) = self.find(part) {
+        let can_be_sent = file.can_be_sent();
+        let mut kept = lock(&self.kept);
+        if let Some(first) = find_in(&mut kept, part) {
             return Some(first);
         }
         if self.open.load(Relaxed) >= OPEN_MAX {
@@ -107,7 +104,7 @@ impl Readings {
             number: self.last_number.fetch_add(1, Relaxed),
             sequence: part.sequence,
             moving: part.moving.clone(),
-            can_be_sent: file.can_be_sent(),
+            can_be_sent,
             file: Some(file.clone()),
             places: Mutex::default(),
             is_used: AtomicBool::new(true),
@@ -115,7 +112,6 @@ impl Readings {
             pool: pool.clone(),
             open: self.open.clone(),
         });
-        let mut kept = lock(&self.kept);
         kept.push_back(reading.clone());
         let oldest = kept.len() > KEPT_MAX;
         let oldest = kept.pop_front_if(|_| oldest);
@@ -151,6 +147,15 @@ impl Readings {
         });
         true
     }
+}
+
+/// The segment's among these, of which it is the one that was used last from now on.
+fn find_in(kept: &mut VecDeque<Arc<Reading>>, part: &Part) -> Option<Arc<Reading>> {
+    let at = kept.iter().position(|reading| reading.is_of(part))?;
+    let reading = kept.remove(at)?;
+    reading.is_used.store(true, Relaxed);
+    kept.push_back(reading.clone());
+    Some(reading)
 }
 
 impl Reading {

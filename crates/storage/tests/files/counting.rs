@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// What is read at once to look for something is less.
 const MUCH: usize = 64 << 10;
@@ -28,6 +29,9 @@ pub struct Counts {
     /// Whoever reads at length waits for it to be open.
     gate: Mutex<bool>,
     opened: Condvar,
+    /// Whoever has just opened a file to read it waits until so many have.
+    missing: Mutex<usize>,
+    met: Condvar,
 }
 
 impl std::ops::Deref for Counting {
@@ -48,6 +52,23 @@ impl Counting {
     pub fn shut(&self, is_shut: bool) {
         *self.gate.lock().expect("whole") = is_shut;
         self.opened.notify_all();
+    }
+
+    /// The next so many who open a file to read it wait for each other.
+    pub fn meet(&self, readers: usize) {
+        *self.missing.lock().expect("whole") = readers;
+    }
+
+    fn wait_for_others(&self) {
+        let mut missing = self.missing.lock().expect("whole");
+        *missing = missing.saturating_sub(1);
+        self.met.notify_all();
+        let wait = |missing: &mut usize| *missing > 0;
+        let (missing, waited) = self
+            .met
+            .wait_timeout_while(missing, Duration::from_secs(60), wait)
+            .expect("whole");
+        assert!(!waited.timed_out(), "{missing} have not come");
     }
 
     fn check(&self) -> io::Result<()> {
@@ -96,6 +117,7 @@ impl OpenFile for CountingFile {
         self.0.sync()
     }
     fn can_be_sent(&self) -> bool {
+        self.1.wait_for_others();
         self.0.can_be_sent()
     }
     fn read_now(&self, into: &mut [u8], at: u64) -> io::Result<Option<usize>> {
