@@ -17,6 +17,7 @@ mod offsets;
 mod one;
 mod produce;
 mod rights;
+mod serving;
 mod session;
 mod small;
 mod stat;
@@ -46,7 +47,7 @@ fn main() {
     }
     if !matches!(
         cmd.as_str(),
-        "ready" | "limits" | "floor" | "tls-floor" | "ways" | ""
+        "ready" | "serving" | "limits" | "floor" | "tls-floor" | "ways" | ""
     ) {
         wire::Conn::open(&a.addr())
             .and_then(|mut c| wire::negotiate(&mut c))
@@ -54,6 +55,7 @@ fn main() {
     }
     match cmd.as_str() {
         "ready" => misc::ready(&a),
+        "serving" => serving::run(&a),
         "create" => misc::create(&a),
         "metadata" => misc::metadata_time(&a),
         "conns" => misc::conns(&a),
@@ -88,7 +90,7 @@ fn main() {
         "ways" => ways::run(&a),
         _ => {
             eprintln!(
-                "commands: ready create metadata conns produce one consume latency idle-fetch small search stall compact \
+                "commands: ready serving create metadata conns produce one consume latency idle-fetch small search stall compact \
                  rebalance idle-group crowd pending commit alter waiting lookup txn logins rights tls-bytes tls-read tls-floor handshakes tls-conns limits floor"
             );
             std::process::exit(2);

@@ -4,6 +4,7 @@ use super::disk;
 use super::loads::*;
 use super::peer::Peer;
 use super::security;
+use super::starts;
 
 /// One case: a name, the load, and who takes part.
 pub struct Case {
@@ -18,6 +19,8 @@ pub struct Case {
     pub runs_max: u32,
     /// Takes more than half a minute, so that `--quick` leaves it out.
     long: bool,
+    /// Rustka makes what the peer is measured with, so it has to be there whoever takes part.
+    pub filled_by_rustka: bool,
     pub set: Set,
     load: Load,
 }
@@ -95,6 +98,7 @@ const BASE: Case = Case {
     runs_min: 1,
     runs_max: u32::MAX,
     long: false,
+    filled_by_rustka: false,
     set: Set::Engine,
     load: Load::One(1, ""),
 };
@@ -478,7 +482,7 @@ pub const CASES: &[Case] = &[
         long: true,
         ..on_disk(
             "disk-cold",
-            "1.5 GB that are not in the broker's memory, read by 1 and by 8 consumers; small requests while that goes on",
+            "--gb that are not in the broker's memory, read by 1 and by 8 consumers; small requests while that goes on",
             Load::Own(disk::cold),
         )
     },
@@ -491,7 +495,7 @@ pub const CASES: &[Case] = &[
         ],
         ..on_disk(
             "disk-cold-tls",
-            "1.5 GB that are not in the broker's memory, read by TLS by 1 and by 8 consumers; the floor reads a file, encrypts and sends",
+            "--gb that are not in the broker's memory, read by TLS by 1 and by 8 consumers; the floor reads a file, encrypts and sends",
             Load::Own(disk::cold_tls),
         )
     },
@@ -502,6 +506,16 @@ pub const CASES: &[Case] = &[
             "disk-ways",
             "2,000 small batches per second into 1, 50 and 200 files, by no broker: a sync of each file, or of one journal",
             Load::Own(disk::ways),
+        )
+    },
+    Case {
+        without: &["floor"],
+        long: true,
+        filled_by_rustka: true,
+        ..on_disk(
+            "disk-start",
+            "start over --gb in --partitions, the page cache warm: after a clean stop, and after kill -9 under load",
+            Load::Own(starts::starts),
         )
     },
     Case {

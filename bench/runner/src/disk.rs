@@ -1,6 +1,7 @@
 //! Cases of records in files: `cargo xtask bench disk`. The peers' folders are cleared after each.
 
 use super::peer::Peer;
+use super::room;
 use std::fs;
 
 /// Where syncs are counted.
@@ -83,17 +84,20 @@ pub fn ways(p: &mut Peer) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes of values that are read again, of which a broker keeps little in memory.
-const COLD_MSGS: u32 = 1_500_000;
+/// How long a cold read may take, in seconds.
+const COLD_SECS: u32 = 280;
 
-/// 1.5 GB, read by one consumer and by eight; then by eight while a topic is compacted and others write, with small
-/// requests beside all that.
+/// Much, read by one consumer and by eight; then by eight while a topic is compacted and others write, with small requests
+/// beside all that.
 pub fn cold(p: &mut Peer) -> Result<(), String> {
+    let gb = p.sizes().gb;
     p.load("create --name t")?;
-    p.load(&format!("produce --topic t --msgs {COLD_MSGS}"))?;
+    room::fill(p, "t", 1, gb)?;
     for consumers in [1, 8] {
-        let bytes = u64::from(COLD_MSGS) * 1024 * consumers;
-        let line = format!("consume --topic t --consumers {consumers} --bytes {bytes}");
+        // of each
+        let bytes = (gb * 1e9) as u64;
+        let line =
+            format!("consume --topic t --consumers {consumers} --bytes {bytes} --secs {COLD_SECS}");
         let figures = p.load(&line)?;
         p.row(&format!("disk-cold-{consumers}"), figures);
     }
@@ -118,13 +122,14 @@ pub fn cold(p: &mut Peer) -> Result<(), String> {
 /// The same read by TLS; the floor reads a file, encrypts and sends.
 pub fn cold_tls(p: &mut Peer) -> Result<(), String> {
     let is_floor = p.name.starts_with("floor");
+    let gb = p.sizes().gb;
     if !is_floor {
         p.load("create --name t")?;
-        p.load(&format!("produce --topic t --msgs {COLD_MSGS}"))?;
+        room::fill(p, "t", 1, gb)?;
     }
     for consumers in [1, 8] {
         let folder = p.folder().display();
-        let amount = format!("--consumers {consumers} --bytes 500000000");
+        let amount = format!("--consumers {consumers} --bytes {}", (gb * 1e9) as u64);
         let line = match is_floor {
             true => format!(
                 "tls-floor {amount} --dir {folder} --cert {folder}/own.pem --ca {folder}/ca.pem"

@@ -12,7 +12,9 @@ mod disk;
 mod goals;
 mod loads;
 mod peer;
+mod room;
 mod security;
+mod starts;
 mod table;
 
 use cases::{CASES, Case};
@@ -26,6 +28,7 @@ use std::time::Instant;
 const USAGE: &str = "\
 usage: cargo xtask bench [--quick] [--peers floor,rustka] [--cases NAME,...|engine|groups|topics|security|locked|disk|figures|all]
                          [--runs 3] [--first-run 1] [--port 23100] [--out target/bench/results.jsonl]
+                         [--gb 10] [--partitions 1000]
        cargo xtask bench table [--out FILE] [--peers floor,rustka] [--cases ...] [--metrics NAME,...|all]
        cargo xtask bench list";
 
@@ -40,6 +43,7 @@ struct RunOptions {
     port: u16,
     out: PathBuf,
     metrics: Vec<String>,
+    sizes: peer::Sizes,
 }
 
 /// One line of the results file.
@@ -110,6 +114,10 @@ fn parse(root: &Path, arguments: &[String]) -> Result<RunOptions, String> {
         port: 23_100,
         out: target(root).join("bench/results.jsonl"),
         metrics: Vec::new(),
+        sizes: peer::Sizes {
+            gb: 10.0,
+            partitions: 1_000,
+        },
     };
     let words = |text: &str| -> Vec<String> { text.split(',').map(str::to_owned).collect() };
     let mut rest = arguments.iter();
@@ -131,6 +139,8 @@ fn parse(root: &Path, arguments: &[String]) -> Result<RunOptions, String> {
             "--first-run" => options.first_run = value.parse().map_err(bad)?,
             "--port" => options.port = value.parse().map_err(bad)?,
             "--out" => options.out = PathBuf::from(value),
+            "--gb" => options.sizes.gb = gigabytes(value)?,
+            "--partitions" => options.sizes.partitions = partitions(value)?,
             _ => return Err(format!("{flag}: unknown\n{USAGE}")),
         }
     }
@@ -139,6 +149,19 @@ fn parse(root: &Path, arguments: &[String]) -> Result<RunOptions, String> {
         options.runs = 1;
     }
     Ok(options)
+}
+
+fn gigabytes(text: &str) -> Result<f64, String> {
+    let gb = text
+        .parse()
+        .ok()
+        .filter(|gb: &f64| gb.is_finite() && *gb > 0.0);
+    gb.ok_or_else(|| format!("--gb {text}: a number above 0"))
+}
+
+fn partitions(text: &str) -> Result<u32, String> {
+    let n = text.parse().ok().filter(|n| (1..=100_000).contains(n));
+    n.ok_or_else(|| format!("--partitions {text}: 1 to 100000"))
 }
 
 /// Where cargo puts what it builds.
@@ -169,8 +192,12 @@ fn measure(root: &Path, options: &RunOptions) -> Result<(), String> {
             .map_or_else(|| target(root).join("bench/data"), PathBuf::from),
         kbench: program(root, "KBENCH", "kbench")?,
         rustka: None,
+        sizes: options.sizes,
     };
-    if options.peers.iter().any(|p| p.starts_with("rustka")) {
+    let takes_rustka = |case: &&Case| case.filled_by_rustka;
+    if options.peers.iter().any(|p| p.starts_with("rustka"))
+        || options.cases.iter().any(takes_rustka)
+    {
         tools.rustka = Some(program(root, "RUSTKA_BIN", "rustka")?);
     }
     if let Some(folder) = options.out.parent() {

@@ -19,11 +19,23 @@ pub struct Tools {
     pub data: PathBuf,
     pub kbench: PathBuf,
     pub rustka: Option<PathBuf>,
+    pub sizes: Sizes,
+}
+
+/// How much lies in files where a case is about much of it.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    /// 10⁹ bytes of values.
+    pub gb: f64,
+    /// Over how many partitions, where a broker is started with them.
+    pub partitions: u32,
 }
 
 /// A started peer; its process ends with it.
 pub struct Peer<'a> {
     pub name: &'a str,
+    /// What starts it here.
+    pub script: &'a str,
     tools: &'a Tools,
     address: String,
     folder: PathBuf,
@@ -56,23 +68,18 @@ impl<'a> Peer<'a> {
     pub fn start(
         tools: &'a Tools,
         name: &'a str,
-        script: &str,
+        script: &'a str,
         port: u16,
     ) -> Result<Peer<'a>, String> {
         let folder = tools.data.join(format!("{script}-{port}"));
         clear(&folder)?;
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let path = tools.peers.join(format!("{script}.sh"));
-        let mut started_ns = unix_ns();
-        // the kernel ends the peer when this process dies
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM"]).arg(&path);
-        let child = spawn(tools, command, port, &folder)
-            .or_else(|_| spawn(tools, Command::new(&path), port, &folder))
-            .map_err(|e| format!("{}: {e}", path.display()))?;
+        let started_ns = unix_ns();
+        let child = launch(tools, script, port, &folder)?;
         let login = fs::read_to_string(tools.peers.join(format!("{script}.login")));
         let mut peer = Peer {
             name,
+            script,
             tools,
             address: format!("127.0.0.1:{port}"),
             folder,
@@ -82,13 +89,8 @@ impl<'a> Peer<'a> {
             ready: Figures::new(),
             rows: Vec::new(),
         };
-        let stamps = peer.first_answers()?;
-        // a later zero, e.g. after a format step
-        if let Ok(text) = fs::read_to_string(peer.folder.join("t0"))
-            && let Ok(seconds) = text.trim().parse::<f64>()
-        {
-            started_ns = seconds * 1e9;
-        }
+        let stamps = peer.told(&format!("ready --secs {READY_SECS}"))?;
+        let started_ns = peer.begun(started_ns);
         peer.ready = [
             ("api_ns", "api_ms"),
             ("metadata_ns", "metadata_ms"),
@@ -100,10 +102,37 @@ impl<'a> Peer<'a> {
         Ok(peer)
     }
 
-    /// Waits until it is ready, or has ended.
-    fn first_answers(&mut self) -> Result<Figures, String> {
-        let failed = |e| format!("kbench ready: {e}");
-        let mut command = self.command(&format!("ready --secs {READY_SECS}"));
+    /// When it began: at `spawned`, or at the moment that its script has written down, for example after a format step.
+    fn begun(&self, spawned: f64) -> f64 {
+        let text = fs::read_to_string(self.folder.join("t0")).unwrap_or_default();
+        let written = text.trim().parse::<f64>();
+        written.map_or(spawned, |seconds| seconds * 1e9)
+    }
+
+    /// Starts it again over its folder, by `script`, and waits for what `line` waits for: milliseconds from its start on
+    /// for what is told in nanoseconds, everything else as it is told.
+    pub fn start_again(&mut self, script: &str, line: &str) -> Result<Figures, String> {
+        match fs::remove_file(self.folder.join("t0")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(format!("t0: {e}")),
+            _ => {}
+        }
+        let spawned = unix_ns();
+        self.child = launch(self.tools, script, self.port(), &self.folder)?;
+        self.pid = self.child.id();
+        let told = self.told(line)?;
+        self.pid = broker_of(self.child.id());
+        let began = self.begun(spawned);
+        let since = |(name, value): (String, f64)| match name.strip_suffix("_ns") {
+            Some(what) => (format!("{what}_ms"), (value - began) / 1e6),
+            None => (name, value),
+        };
+        Ok(told.into_iter().map(since).collect())
+    }
+
+    /// Waits until it has done what `line` waits for, or has ended.
+    fn told(&mut self, line: &str) -> Result<Figures, String> {
+        let failed = |e| format!("kbench {line}: {e}");
+        let mut command = self.command(line);
         let mut ready = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
         while ready.try_wait().map_err(failed)?.is_none() {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -115,7 +144,7 @@ impl<'a> Peer<'a> {
         }
         let output = ready.wait_with_output().map_err(failed)?;
         parse(&String::from_utf8_lossy(&output.stdout))
-            .ok_or_else(|| format!("not ready in {READY_SECS} s{}", self.said()))
+            .ok_or_else(|| format!("kbench {line}: not in time{}", self.said()))
     }
 
     /// The last line of the peer's log.
@@ -189,6 +218,13 @@ impl<'a> Peer<'a> {
         parse(&String::from_utf8_lossy(&output.stdout)).ok_or(format!("kbench {line}: no figures"))
     }
 
+    /// Starts one kbench command that has nobody to talk to when the peer is killed.
+    pub fn beside_until_killed(&self, line: &str) -> Result<Child, String> {
+        let mut command = self.command(line);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map_err(|e| format!("timeout kbench: {e}"))
+    }
+
     /// Starts one kbench command beside others; it ends by itself.
     pub fn beside(&self, line: &str) -> Result<Child, String> {
         self.command(line)
@@ -243,12 +279,17 @@ impl<'a> Peer<'a> {
 
     /// Ends the peer in order; an error when it had to be killed, or died before.
     pub fn stop(mut self) -> Result<(), String> {
+        self.end(STOP)
+    }
+
+    /// Ends the peer's process in order, within so long; its folder stays.
+    pub fn end(&mut self, within: Duration) -> Result<(), String> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(format!("the peer ended by itself: {status}"));
         }
         signal("TERM", self.child.id())?;
         let asked = Instant::now();
-        while asked.elapsed() < STOP {
+        while asked.elapsed() < within {
             match self.child.try_wait() {
                 Ok(None) => thread::sleep(Duration::from_millis(10)),
                 Ok(Some(_)) => return Ok(()),
@@ -256,6 +297,18 @@ impl<'a> Peer<'a> {
             }
         }
         Err("the peer did not end when asked".to_owned())
+    }
+
+    /// Kills the peer's process; its folder stays.
+    pub fn kill(&mut self) -> Result<(), String> {
+        signal("KILL", self.pid)?;
+        let ended = self.child.wait();
+        ended.map(|_| ()).map_err(|e| format!("wait: {e}"))
+    }
+
+    /// How much is to lie in files.
+    pub fn sizes(&self) -> Sizes {
+        self.tools.sizes
     }
 }
 
@@ -271,6 +324,16 @@ impl Drop for Peer<'_> {
             eprintln!("  {}: {e}", self.name);
         }
     }
+}
+
+/// Runs a script, whose process the kernel ends when this one dies.
+fn launch(tools: &Tools, script: &str, port: u16, folder: &Path) -> Result<Child, String> {
+    let path = tools.peers.join(format!("{script}.sh"));
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(&path);
+    spawn(tools, command, port, folder)
+        .or_else(|_| spawn(tools, Command::new(&path), port, folder))
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Runs the script, at once or through another program.
