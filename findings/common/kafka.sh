@@ -64,6 +64,14 @@ node_packages() { # node_packages NAME@VERSION...: Node packages of this folder 
   (cd "$FOLDER" && npm init -y > /dev/null && npm install --silent --no-fund --no-audit "$@")
 }
 
+go_program() { # go_program MODULE@VERSION...: builds main.go of this folder with modules of this folder alone; run it as ./main
+  (
+    cd "$FOLDER"
+    export GOCACHE=$FOLDER/go/cache GOMODCACHE=$FOLDER/go/modules GOTOOLCHAIN=local
+    go mod init finding && go get "$@" && go build -o main main.go
+  ) > "$FOLDER/go.log" 2>&1 || { cat "$FOLDER/go.log" >&2; exit 2; }
+}
+
 holds() { # holds SENTENCE COMMAND...: the sentence stays true as long as the command succeeds
   local sentence=$1
   shift
