@@ -84,6 +84,7 @@ impl Opener {
     }
 
     /// A partition with what the engine has of it, now or later: see [`Partition::open`] and [`Partition::is_opening`].
+    /// Once the opener was stopped, what would be opened later never is.
     pub fn open(&self, name: &PartitionName<'_>, evictable: bool, now: Now) -> Arc<Partition> {
         let engine = &*self.inner.engine;
         let key: Name = (name.topic.into(), name.index);
@@ -99,8 +100,13 @@ impl Opener {
             was_hurried: AtomicBool::new(false),
         });
         let partition = Partition::unopened(engine, name, evictable, claim.clone());
-        self.inner.left.fetch_add(1, Relaxed);
         let mut queue = self.inner.lock();
+        if queue.is_stopping {
+            drop(queue);
+            engine.leave_unopened();
+            return partition;
+        }
+        self.inner.left.fetch_add(1, Relaxed);
         let row = queue.named.entry(key.clone()).or_default();
         row.claims.push_back((claim, partition.clone()));
         queue.others.push_back(key);
@@ -197,7 +203,7 @@ impl Inner {
         }
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Inner>) {
         loop {
             let mut queue = self.lock();
             let Some(name) = queue.take(false) else {
@@ -212,7 +218,7 @@ impl Inner {
     }
 
     /// Opens the first partition that claims a name that was taken.
-    fn open(&self, name: &Name) {
+    fn open(self: &Arc<Inner>, name: &Name) {
         let first = self.lock().first(name);
         if let Some((claim, partition)) = first {
             let (topic, index) = name;
@@ -228,18 +234,24 @@ impl Inner {
             }
         }
         let mut queue = self.lock();
+        let mut has_next = false;
         if let Some(row) = queue.named.get_mut(name) {
             row.is_busy = false;
             row.claims.pop_front();
             self.left.fetch_sub(1, Relaxed);
-            match row.claims.is_empty() {
-                true => {
-                    queue.named.remove(name);
-                }
-                false => queue.urgent.push_front(name.clone()),
+            has_next = !row.claims.is_empty();
+        }
+        match has_next {
+            true => {
+                queue.urgent.push_front(name.clone());
+                // This may be a thread that has waited for no more than the first, and the others have found nothing to do.
+                self.employ(queue);
+            }
+            false => {
+                queue.named.remove(name);
+                drop(queue);
             }
         }
-        drop(queue);
         self.told.notify_all();
     }
 }

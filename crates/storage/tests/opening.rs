@@ -14,14 +14,17 @@ use rustka_storage::testing::disk::{Loss, SimulatedDisk};
 use rustka_storage::{Engine, Memory, Opener, Partition, PartitionName};
 use rustka_wire::Uuid;
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::Duration;
 
 const ROOT: &str = "/data";
 const CLEAN: &str = "/data/.kafka_cleanshutdown";
 const NOW: Now = Now::new(0, 1_000);
 const FIRST: Uuid = Uuid([1; 16]);
 const SECOND: Uuid = Uuid([2; 16]);
+/// What takes longer does not come. Reached only by tests that fail.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn name(topic: &str, topic_id: Uuid) -> PartitionName<'_> {
     PartitionName {
@@ -289,23 +292,68 @@ fn the_power_may_go_at_every_step_while_partitions_are_being_opened() {
     }
 }
 
-/// A disk on which one folder cannot be looked into until the gate is open.
+/// A disk on which some folders cannot be looked into until their gates are open.
 struct Gated {
     disk: SimulatedDisk,
-    is_open: Mutex<bool>,
+    gates: Mutex<Gates>,
     told: Condvar,
 }
 
+#[derive(Default)]
+struct Gates {
+    shut: Vec<&'static Path>,
+    /// Where somebody has waited.
+    reached: Vec<PathBuf>,
+}
+
 impl Gated {
+    fn with(disk: SimulatedDisk, shut: &[&'static str]) -> Arc<Gated> {
+        let gates = Gates {
+            shut: shut.iter().map(|folder| Path::new(*folder)).collect(),
+            reached: Vec::new(),
+        };
+        Arc::new(Gated {
+            disk,
+            gates: Mutex::new(gates),
+            told: Condvar::new(),
+        })
+    }
+
+    /// An engine on it, with threads of its own.
+    fn start(self: &Arc<Gated>) -> Arc<dyn Engine> {
+        let owner = Identity {
+            node_id: 1,
+            cluster_id: "simulated".to_owned(),
+            directory_id: Uuid([3; 16]),
+        };
+        let directory = Directory::open_in(self.clone(), Path::new(ROOT), &owner).expect("opens");
+        let engine = DiskEngine::new(directory, Memory::new(64 << 20), Fsync::Always);
+        Arc::new(engine.expect("an engine"))
+    }
+
     fn pass(&self, path: &Path) {
-        let mut is_open = self.is_open.lock().expect("no panic");
-        while path.starts_with("/data/slow-0") && !*is_open {
-            is_open = self.told.wait(is_open).expect("no panic");
+        let mut gates = self.gates.lock().expect("no panic");
+        while gates.shut.iter().any(|folder| path.starts_with(folder)) {
+            gates.reached.push(path.to_path_buf());
+            self.told.notify_all();
+            gates = self.told.wait(gates).expect("no panic");
         }
     }
 
-    fn open_gate(&self) {
-        *self.is_open.lock().expect("no panic") = true;
+    /// Waits until somebody waits to look into this folder.
+    fn is_reached(&self, folder: &str) {
+        let gates = self.gates.lock().expect("no panic");
+        let is_not = |gates: &mut Gates| !gates.reached.iter().any(|path| path.starts_with(folder));
+        let waited = self.told.wait_timeout_while(gates, PATIENCE, is_not);
+        assert!(
+            !waited.expect("no panic").1.timed_out(),
+            "nobody looks into {folder}"
+        );
+    }
+
+    fn open_gate(&self, folder: &str) {
+        let mut gates = self.gates.lock().expect("no panic");
+        gates.shut.retain(|shut| *shut != Path::new(folder));
         self.told.notify_all();
     }
 }
@@ -342,19 +390,8 @@ impl Files for Gated {
 #[test]
 fn one_that_takes_long_holds_no_other_up() {
     let topics = ["slow", "a", "b", "c", "d"];
-    let gated = Arc::new(Gated {
-        disk: written(&topics, 2),
-        is_open: Mutex::new(false),
-        told: Condvar::new(),
-    });
-    let owner = Identity {
-        node_id: 1,
-        cluster_id: "simulated".to_owned(),
-        directory_id: Uuid([3; 16]),
-    };
-    let directory = Directory::open_in(gated.clone(), Path::new(ROOT), &owner).expect("opens");
-    let engine = DiskEngine::new(directory, Memory::new(64 << 20), Fsync::Always);
-    let engine: Arc<dyn Engine> = Arc::new(engine.expect("an engine"));
+    let gated = Gated::with(written(&topics, 2), &["/data/slow-0"]);
+    let engine = gated.start();
     let opener = Arc::new(Opener::new(engine.clone(), 2));
     let all = topics.map(|topic| opener.open(&name(topic, FIRST), false, NOW));
     for partition in &all[1..] {
@@ -366,9 +403,58 @@ fn one_that_takes_long_holds_no_other_up() {
         let (opener, slow) = (opener.clone(), all[0].clone());
         std::thread::spawn(move || opener.wait_for(&slow))
     };
-    gated.open_gate();
+    gated.open_gate("/data/slow-0");
     waits.join().expect("it does not panic");
     assert_eq!(end(&all[0]), Ok(2));
     opener.stop();
     engine.close();
+}
+
+/// A topic that was deleted and made anew before a start had opened it stayed shut for ever if the thread that opened what
+/// the old one had left was one that waited for that, and all others had ended meanwhile.
+#[test]
+fn the_next_of_a_name_is_opened_whoever_has_opened_the_one_before() {
+    let gated = Gated::with(written(&["a", "t"], 2), &["/data/a-0", "/data/t-0"]);
+    let engine = gated.start();
+    let opener = Arc::new(Opener::new(engine.clone(), 1));
+    let open = |topic, id| opener.open(&name(topic, id), false, NOW);
+    let busy = open("a", FIRST);
+    gated.is_reached("/data/a-0");
+    let old = open("t", FIRST);
+    let waits = {
+        let (opener, old) = (opener.clone(), old.clone());
+        std::thread::spawn(move || opener.wait_for(&old))
+    };
+    gated.is_reached("/data/t-0");
+    old.delete();
+    let new = open("t", SECOND);
+    // The one thread finds that the name is taken, and has nothing else to do.
+    gated.open_gate("/data/a-0");
+    opener.wait_for(&busy);
+    gated.open_gate("/data/t-0");
+    waits.join().expect("it does not panic");
+    let (told, is_open) = mpsc::channel();
+    let asked = new.clone();
+    std::thread::spawn(move || {
+        while asked.is_opening() {
+            std::thread::yield_now();
+        }
+        told.send(())
+    });
+    is_open.recv_timeout(PATIENCE).expect("it is opened");
+    assert_eq!(put(&new), Ok(0));
+    opener.stop();
+    engine.close();
+}
+
+#[test]
+fn who_comes_after_a_stop_does_not_wait_for_what_is_not_opened_any_more() {
+    let disk = written(&["t"], 2);
+    let life = Life::begin(&disk);
+    life.opener.stop();
+    let late = life.open("t", FIRST);
+    life.opener.wait_for(&late);
+    assert!(late.is_opening());
+    life.stop(&[]);
+    assert!(!is_clean(&disk), "it was never looked at");
 }

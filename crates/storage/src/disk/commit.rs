@@ -43,9 +43,9 @@ impl Writer {
         let mut waits_for_room = false;
         if let Some(error) = round.failed {
             let has_no_room = is_no_room(&error);
-            waits_for_room = has_no_room && round.may_go_on && !desk.is_gone;
+            waits_for_room = has_no_room && round.may_go_on && !self.is_gone();
             // Nobody misses what is not written of a log that goes.
-            let is_missed = !has_no_room || !desk.is_gone;
+            let is_missed = !has_no_room || !self.is_gone();
             if waits_for_room {
                 steps.append(&mut desk.steps);
                 desk.steps = steps;
@@ -64,7 +64,8 @@ impl Writer {
             Fsync::Interval(_) => false,
         };
         let is_due = is_rule || round.flush || round.rests.is_some();
-        let wants_sync = !desk.dirty.is_clean() && !desk.is_syncing && is_due;
+        // A sync may have failed meanwhile: there is none of the same file after that.
+        let wants_sync = !desk.dirty.is_clean() && !desk.is_syncing && !desk.failed && is_due;
         desk.is_syncing |= wants_sync;
         desk.is_writing = waits_for_room;
         let more = desk.begins_to_write();
@@ -74,7 +75,7 @@ impl Writer {
         };
         drop(desk);
         if let Some(synced) = synced {
-            self.shared.note_synced(self.folder.name(), synced);
+            self.shared.note_synced(self, synced);
         }
         if waits_for_room {
             self.shared.is_out_of_room(self);
@@ -125,11 +126,11 @@ impl Writer {
         };
         let synced = match dirty.is_clean() {
             true => Ok(()),
-            false => {
-                let synced = self.shared.counted.timed(|| self.sync_all(&dirty));
+            false => self.shared.counted.timed(|| {
+                let synced = self.sync_all(&dirty);
                 self.shared.syncs.fetch_add(1, Relaxed);
                 synced
-            }
+            }),
         };
         if let Err(error) = synced {
             self.sync_failed(&error);
@@ -146,7 +147,7 @@ impl Writer {
         let news = desk.take_news();
         drop(desk);
         if let Some(synced) = news {
-            self.shared.note_synced(self.folder.name(), synced);
+            self.shared.note_synced(self, synced);
         }
         if let Some(home) = self.home.upgrade() {
             home.durable_up_to(written);

@@ -38,7 +38,6 @@ pub(super) struct Desk {
     pub written: i64,
     /// Up to where all is synced, if anything was in this life.
     pub synced: Option<i64>,
-    pub is_gone: bool,
     pub failed: bool,
 }
 
@@ -80,7 +79,7 @@ impl Desk {
 
     /// Up to where it is synced, if that is to be noted.
     pub fn take_news(&mut self) -> Option<i64> {
-        let is_news = std::mem::take(&mut self.notes) && !self.is_gone;
+        let is_news = std::mem::take(&mut self.notes);
         self.synced.filter(|_| is_news)
     }
 }

@@ -3,7 +3,10 @@
 use super::Shared;
 use crate::figures::{DiskFigures, SYNC_BUCKETS_US};
 use rustka_core::sync::lock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// Tells the time in microseconds from whenever it began; never goes back.
 pub type MonotonicUs = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -37,7 +40,8 @@ impl Counted {
         let done = sync();
         let us = now_us().saturating_sub(began_us);
         let bucket = SYNC_BUCKETS_US.partition_point(|end| *end < us);
-        self.syncs_by_time[bucket].fetch_add(1, Relaxed);
+        // Whoever sees this sees what was counted before.
+        self.syncs_by_time[bucket].fetch_add(1, Release);
         self.sync_us.fetch_add(us, Relaxed);
         done
     }
@@ -49,10 +53,12 @@ impl Shared {
         let (waiting_writes, waiting_syncs) = self.pool.waiting();
         let damaged_ranges = lock(&self.noted).damaged.values().flatten().count();
         let left = lock(&self.left);
+        // Before all of them: no more are timed than there were.
+        let syncs_by_time = std::array::from_fn(|at| counted.syncs_by_time[at].load(Acquire));
         DiskFigures {
             written_bytes: self.written_bytes.load(Relaxed),
             syncs: self.syncs.load(Relaxed),
-            syncs_by_time: std::array::from_fn(|at| counted.syncs_by_time[at].load(Relaxed)),
+            syncs_by_time,
             sync_us: counted.sync_us.load(Relaxed),
             waiting_writes,
             waiting_syncs,

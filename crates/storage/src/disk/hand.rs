@@ -43,6 +43,8 @@ pub(super) struct Hand {
     snapshot: Option<Told>,
     /// It is among those whose files are closed when too many are open.
     is_listed: bool,
+    /// Its name may be another log's by now: nothing is done any more.
+    has_ended: bool,
 }
 
 /// What a snapshot was told with.
@@ -101,6 +103,12 @@ impl Hand {
         self.is_listed = false;
     }
 
+    /// Does nothing from now on.
+    pub fn end(&mut self) {
+        self.has_ended = true;
+        self.close();
+    }
+
     /// Whether it holds files that nobody counts yet; asked once, they are counted.
     pub fn has_become_open(&mut self) -> bool {
         self.open.is_some() && !std::mem::replace(&mut self.is_listed, true)
@@ -111,6 +119,9 @@ impl Hand {
         let mut round = Round::default();
         let mut run = Run::default();
         round.may_go_on = true;
+        if self.has_ended {
+            steps.clear();
+        }
         round.failed = loop {
             let Some(step) = steps.pop_front() else {
                 break self.put(writer, &mut run, &mut round).err();
@@ -206,9 +217,8 @@ impl Hand {
                     // A segment is not there without those before it, also when the power goes.
                     writer.shared.files.sync_folder(&writer.folder.path())?;
                 } else {
-                    let name = writer.folder.name();
-                    writer.shared.clear_way(name)?;
-                    if !writer.shared.forget_name(name) {
+                    writer.shared.clear_way(writer)?;
+                    if !writer.shared.forget_name(writer.folder.name()) {
                         return Err(io::Error::other(
                             "an earlier partition of this name is still noted",
                         ));
@@ -261,7 +271,7 @@ impl Hand {
             Step::Snapshot(snapshot) => self.keep_snapshot(writer, snapshot, round),
             Step::Swap(swap) => self.swap(writer, swap),
             &Step::Cleaned(offset) => {
-                writer.shared.note_cleaned(writer.folder.name(), offset);
+                writer.shared.note_cleaned(writer, offset);
                 Ok(())
             }
             Step::Rest => self.rest(writer, round),
@@ -322,7 +332,7 @@ impl Hand {
                 .open(Kind::Log, *base_offset, Mode::Write)?
                 .sync()?;
         }
-        if !writer.shared.promise(writer.folder.name(), swap.end) {
+        if !writer.shared.promise(writer, swap.end) {
             return Err(io::Error::other("how far it is synced could not be noted"));
         }
         for (base_offset, cleaned, aborted) in &swap.with {

@@ -572,8 +572,9 @@ impl Log for DiskLog {
         self.segments.clear();
         self.bytes = 0;
         self.damaged.clear();
-        let name = self.writer.folder.name();
-        self.shared.forget(name);
+        // In this order: what it has noted is forgotten, and it notes nothing more.
+        self.writer.leave();
+        self.shared.forget(self.writer.folder.name());
         self.shared.leaves(&self.writer);
         let garbage = self.tail.clear();
         // A log that takes no more leaves its files to the next start.

@@ -4,6 +4,7 @@ use super::Shared;
 use super::checkpoint::{self, Offsets};
 use super::damage::{self, Damage};
 use super::pool::Job;
+use super::writer::Writer;
 use rustka_core::sync::{Guard, Rank, lock, lock_at};
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,13 +60,15 @@ impl Shared {
     }
 
     /// Remembers up to where a log is synced.
-    pub(super) fn note_synced(self: &Arc<Shared>, name: &str, synced: i64) {
-        self.note(|noted| set(&mut noted.synced, name, Some(synced)));
+    pub(super) fn note_synced(self: &Arc<Shared>, writer: &Writer, synced: i64) {
+        let name = writer.folder.name();
+        self.note(|noted| !writer.is_gone() && set(&mut noted.synced, name, Some(synced)));
     }
 
     /// Remembers up to where a log is compacted.
-    pub(super) fn note_cleaned(self: &Arc<Shared>, name: &str, cleaned: i64) {
-        self.note(|noted| set(&mut noted.cleaned, name, Some(cleaned)));
+    pub(super) fn note_cleaned(self: &Arc<Shared>, writer: &Writer, cleaned: i64) {
+        let name = writer.folder.name();
+        self.note(|noted| !writer.is_gone() && set(&mut noted.cleaned, name, Some(cleaned)));
     }
 
     /// Remembers what of a log cannot be read.
@@ -81,16 +84,20 @@ impl Shared {
         });
     }
 
-    /// A log is gone: what is remembered of it must not be taken for the next one that is called so.
+    /// A log is gone, and says so: what is remembered of it must not be taken for the next one that is called so, and nothing
+    /// more is.
     pub(super) fn forget(self: &Arc<Shared>, name: &str) {
         self.note(|noted| noted.forget(name));
     }
 
     /// All of a log up to there is synced: has that on the disk before it returns; whether that could be done.
-    pub(super) fn promise(&self, name: &str, synced: i64) -> bool {
+    pub(super) fn promise(&self, writer: &Writer, synced: i64) -> bool {
+        let name = writer.folder.name();
         let mut noted = lock(&self.noted);
-        let known = noted.synced.get(name).copied();
-        set(&mut noted.synced, name, known.max(Some(synced)));
+        if !writer.is_gone() {
+            let known = noted.synced.get(name).copied();
+            set(&mut noted.synced, name, known.max(Some(synced)));
+        }
         drop(noted);
         self.write_noted()
     }
@@ -182,8 +189,9 @@ impl Shared {
     pub(super) fn note_all(&self) -> bool {
         for writer in self.live_writers() {
             if let Some(synced) = writer.synced() {
-                let name = writer.folder.name();
-                set(&mut lock(&self.noted).synced, name, Some(synced));
+                let mut noted = lock(&self.noted);
+                let is_there = !writer.is_gone();
+                is_there.then(|| set(&mut noted.synced, writer.folder.name(), Some(synced)));
             }
         }
         self.write_noted()

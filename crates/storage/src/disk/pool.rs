@@ -45,6 +45,12 @@ impl Jobs {
         Some(job)
     }
 
+    /// Nobody is there any more who would do a job. One that was done all the same would change files that belong to
+    /// whoever has opened them next.
+    fn has_ended(&self) -> bool {
+        self.abandoned || self.stopping && self.threads == 0
+    }
+
     fn push(&mut self, job: Job) {
         match &job {
             Job::Sync(_) => self.syncs.push_back(job),
@@ -94,9 +100,15 @@ impl Pool {
         (jobs.writes.len(), jobs.syncs.len())
     }
 
-    /// Has a job done soon.
+    /// Has a job done soon; never, where the pool has ended.
     pub fn push(self: &Arc<Pool>, job: Job) {
         let mut jobs = self.lock();
+        if jobs.has_ended() {
+            // Not under the lock: what it holds may have something done when it goes.
+            drop(jobs);
+            drop(job);
+            return;
+        }
         jobs.push(job);
         if self.by_hand {
             return;
@@ -249,4 +261,45 @@ fn do_one(job: Job) -> Option<Job> {
         writer.give_up();
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// A job that tells that it is done; if it is not done, nobody tells anything.
+    fn telling() -> (Job, mpsc::Receiver<()>) {
+        let (teller, told) = mpsc::channel();
+        let tell = move || teller.send(()).expect("it is awaited");
+        (Job::Other(Box::new(tell)), told)
+    }
+
+    /// A thread began for whatever came after an orderly end, and wrote into a directory that was given back.
+    #[test]
+    fn what_comes_after_the_end_is_not_done() {
+        for in_order in [true, false] {
+            let pool = Arc::new(Pool::default());
+            let (job, told) = telling();
+            pool.push(job);
+            assert_eq!(told.recv(), Ok(()));
+            match in_order {
+                true => pool.finish(),
+                false => pool.abandon(),
+            }
+            let (late, told) = telling();
+            pool.push(late);
+            assert!(told.recv().is_err());
+        }
+    }
+
+    #[test]
+    fn what_follows_from_what_is_queued_at_the_end_is_done_before_it() {
+        let pool = Arc::new(Pool::default());
+        let (last, told) = telling();
+        let pushing = pool.clone();
+        pool.push(Job::Other(Box::new(move || pushing.push(last))));
+        pool.finish();
+        assert_eq!(told.try_recv(), Ok(()));
+    }
 }

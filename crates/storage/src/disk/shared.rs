@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub is_untrue: AtomicBool,
     pub writers: Mutex<BTreeMap<Box<str>, Weak<Writer>>>,
     /// Logs that are deleted and whose folders are perhaps still there.
-    pub leaving: Mutex<BTreeMap<Box<str>, Arc<Writer>>>,
+    pub leaving: Mutex<BTreeMap<Box<str>, Vec<Arc<Writer>>>>,
     pub noted: Mutex<Noted>,
     /// Held by whoever writes down what is noted.
     pub noting: Mutex<()>,
@@ -77,15 +77,23 @@ impl Shared {
             writers.remove(name);
         }
         drop(writers);
-        lock(&self.leaving).insert(name.into(), writer.clone());
+        let mut leaving = lock(&self.leaving);
+        let of_its_name = leaving.entry(name.into()).or_default();
+        of_its_name.push(writer.clone());
     }
 
-    /// Has the folder out of the way that a deleted log of this name may have left.
-    pub fn clear_way(&self, name: &str) -> io::Result<()> {
-        let Some(writer) = lock(&self.leaving).remove(name) else {
-            return Ok(());
-        };
-        self.doom_folder(writer.folder.doom()?, 0);
+    /// Has the folders out of the way that deleted logs of this one's name may have left, and waits until nothing is written
+    /// there any more: it would be written into the folder of this one.
+    pub fn clear_way(&self, next: &Writer) -> io::Result<()> {
+        let leaving = lock(&self.leaving);
+        let of_its_name = leaving.get(next.folder.name()).into_iter().flatten();
+        let before = of_its_name.filter(|one| one.is_before(next));
+        let before: Vec<Arc<Writer>> = before.cloned().collect();
+        drop(leaving);
+        for writer in before {
+            self.doom_folder(writer.end()?, 0);
+            self.has_left(&writer);
+        }
         Ok(())
     }
 
@@ -93,10 +101,11 @@ impl Shared {
     pub fn has_left(&self, writer: &Writer) {
         let name = writer.folder.name();
         let mut leaving = lock(&self.leaving);
-        if leaving
-            .get(name)
-            .is_some_and(|known| std::ptr::eq(&**known, writer))
-        {
+        let Some(of_its_name) = leaving.get_mut(name) else {
+            return;
+        };
+        of_its_name.retain(|known| !std::ptr::eq(&**known, writer));
+        if of_its_name.is_empty() {
             leaving.remove(name);
         }
     }

@@ -11,8 +11,9 @@ use crate::partition::Partition;
 use rustka_core::config::SharedConfig;
 use rustka_core::sync::{Guard, lock};
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// A log that lies there when it is opened.
 #[derive(Clone, Copy, Default)]
@@ -29,6 +30,10 @@ pub(super) struct Writer {
     pub folder: Folder,
     pub(super) home: Weak<Partition>,
     desk: Mutex<Desk>,
+    /// It is deleted.
+    is_gone: AtomicBool,
+    /// Writers that began later have a greater one.
+    number: u64,
     /// What its topic demands.
     config: OnceLock<Arc<SharedConfig>>,
     /// Held by whoever writes; there is one at a time.
@@ -56,6 +61,8 @@ impl Writer {
             folder,
             home: home.clone(),
             desk: Mutex::new(desk),
+            is_gone: AtomicBool::new(false),
+            number: shared.next_sequence(),
             config: OnceLock::new(),
             hand: Mutex::new(Hand::new(there.is_some(), end, snapshot)),
         }
@@ -70,6 +77,33 @@ impl Writer {
         self.home.upgrade()
     }
 
+    /// The log is deleted: nothing that is known of it holds any more.
+    pub fn leave(&self) {
+        self.is_gone.store(true, Relaxed);
+    }
+
+    /// Whether it is deleted.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
+    }
+
+    /// Whether it began before another one.
+    pub(super) fn is_before(&self, other: &Writer) -> bool {
+        self.number < other.number
+    }
+
+    /// A later log has its name: waits until whoever writes has done what it is about, and has nothing more done. Where the
+    /// folder is now, if there was one.
+    ///
+    /// # Errors
+    /// It could not be set aside.
+    pub(super) fn end(&self) -> io::Result<Option<PathBuf>> {
+        // Of no rank, though the hand of the later log is held: nobody who writes waits for a later one.
+        let hand = self.hand.lock();
+        hand.unwrap_or_else(PoisonError::into_inner).end();
+        self.folder.doom()
+    }
+
     /// Has something done soon; false if nothing is done any more.
     pub fn push(self: &Arc<Writer>, step: Step) -> bool {
         let mut desk = self.desk();
@@ -80,7 +114,6 @@ impl Writer {
         if goes {
             // What was on its way is of no use to anybody.
             desk.steps.clear();
-            desk.is_gone = true;
         }
         desk.is_touched = true;
         desk.rests = None;
@@ -106,8 +139,7 @@ impl Writer {
 
     /// Up to where all is synced; nothing where that is no news, or of no use any more.
     pub fn synced(&self) -> Option<i64> {
-        let desk = self.desk();
-        desk.synced.filter(|_| !desk.is_gone)
+        self.desk().synced.filter(|_| !self.is_gone())
     }
 
     /// Has everything synced that was written, if anything was.
@@ -156,7 +188,7 @@ impl Writer {
     /// it was left before.
     pub fn rest(self: &Arc<Writer>) {
         let desk = self.desk();
-        let is_idle = !desk.is_touched || desk.is_gone;
+        let is_idle = !desk.is_touched || self.is_gone();
         drop(desk);
         if !is_idle {
             self.push(Step::Rest);
@@ -167,7 +199,7 @@ impl Writer {
     pub fn is_at_rest(&self) -> bool {
         let desk = self.desk();
         let is_true = desk.dirty.is_clean() && desk.rests == Some(true);
-        desk.is_gone || is_true && !desk.failed
+        self.is_gone() || is_true && !desk.failed
     }
 
     /// Nothing is known of the files any more.
