@@ -1,6 +1,10 @@
 """What every lesson needs: reading until a deadline, and waiting for a condition without sleeping blindly."""
 
+import random
+import socket
 import time
+
+from confluent_kafka import KafkaException
 
 # Long enough for a loaded two-core machine; a healthy broker needs milliseconds.
 DEADLINE_SECONDS = 60
@@ -50,3 +54,32 @@ def until(what, condition, step, deadline=None):
         if condition(value):
             return value
         deadline.check(what)
+
+
+def in_one_of(tries, attempt):
+    """What `attempt` returns, which may fail in all of its tries but one: the clock on the wall goes on where a machine stands
+    still for a moment, and what is too slow by itself is so every time."""
+    for left in reversed(range(tries)):
+        try:
+            return attempt()
+        except (AssertionError, KafkaException):
+            if left == 0:
+                raise
+    raise ValueError("no try is none in which it holds")
+
+
+# Below those that the system gives to whoever asks for any, each once and in another order for each run.
+LASTING_PORTS = iter(random.sample(range(10_000, 15_000), 5_000))
+
+
+def lasting_port():
+    """A free port for a broker that goes and comes back. One that the system has given may be the near end of somebody's
+    connection before the broker is there again."""
+    for port in LASTING_PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise OSError("no port is free")

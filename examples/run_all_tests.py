@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent
-READY_SECONDS = 30
-STOP_SECONDS = 30
+READY_SECONDS = 60
+STOP_SECONDS = 60
 
 # What the lessons expect beyond the defaults: retention and compaction that can be watched.
 BROKER_CONFIG = ["log.retention.check.interval.ms=500", "log.cleaner.backoff.ms=500"]

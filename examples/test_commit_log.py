@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from helpers import Deadline, read_confluent, read_kafka_python, until
+from helpers import Deadline, lasting_port, read_confluent, read_kafka_python, until
 
 
 class Server:
@@ -23,14 +23,13 @@ class Server:
 
     def __init__(self, binary, directory, *arguments):
         self.command = [binary, "--http-port", "0", "--data-dir", str(directory), *arguments]
-        self.port = 0
+        self.port = lasting_port()
         self.start()
 
     def start(self):
         command = [*self.command, "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.bootstrap = json.loads(self.process.stdout.readline())["bootstrap"]
-        self.port = int(self.bootstrap.rsplit(":", 1)[1])
 
     def kill(self):
         self.process.kill()

@@ -15,10 +15,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from helpers import until
+from helpers import DEADLINE_SECONDS, lasting_port, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 expect = playwright.expect
+expect.set_options(timeout=DEADLINE_SECONDS * 1000)
 CHROMIUM = os.environ.get("RUSTKA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-headless-shell")
 
 # What would run if it were taken for markup, turn the line round, or break it.
@@ -41,7 +42,7 @@ class Running:
 
     def __init__(self, *arguments):
         self.arguments = list(arguments)
-        self.ports = ["--port", "0", "--http-port", "0"]
+        self.ports = ["--port", str(lasting_port()), "--http-port", str(lasting_port())]
         self.start()
 
     def start(self):
@@ -49,14 +50,13 @@ class Running:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         ready = json.loads(self.process.stdout.readline())
         self.bootstrap, self.http = ready["bootstrap"], f"http://{ready['http']}"
-        self.ports = ["--port", self.bootstrap.split(":")[-1], "--http-port", ready["http"].split(":")[-1]]
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=DEADLINE_SECONDS) == 0
 
     def api(self, path):
-        with urllib.request.urlopen(f"{self.http}/api/v1{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.http}/api/v1{path}", timeout=DEADLINE_SECONDS) as answer:
             return json.load(answer)
 
     def topic(self, name, partitions=1, **config):
@@ -104,7 +104,7 @@ def open_page(browser):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(DEADLINE_SECONDS * 1000)
 
         def complain(text):
             # Brokers of single tests go before their pages do.

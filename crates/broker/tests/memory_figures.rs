@@ -33,6 +33,11 @@ fn held(running: &Running) -> usize {
     running.resident().own
 }
 
+/// How much more it is: less, where meanwhile something was given back that had been needed before.
+fn grown(before: usize, after: usize) -> usize {
+    after.saturating_sub(before)
+}
+
 fn mib(bytes: usize) -> f64 {
     bytes as f64 / MIB as f64
 }
@@ -76,7 +81,7 @@ async fn what_is_gone_is_given_back_within_a_minute() {
     }
     let count = (topics * partitions) as usize;
     let empty = held(&running);
-    let each = (empty - before) as f64 / count as f64;
+    let each = grown(before, empty) as f64 / count as f64;
     println!("{count} partitions without records: {each:.0} B each");
     for topic in 0..topics {
         for partition in 0..partitions {
@@ -90,8 +95,8 @@ async fn what_is_gone_is_given_back_within_a_minute() {
     let with_records = held(&running);
     println!(
         "with 1 KB each: {:.1} MiB, {:.0} B each",
-        mib(with_records - before),
-        (with_records - before) as f64 / count as f64
+        mib(grown(before, with_records)),
+        grown(before, with_records) as f64 / count as f64
     );
     find_coordinator(&mut connection).await;
     let before_groups = held(&running);
@@ -102,7 +107,7 @@ async fn what_is_gone_is_given_back_within_a_minute() {
     let with_groups = held(&running);
     println!(
         "{made} of {groups} groups with ten offsets: {:.0} B each, with their journals",
-        (with_groups - before_groups) as f64 / made as f64
+        grown(before_groups, with_groups) as f64 / made as f64
     );
     let mut others = Vec::new();
     let count = if is_long() { 2_000 } else { 300 };
@@ -110,7 +115,7 @@ async fn what_is_gone_is_given_back_within_a_minute() {
     for _ in 0..count {
         others.push(running.connect().await);
     }
-    let each = held(&running).saturating_sub(before_connections) as f64 / f64::from(count);
+    let each = grown(before_connections, held(&running)) as f64 / f64::from(count);
     println!("{count} connections: {each:.0} B each");
     drop(others);
     create(&mut connection, "bytes", 1, "delete").await;
@@ -163,7 +168,7 @@ async fn an_open_transaction_over_ten_partitions_takes_no_more_than_two_kilobyte
     for (producer, id) in &producers {
         written += write_within(&mut connection, *producer, id, ("t", partitions)).await;
     }
-    let taken = (counted(&running) - before).saturating_sub(written);
+    let taken = grown(before, counted(&running)).saturating_sub(written);
     let each = taken / producers.len();
     println!("{transactions} open transactions over {partitions} partitions: {each} B each");
     assert!(!running.is_ours() || each <= 2_048, "{each}");

@@ -1,8 +1,7 @@
 //! A container without a container engine: a root directory made by the Dockerfile's own steps, in namespaces of its own.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +15,7 @@ const TOOLS: [&str; 17] = [
     "hostname", "id", "true", "touch",
 ];
 /// Launchers give up after 10 to 60 seconds. Reached only by tests that fail.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything the Dockerfile says of an image.
 #[derive(Default)]
@@ -73,6 +72,8 @@ fn image(stage: &str) -> Image {
     image
 }
 
+/// Runs a script. Whatever is to be executed later is written by one: what this process has open to be written is so for a
+/// moment in every process that another test starts meanwhile, and the system does not execute it as long as it is.
 fn shell(script: &str) {
     let status = Command::new("bash")
         .args(["-ec", script])
@@ -149,19 +150,30 @@ impl Root {
             from => folder().join(from),
         };
         let to = self.path.join(to.trim_start_matches('/'));
-        match from.is_dir() {
-            true => shell(&format!("cp -r {}/. {}", from.display(), to.display())),
-            false => drop(std::fs::copy(&from, &to).expect("copied")),
-        }
+        let from = match from.is_dir() {
+            true => from.join("."),
+            false => from,
+        };
+        shell(&format!("cp -r {} {}", from.display(), to.display()));
     }
 
     /// Copies a file into the running container, in one step, as launchers do it.
     fn put(&self, path: &str, mode: u32, text: &str) {
         let to = self.path.join(path.trim_start_matches('/'));
-        let aside = to.with_extension("coming");
-        std::fs::write(&aside, text).expect("written");
-        std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(mode)).expect("a mode");
-        std::fs::rename(&aside, &to).expect("renamed");
+        let (to, aside) = (to.display(), to.with_extension("coming"));
+        let aside = aside.display();
+        let mut put = Command::new("bash")
+            .args([
+                "-ec",
+                &format!("cat > {aside}; chmod {mode:o} {aside}; mv {aside} {to}"),
+            ])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("bash runs");
+        let mut into = put.stdin.take().expect("a pipe");
+        into.write_all(text.as_bytes()).expect("written");
+        drop(into);
+        assert!(put.wait().expect("it ends").success(), "{to}");
     }
 }
 

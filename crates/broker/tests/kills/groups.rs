@@ -26,7 +26,10 @@ struct Notes {
     history: Mutex<History>,
     tick: watch::Sender<u64>,
     written: AtomicUsize,
+    /// No more is to be written.
     stops: AtomicBool,
+    /// No more will be: what was on its way is in `written`.
+    has_stopped: AtomicBool,
 }
 
 impl Notes {
@@ -36,6 +39,7 @@ impl Notes {
             tick: watch::Sender::new(0),
             written: AtomicUsize::new(0),
             stops: AtomicBool::new(false),
+            has_stopped: AtomicBool::new(false),
         })
     }
 
@@ -89,6 +93,7 @@ async fn write(client: Client, notes: Arc<Notes>) {
         notes.add(sent);
         notes.written.fetch_add(values.len(), SeqCst);
     }
+    notes.has_stopped.store(true, SeqCst);
 }
 
 /// Reads until everything that was written is read and committed, in one generation; in how many polls.
@@ -96,7 +101,7 @@ async fn read(mut member: GroupConsumer, notes: Arc<Notes>, joined: watch::Sende
     let (mut next, mut committed) = (BTreeMap::new(), BTreeMap::new());
     let (mut generation, mut count) = (None, 0);
     loop {
-        let is_over = notes.stops.load(SeqCst) && count == notes.written.load(SeqCst);
+        let is_over = notes.has_stopped.load(SeqCst) && count == notes.written.load(SeqCst);
         if is_over && next == committed {
             break;
         }
@@ -221,7 +226,7 @@ async fn come_to_rest(client: &Client, notes: &Notes) {
 
 async fn play(protocol: GroupProtocol, kills: u64) -> History {
     let folder = Folder::new(&format!("kills-{protocol:?}"));
-    let mut server = Server::start(&folder, &[]);
+    let mut server = Server::start_to_stay(&folder, &[]);
     let client = server.options().client();
     let made = client.create_topic(TOPIC, PARTITIONS, 1).await;
     made.expect("a topic");

@@ -134,7 +134,7 @@ async fn look(client: &Client) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_of_both_protocols_outlives_every_kill() {
     let folder = Folder::new("kills-mixed");
-    let mut server = Server::start(&folder, &[]);
+    let mut server = Server::start_to_stay(&folder, &[]);
     let client = server.options().client();
     let topic = client.create_topic("t", PARTITIONS, 1).await;
     topic.expect("a topic");

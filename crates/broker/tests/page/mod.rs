@@ -109,7 +109,7 @@ impl Stream {
     async fn read(&mut self) -> bool {
         let mut bytes = [0; 4096];
         let reading = self.connection.read(&mut bytes);
-        let deadline = std::time::Duration::from_secs(20);
+        let deadline = std::time::Duration::from_secs(60);
         let count = tokio::time::timeout(deadline, reading).await;
         let count = count.unwrap_or_else(|_| panic!("nothing more came after {}", self.text));
         let count = count.expect("it goes on");

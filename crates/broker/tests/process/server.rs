@@ -3,10 +3,12 @@
 use super::{Process, RUSTKA};
 use rustka_client::{Address, Client, ClientOptions, Tcp};
 use rustka_storage::testing::Folder;
+use std::net::TcpListener;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// A broker that does not answer within this time is taken for gone.
-const PATIENCE_MS: i64 = 10_000;
+/// A broker that does not answer within this time is taken for gone. One that was killed is known to be gone at once.
+const PATIENCE_MS: i64 = 60_000;
 
 /// A broker that is killed, as `kill -9` does, when the test is done with it.
 pub struct Server(pub Process);
@@ -17,7 +19,12 @@ impl Server {
         Server::at("0", folder, arguments)
     }
 
-    /// Ends as `kill -9` does, and is there again under the same address.
+    /// The same, under an address that nobody takes in between two of its lives.
+    pub fn start_to_stay(folder: &Folder, arguments: &[&str]) -> Server {
+        Server::at(&lasting_port().to_string(), folder, arguments)
+    }
+
+    /// Ends as `kill -9` does, and is there again under the same address. See [`Server::start_to_stay`].
     pub fn killed_and_started(self, folder: &Folder, arguments: &[&str]) -> Server {
         let address = self.0.address("bootstrap");
         drop(self);
@@ -50,6 +57,20 @@ impl Server {
     pub fn options(&self) -> ClientOptions {
         ClientOptions::new(vec![self.address()], Tcp)
     }
+}
+
+/// A free port below those that the system gives to whoever asks for any: one of those may be somebody else's, or the near
+/// end of a connection, before its broker is there again.
+fn lasting_port() -> u16 {
+    const FIRST: u32 = 15_000;
+    const COUNT: u32 = 15_000;
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(31);
+    (0..COUNT)
+        .map(|_| FIRST + own.wrapping_add(TRIED.fetch_add(1, Relaxed)) % COUNT)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// A client of a broker at this address.
