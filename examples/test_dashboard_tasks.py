@@ -38,6 +38,11 @@ class Hand:
         place.select_option(value)
         self.clicks += 1
 
+    def type(self, text):
+        """Into whatever a dialog has put the cursor in, once it is there."""
+        expect(self.page.locator("dialog :focus")).to_be_visible()
+        self.page.keyboard.type(text)
+
     def go(self, name):
         self.click(self.page.locator("nav").get_by_role("link", name=name))
 
@@ -119,7 +124,7 @@ def _(page, hand):
 def _(page, hand):
     hand.topic()
     hand.click(button(page, "Write"))
-    page.keyboard.type("hello")
+    hand.type("hello")
     hand.click(page.locator("dialog").get_by_role("button", name="Write"))
     expect(page.locator(".toast")).to_contain_text("Written")
 
@@ -142,7 +147,7 @@ def _(page, hand):
 def _(page, hand):
     hand.go("Topics")
     hand.click(button(page, "New topic"))
-    page.keyboard.type("made-by-hand")
+    hand.type("made-by-hand")
     hand.click(page.locator("dialog").get_by_role("button", name="Create"))
     expect(page.locator("h1")).to_contain_text("made-by-hand")
 
