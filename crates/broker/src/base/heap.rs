@@ -113,23 +113,21 @@ pub fn give_back() {
     }
 }
 
-/// Lets go of the pages of the program's own file, most of which were needed only to start. Those that are needed again
-/// come back by themselves from the system's cache. Nothing happens in a process that is more than a broker.
+/// Lets go of the pages of the program's own file and of its libraries', most of which were needed only to start. Those
+/// that are needed again come back by themselves from the system's cache. Nothing happens in a process that is more than
+/// a broker.
 pub fn let_go_of_program() {
     #[cfg(all(feature = "cli", target_os = "linux"))]
     if IS_OURS.load(Relaxed)
         && let Ok(maps) = std::fs::read_to_string("/proc/self/smaps")
-        && let Ok(program) = std::env::current_exe()
     {
-        unchanged_ranges(&maps, &program.to_string_lossy())
-            .into_iter()
-            .for_each(release);
+        unchanged_ranges(&maps).into_iter().for_each(release);
     }
 }
 
-/// Where a file is mapped that the process can only read, and has not changed before that was so.
+/// Where files are mapped that the process can only read, and has not changed before that was so.
 #[cfg(any(test, all(feature = "cli", target_os = "linux")))]
-fn unchanged_ranges(maps: &str, file: &str) -> Vec<Range<usize>> {
+fn unchanged_ranges(maps: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut range = None;
     for line in maps.lines() {
@@ -140,8 +138,12 @@ fn unchanged_ranges(maps: &str, file: &str) -> Vec<Range<usize>> {
             "Anonymous:" => found.extend(range.take().filter(|_| second == "0")),
             name if name.ends_with(':') => {}
             addresses => {
-                let is_read_only = matches!(second, "r--p" | "r-xp") && line.ends_with(file);
-                range = is_read_only.then(|| range_of(addresses)).flatten();
+                let is_read_only = matches!(second, "r--p" | "r-xp");
+                // Behind the place in the file, its device and its number.
+                let is_file = words.nth(3).is_some_and(|path| path.starts_with('/'));
+                range = (is_read_only && is_file)
+                    .then(|| range_of(addresses))
+                    .flatten();
             }
         }
     }
@@ -215,8 +217,10 @@ Anonymous:             0 kB
 Anonymous:             0 kB
 a000-b000 r--p 00000000 00:00 0
 Anonymous:             0 kB
+b000-c000 r-xp 00000000 00:00 0 [vdso]
+Anonymous:             0 kB
 ";
-        let expected = vec![0x1000..0x2000, 0x2000..0x5000];
-        assert_eq!(unchanged_ranges(maps, "/bin/rustka"), expected);
+        let expected = vec![0x1000..0x2000, 0x2000..0x5000, 0x8000..0x9000];
+        assert_eq!(unchanged_ranges(maps), expected);
     }
 }

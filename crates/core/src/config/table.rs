@@ -151,8 +151,8 @@ pub fn find_key(scope: Scope, name: &str) -> Option<&'static ConfigKey> {
     keys.get(at)
 }
 
-fn table() -> &'static [Vec<ConfigKey>; 4] {
-    static TABLE: OnceLock<[Vec<ConfigKey>; 4]> = OnceLock::new();
+fn table() -> &'static [Box<[ConfigKey]>; 4] {
+    static TABLE: OnceLock<[Box<[ConfigKey]>; 4]> = OnceLock::new();
     TABLE.get_or_init(|| {
         let mut table: [Vec<ConfigKey>; 4] = Default::default();
         let files = [
@@ -169,7 +169,7 @@ fn table() -> &'static [Vec<ConfigKey>; 4] {
         for keys in &mut table {
             keys.sort_unstable_by_key(|key| key.name);
         }
-        table
+        table.map(Vec::into_boxed_slice)
     })
 }
 
