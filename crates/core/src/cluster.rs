@@ -44,7 +44,7 @@ use crate::topic_ids::TopicIds;
 
 use command::{Change, Command, Everything, Reply};
 use image::Image;
-use place::{Place, Replicas};
+use place::{Place, Places, Replicas};
 use records::{Record, Together};
 use replay::Growing;
 use resource::{Resource, ResourceKind};
@@ -110,8 +110,7 @@ pub struct Cluster {
     facts: Facts,
     /// What the command at hand may create and delete, if that is limited.
     allowance: Option<Arc<Allowance>>,
-    /// Where new partitions are.
-    here: Arc<Replicas>,
+    places: Places,
     /// The topic whose records are just being applied.
     growing: Option<Growing>,
     /// Records that hold once the row of them has ended.
@@ -125,10 +124,10 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster with nothing on record; `broker` has what was given at start-up.
     pub fn new(options: ClusterOptions, broker: BrokerConfig) -> Cluster {
-        let here = Arc::new(Replicas::on(options.node_id, options.directory));
+        let places = Places::new(Replicas::on(options.node_id, options.directory));
         Cluster {
             next_producer_id: None,
-            here,
+            places,
             options,
             broker: Arc::new(broker),
             topics: Catalog::new(),

@@ -249,6 +249,10 @@ impl Inner {
             }
             false => {
                 queue.named.remove(name);
+                if queue.named.is_empty() {
+                    // All that is left in them was opened already, and there may have been very many.
+                    (queue.urgent, queue.others) = (VecDeque::new(), VecDeque::new());
+                }
                 drop(queue);
             }
         }

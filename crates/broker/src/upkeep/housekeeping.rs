@@ -85,13 +85,15 @@ pub async fn run(parts: Arc<Parts>) {
         }
         much_is_free |= give_way(node, &gauge, &mut is_short);
         let is_open = node.opener.left() == 0;
-        much_is_free |= std::mem::replace(&mut was_open, is_open) != is_open;
-        if much_is_free {
-            heap::give_back();
+        if std::mem::replace(&mut was_open, is_open) != is_open {
+            node.pool.trim();
+            much_is_free = true;
         }
         // The first time what was needed to start, later what a crowd has needed.
         if much_is_free || has_started && !has_settled {
+            // What is read to find them goes back with the rest.
             heap::let_go_of_program();
+            heap::give_back();
             has_settled = true;
         }
         has_started = true;

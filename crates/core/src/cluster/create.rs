@@ -119,7 +119,7 @@ impl Cluster {
         records.push(Record::Partitions {
             topic: id,
             numbers: 0..partitions,
-            place: Place::new(&self.here),
+            place: Place::new(self.places.here()),
         });
     }
 

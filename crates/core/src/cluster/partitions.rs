@@ -33,7 +33,7 @@ impl Cluster {
                     records.push(Record::Partitions {
                         topic: old.id,
                         numbers: from..asked.count,
-                        place: Place::new(&self.here),
+                        place: Place::new(self.places.here()),
                     });
                 }
                 u32::try_from(asked.count).unwrap_or(0)

@@ -49,6 +49,43 @@ pub struct Replicas {
     template: Template,
 }
 
+/// Places that partitions share.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Where new partitions are, and nearly all others.
+    here: Arc<Replicas>,
+    /// Where the last one was that was elsewhere: the next one is often there, too.
+    elsewhere: Arc<Replicas>,
+}
+
+impl Places {
+    /// Where new partitions are.
+    pub fn new(here: Replicas) -> Places {
+        let here = Arc::new(here);
+        Places {
+            elsewhere: Arc::clone(&here),
+            here,
+        }
+    }
+
+    /// Where new partitions are.
+    pub fn here(&self) -> &Arc<Replicas> {
+        &self.here
+    }
+
+    /// Has a partition share its place with others that are there.
+    pub fn share(&mut self, place: &mut Place) {
+        if place.replicas == self.here {
+            place.replicas = Arc::clone(&self.here);
+        } else if place.replicas == self.elsewhere {
+            place.replicas = Arc::clone(&self.elsewhere);
+        } else if place.leader != NO_LEADER {
+            // Who is led by nobody is so for a moment only, and not remembered.
+            self.elsewhere = Arc::clone(&place.replicas);
+        }
+    }
+}
+
 /// Bytes that are made when they are first needed. They follow from the rest and say nothing of their own.
 #[derive(Clone, Debug, Default)]
 struct Template(OnceLock<Box<[u8]>>);

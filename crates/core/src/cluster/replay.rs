@@ -76,7 +76,8 @@ impl Cluster {
                 numbers,
                 place,
             } => {
-                let place = self.shared_place(place);
+                let mut place = place.clone();
+                self.places.share(&mut place);
                 if let Some(growing) = self.grow(*topic) {
                     growing.partitions.reserve_exact(numbers.len());
                     numbers
@@ -86,10 +87,13 @@ impl Cluster {
             }
             Record::PartitionChange(change) => {
                 let index = usize::try_from(change.partition_id).ok();
-                if let Some(growing) = self.grow(change.topic_id)
+                // If there is no such topic, none is growing.
+                self.grow(change.topic_id);
+                if let Some(growing) = &mut self.growing
                     && let Some(place) = index.and_then(|at| growing.partitions.get_mut(at))
                 {
                     place.change(change);
+                    self.places.share(place);
                 }
             }
             Record::Config {
@@ -218,17 +222,6 @@ impl Cluster {
             });
         }
         self.growing.as_mut()
-    }
-
-    /// Nearly all partitions of a node are in the same place.
-    fn shared_place(&self, place: &Place) -> Place {
-        match place.replicas == self.here {
-            true => Place {
-                replicas: Arc::clone(&self.here),
-                ..place.clone()
-            },
-            false => place.clone(),
-        }
     }
 
     /// What a new cluster begins with: what its directory was formatted with, or else the features at their first levels, and

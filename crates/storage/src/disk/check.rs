@@ -71,7 +71,7 @@ pub fn check(path: &Path) -> Result<Checked, DirectoryError> {
     let mut partitions = Vec::new();
     for name in names {
         let files: Arc<dyn super::Files> = overlay.clone();
-        let folder = Folder::new(&root, &files, name, Uuid::ZERO);
+        let folder = Folder::new(&root, &files, name.into(), Uuid::ZERO);
         let place = name.rsplit_once('-');
         let place = place.and_then(|(topic, index)| Some((topic, index.parse().ok()?)));
         let (Some((topic, index)), Ok(Some(topic_id))) = (place, folder.owner()) else {

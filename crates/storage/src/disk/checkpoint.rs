@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where logs start that start later than their first segment.
 pub(super) const LOG_START: &str = "log-start-offset-checkpoint";
@@ -18,15 +19,14 @@ pub(super) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// Up to where logs are compacted.
 pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
 
-/// An offset for each partition, by the name of its folder.
-pub(super) type Offsets = BTreeMap<Box<str>, i64>;
+/// An offset for each partition, by the name of its folder. The folder itself has the same name, once it is open.
+pub(super) type Offsets = BTreeMap<Arc<str>, i64>;
 
 /// Reads such a file's text; why it is none.
 pub(super) fn parse(text: &str) -> Result<Offsets, String> {
-    let mut offsets = Offsets::new();
     // Kafka makes them empty at first.
     if text.is_empty() {
-        return Ok(offsets);
+        return Ok(Offsets::new());
     }
     let mut lines = text.lines();
     let version = lines.next().unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Offsets, String> {
         ));
     }
     let count = lines.next().and_then(|count| count.parse::<usize>().ok());
-    for line in lines {
+    let row_of = |line: &str| {
         let mut words = line.split_whitespace();
         let row = (words.next(), words.next(), words.next(), words.next());
         let parsed = match row {
@@ -45,13 +45,13 @@ pub(super) fn parse(text: &str) -> Result<Offsets, String> {
                 .parse::<i32>()
                 .ok()
                 .zip(offset.parse::<i64>().ok())
-                .map(|(index, offset)| (format!("{topic}-{index}"), offset)),
+                .map(|(index, offset)| (format!("{topic}-{index}").into(), offset)),
             _ => None,
         };
-        let (name, offset) =
-            parsed.ok_or_else(|| format!("'{}' is no row of it", line.escape_debug()))?;
-        offsets.insert(name.into(), offset);
-    }
+        parsed.ok_or_else(|| format!("'{}' is no row of it", line.escape_debug()))
+    };
+    // Made of all rows at once, such a map takes half of what it would take if they came one after the other.
+    let offsets = lines.map(row_of).collect::<Result<Offsets, String>>()?;
     match count == Some(offsets.len()) {
         true => Ok(offsets),
         false => Err(format!(

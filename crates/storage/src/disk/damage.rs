@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The file's name.
 const NAME: &str = "rustka-damaged-offsets";
@@ -14,7 +15,7 @@ const NAME: &str = "rustka-damaged-offsets";
 const BYTES_MAX: u64 = 16 << 20;
 
 /// Ranges of offsets that cannot be read, in order, by the name of the partition's folder.
-pub(super) type Damage = BTreeMap<Box<str>, Vec<Range<i64>>>;
+pub(super) type Damage = BTreeMap<Arc<str>, Vec<Range<i64>>>;
 
 /// What is known in this directory. What is no row of the file is passed over: it only spares others a look.
 pub(super) fn read(files: &dyn Files, root: &Path) -> io::Result<Damage> {

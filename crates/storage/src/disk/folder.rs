@@ -68,31 +68,38 @@ pub(super) fn base_of(name: &str, kind: Kind) -> Option<i64> {
 pub(super) struct Folder {
     root: Arc<Path>,
     files: Arc<dyn Files>,
-    name: Box<str>,
+    name: Arc<str>,
     topic_id: Uuid,
-    /// What it is called now, if that is no longer its name.
-    renamed: Mutex<Option<Box<str>>>,
+    /// It has the name of one that is about to go.
+    is_doomed: Mutex<bool>,
 }
 
 impl Folder {
-    pub fn new(root: &Arc<Path>, files: &Arc<dyn Files>, name: &str, topic_id: Uuid) -> Folder {
+    pub fn new(root: &Arc<Path>, files: &Arc<dyn Files>, name: Arc<str>, topic_id: Uuid) -> Folder {
         Folder {
             root: root.clone(),
             files: files.clone(),
-            name: name.into(),
+            name,
             topic_id,
-            renamed: Mutex::new(None),
+            is_doomed: Mutex::new(false),
         }
     }
 
     /// Such as `orders-0`.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     pub fn path(&self) -> PathBuf {
-        let renamed = lock(&self.renamed);
-        self.root.join(renamed.as_deref().unwrap_or(&self.name))
+        match *lock(&self.is_doomed) {
+            true => self.root.join(self.doomed_name()),
+            false => self.root.join(&*self.name),
+        }
+    }
+
+    /// What it is called once it is about to go.
+    fn doomed_name(&self) -> String {
+        aside(&self.name, self.topic_id, "delete")
     }
 
     /// Where a file in it lies.
@@ -171,11 +178,13 @@ impl Folder {
 
     /// The partition is gone: renames its folder as Kafka does, to be removed later. Where it is now, if it was there.
     pub fn doom(&self) -> io::Result<Option<PathBuf>> {
-        let doomed = aside(&self.name, self.topic_id, "delete");
-        let (from, to) = (self.root.join(&*self.name), self.root.join(&doomed));
+        let (from, to) = (
+            self.root.join(&*self.name),
+            self.root.join(self.doomed_name()),
+        );
         // Under the lock: a reader finds the files in one place or the other.
-        let mut renamed = lock(&self.renamed);
-        if renamed.is_some() {
+        let mut is_doomed = lock(&self.is_doomed);
+        if *is_doomed {
             return Ok(None);
         }
         // It may never have been made, or be another topic's.
@@ -183,8 +192,8 @@ impl Folder {
             return Ok(None);
         }
         self.files.rename(&from, &to)?;
-        *renamed = Some(doomed.into());
-        drop(renamed);
+        *is_doomed = true;
+        drop(is_doomed);
         self.files.sync_folder(&self.root)?;
         Ok(Some(to))
     }

@@ -36,7 +36,7 @@ impl Dirty {
 #[derive(Default)]
 pub(super) struct Hand {
     is_made: bool,
-    open: Option<Open>,
+    open: Option<Box<Open>>,
     /// Where everything written ends.
     end: i64,
     /// The newest snapshot of producers.
@@ -47,13 +47,18 @@ pub(super) struct Hand {
     has_ended: bool,
 }
 
-/// What a snapshot was told with.
+/// A snapshot.
 struct Told {
     position: i64,
+    /// What it was told with; nothing if it was there when the log was opened.
+    with: Option<Box<ToldWith>>,
+}
+
+/// What a snapshot was told with.
+#[derive(Clone, Copy)]
+struct ToldWith {
     segment: i64,
     time: Option<(u64, TimeEntry)>,
-    /// It was there when the log was opened.
-    is_old: bool,
 }
 
 struct Open {
@@ -85,9 +90,7 @@ impl Hand {
     pub fn new(is_made: bool, end: i64, snapshot: Option<i64>) -> Hand {
         let told = |position| Told {
             position,
-            segment: 0,
-            time: None,
-            is_old: true,
+            with: None,
         };
         Hand {
             is_made,
@@ -226,10 +229,14 @@ impl Hand {
                     writer.folder.create()?;
                     self.is_made = true;
                 }
-                self.open = Some(open_segment(writer, base_offset, Mode::Anew)?);
+                self.open = Some(Box::new(open_segment(writer, base_offset, Mode::Anew)?));
                 // The one before it is closed, and may go.
-                if let Some(told) = &mut self.snapshot {
-                    (told.segment, told.time) = (base_offset, None);
+                let with = self.snapshot.as_mut().and_then(|told| told.with.as_mut());
+                if let Some(with) = with {
+                    **with = ToldWith {
+                        segment: base_offset,
+                        time: None,
+                    };
                 }
                 round.dirty.folder = true;
                 Ok(())
@@ -314,9 +321,10 @@ impl Hand {
         round.notes = true;
         self.snapshot = Some(Told {
             position: snapshot.position,
-            segment: snapshot.segment,
-            time: snapshot.time,
-            is_old: false,
+            with: Some(Box::new(ToldWith {
+                segment: snapshot.segment,
+                time: snapshot.time,
+            })),
         });
         Ok(())
     }
@@ -371,16 +379,12 @@ impl Hand {
             .filter(|told| told.position == self.end);
         round.rests = Some(!self.is_made || is_empty || told.is_some());
         round.notes = true;
-        let Some(Told {
-            position,
-            segment,
-            time,
-            is_old: false,
-        }) = told
+        let Some((position, with)) =
+            told.and_then(|told| Some((told.position, told.with.as_deref()?)))
         else {
             return Ok(());
         };
-        let (position, segment, time) = (*position, *segment, *time);
+        let ToldWith { segment, time } = *with;
         let open = self.open(writer, segment)?;
         if let Some((number, entry)) = time {
             open.time_index
@@ -401,10 +405,11 @@ impl Hand {
             .as_ref()
             .is_none_or(|open| open.base_offset != base_offset)
         {
-            self.open = Some(open_segment(writer, base_offset, Mode::Write)?);
+            let open = open_segment(writer, base_offset, Mode::Write)?;
+            self.open = Some(Box::new(open));
         }
         self.open
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| io::Error::other("no segment is open"))
     }
 }

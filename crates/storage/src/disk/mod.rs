@@ -267,7 +267,7 @@ impl DiskEngine {
     pub fn work_for(&self, partition: &Partition) {
         let name = format!("{}-{}", partition.topic_id, partition.index);
         let concerns = |job: &Job| match job {
-            Job::Write(writer) | Job::Sync(writer) => *writer.folder.name() == *name,
+            Job::Write(writer) | Job::Sync(writer) => **writer.folder.name() == *name,
             Job::Other(_) => false,
         };
         while self.shared.pool.work_one_by_hand(concerns) {}
@@ -275,7 +275,7 @@ impl DiskEngine {
 
     /// What an earlier life has left of a partition; nothing if there is no folder of it.
     fn find(&self, folder: &Folder, name: &PartitionName<'_>) -> io::Result<Option<Found>> {
-        if !lock(&self.unopened).remove(folder.name()) {
+        if !lock(&self.unopened).remove(&**folder.name()) {
             return Ok(None);
         }
         let owner = folder.owner()?;
@@ -314,8 +314,13 @@ fn folder_name(name: &PartitionName<'_>) -> String {
 impl Engine for DiskEngine {
     fn open(&self, home: &Weak<Partition>, name: &PartitionName<'_>) -> Result<Opened, OpenFailed> {
         let shared = &self.shared;
-        let folder_name = folder_name(name);
-        let folder = Folder::new(&shared.root, &shared.files, &folder_name, name.topic_id);
+        let folder_name = lock(&shared.noted).name(&folder_name(name));
+        let folder = Folder::new(
+            &shared.root,
+            &shared.files,
+            folder_name.clone(),
+            name.topic_id,
+        );
         let found = self.find(&folder, name).map_err(|error| {
             shared.is_untrue.store(true, Relaxed);
             OpenFailed(error.to_string())
@@ -331,8 +336,8 @@ impl Engine for DiskEngine {
         shared.note_damaged(&folder_name, &found.damaged);
         let (start, cleaned) = {
             let noted = lock(&shared.noted);
-            let start = noted.starts.get(&*folder_name).copied();
-            (start, noted.cleaned.get(&*folder_name).copied())
+            let start = noted.starts.get(&folder_name).copied();
+            (start, noted.cleaned.get(&folder_name).copied())
         };
         let first = found
             .segments
@@ -340,7 +345,7 @@ impl Engine for DiskEngine {
             .map_or(0, |first| first.info.base_offset);
         let log_end = found.state.next_offset;
         let writer = Arc::new(Writer::new(shared, folder, home, there));
-        lock(&shared.writers).insert(folder_name.into(), Arc::downgrade(&writer));
+        lock(&shared.writers).insert(folder_name, Arc::downgrade(&writer));
         let place = Place::new(shared.order.clone(), home.clone());
         let tail = MemoryLog::new(shared.memory.pool.clone(), place);
         let checkpoint = there.is_some().then(|| found.state.clone());

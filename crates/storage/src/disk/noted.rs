@@ -41,6 +41,12 @@ impl Noted {
         }
     }
 
+    /// The name of a log's folder, shared with what is known of it.
+    pub fn name(&self, name: &str) -> Arc<str> {
+        let known = self.synced.get_key_value(name);
+        known.map_or_else(|| name.into(), |(name, _)| name.clone())
+    }
+
     /// Whether anything was known of it.
     fn forget(&mut self, name: &str) -> bool {
         let all = [&mut self.starts, &mut self.synced, &mut self.cleaned];
@@ -55,7 +61,7 @@ impl Noted {
 
 impl Shared {
     /// Remembers where a log starts, if that is not with its first segment.
-    pub(super) fn note_start(self: &Arc<Shared>, name: &str, start: Option<i64>) {
+    pub(super) fn note_start(self: &Arc<Shared>, name: &Arc<str>, start: Option<i64>) {
         self.note(|noted| set(&mut noted.starts, name, start));
     }
 
@@ -72,12 +78,12 @@ impl Shared {
     }
 
     /// Remembers what of a log cannot be read.
-    pub(super) fn note_damaged(self: &Arc<Shared>, name: &str, damaged: &[Range<i64>]) {
+    pub(super) fn note_damaged(self: &Arc<Shared>, name: &Arc<str>, damaged: &[Range<i64>]) {
         self.note(|noted| {
             let is_known = noted.damaged.get(name).map_or(&[][..], |known| known) == damaged;
             match damaged.is_empty() {
                 true => noted.damaged.remove(name),
-                false => noted.damaged.insert(name.into(), damaged.to_vec()),
+                false => noted.damaged.insert(name.clone(), damaged.to_vec()),
             };
             noted.is_damage_new |= !is_known;
             !is_known
@@ -199,9 +205,9 @@ impl Shared {
 }
 
 /// Sets an offset or takes it away; whether that changed anything.
-fn set(offsets: &mut Offsets, name: &str, offset: Option<i64>) -> bool {
+fn set(offsets: &mut Offsets, name: &Arc<str>, offset: Option<i64>) -> bool {
     match offset {
-        Some(offset) => offsets.insert(name.into(), offset) != Some(offset),
+        Some(offset) => offsets.insert(name.clone(), offset) != Some(offset),
         None => offsets.remove(name).is_some(),
     }
 }

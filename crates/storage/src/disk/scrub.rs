@@ -111,7 +111,7 @@ impl Shared {
             return (None, 0);
         };
         let name = writer.folder.name();
-        let at = match *at.log == *name {
+        let at = match *at.log == **name {
             true => at,
             false => Place::begin(name),
         };

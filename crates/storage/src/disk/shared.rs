@@ -32,9 +32,9 @@ pub(super) struct Shared {
     pub is_closed: AtomicBool,
     /// A partition could not be opened.
     pub is_untrue: AtomicBool,
-    pub writers: Mutex<BTreeMap<Box<str>, Weak<Writer>>>,
+    pub writers: Mutex<BTreeMap<Arc<str>, Weak<Writer>>>,
     /// Logs that are deleted and whose folders are perhaps still there.
-    pub leaving: Mutex<BTreeMap<Box<str>, Vec<Arc<Writer>>>>,
+    pub leaving: Mutex<BTreeMap<Arc<str>, Vec<Arc<Writer>>>>,
     pub noted: Mutex<Noted>,
     /// Held by whoever writes down what is noted.
     pub noting: Mutex<()>,
@@ -78,7 +78,7 @@ impl Shared {
         }
         drop(writers);
         let mut leaving = lock(&self.leaving);
-        let of_its_name = leaving.entry(name.into()).or_default();
+        let of_its_name = leaving.entry(name.clone()).or_default();
         of_its_name.push(writer.clone());
     }
 

@@ -1,7 +1,10 @@
 //! What is written, in Kafka's order, and that the journal alone says everything.
 
+use std::sync::Arc;
+
 use super::world::*;
 use crate::cluster::command::*;
+use crate::cluster::place::{Place, Replicas};
 use crate::cluster::records::{Record, Together};
 use crate::cluster::resource::Resource;
 use crate::cluster::resource::ResourceKind::{Broker, ClientMetrics, Group, Topic};
@@ -516,6 +519,47 @@ fn a_node_that_comes_back_leads_under_new_epochs() {
     let records = w.kinds(|w| drop(w.ask(Command::Return)));
     assert_eq!(records, ["PartitionChange"]);
     assert_eq!(place(&w, "t"), (1, 4));
+}
+
+// There are ten thousands of them, and each kept 300 bytes of its own after a restart.
+#[test]
+fn partitions_share_their_place_in_each_life_here_and_elsewhere() {
+    let mut w = World::new();
+    w.create("t").unwrap();
+    w.create("u").unwrap();
+    let shared = |w: &World| {
+        let replicas = |name| {
+            let topic = w.cluster.topics().by_name(name).unwrap();
+            Arc::clone(&topic.partitions[0].replicas)
+        };
+        Arc::ptr_eq(&replicas("t"), &replicas("u"))
+    };
+    let journal = w.journal.clone();
+    let mut w = w.replayed(journal.clone());
+    assert!(shared(&w));
+    drop(w.ask(Command::Return));
+    assert!(shared(&w), "after coming back");
+    // As another node's directory says it.
+    let moved = journal.into_iter().map(|record| match record {
+        Record::Partitions {
+            topic,
+            numbers,
+            place,
+        } => {
+            let replicas = Arc::new(Replicas::on(1, id(99)));
+            let place = Place { replicas, ..place };
+            Record::Partitions {
+                topic,
+                numbers,
+                place,
+            }
+        }
+        record => record,
+    });
+    let mut w = w.replayed(moved.collect::<Vec<_>>());
+    assert!(shared(&w), "elsewhere");
+    drop(w.ask(Command::Return));
+    assert!(shared(&w), "after coming back elsewhere");
 }
 
 #[test]
