@@ -27,6 +27,7 @@ use crate::base::metrics::Metrics;
 use crate::base::rate::PerSecond;
 use crate::base::request_log::RequestLog;
 use crate::base::timeline::Timeline;
+use crate::base::turns::Turns;
 use crate::base::work::Work;
 pub use bearer::Bearer;
 pub use compactor::Compactor;
@@ -153,6 +154,8 @@ pub struct Node {
     pub work: Work,
     /// A pool for reads that may wait for a disk.
     pub loads: Work,
+    /// Who is sending files.
+    pub turns: Turns,
 }
 
 impl Node {

@@ -18,4 +18,5 @@ pub mod rate;
 pub mod request_log;
 pub mod start;
 pub mod timeline;
+pub mod turns;
 pub mod work;

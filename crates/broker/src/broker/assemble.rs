@@ -16,6 +16,7 @@ use crate::base::rate::{PerSecond, Rate};
 use crate::base::request_log::RequestLog;
 use crate::base::start::StartError;
 use crate::base::timeline::Timeline;
+use crate::base::turns::Turns;
 use crate::base::work::Work;
 use crate::coordinators::cluster::{Cluster, TopicNews};
 use crate::coordinators::groups::Groups;
@@ -222,6 +223,7 @@ fn node(
         faults: Arc::default(),
         work: Work::default(),
         loads: Work::new(LOADS_MAX),
+        turns: Turns::default(),
         config: LiveConfig::new(config),
     }
 }

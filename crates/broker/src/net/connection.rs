@@ -175,8 +175,9 @@ impl<T: Transport> Connection<T> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         self.poll_later(cx);
-        let loads = &self.parts.node.loads;
-        ready!(self.out.poll_flush(cx, &mut self.transport, loads))?;
+        let (loads, turns) = (&self.parts.node.loads, &self.parts.node.turns);
+        let sent = self.out.poll_flush(cx, &mut self.transport, loads, turns);
+        ready!(sent)?;
         if self.holding {
             self.peer.holds(NOTHING, Vec::new());
             self.holding = false;

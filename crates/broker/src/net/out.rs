@@ -4,6 +4,7 @@
 mod tests;
 
 use crate::api::reply::Reply;
+use crate::base::turns::{Turn, Turns};
 use crate::base::work::Work;
 use crate::net::transport::Transport;
 use rustka_storage::buffer::{BlockRef, Slice};
@@ -18,8 +19,11 @@ use std::task::{Context, Poll, ready};
 const IO_SLICES_MAX: usize = 64;
 /// Bytes after which a connection lets others write, and what is handed to the kernel at once, give or take a piece.
 const FLUSH_BYTES: usize = 1 << 20;
-/// So much is sent of a file before others have their turn: the thread copies nothing, but the kernel works on it all the same.
-const SEND_BYTES: usize = 256 << 10;
+/// So much is sent of files before others have their turn, by all together who send any: the thread copies nothing, but the
+/// kernel works on it all the same.
+const SEND_BYTES: usize = 1 << 20;
+/// The least of that for each. Whoever gives way while nobody else has anything to do wakes a thread in vain.
+const SEND_BYTES_MIN: usize = 256 << 10;
 /// Places for pieces that an idle connection keeps.
 const PIECES_KEPT: usize = 4;
 /// Encoded answers below this size are gathered into one piece.
@@ -67,6 +71,9 @@ pub struct Out {
     unflushed: bool,
     /// Brings what is to be sent next of a file.
     fetching: Option<Fetching>,
+    /// From the first file that is sent on, until there is an answer without any: who reads on and on sends files with
+    /// others although there are moments at which it does not.
+    sending: Option<Turn>,
 }
 
 impl Out {
@@ -98,6 +105,10 @@ impl Out {
     pub fn push(&mut self, reply: Reply) {
         self.unsent += reply.bytes();
         let Reply { bytes, pieces, .. } = reply;
+        let is_file = |(_, piece): &(usize, cold::Piece)| matches!(piece, cold::Piece::File(_));
+        if !pieces.iter().any(is_file) {
+            self.sending = None;
+        }
         if pieces.is_empty() {
             return self.push_own(bytes);
         }
@@ -133,23 +144,25 @@ impl Out {
 
     /// Writes until everything is sent or the socket is full, in turns with others: a socket takes megabytes at once,
     /// and hundreds of large answers would hold up a small one for a second. Spans of files that are not at hand are
-    /// brought by `loads`.
+    /// brought by `loads`, and share a turn with others who send files as `turns` says.
     pub fn poll_flush<T: Transport>(
         &mut self,
         cx: &mut Context<'_>,
         to: &mut T,
         loads: &Work,
+        turns: &Turns,
     ) -> Poll<io::Result<()>> {
-        let (mut written, mut sent) = (0, 0);
+        let (mut written, mut left) = (0, turns.share(SEND_BYTES, SEND_BYTES_MIN));
         while !self.pieces.is_empty() {
-            if written >= FLUSH_BYTES || sent >= SEND_BYTES {
+            if written >= FLUSH_BYTES || left == 0 {
                 return give_way(cx);
             }
             self.unflushed = true;
             let n = match self.pieces.front() {
                 Some(Piece::File(_)) => {
-                    let n = ready!(self.poll_send(cx, to, loads))?;
-                    sent += n;
+                    self.sending.get_or_insert_with(|| turns.take());
+                    let n = ready!(self.poll_send(cx, to, loads, left))?;
+                    left -= n;
                     n
                 }
                 _ => ready!(self.poll_write(cx, to))?,
@@ -205,12 +218,13 @@ impl Out {
         }
     }
 
-    /// Hands the kernel what is at hand of the file that is first.
+    /// Hands the kernel what is at hand of the file that is first, at most so many bytes.
     fn poll_send<T: Transport>(
         &mut self,
         cx: &mut Context<'_>,
         to: &mut T,
         loads: &Work,
+        bytes_max: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
             if let Some(fetching) = &mut self.fetching {
@@ -221,7 +235,7 @@ impl Out {
             let Some(Piece::File(span)) = self.pieces.front() else {
                 return Poll::Ready(Ok(0));
             };
-            let bytes = span.at_hand(self.sent, SEND_BYTES);
+            let bytes = span.at_hand(self.sent, bytes_max);
             if bytes > 0 {
                 return to.poll_send(cx, span, self.sent, bytes);
             }

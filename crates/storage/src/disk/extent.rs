@@ -62,8 +62,8 @@ pub(super) fn extent(
         return Ok(None);
     };
     let (at, first) = begin;
-    let mut headers = Headers::new(log, at, end);
-    let (mut bytes, mut next_offset) = (0, first.base_offset);
+    let mut headers = Headers::behind(log, at, &first, end);
+    let (mut bytes, mut next_offset) = (first.total_bytes(), end_of(&first));
     let mut is_full = false;
     let is_cut = loop {
         let header = match headers.next() {

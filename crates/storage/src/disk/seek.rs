@@ -199,6 +199,20 @@ impl Headers<'_> {
         }
     }
 
+    /// From behind a batch that begins at `at` on.
+    pub fn behind<'a>(
+        file: &'a dyn OpenFile,
+        at: u64,
+        first: &BatchHeader,
+        end: u64,
+    ) -> Headers<'a> {
+        let bytes = first.total_bytes();
+        Headers {
+            look_bytes: look_bytes(bytes),
+            ..Headers::new(file, at + bytes as u64, end)
+        }
+    }
+
     /// The next whole batch, and where it begins.
     pub fn next(&mut self) -> io::Result<Option<(u64, BatchHeader)>> {
         let at = self.at;
@@ -209,10 +223,7 @@ impl Headers<'_> {
         let header = BatchHeader::parse_fixed(fixed).map_err(io::Error::other)?;
         let bytes = header.total_bytes();
         self.at = at + bytes as u64;
-        self.look_bytes = match bytes < LOOK_BYTES {
-            true => LOOK_BYTES,
-            false => HEADER_BYTES,
-        };
+        self.look_bytes = look_bytes(bytes);
         Ok((self.at <= self.end).then_some((at, header)))
     }
 
@@ -229,6 +240,14 @@ impl Headers<'_> {
         let from = (at - self.piece_at) as usize;
         let fixed = self.piece.get(from..from + HEADER_BYTES);
         fixed.ok_or_else(is_shorter)
+    }
+}
+
+/// How much is read at once behind a batch of this size.
+fn look_bytes(bytes: usize) -> usize {
+    match bytes < LOOK_BYTES {
+        true => LOOK_BYTES,
+        false => HEADER_BYTES,
     }
 }
 
