@@ -71,8 +71,16 @@ impl Life {
     }
 
     fn put_of(&self, key: u64, bytes: usize) -> i64 {
+        self.put_with(key, bytes, 1_000)
+    }
+
+    fn put_at(&self, key: u64, timestamp: i64) -> i64 {
+        self.put_with(key, 300, timestamp)
+    }
+
+    fn put_with(&self, key: u64, bytes: usize, timestamp: i64) -> i64 {
         let record = NewRecord {
-            timestamp: 1_000,
+            timestamp,
             key: Some(&key.to_be_bytes()),
             value: Some(&vec![7; bytes]),
             ..NewRecord::default()
@@ -469,6 +477,34 @@ fn an_index_by_time_may_have_more_than_it_has_to() {
 }
 
 #[test]
+fn records_are_found_by_their_times_in_every_segment_after_a_start() {
+    for in_order in [true, false] {
+        let folder = Folder::made("restart");
+        let life = Life::begin(&folder, &Ending::never());
+        for n in 0..9 {
+            life.put_at(n, 1_000 + n as i64);
+            if n % 3 == 2 {
+                life.partition.roll();
+            }
+        }
+        life.put_at(9, 500);
+        match in_order {
+            true => life.close(),
+            false => drop(life),
+        }
+        let life = Life::begin(&folder, &Ending::never());
+        for (wanted, first) in [(400, 0), (1_000, 0), (1_002, 0), (1_003, 3), (1_008, 6)] {
+            let late = life.partition.first_late(0, wanted).expect("readable");
+            let offsets = late.map(|late| late.offsets.start);
+            assert_eq!(offsets, Some(first), "{wanted}, in order: {in_order}");
+        }
+        let none = life.partition.first_late(0, 1_009).expect("readable");
+        assert!(none.is_none());
+        life.close();
+    }
+}
+
+#[test]
 fn a_mark_that_lies_is_not_believed() {
     let template = Folder::made("restart");
     let known = with_producers(&template);
@@ -576,4 +612,146 @@ fn a_log_of_the_same_name_is_not_taken_for_the_one_before_it() {
     assert!(folder.0.join(LOG).exists());
     let noted = fs::read_to_string(folder.0.join(RECOVERY_POINT)).expect("a file");
     assert_eq!(noted, "0\n0\n");
+}
+
+#[test]
+fn a_partition_may_lie_elsewhere_behind_a_link() {
+    let folder = Folder::made("restart");
+    let elsewhere = Folder::made("restart");
+    let all = with_old_values(&folder);
+    let (link, there) = (folder.0.join("t-0"), elsewhere.0.join("t-0"));
+    fs::rename(&link, &there).expect("a folder");
+    std::os::unix::fs::symlink(&there, &link).expect("a link");
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.records(), all);
+    assert_eq!(life.put(78), 61);
+    // As if it were killed.
+    drop(life);
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.records().len(), all.len() + 1);
+    life.close();
+    // The volume to which it leads is not there: nothing begins in its place.
+    fs::rename(&there, elsewhere.0.join("away")).expect("a folder");
+    let life = Life::begin(&folder, &Ending::never());
+    assert!(life.partition.usable_offsets().is_err());
+    drop(life);
+    fs::rename(elsewhere.0.join("away"), &there).expect("a folder");
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.records().len(), all.len() + 1);
+    life.partition.delete();
+    life.engine.work();
+    life.engine.tick(Now::new(1, 1_001));
+    life.engine.tick(Now::new(100_000, 101_000));
+    life.engine.work();
+    let left = fs::read_dir(&folder.0).expect("a folder").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    let is_left = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("t-0");
+    assert!(!left.iter().any(is_left), "{left:?}");
+}
+
+#[test]
+fn records_that_were_not_opened_are_never_written_over() {
+    let folder = Folder::made("restart");
+    let all = with_old_values(&folder);
+    let life = Life::begin(&folder, &Ending::never());
+    let name = PartitionName {
+        topic: "t",
+        topic_id: Uuid([7; 16]),
+        index: 0,
+    };
+    let again = Partition::open(&life.engine, &name, false, NOW);
+    let record = BatchBuilder::new().record(&NewRecord::default());
+    append(&again, record, Origin::Client, NOW).expect("an append");
+    life.engine.work();
+    assert_eq!(again.offsets().high_watermark, 0);
+    drop((again, life));
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.records(), all);
+}
+
+#[test]
+fn what_is_noted_of_logs_is_read_before_anything_is_changed() {
+    for name in [
+        RECOVERY_POINT,
+        "log-start-offset-checkpoint",
+        "cleaner-offset-checkpoint",
+    ] {
+        let folder = Folder::made("restart");
+        with_old_values(&folder);
+        fs::write(folder.0.join(name), "0\n7\nt 0 1\n").expect("a file");
+        let files: Arc<dyn rustka_storage::disk::Files> = Ending::never();
+        let owner = Identity {
+            node_id: 1,
+            cluster_id: "restart".to_owned(),
+            directory_id: Uuid([3; 16]),
+        };
+        let refused = Directory::open_in(files, &folder.0, &owner).err();
+        let why = refused.expect("refused").to_string();
+        assert!(why.contains(name), "{why}");
+        assert!(why.contains("is to have '7' rows, and has 1"), "{why}");
+        assert!(folder.0.join(CLEAN).exists(), "{name}");
+    }
+}
+
+/// A batch's offset is the only part of it for which no checksum holds.
+#[test]
+fn an_offset_that_changes_by_itself_takes_its_own_batch_out_and_no_other() {
+    for is_closed in [false, true] {
+        for batch in 0..5_i64 {
+            for bit in [0, 1, 3, 20, 42, 62] {
+                let folder = Folder::made("restart");
+                let life = Life::begin(&folder, &Ending::never());
+                for key in 0..5 {
+                    life.put(key);
+                }
+                let length = life.partition.bytes() / 5;
+                if is_closed {
+                    life.partition.roll();
+                    life.put(5);
+                }
+                let all = life.records();
+                life.close();
+                fs::remove_file(folder.0.join(CLEAN)).expect("removed");
+                // Everything was promised, and is gone over.
+                let path = folder.0.join(LOG);
+                let mut bytes = fs::read(&path).expect("a file");
+                let at = batch as u64 * length + 7 - bit / 8;
+                bytes[at as usize] ^= 1 << (bit % 8);
+                fs::write(&path, bytes).expect("a file");
+                let noted = folder.0.join(RECOVERY_POINT);
+                fs::write(noted, format!("0\n1\nt 0 {}\n", all.len())).expect("a file");
+                fs::remove_file(folder.0.join("t-0/00000000000000000005.snapshot")).ok();
+                fs::remove_file(folder.0.join("t-0/00000000000000000006.snapshot")).ok();
+                let life = Life::begin(&folder, &Ending::never());
+                let which = format!("batch {batch}, bit {bit}, closed: {is_closed}");
+                let damaged = life.partition.damaged();
+                assert_eq!(damaged, [batch..batch + 1], "{which}");
+                let offsets = life.partition.offsets();
+                assert_eq!(offsets.log_end, all.len() as i64, "{which}");
+                for (offset, _) in &all {
+                    let read = life.partition.read(*offset, i64::MAX, 1, true);
+                    let first = read.map(|read| {
+                        let first = read.first().map(|slice| BatchHeader::parse(slice));
+                        first.expect("a batch").expect("a batch").base_offset
+                    });
+                    let wanted = Some(*offset).filter(|offset| *offset != batch);
+                    assert_eq!(first.ok(), wanted, "{which}, offset {offset}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_is_gone_by_itself_is_told_of_and_not_passed_over() {
+    let folder = Folder::made("restart");
+    with_old_values(&folder);
+    fs::remove_file(folder.0.join("t-0/00000000000000000020.log")).expect("removed");
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.partition.damaged(), [20..40]);
+    assert!(life.partition.read(20, i64::MAX, 1, true).is_err());
+    assert!(life.partition.read(40, i64::MAX, 1, true).is_ok());
+    life.close();
+    let life = Life::begin(&folder, &Ending::never());
+    assert_eq!(life.partition.damaged(), [20..40]);
 }

@@ -1,6 +1,6 @@
 //! Kafka's small text files with an offset for each partition.
 
-use super::files::{Files, replace};
+use super::files::{Files, read_small, replace};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
@@ -19,6 +19,9 @@ pub(super) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// Up to where logs are compacted.
 pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
 
+/// None is larger than this: a row for each of very many partitions.
+const BYTES_MAX: u64 = 64 << 20;
+
 /// An offset for each partition, by the name of its folder. The folder itself has the same name, once it is open.
 pub(super) type Offsets = BTreeMap<Arc<str>, i64>;
 
@@ -36,7 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Offsets, String> {
             version.escape_debug()
         ));
     }
-    let count = lines.next().and_then(|count| count.parse::<usize>().ok());
+    let count = lines.next().unwrap_or_default();
     let row_of = |line: &str| {
         let mut words = line.split_whitespace();
         let row = (words.next(), words.next(), words.next(), words.next());
@@ -52,13 +55,20 @@ pub(super) fn parse(text: &str) -> Result<Offsets, String> {
     };
     // Made of all rows at once, such a map takes half of what it would take if they came one after the other.
     let offsets = lines.map(row_of).collect::<Result<Offsets, String>>()?;
-    match count == Some(offsets.len()) {
+    match count.parse() == Ok(offsets.len()) {
         true => Ok(offsets),
         false => Err(format!(
-            "it does not have {count:?} rows, but {}",
+            "it is to have '{}' rows, and has {}",
+            count.escape_debug(),
             offsets.len()
         )),
     }
+}
+
+/// Reads such a file, which holds nothing where it is not there; why it cannot be used.
+pub(super) fn read(files: &dyn Files, path: &Path) -> Result<Offsets, String> {
+    let bytes = read_small(files, path, BYTES_MAX).map_err(|error| error.to_string())?;
+    parse(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
 }
 
 /// Writes such a file.

@@ -3,6 +3,7 @@
 
 use super::Fsync;
 use super::desk::Desk;
+use super::files::is_failed_sync;
 use super::hand::{Dirty, Round};
 use super::pool::Job;
 use super::step::Step;
@@ -43,7 +44,7 @@ impl Writer {
         let mut waits_for_room = false;
         if let Some(error) = round.failed {
             let has_no_room = is_no_room(&error);
-            waits_for_room = has_no_room && round.may_go_on && !self.is_gone();
+            waits_for_room = has_no_room && round.may_go_on && !self.is_gone() && !desk.failed;
             // Nobody misses what is not written of a log that goes.
             let is_missed = !has_no_room || !self.is_gone();
             if waits_for_room {
@@ -54,6 +55,9 @@ impl Writer {
                 desk.steps.clear();
                 desk.is_writing = false;
                 drop(desk);
+                if is_failed_sync(&error) {
+                    self.folder.mark_unsure();
+                }
                 self.failed("written", &error);
                 return None;
             }
@@ -162,13 +166,7 @@ impl Writer {
         desk.failed = true;
         desk.steps.clear();
         drop(desk);
-        if let Err(error) = self.folder.mark_unsure() {
-            tracing::error!(
-                target: "rustka::storage",
-                "{} cannot be marked for the next start: {error}; start the machine anew before the broker",
-                self.folder.name()
-            );
-        }
+        self.folder.mark_unsure();
         self.failed("synced", error);
     }
 

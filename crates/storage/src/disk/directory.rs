@@ -1,11 +1,10 @@
 //! The data directory as a whole: its lock, and what lies in it.
 
-use super::checkpoint::{self, Offsets};
 use super::files::{Files, SystemFiles, read_small, replace};
 use super::folder::is_doomed;
 use super::lock::{self, Lock};
 use super::meta::{self, Identity, META};
-
+use super::noted::Noted;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -56,6 +55,7 @@ pub struct Directory {
     /// The names of folders in it.
     folders: BTreeSet<Box<str>>,
     is_clean: bool,
+    noted: Noted,
     lock: Option<Lock>,
 }
 
@@ -156,6 +156,7 @@ impl Directory {
         let names = listed.iter().filter(|entry| entry.is_folder);
         let folders: BTreeSet<Box<str>> = names.map(|entry| entry.name.as_str().into()).collect();
         let is_clean = listed.iter().any(|entry| entry.name == CLEAN_SHUTDOWN);
+        let noted = Noted::read(&*files, path)?;
         let identity = match meta {
             Some(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
@@ -196,6 +197,7 @@ impl Directory {
             identity,
             folders,
             is_clean,
+            noted,
             lock: None,
         })
     }
@@ -221,20 +223,9 @@ impl Directory {
         doomed.map(|name| self.path.join(&*name)).collect()
     }
 
-    /// Reads one of the files with an offset for each partition; empty if it is not there.
-    pub(super) fn read_offsets(&self, name: &str) -> Result<Offsets, DirectoryError> {
-        let path = self.path.join(name);
-        let broken = |why: String| {
-            DirectoryError(format!(
-                "{} cannot be used: {why}; without that file no more is lost than it said",
-                path.display()
-            ))
-        };
-        let bytes = read_small(&*self.files, &path, SMALL_BYTES_MAX);
-        match bytes.map_err(|error| broken(error.to_string()))? {
-            Some(bytes) => checkpoint::parse(&String::from_utf8_lossy(&bytes)).map_err(broken),
-            None => Ok(Offsets::new()),
-        }
+    /// What its last owner has noted of logs beside their files.
+    pub(super) fn take_noted(&mut self) -> Noted {
+        std::mem::take(&mut self.noted)
     }
 
     /// Whether whoever had it before says that it was left in order.

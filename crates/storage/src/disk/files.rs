@@ -4,6 +4,7 @@
 use super::uncached::UncachedFile;
 use crate::figures::Room;
 use nix::sys::statvfs::statvfs;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;
@@ -27,7 +28,8 @@ const PIECES_MAX: usize = 512;
 
 /// A file system.
 pub trait Files: Send + Sync {
-    /// What lies in a folder, in no order.
+    /// What lies in a folder, in no order. A link counts as what it leads to; one that leads nowhere as a folder, which
+    /// cannot be listed.
     fn list(&self, folder: &Path) -> io::Result<Vec<Listed>>;
 
     /// Makes a folder whose parent is there.
@@ -48,7 +50,7 @@ pub trait Files: Send + Sync {
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes an empty folder.
+    /// Removes an empty folder, or the link to one.
     fn remove_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// Makes durable which files are in a folder, and under which names.
@@ -140,15 +142,25 @@ impl Files for SystemFiles {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
-            // Whoever removes files meanwhile is not waited for.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            all.push(Listed {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                is_folder: metadata.is_dir(),
-                bytes: metadata.len(),
-                written_ms: metadata.modified().map_or(0, wall_ms),
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // A link is what it leads to: large partitions may lie on another volume.
+            all.push(match std::fs::metadata(entry.path()) {
+                Ok(metadata) => Listed {
+                    name,
+                    is_folder: metadata.is_dir(),
+                    bytes: metadata.len(),
+                    written_ms: metadata.modified().map_or(0, wall_ms),
+                },
+                // That volume is not there. Nobody is to take it for a file, or for nothing.
+                Err(error) if is_missing(&error) && entry.file_type()?.is_symlink() => Listed {
+                    name,
+                    is_folder: true,
+                    bytes: 0,
+                    written_ms: 0,
+                },
+                // Whoever removes files meanwhile is not waited for.
+                Err(error) if is_missing(&error) => continue,
+                Err(error) => return Err(error),
             });
         }
         Ok(all)
@@ -197,7 +209,10 @@ impl Files for SystemFiles {
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        std::fs::remove_dir(folder)
+        match std::fs::remove_dir(folder) {
+            Err(_) if folder.is_symlink() => std::fs::remove_file(folder),
+            removed => removed,
+        }
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
@@ -237,6 +252,10 @@ fn write_zeros(file: &dyn OpenFile, bytes: u64) -> io::Result<()> {
         at += next;
     }
     Ok(())
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 fn wall_ms(time: SystemTime) -> i64 {
@@ -344,6 +363,31 @@ impl OpenFile for SystemFile {
     fn send(&self, socket: BorrowedFd<'_>, mut at: u64, bytes: usize) -> io::Result<usize> {
         Ok(rustix::fs::sendfile(socket, &self.0, Some(&mut at), bytes)?)
     }
+}
+
+/// A sync that failed. What it was to make durable may be lost, although the system goes on showing it.
+#[derive(Debug)]
+struct SyncFailed(io::Error);
+
+impl fmt::Display for SyncFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a sync failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for SyncFailed {}
+
+/// Makes a file durable; the error tells what kind of operation failed, see [`is_failed_sync`].
+pub(super) fn sync(file: &dyn OpenFile) -> io::Result<()> {
+    file.sync()
+        .map_err(|error| io::Error::new(error.kind(), SyncFailed(error)))
+}
+
+/// Whether what lies in a file is not to be believed from now on.
+pub(super) fn is_failed_sync(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<SyncFailed>())
 }
 
 /// All of a small file; nothing if it is not there. One that is larger than `bytes_max` is an error.

@@ -138,6 +138,13 @@ impl Folder {
         Ok(!listed.iter().any(|entry| is_partition(&entry.name)))
     }
 
+    /// Whether it holds no segment.
+    fn is_empty(&self) -> io::Result<bool> {
+        let listed = self.list()?;
+        let is_segment = |entry: &Listed| base_of(&entry.name, Kind::Log).is_some();
+        Ok(!listed.iter().any(is_segment))
+    }
+
     /// Makes the folder. One of another topic that is still there goes first.
     pub fn create(&self) -> io::Result<()> {
         let path = self.path();
@@ -145,6 +152,10 @@ impl Folder {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if self.owner()? == Some(self.topic_id) {
+                    if !self.is_empty()? {
+                        // Whoever begins it would overwrite them.
+                        return Err(io::Error::other("it holds records, which were not opened"));
+                    }
                     // Whoever made it may not have come so far.
                     self.files.sync_folder(&path)?;
                     return self.files.sync_folder(&self.root);
@@ -156,14 +167,25 @@ impl Folder {
             }
             Err(error) => return Err(error),
         }
-        let content = format!("version: 0\ntopic_id: {}", self.topic_id);
-        replace(&*self.files, &self.at(METADATA), content.as_bytes())?;
+        self.claim()?;
         self.files.sync_folder(&self.root)
     }
 
-    /// Notes for the next start that what is read here may not be on the disk.
-    pub fn mark_unsure(&self) -> io::Result<()> {
-        self.files.open(&self.at(UNSURE), Mode::Anew).map(drop)
+    /// Has the folder say whose it is.
+    pub fn claim(&self) -> io::Result<()> {
+        let content = format!("version: 0\ntopic_id: {}", self.topic_id);
+        replace(&*self.files, &self.at(METADATA), content.as_bytes())
+    }
+
+    /// A sync has failed: notes for the next start that what is read here may not be on the disk.
+    pub fn mark_unsure(&self) {
+        if let Err(error) = self.files.open(&self.at(UNSURE), Mode::Anew) {
+            tracing::error!(
+                target: "rustka::storage",
+                "{} cannot be marked for the next start: {error}; start the machine anew before the broker",
+                self.name
+            );
+        }
     }
 
     /// Gives whatever has this name another one, so that a new folder can have it.

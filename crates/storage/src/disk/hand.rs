@@ -1,6 +1,6 @@
 //! What is done to a log's files, step by step, by whoever holds its hand: one thread at a time.
 
-use super::files::{Mode, OpenFile, remove_if_there, replace};
+use super::files::{Mode, OpenFile, remove_if_there, replace, sync};
 use super::folder::Kind;
 use super::index::{TIME_ENTRY_BYTES, TimeEntry};
 use super::run::Run;
@@ -335,10 +335,7 @@ impl Hand {
         let files = &*writer.shared.files;
         // Whoever finds offsets without records has to know that all there was synced: else something is missing.
         for base_offset in &swap.unsynced {
-            writer
-                .folder
-                .open(Kind::Log, *base_offset, Mode::Write)?
-                .sync()?;
+            sync(&*writer.folder.open(Kind::Log, *base_offset, Mode::Write)?)?;
         }
         if !writer.shared.promise(writer, swap.end) {
             return Err(io::Error::other("how far it is synced could not be noted"));

@@ -94,13 +94,13 @@ use commit::is_no_room;
 use figures::Counted;
 use folder::Folder;
 use log::DiskLog;
-use noted::Noted;
 use opening::open;
 use pool::{Job, Pool};
 use readings::Readings;
 use recent::Recent;
 use recovery::Found;
 use rustka_core::error::Refusal;
+use rustka_core::names::CLUSTER_METADATA;
 use rustka_core::sync::lock;
 use rustka_core::time::Now;
 use shared::Shared;
@@ -181,17 +181,7 @@ impl DiskEngine {
         now_us: Option<MonotonicUs>,
     ) -> Result<DiskEngine, DirectoryError> {
         let doomed = directory.take_doomed();
-        let starts = directory.read_offsets(checkpoint::LOG_START)?;
-        let synced = directory.read_offsets(checkpoint::RECOVERY_POINT)?;
-        let cleaned = directory.read_offsets(checkpoint::CLEANED)?;
-        let damaged = damage::read(&**directory.files(), directory.path());
-        let damaged = damaged.map_err(|error| {
-            let path = directory.path().display();
-            let advice = directory::advice(&error);
-            DirectoryError(format!(
-                "the data directory {path} cannot be read: {error}{advice}"
-            ))
-        })?;
+        let noted = directory.take_noted();
         let unopened = Mutex::new(directory.take_folders());
         let was_clean = directory.is_clean();
         let engine = DiskEngine {
@@ -208,7 +198,7 @@ impl DiskEngine {
                 is_untrue: AtomicBool::new(false),
                 writers: Mutex::default(),
                 leaving: Mutex::default(),
-                noted: Mutex::new(Noted::new(starts, synced, cleaned, damaged)),
+                noted: Mutex::new(noted),
                 noting: Mutex::default(),
                 doomed: Mutex::default(),
                 next_sync_ms: Mutex::new(None),
@@ -285,6 +275,11 @@ impl DiskEngine {
         }
         if owner.is_none() && folder.is_unclaimed()? {
             return Ok(None);
+        }
+        // There is one log of this name, whatever became of the file that says so. Kafka makes that anew as well.
+        if owner.is_none() && name.topic == CLUSTER_METADATA {
+            folder.claim()?;
+            return self.look_into(folder).map(Some);
         }
         let aside = folder.set_aside("stray")?;
         tracing::warn!(

@@ -3,13 +3,17 @@
 use super::Shared;
 use super::checkpoint::{self, Offsets};
 use super::damage::{self, Damage};
+use super::directory::{self, DirectoryError};
+use super::files::Files;
 use super::pool::Job;
 use super::writer::Writer;
 use rustka_core::sync::{Guard, Rank, lock, lock_at};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What is remembered of logs beside their files.
+#[derive(Default)]
 pub(super) struct Noted {
     /// Where those start that start later than their first segment.
     pub starts: Offsets,
@@ -28,17 +32,41 @@ pub(super) struct Noted {
 }
 
 impl Noted {
-    /// As it was found.
-    pub fn new(starts: Offsets, synced: Offsets, cleaned: Offsets, damaged: Damage) -> Noted {
-        Noted {
-            starts,
-            synced,
-            cleaned,
-            damaged,
-            is_damage_new: false,
-            is_pending: false,
-            has_removed: false,
-        }
+    /// What is there in a directory. A file that cannot be understood is not passed over.
+    pub fn read(files: &dyn Files, root: &Path) -> Result<Noted, DirectoryError> {
+        let offsets = |name: &str, without: &str| {
+            let read = checkpoint::read(files, &root.join(name));
+            read.map_err(|why| {
+                let path = root.join(name);
+                DirectoryError(format!(
+                    "{} cannot be used: {why}; put a copy in its place, or remove it: {without}",
+                    path.display()
+                ))
+            })
+        };
+        let damaged = damage::read(files, root).map_err(|error| {
+            DirectoryError(format!(
+                "the data directory {} cannot be read: {error}{}",
+                root.display(),
+                directory::advice(&error)
+            ))
+        });
+        Ok(Noted {
+            starts: offsets(
+                checkpoint::LOG_START,
+                "records that were deleted by their offsets may come back",
+            )?,
+            synced: offsets(
+                checkpoint::RECOVERY_POINT,
+                "then all logs are gone over, and each is cut where it is damaged",
+            )?,
+            cleaned: offsets(
+                checkpoint::CLEANED,
+                "then logs are compacted from their beginning",
+            )?,
+            damaged: damaged?,
+            ..Noted::default()
+        })
     }
 
     /// The name of a log's folder, shared with what is known of it.

@@ -1,5 +1,6 @@
 //! Opening one partition of a directory with what is known of it beside its files.
 
+use super::files::is_failed_sync;
 use super::folder::Folder;
 use super::recovery::{Found, Known, recover};
 use super::segment::SegmentRules;
@@ -20,7 +21,11 @@ pub(super) fn open(shared: &Arc<Shared>, folder: &Folder, clean: bool) -> io::Re
             rules: SegmentRules::default(),
         }
     };
-    recover(&*shared.files, folder, known, &mut || {
+    let found = recover(&*shared.files, folder, known, &mut || {
         shared.next_sequence()
-    })
+    });
+    if found.as_ref().is_err_and(is_failed_sync) {
+        folder.mark_unsure();
+    }
+    found
 }

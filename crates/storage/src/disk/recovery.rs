@@ -140,10 +140,20 @@ impl<'a> Opening<'a> {
         listed: &'a [Listed],
     ) -> io::Result<Opening<'a>> {
         let logs = by_base(listed, Kind::Log);
+        let mut known = known;
         for kind in [Kind::Index, Kind::TimeIndex, Kind::TransactionIndex] {
             let bases = by_base(listed, kind).into_keys();
             for orphan in bases.filter(|base_offset| !logs.contains_key(base_offset)) {
                 files.remove_file(&folder.at(&kind.name(orphan)))?;
+                // Segments go as a whole, unless that ends in the middle.
+                if known.clean && kind == Kind::Index {
+                    let behind = logs.range(orphan..).next().map(|(behind, _)| *behind);
+                    let gone = orphan..behind.unwrap_or(known.synced);
+                    tell_of_loss(folder, &gone);
+                    known
+                        .damaged
+                        .extend(Some(gone).filter(|gone| !gone.is_empty()));
+                }
             }
         }
         let mut aborted = Vec::new();
@@ -208,6 +218,18 @@ impl<'a> Opening<'a> {
     }
 }
 
+/// Says that a segment has gone by itself.
+fn tell_of_loss(folder: &Folder, gone: &Range<i64>) {
+    tracing::error!(
+        target: "rustka::storage",
+        "{} of {} is gone, and what belongs to it is not: records with offsets from {} up to {} are lost",
+        Kind::Log.name(gone.start),
+        folder.name(),
+        gone.start,
+        gone.end
+    );
+}
+
 fn first_timestamp(log: &dyn OpenFile, bytes: u64) -> io::Result<i64> {
     match Headers::new(log, 0, bytes).next() {
         Ok(Some((_, header))) => Ok(header.max_timestamp),
@@ -244,9 +266,10 @@ fn segment_of(
 /// Adds a segment behind the others. Gaps belong to the one before them, so that together they cover all offsets.
 fn push(segments: &mut Vec<Segment>, mut segment: Segment, sequence: &mut dyn FnMut() -> u64) {
     segment.info.sequence = sequence();
+    segment.latest_so_far = segment.info.max_timestamp;
     if let Some(before) = segments.last_mut() {
         before.info.next_offset = segment.info.base_offset;
-        segment.latest_so_far = before.latest_so_far.max(segment.info.max_timestamp);
+        segment.latest_so_far = segment.latest_so_far.max(before.latest_so_far);
     }
     segments.push(segment);
 }

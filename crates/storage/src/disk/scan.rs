@@ -31,6 +31,10 @@ pub(super) struct Scan {
     pub bytes: u64,
     /// Where the last whole batch ends.
     pub next_offset: i64,
+    /// See [`Begin`].
+    promised: i64,
+    /// What is to come begins at `next_offset`, and not somewhere behind it.
+    knows_offset: bool,
     pub max_timestamp: i64,
     /// Entries beyond those counted before.
     pub by_offset: Vec<OffsetEntry>,
@@ -57,12 +61,10 @@ pub(super) fn scan(
     while scan.bytes < end {
         let at = scan.bytes;
         let found = read_batch(file, at, end, &mut batch)?;
-        let seen = found.and_then(|header| {
-            let next_offset = scan.place(&header)?;
-            match crc_matches(&batch) {
-                true => see(&header, &batch).map(|()| (header, next_offset)),
-                false => Err("a checksum does not fit".to_owned()),
-            }
+        let placed = scan.place(file, end, found)?;
+        let seen = placed.and_then(|(header, next_offset)| match crc_matches(&batch) {
+            true => see(&header, &batch).map(|()| (header, next_offset)),
+            false => Err("a checksum does not fit".to_owned()),
         });
         match seen {
             Ok((header, next_offset)) => {
@@ -103,14 +105,14 @@ pub(super) fn look(
     let mut last = None;
     while scan.bytes < end {
         let found = match headers.next() {
-            Ok(Some((at, header))) => Ok((at, header)),
+            Ok(Some((_, header))) => Ok(header),
             Ok(None) => Err("it ends within a batch".to_owned()),
             Err(error) if error.raw_os_error().is_some() => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        let placed = found.and_then(|(at, header)| Ok((at, scan.place(&header)?, header)));
-        match placed {
-            Ok((at, next_offset, header)) => {
+        let at = scan.bytes;
+        match scan.place(file, end, found)? {
+            Ok((header, next_offset)) => {
                 last = Some(at);
                 see(at, &header);
                 scan.count(base_offset, &header, next_offset, interval_bytes);
@@ -178,18 +180,19 @@ pub(super) fn verify(
             promised: upper,
         },
     );
+    scan.knows_offset = true;
     let mut batch = Vec::new();
     while scan.bytes < end && scan.next_offset < upper && scan.bytes - from.at < bytes {
         let at = scan.bytes;
         let found = read_batch(file, at, end, &mut batch)?;
-        let placed = found.and_then(|header| match crc_matches(&batch) {
-            true => Ok((header.total_bytes() as u64, scan.place(&header)?)),
+        let whole = found.and_then(|header| match crc_matches(&batch) {
+            true => Ok(header),
             false => Err("a checksum does not fit".to_owned()),
         });
-        match placed {
-            Ok((length, next_offset)) => {
+        match scan.place(file, end, whole)? {
+            Ok((header, next_offset)) => {
                 scan.next_offset = next_offset;
-                scan.bytes += length;
+                scan.bytes += header.total_bytes() as u64;
             }
             Err(why) => {
                 let behind = search(file, at + 1, end, scan.next_offset)?;
@@ -217,6 +220,8 @@ impl Scan {
         Scan {
             bytes: begin.at,
             next_offset: base_offset,
+            promised: begin.promised,
+            knows_offset: begin.at == 0,
             max_timestamp: begin.max_timestamp,
             by_offset: Vec::new(),
             by_time: Vec::new(),
@@ -226,12 +231,51 @@ impl Scan {
         }
     }
 
-    /// The offset behind a batch that is the next one.
-    fn place(&self, header: &BatchHeader) -> Result<i64, String> {
+    /// The batch that was found there, with the offset behind it; why it is not the next one. No checksum holds for a
+    /// batch's offset: one that lies far behind the one before it is held against what follows.
+    fn place(
+        &self,
+        file: &dyn OpenFile,
+        end: u64,
+        found: Result<BatchHeader, String>,
+    ) -> io::Result<Result<(BatchHeader, i64), String>> {
+        let header = match found {
+            Ok(header) => header,
+            Err(why) => return Ok(Err(why)),
+        };
         let next_offset = header.last_offset().and_then(|last| last.checked_add(1));
         let in_order = header.base_offset >= self.next_offset && header.last_offset_delta >= 0;
-        let next_offset = next_offset.filter(|_| in_order);
-        next_offset.ok_or_else(|| "an offset does not follow the one before it".to_owned())
+        let Some(next_offset) = next_offset.filter(|_| in_order) else {
+            let why = "an offset does not follow the one before it".to_owned();
+            return Ok(Err(why));
+        };
+        let is_gap = self.knows_offset && header.base_offset > self.next_offset;
+        if is_gap && self.is_too_far(file, end, &header, next_offset)? {
+            return Ok(Err("an offset is not what it was".to_owned()));
+        }
+        Ok(Ok((header, next_offset)))
+    }
+
+    /// Whether a batch that leaves offsets out says a wrong one: compaction leaves out none up to what was promised last,
+    /// and what follows a batch lies behind it.
+    fn is_too_far(
+        &self,
+        file: &dyn OpenFile,
+        end: u64,
+        header: &BatchHeader,
+        next_offset: i64,
+    ) -> io::Result<bool> {
+        if self.next_offset < self.promised && header.base_offset >= self.promised {
+            return Ok(true);
+        }
+        let mut fixed = [0; HEADER_BYTES];
+        let at = self.bytes + header.total_bytes() as u64;
+        if at + HEADER_BYTES as u64 > end || file.read_at(&mut fixed, at)? < HEADER_BYTES {
+            return Ok(false);
+        }
+        let left_out = self.next_offset..next_offset;
+        let follows = BatchHeader::parse_fixed(&fixed);
+        Ok(follows.is_ok_and(|header| left_out.contains(&header.base_offset)))
     }
 
     fn count(
@@ -252,6 +296,7 @@ impl Scan {
         self.by_time.extend(entries.by_time);
         self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
         self.next_offset = next_offset;
+        self.knows_offset = true;
         self.bytes += appending.bytes;
     }
 }

@@ -21,6 +21,11 @@ pub(super) struct Tidied {
 /// Finishes what compaction had decided, and removes what is of no use.
 pub(super) fn tidy(files: &dyn Files, folder: &Folder) -> io::Result<Tidied> {
     let listed = folder.list()?;
+    let is_no_file = |entry: &&Listed| entry.is_folder && base_of(&entry.name, Kind::Log).is_some();
+    if let Some(entry) = listed.iter().find(is_no_file) {
+        let why = format!("{} cannot be read as a file", entry.name);
+        return Err(io::Error::other(why));
+    }
     let ends_with = |entry: &&Listed, suffixes: &[&str]| {
         !entry.is_folder && suffixes.iter().any(|suffix| entry.name.ends_with(suffix))
     };

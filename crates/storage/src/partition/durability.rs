@@ -176,8 +176,9 @@ impl Partition {
     }
 
     fn fail(&self, offset: i64, durable_too: bool) {
-        let (woken, told) = {
+        let (is_news, woken, told) = {
             let mut inner = self.lock();
+            let is_news = inner.state.failed_from.is_none();
             if durable_too {
                 inner.durable = inner.durable.min(offset);
             }
@@ -187,14 +188,17 @@ impl Partition {
             inner.state.settle(durable);
             inner.state.fail_from(from);
             inner.assert_watch();
-            (inner.waiters.all(), inner.take_awaited())
+            (is_news, inner.waiters.all(), inner.take_awaited())
         };
-        tracing::error!(
-            target: "rustka::storage",
-            "partition {} of topic {} is read-only: its write at offset {offset} failed",
-            self.index,
-            self.topic_id
-        );
+        // Clients go on trying.
+        if is_news {
+            tracing::error!(
+                target: "rustka::storage",
+                "partition {} of topic {} is read-only: its write at offset {offset} failed",
+                self.index,
+                self.topic_id
+            );
+        }
         woken.iter().for_each(|waiter| waiter.fire());
         told.call();
     }

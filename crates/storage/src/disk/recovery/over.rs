@@ -2,7 +2,7 @@
 
 use super::indexed::leads_to;
 use super::{Failed, Found, Opening, first_timestamp, push, segment_of, untrue};
-use crate::disk::files::{Listed, Mode, OpenFile, remove_if_there, replace};
+use crate::disk::files::{Listed, Mode, OpenFile, remove_if_there, replace, sync};
 use crate::disk::folder::{Kind, UNSURE};
 use crate::disk::scan::scan;
 use crate::disk::segment::Segment;
@@ -268,7 +268,7 @@ impl Opening<'_> {
             write_again(&*log, found.bytes)?;
         }
         // Whoever reads it now, and acts by it, is to find it again.
-        log.sync()?;
+        sync(&*log)?;
         let is_last = next_base.is_none() || is_cut;
         let closing = (!is_last).then(|| found.indexing.close()).flatten();
         found.by_time.extend(closing);
