@@ -283,3 +283,72 @@ fn what_the_disk_does_not_give_is_an_error_before_anything_is_sent() {
     let again = world.load(0, next_offset, 200_000).run_as(Form::Files);
     assert!(again.expect("it is back").next_offset > next_offset);
 }
+
+fn segments(world: &World) -> Vec<std::path::PathBuf> {
+    let folder = world.folder.0.join(format!("{}-0", Uuid([7; 16])));
+    let listed = std::fs::read_dir(folder).expect("a folder").flatten();
+    let paths = listed.map(|entry| entry.path());
+    let mut logs: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|of| of == "log"))
+        .collect();
+    logs.sort();
+    logs
+}
+
+/// Three closed segments and one that is written to, all of them cold.
+fn with_segments() -> World {
+    let (folder, files) = (Folder::made("cold"), Counting::default());
+    let engine = start(&folder, &files);
+    let partitions = World::open(&engine, 1);
+    for n in 0..20 {
+        append(&partitions[0], 20_000);
+        if n % 5 == 4 {
+            partitions[0].roll();
+        }
+    }
+    engine.work();
+    engine.close();
+    drop(engine);
+    let engine = start(&folder, &files);
+    let partitions = World::open(&engine, 1);
+    World {
+        folder,
+        files,
+        engine,
+        partitions,
+    }
+}
+
+#[test]
+fn a_file_that_is_shorter_than_it_was_is_an_error_and_nothing_is_passed_over() {
+    for form in [Form::Files, Form::Memory, Form::Alone] {
+        let world = with_segments();
+        let cut = &segments(&world)[1];
+        let file = std::fs::OpenOptions::new().write(true).open(cut);
+        let bytes = std::fs::metadata(cut).expect("a file").len();
+        // Between two batches.
+        file.expect("a file").set_len(bytes / 5 * 3).expect("cut");
+        for max_bytes in [30_000, 300_000] {
+            let left = world.load(0, 7, max_bytes).run_as(form).expect("there");
+            assert_eq!(left.next_offset, 8, "{form:?}");
+            let load = world.load(0, 8, max_bytes);
+            assert!(load.at_hand(form).is_none());
+            assert!(load.run_as(form).is_err(), "{form:?}");
+        }
+        let behind = world.load(0, 10, 30_000).run_as(form).expect("there");
+        assert!(behind.next_offset > 10);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_by_itself_is_an_error_and_not_the_end() {
+    for form in [Form::Files, Form::Memory, Form::Alone] {
+        let world = with_segments();
+        std::fs::remove_file(&segments(&world)[1]).expect("removed");
+        let before = world.load(0, 3, 30_000).run_as(form).expect("there");
+        assert_eq!(before.next_offset, 4);
+        assert!(world.load(0, 5, 30_000).run_as(form).is_err(), "{form:?}");
+        let behind = world.load(0, 10, 30_000).run_as(form).expect("there");
+        assert!(behind.next_offset > 10);
+    }
+}

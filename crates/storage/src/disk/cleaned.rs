@@ -5,7 +5,7 @@ use super::files::{Mode, OpenFile, remove_if_there, with_suffix};
 use super::folder::Kind;
 use super::index::{Appending, Indexing, OffsetEntry, TimeEntry};
 use super::moving::Moving;
-use super::seek::{Headers, Part, open_log, whole_batches};
+use super::seek::{End, Headers, Part, is_shorter, open_log, whole_batches};
 use super::tidy::{CLEANED, SWAP};
 use super::writer::Writer;
 use crate::buffer::{Pool, Slice};
@@ -29,8 +29,11 @@ pub(super) struct ClosedSegment {
 impl ColdContent for ClosedSegment {
     fn read(&self, at: u64, bytes: usize) -> Result<Option<Slice>, ReadFailed> {
         let read = open_log(&self.writer, &self.part).and_then(|(log, _)| {
-            let end = self.part.bytes.min(log.bytes()?);
-            read_piece(&*log, &self.pool, at, end, bytes)
+            match End::of(&self.part, &*log)? {
+                // What is missing would be taken for what there is no more of.
+                End { is_short: true, .. } => Err(is_shorter()),
+                End { at: end, .. } => read_piece(&*log, &self.pool, at, end, bytes),
+            }
         });
         read.map_err(|_| ReadFailed)
     }

@@ -5,7 +5,9 @@ use super::files::OpenFile;
 use super::folder::Kind;
 use super::readings::{AHEAD_BYTES, Place, Reading};
 use super::recent::Range;
-use super::seek::{AtHand, Part, begin, is_shorter, look_up, open_log, whole_batches};
+use super::seek::{
+    AtHand, End, Part, begin, is_shorter, is_to_be_there, look_up, open_log, whole_batches,
+};
 use super::writer::Writer;
 use crate::buffer::Slice;
 use crate::cold::{ColdRead, FileSpan, Form, Loaded, Piece, SpanFile};
@@ -49,6 +51,14 @@ impl Read {
         }
     }
 
+    /// In a file that ends there. What is missing behind it is not passed over.
+    fn ending(self, end: End) -> Read {
+        Read {
+            is_over: self.is_over || end.is_short,
+            ..self
+        }
+    }
+
     fn nothing(is_over: bool) -> Read {
         Read {
             piece: None,
@@ -77,18 +87,27 @@ impl ColdRead for ColdSpan {
 
     fn run(self: Box<Self>, form: Form) -> Result<Loaded, ReadFailed> {
         let mut loaded = Loaded::default();
-        let mut name = String::new();
+        let mut last = None;
         let read = self.each_part(&mut loaded, |part, span| {
-            name = Kind::Log.name(part.base_offset);
+            last = Some((part.base_offset, part.sequence));
             read_part(&self.writer, part, span, form)
         });
         match read {
             Ok(()) if loaded.pieces.is_empty() => Ok(self.tail),
             Ok(()) => Ok(loaded),
             // Retention was faster. The next question is answered by where the log starts now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(loaded),
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && !last.is_some_and(|(base_offset, sequence)| {
+                        is_to_be_there(&self.writer, base_offset, sequence)
+                    }) =>
+            {
+                Ok(loaded)
+            }
             Err(error) => {
                 let folder = self.writer.folder.name();
+                let name =
+                    last.map_or_else(String::new, |(base_offset, _)| Kind::Log.name(base_offset));
                 if self.writer.shared.is_news(format!("{folder}/{name}")) {
                     tracing::error!(
                         target: "rustka::storage",
@@ -137,7 +156,7 @@ impl ColdSpan {
 /// Reads of a part what is at hand. The system's cache is looked at, and the disk is not waited for.
 fn now(writer: &Writer, reading: &Arc<Reading>, part: &Part, span: Span) -> io::Result<Read> {
     let file = AtHand::new(&**reading.file());
-    let end = part.bytes.min(file.bytes()?);
+    let end = End::of(part, &file)?;
     let known = reading.place(span.offset);
     let is_first = span.offset == part.base_offset && part.behind.is_none();
     let at = match known {
@@ -145,13 +164,13 @@ fn now(writer: &Writer, reading: &Arc<Reading>, part: &Part, span: Span) -> io::
         None if is_first => 0,
         None => return Err(io::ErrorKind::WouldBlock.into()),
     };
-    let found = match known.and_then(|place| Found::known(place, end, span)) {
+    let found = match known.and_then(|place| Found::known(place, end.at, span)) {
         Some(found) => Some(found),
         None => {
-            let Some(begin) = begin(&file, at, end, span)? else {
-                return Ok(Read::nothing(false));
+            let Some(begin) = begin(&file, at, end.at, span)? else {
+                return nothing_in(part, end);
             };
-            extent(reading, &file, begin, end, span)?
+            extent(reading, &file, begin, end.at, span)?
         }
     };
     let Some(found) = found.filter(|found| found.bytes > 0) else {
@@ -167,7 +186,16 @@ fn now(writer: &Writer, reading: &Arc<Reading>, part: &Part, span: Span) -> io::
         }
         true => return Err(io::ErrorKind::WouldBlock.into()),
     };
-    Ok(Read::of(&found, piece))
+    Ok(Read::of(&found, piece).ending(end))
+}
+
+/// A part holds nothing of what is wanted, up to where its file ends: compaction has left nothing, which it does nowhere
+/// but in what is written, or the file is not what it was.
+fn nothing_in(part: &Part, end: End) -> io::Result<Read> {
+    match part.is_written && !end.is_short {
+        true => Ok(Read::nothing(false)),
+        false => Err(is_shorter()),
+    }
 }
 
 /// Takes of a part what somebody has read into memory lately.
@@ -209,25 +237,28 @@ fn read_part(writer: &Writer, part: &Part, span: Span, form: Form) -> io::Result
         }
     };
     // What is not written yet is in memory, and below `upper` all is.
-    let end = part.bytes.min(log.bytes()?);
+    let end = End::of(part, &*log)?;
     let known = reading.as_ref();
     let known = known.and_then(|reading| reading.place(span.offset));
     let at = match known {
         Some(place) => place.at,
-        None => look_up(writer, part, &*log, has_name, end, span.offset)?,
+        None => look_up(writer, part, &*log, has_name, end.at, span.offset)?,
     };
-    let Some(begin) = begin(&*log, at, end, span)? else {
-        return Ok(Read::nothing(false));
+    let Some(begin) = begin(&*log, at, end.at, span)? else {
+        return nothing_in(part, end);
     };
     match reading {
         Some(reading) if form == Form::Files && reading.can_be_sent() => {
-            let read = to_be_sent(writer, &reading, begin, end, span)?;
+            let read = to_be_sent(writer, &reading, begin, end.at, span)?;
             if let Some(piece) = read.piece.as_ref().filter(|_| known.is_some()) {
                 log.read_ahead(at + piece.bytes() as u64, AHEAD_BYTES);
             }
-            Ok(read)
+            Ok(read.ending(end))
         }
-        reading => into_memory(writer, &*log, reading.as_deref(), begin, end, span),
+        reading => {
+            let read = into_memory(writer, &*log, reading.as_deref(), begin, end.at, span)?;
+            Ok(read.ending(end))
+        }
     }
 }
 

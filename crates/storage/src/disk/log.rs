@@ -238,6 +238,8 @@ impl DiskLog {
                 base_offset: segment.info.base_offset,
                 sequence: segment.info.sequence,
                 bytes: segment.info.bytes,
+                // What is not written yet is in memory as well.
+                is_written: segment.info.next_offset <= self.tail_from(),
                 moving: segment.moving.clone(),
                 behind: self.damage_before(segment.info.base_offset, span.offset),
             });
@@ -468,6 +470,7 @@ impl Log for DiskLog {
                         base_offset: segment.info.base_offset,
                         sequence: segment.info.sequence,
                         bytes: segment.info.bytes,
+                        is_written: true,
                         moving: segment.moving.clone(),
                         behind: None,
                     },

@@ -9,6 +9,7 @@ use super::Shared;
 use super::files::OpenFile;
 use super::folder::Kind;
 use super::scan::{Position, verify};
+use super::seek::is_to_be_there;
 use super::writer::Writer;
 use crate::engine::{ChunkInfo, ScrubPace};
 use crate::partition::Partition;
@@ -133,7 +134,8 @@ impl Shared {
         let read = self.scrub_segment(&writer, &home, &chunk, upper, from, bytes);
         let then = read.unwrap_or_else(|error| {
             // Whoever was faster has taken it away.
-            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            let is_gone = error.kind() == io::ErrorKind::NotFound
+                && !is_to_be_there(&writer, chunk.base_offset, chunk.sequence);
             let file = Kind::Log.name(chunk.base_offset);
             if !is_gone && self.is_news(format!("scrub {name}/{file}")) {
                 tracing::error!(target: "rustka::storage", "{name}/{file} cannot be read: {error}");

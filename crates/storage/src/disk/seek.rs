@@ -27,6 +27,8 @@ pub(super) struct Part {
     pub sequence: u64,
     /// How much of its file counts.
     pub bytes: u64,
+    /// All of that is written.
+    pub is_written: bool,
     /// Where its file is, if that has not its name yet.
     pub moving: Option<Arc<Moving>>,
     /// What lies before this offset is damaged, so that nothing there leads to what lies behind.
@@ -44,6 +46,32 @@ pub(super) fn open_log(writer: &Writer, part: &Part) -> io::Result<(Arc<dyn Open
         .folder
         .open(Kind::Log, part.base_offset, Mode::Read)?;
     Ok((log, true))
+}
+
+/// Whether the log still has a segment whose file lies under its name.
+pub(super) fn is_to_be_there(writer: &Writer, base_offset: i64, sequence: u64) -> bool {
+    let found = writer
+        .partition()
+        .and_then(|home| home.at_rest(base_offset));
+    found.is_some_and(|(chunk, _)| (chunk.base_offset, chunk.sequence) == (base_offset, sequence))
+}
+
+/// Where a part ends in its file.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub at: u64,
+    /// More than that was written into it.
+    pub is_short: bool,
+}
+
+impl End {
+    pub fn of(part: &Part, log: &dyn OpenFile) -> io::Result<End> {
+        let there = log.bytes()?;
+        Ok(End {
+            at: part.bytes.min(there),
+            is_short: part.is_written && there < part.bytes,
+        })
+    }
 }
 
 /// Where to begin to look for the batch with this offset.
