@@ -555,6 +555,54 @@ fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_cluster_begins_anew_beside_partitions_of_another() {
+    let folder = Folder::new("directory");
+    let world = start(&folder);
+    world.connect().create_topic("t", 1).await;
+    assert_eq!(produce(&mut world.connect(), "t", 0).await, (0, 0));
+    stop(world).await;
+    let metadata = folder.0.join("__cluster_metadata-0");
+    let (log, away) = (
+        metadata.join("00000000000000000000.log"),
+        folder.0.join("away"),
+    );
+    fs::rename(&log, &away).expect("a file");
+    let refused = || {
+        let why = refusal(&folder);
+        assert!(why.contains("holds partitions, such as t-0"), "{why}");
+        assert!(why.contains("put that folder back"), "{why}");
+        assert!(folder.0.join(".kafka_cleanshutdown").exists());
+    };
+    refused();
+    fs::write(&log, "").expect("a file");
+    refused();
+    fs::rename(&away, &log).expect("a file");
+    // Kafka does without this one of its metadata, too.
+    fs::remove_file(metadata.join("partition.metadata")).expect("removed");
+    let world = start(&folder);
+    assert_eq!(produce(&mut world.connect(), "t", 0).await, (0, 1));
+    stop(world).await;
+    assert!(metadata.join("partition.metadata").exists());
+    // Damage in it is told with what can be done.
+    let mut bytes = fs::read(&log).expect("a file");
+    bytes[100] ^= 1;
+    fs::write(&log, bytes).expect("a file");
+    let why = refusal(&folder);
+    let advice = format!("`rustka log check {}` tells", folder.0.display());
+    assert!(why.contains(&advice), "{why}");
+}
+
+#[test]
+fn directories_that_nobody_has_named_are_not_taken_for_memory() {
+    for value in ["", ",", " , "] {
+        let options = Broker::builder().sockets(false).config("log.dirs", value);
+        let why = options.start().err().expect("refused");
+        assert!(why.to_string().contains("names no directory"), "{why}");
+        assert!(why.is_contradiction());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn how_full_the_volume_is_and_how_long_syncs_take_is_told() {
     let folder = Folder::new("directory");
     let world = start(&folder);

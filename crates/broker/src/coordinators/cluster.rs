@@ -146,9 +146,16 @@ impl Cluster {
         cluster.shard.attach(&cluster, 0);
         let loaded = cluster.shard.load(&*cluster);
         loaded.map_err(|code| {
-            let code = code.name();
+            let advice = cluster.node.engine.directory().map(|path| {
+                let path = path.display();
+                format!(
+                    "; `rustka log check {path}` tells what of {path}/{CLUSTER_METADATA}-0 is damaged: put a copy of that folder in its place"
+                )
+            });
             StartError::new(format!(
-                "the log of the cluster, {CLUSTER_METADATA}, cannot be read: {code}"
+                "the log of the cluster, {CLUSTER_METADATA}, cannot be read: {}{}",
+                code.name(),
+                advice.unwrap_or_default()
             ))
         })?;
         if cluster.node.engine.directory().is_some() {

@@ -5,7 +5,7 @@ use crate::base::rate::LogLimit;
 use crate::node::Node;
 use rustka_core::account::{Share, Weight};
 use rustka_core::batch::{
-    BatchBuilder, BatchHeader, NewRecord, Records, read_marker, record_bytes,
+    BatchBuilder, BatchHeader, NewRecord, Records, crc_matches, read_marker, record_bytes,
 };
 use rustka_core::error::ErrorCode;
 use rustka_core::log::{Marker, Origin};
@@ -382,11 +382,15 @@ impl PartitionJournal {
     }
 }
 
-/// Why a journal cannot be read, which is a mistake of ours: nobody else writes there.
+/// Why a journal cannot be read: it is damaged, or that is a mistake of ours, since nobody else writes there.
 struct Unreadable;
 
 fn apply_all<R: JournalRecord>(batch: &[u8], apply: &mut dyn FnMut(R)) -> Result<(), Unreadable> {
     let header = BatchHeader::parse(batch).map_err(|_| Unreadable)?;
+    // A file may have changed by itself since it was written.
+    if !crc_matches(batch) {
+        return Err(Unreadable);
+    }
     let bytes = record_bytes(batch, &header, LIVE_BATCH_BYTES).map_err(|_| Unreadable)?;
     let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
     if let Some(marker) = read_marker(batch, &header).map_err(|_| Unreadable)? {

@@ -141,7 +141,9 @@ impl<M: Machine + 'static> Shards<M> {
             shard.attach(host, at);
             shard.load(&**host).map_err(|code| {
                 let (name, code) = (&topic.name, code.name());
-                StartError::new(format!("{name}-{at} cannot be read: {code}"))
+                StartError::new(format!(
+                    "{name}-{at} cannot be read: {code}; `rustka log check` tells what of it is damaged: put a copy of that folder in its place, or move it away to go on without all that it tells"
+                ))
             })?;
         }
         Ok(())

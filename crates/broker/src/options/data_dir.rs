@@ -4,11 +4,15 @@ use super::{Options, foreign};
 use crate::base::random;
 use crate::base::start::StartError;
 use rustka_core::config::BrokerConfig;
+use rustka_core::names::CLUSTER_METADATA;
 use rustka_storage::disk::{Directory, Fsync, Identity};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Kafka's names for it, the stronger first.
 const KEYS: [&str; 2] = ["log.dirs", "log.dir"];
+/// What every partition's folder holds.
+const PARTITION: &str = "partition.metadata";
 /// What makes a directory one that is in use already.
 const META: &str = "meta.properties";
 
@@ -41,6 +45,7 @@ impl Options {
             directory_id: random::uuid(),
         };
         let directory = Directory::open_after(&path, &newcomer, |found, is_clean| {
+            check_metadata(&path)?;
             foreign::look(&path, found, is_clean)
         });
         let directory = directory.map_err(|why| StartError::new(why.0))?;
@@ -94,7 +99,12 @@ impl Options {
             .filter(|path| path.join(META).exists())
             .collect();
         match in_use[..] {
-            [] => Ok(paths.first().map(|path| path.to_path_buf())),
+            [] => match paths.first() {
+                Some(first) => Ok(Some(first.to_path_buf())),
+                None => Err(StartError::contradiction(
+                    "log.dirs names no directory: give the path of one, or leave it away to keep records in memory",
+                )),
+            },
             [one] => Ok(Some(one.to_path_buf())),
             [one, other, ..] => Err(StartError::new(format!(
                 "both {} and {} hold data, and only one data directory is supported: name one of them in log.dirs",
@@ -103,6 +113,41 @@ impl Options {
             ))),
         }
     }
+}
+
+/// Refuses a directory that holds partitions and nothing that says which topics they are of: a cluster would begin anew
+/// beside them.
+fn check_metadata(root: &Path) -> Result<(), String> {
+    let metadata = root.join(format!("{CLUSTER_METADATA}-0"));
+    let cannot_be_read =
+        |path: &Path, error: io::Error| format!("cannot be read: {}: {error}", path.display());
+    let listed = |folder: &Path| -> Result<Vec<PathBuf>, String> {
+        let entries = match folder.read_dir() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| cannot_be_read(folder, error))?,
+        };
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let paths: io::Result<Vec<PathBuf>> = paths.collect();
+        paths.map_err(|error| cannot_be_read(folder, error))
+    };
+    for path in listed(&metadata)? {
+        let is_log = path.extension().is_some_and(|of| of == "log");
+        let is_snapshot = path.extension().is_some_and(|of| of == "checkpoint");
+        let holds = || path.metadata().map(|found| found.len() > 0);
+        if is_snapshot || is_log && holds().map_err(|error| cannot_be_read(&path, error))? {
+            return Ok(());
+        }
+    }
+    let all = listed(root)?;
+    let mut others = all.iter().filter(|path| **path != metadata);
+    let partition = others.find(|path| path.join(PARTITION).is_file());
+    let name = partition.and_then(|path| path.file_name());
+    name.map_or(Ok(()), |name| {
+        Err(format!(
+            "holds partitions, such as {}, but {CLUSTER_METADATA}-0 is empty or not there, which says what topics they are of: put that folder back, from a copy or from where metadata.log.dir had it",
+            name.display()
+        ))
+    })
 }
 
 /// Reads a value of `--fsync`; what would be one, if it is none.
