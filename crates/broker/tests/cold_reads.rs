@@ -31,6 +31,8 @@ fn start(folder: &Folder) -> World {
         options
             .http_port(0)
             .config("log.segment.delete.delay.ms", "0")
+            // Hours may pass until a thread of the pool has had its turn.
+            .config("connections.max.idle.ms", "-1")
     })
 }
 

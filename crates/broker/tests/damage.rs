@@ -6,7 +6,7 @@ mod common;
 mod page;
 mod process;
 
-use common::{World, batch, produce_request};
+use common::{World, batch, flip_bit, produce_request};
 use page::Page;
 use process::{Process, RUSTKA};
 use rustka_storage::testing::Folder;
@@ -39,10 +39,7 @@ async fn rotten() -> Folder {
     }
     world.broker.stop().await;
     let log = folder.0.join("t-0/00000000000000000000.log");
-    let mut bytes = fs::read(&log).expect("the log");
-    let at = 2 * batch(10).len() - 2;
-    bytes[at] ^= 1;
-    fs::write(&log, bytes).expect("written");
+    flip_bit(&log, 2 * batch(10).len() - 2);
     folder
 }
 

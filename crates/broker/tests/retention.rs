@@ -4,7 +4,7 @@
 mod common;
 mod page;
 
-use common::{Client, START_MS, World, batch, commit_request};
+use common::{Client, START_MS, World, batch, flip_bit, folder_of_group};
 use page::Page;
 use rustka_core::batch::{BatchBuilder, NewRecord};
 use rustka_core::error::ErrorCode;
@@ -17,8 +17,6 @@ use rustka_wire::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use rustka_wire::create_topics_response::CreateTopicsResponse;
-use rustka_wire::offset_commit_request::OffsetCommitRequest;
-use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use rustka_wire::produce_response::ProduceResponse;
 use serde_json::json;
 use std::path::Path;
@@ -28,9 +26,6 @@ use std::time::Duration;
 const HOUR_MS: u64 = 3_600_000;
 /// Large enough for a chunk of its own.
 const VALUE_BYTES: usize = 100_000;
-
-const NOT_COORDINATOR: i16 = 16;
-const TRIES: usize = 10_000;
 
 /// A broker that looks at retention every second, and does not mind connections silent for hours.
 fn keen(more: &[(&str, &str)]) -> World {
@@ -67,22 +62,6 @@ async fn create(client: &mut Client, name: &str, configs: &[(&str, &str)]) -> i1
     created.topics[0].error_code
 }
 
-/// A group without members goes on here.
-async fn commit(client: &mut Client, group: &str, topic: &str, offset: i64) {
-    let mut request = commit_request(group, topic, 1);
-    request.topics[0].partitions[0].committed_offset = offset;
-    for _ in 0..TRIES {
-        let answer = client.ask(OffsetCommitRequest::KEY, 8, &request).await;
-        let committed: OffsetCommitResponse<'_> = answer.body();
-        match committed.topics[0].partitions[0].error_code {
-            0 => return,
-            // The topic of offsets is being made.
-            code => assert_eq!(code, NOT_COORDINATOR),
-        }
-    }
-    panic!("{group} could not commit");
-}
-
 fn log_start(world: &World, topic: &str) -> i64 {
     let partition = world.broker.node().partition(topic, 0).expect("there");
     partition.offsets().log_start
@@ -102,8 +81,8 @@ async fn what_a_group_has_not_read_stays_until_it_is_read() {
         for _ in 0..4 {
             client.produce(topic, 0, batch(VALUE_BYTES)).await;
         }
-        commit(&mut client, "slow", topic, 1).await;
-        commit(&mut client, "quick", topic, 4).await;
+        client.commit("slow", topic, 1).await;
+        client.commit("quick", topic, 4).await;
     }
     world.advance_ms(HOUR_MS).await;
     assert_eq!(log_start(&world, "free"), 4);
@@ -115,7 +94,7 @@ async fn what_a_group_has_not_read_stays_until_it_is_read() {
         told["holders"],
         json!([{ "group": "slow", "records": "3" }])
     );
-    commit(&mut client, "slow", "held", 4).await;
+    client.commit("slow", "held", 4).await;
     world.advance_ms(HOUR_MS).await;
     assert_eq!(log_start(&world, "held"), 4);
 }
@@ -146,13 +125,51 @@ async fn what_every_group_has_read_goes_early_and_what_one_has_not_stays() {
     // Longer than the first look takes to come.
     world.advance_ms(60_000).await;
     assert_eq!(log_start(&world, "t"), 0, "nobody has read anything");
-    commit(&mut client, "slow", "t", 2).await;
-    commit(&mut client, "quick", "t", 4).await;
+    client.commit("slow", "t", 2).await;
+    client.commit("quick", "t", 4).await;
     world.advance_ms(2_000).await;
     assert_eq!(log_start(&world, "t"), 2);
-    commit(&mut client, "slow", "t", 4).await;
+    client.commit("slow", "t", 4).await;
     world.advance_ms(2_000).await;
     assert_eq!(log_start(&world, "t"), 4);
+}
+
+/// What a group has read may be known by nobody any more.
+#[tokio::test]
+async fn nothing_goes_early_while_what_some_groups_have_committed_cannot_be_read() {
+    let folder = Folder::new("retention");
+    let start = || {
+        World::with(|options| {
+            let options = options.config("log.retention.check.interval.ms", "1000");
+            options.data_dir(&folder.0)
+        })
+    };
+    let world = start();
+    let mut client = world.connect();
+    let configs = [
+        ("rustka.retention.consumers", "drop"),
+        ("segment.bytes", "1048576"),
+    ];
+    assert_eq!(create(&mut client, "t", &configs).await, 0);
+    client.commit("slow", "t", 0).await;
+    client.commit("quick", "t", 0).await;
+    for _ in 0..3 {
+        client.produce("t", 0, batch(700_000)).await;
+    }
+    world.broker.stop().await;
+    let journal = folder_of_group(&folder.0, "slow");
+    flip_bit(&journal.join("00000000000000000000.log"), 70);
+    let world = start();
+    world.connect().commit("quick", "t", 3).await;
+    world.advance_ms(60_000).await;
+    assert_eq!(log_start(&world, "t"), 0, "slow has not read it");
+    world.broker.stop().await;
+    std::fs::remove_dir_all(journal).expect("a folder");
+    let world = start();
+    world.connect().commit("slow", "t", 3).await;
+    world.advance_ms(60_000).await;
+    assert_eq!(log_start(&world, "t"), 3, "all have read it");
+    world.broker.stop().await;
 }
 
 #[tokio::test]
@@ -196,7 +213,7 @@ async fn check_cap(world: World) {
     assert_eq!(create(&mut client, "compacted", &compacted).await, 0);
     assert_eq!(create(&mut client, "one", &small).await, 0);
     assert_eq!(create(&mut client, "other", &held).await, 0);
-    commit(&mut client, "slow", "other", 0).await;
+    client.commit("slow", "other", 0).await;
     let mut written = 0;
     for round in 0..12u64 {
         for topic in ["one", "other"] {

@@ -215,6 +215,14 @@ mod tests {
         ("{} could not be {what}", "once for a partition"),
         ("could not be set aside", "once"),
         ("is cut off", "at the start, once for a partition"),
+        (
+            "is gone, and what belongs to it",
+            "at the start, once for a partition",
+        ),
+        (
+            "cannot be read: {code}",
+            "at the start, once for a partition",
+        ),
         ("cannot be read: {error}", "once for a file"),
         ("could not be marked as left in order", "at the end"),
         ("is not left in order: the next start", "at the end"),

@@ -260,8 +260,8 @@ fn coordinators(options: &Options, node: &Arc<Node>) -> Result<Coordinators, Sta
     if node.engine.directory().is_some() {
         cluster.settle()?;
     }
-    groups.load()?;
-    transactions.load()?;
+    groups.load();
+    transactions.load();
     Ok((cluster, groups, transactions))
 }
 

@@ -16,7 +16,6 @@ use super::shards::Shards;
 use crate::base::config::NamedResource;
 use crate::base::fault::Point;
 use crate::base::rate::LogLimit;
-use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 use news::News;
@@ -78,17 +77,21 @@ impl Groups {
     }
 
     /// Reads what its journals have of groups and their offsets. Only while the broker starts: it holds the thread up.
-    pub fn load(self: &Arc<Self>) -> Result<(), StartError> {
+    pub fn load(self: &Arc<Self>) {
         let Some(topic) = self.node.topics.by_name(CONSUMER_OFFSETS) else {
-            return Ok(());
+            return;
         };
         self.shards();
-        self.shards.load(self, &topic, &self.node.opener)?;
+        self.shards.load(self, &topic, &self.node.opener);
         let (consumer_groups, _) = self.shards.counts(|machine| (machine.consumer_groups(), 0));
         if consumer_groups > 0 {
             self.look_at_topics();
         }
-        Ok(())
+    }
+
+    /// Whether it is known of all groups what they have committed.
+    pub fn are_all_known(&self) -> bool {
+        self.shards.are_readable()
     }
 
     /// Hands a command to the group's shard.

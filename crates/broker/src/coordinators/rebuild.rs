@@ -17,6 +17,9 @@ impl<M: Machine> Shard<M> {
     /// Locks a machine that is whole; none while it cannot be made so.
     pub(super) fn lock(&self, host: &dyn Host<M>, now: Now) -> Option<Guard<'_, Inner<M>>> {
         let mut inner = lock_at(M::RANK, &self.inner);
+        if inner.is_unreadable {
+            return None;
+        }
         let is_wrong = self.inner.is_poisoned() || inner.has_lost_inheritance();
         if !is_wrong && !inner.is_back() {
             return Some(inner);

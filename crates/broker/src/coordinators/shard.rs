@@ -88,6 +88,8 @@ pub(super) struct Inner<M: Machine> {
     last_ticket: u64,
     /// Another node leads the journal's partition, or did until now.
     pub(super) was_away: bool,
+    /// The journal is damaged.
+    pub(super) is_unreadable: bool,
     closed: bool,
 }
 
@@ -115,6 +117,7 @@ impl<M: Machine> Shard<M> {
             waiting: BTreeMap::new(),
             last_ticket: 0,
             was_away: false,
+            is_unreadable: false,
             closed: false,
         };
         Shard {
@@ -164,6 +167,7 @@ impl<M: Machine> Shard<M> {
             inner.open.clear();
             inner.inherited.clear();
             inner.journal = None;
+            inner.is_unreadable = false;
             // What a panic has left behind is gone as well.
             self.inner.clear_poison();
             self.attached.store(false, SeqCst);
@@ -199,6 +203,19 @@ impl<M: Machine> Shard<M> {
         let (_, ready) = inner.settle(host, now, None);
         self.unlock(host, inner, ready);
         Ok(())
+    }
+
+    /// What the journal says cannot be read: nobody is served here until the broker starts again.
+    pub fn give_up(&self, host: &dyn Host<M>) {
+        let mut inner = lock_at(M::RANK, &self.inner);
+        // It knows only a part of what it should.
+        inner.machine = host.blank();
+        inner.is_unreadable = true;
+    }
+
+    /// Whether it knows all that was on record.
+    pub fn is_readable(&self) -> bool {
+        !lock_at(M::RANK, &self.inner).is_unreadable
     }
 
     /// Another node may lead the journal's partition now, or does so no more. While another one does, nobody is served

@@ -3,7 +3,6 @@
 
 use super::answer::Answer;
 use super::shard::{Host, NEVER_MS, Shard};
-use crate::base::start::StartError;
 use crate::node::Node;
 use crate::node::topics::TopicRef;
 use rustka_core::machine::Machine;
@@ -120,13 +119,9 @@ impl<M: Machine> Shards<M> {
 }
 
 impl<M: Machine + 'static> Shards<M> {
-    /// Reads what the journals in this topic's partitions have. It holds the thread up.
-    pub fn load<H>(
-        &self,
-        host: &Arc<H>,
-        topic: &TopicRef,
-        opener: &Opener,
-    ) -> Result<(), StartError>
+    /// Reads what the journals in this topic's partitions have. It holds the thread up. Where one is damaged, nobody is
+    /// served who belongs there, and everybody else is.
+    pub fn load<H>(&self, host: &Arc<H>, topic: &TopicRef, opener: &Opener)
     where
         H: Host<M> + 'static,
     {
@@ -139,14 +134,20 @@ impl<M: Machine + 'static> Shards<M> {
                 continue;
             }
             shard.attach(host, at);
-            shard.load(&**host).map_err(|code| {
+            if let Err(code) = shard.load(&**host) {
                 let (name, code) = (&topic.name, code.name());
-                StartError::new(format!(
-                    "{name}-{at} cannot be read: {code}; `rustka log check` tells what of it is damaged: put a copy of that folder in its place, or move it away to go on without all that it tells"
-                ))
-            })?;
+                tracing::error!(
+                    target: "rustka::journal",
+                    "{name}-{at} cannot be read: {code}; whoever has something on record there is not served. `rustka log check` tells what of it is damaged: stop, put a copy of that folder in its place and take its lines out of rustka-damaged-offsets, or move it away to go on without all that it tells"
+                );
+                shard.give_up(&**host);
+            }
         }
-        Ok(())
+    }
+
+    /// Whether all of them know what was on record.
+    pub fn are_readable(&self) -> bool {
+        self.made().iter().all(Shard::is_readable)
     }
 
     /// Asks every shard there is, in their order.

@@ -17,7 +17,6 @@ use crate::base::fault::Point;
 use crate::base::hooks;
 use crate::base::metrics::printable;
 use crate::base::rate::LogLimit;
-use crate::base::start::StartError;
 use crate::node::topics::TopicRef;
 use crate::node::{Node, State, reached};
 use ends::Ends;
@@ -70,12 +69,12 @@ impl Transactions {
     }
 
     /// Reads what its journals have of transactional ids. Only while the broker starts: it holds the thread up.
-    pub fn load(self: &Arc<Self>) -> Result<(), StartError> {
+    pub fn load(self: &Arc<Self>) {
         let Some(topic) = self.node.topics.by_name(TRANSACTION_STATE) else {
-            return Ok(());
+            return;
         };
         self.shards();
-        self.shards.load(self, &topic, &self.node.opener)
+        self.shards.load(self, &topic, &self.node.opener);
     }
 
     /// Hands a command to the shard of a transactional id.

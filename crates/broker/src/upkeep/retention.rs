@@ -26,6 +26,11 @@ pub fn retain(node: &Node, groups: &Groups) {
 }
 
 fn learn_what_was_read(topic: &TopicRef, groups: &Groups) {
+    if !groups.are_all_known() {
+        let partitions = topic.partitions.iter();
+        partitions.for_each(|partition| partition.set_read_by_all(ReadByAll::Unknown));
+        return;
+    }
     let readers = groups.readers(topic);
     for (at, partition) in topic.partitions.iter().enumerate() {
         let offsets = readers.iter().map(|reader| reader.offsets.get(at).copied());

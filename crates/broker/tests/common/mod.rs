@@ -21,6 +21,7 @@ use rustka_client::frame::{Frame, Head};
 use rustka_client::{Connection, RawAnswer};
 use rustka_core::batch::{BatchBuilder, BatchHeader, NewRecord};
 use rustka_core::cluster::command::{Command, Reply};
+use rustka_core::group::partition_for;
 use rustka_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use rustka_wire::create_topics_response::CreateTopicsResponse;
 use rustka_wire::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
@@ -33,15 +34,24 @@ use rustka_wire::metadata_response::{MetadataResponse, MetadataResponsePartition
 use rustka_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use rustka_wire::offset_commit_response::OffsetCommitResponse;
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rustka_wire::{Decode, Encode, Records, Uuid};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where the clock begins: some day in 2025.
 pub const START_MS: i64 = 1_760_000_000_000;
 /// An answer that takes longer will not come. Real time; reached only by tests that fail.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `offsets.topic.num.partitions` as long as nobody says otherwise.
+const OFFSETS_PARTITIONS: u32 = 50;
+/// So often it is asked whether there is a coordinator.
+const TRIES: usize = 10_000;
+/// What whoever asks for a group or a transaction is told where it is not known.
+pub const NOT_COORDINATOR: i16 = 16;
 
 /// A broker and its clock.
 pub struct World {
@@ -304,6 +314,21 @@ impl Client {
         (topic.error_code, topic.partitions)
     }
 
+    /// A group without members goes on here, once there is a topic of offsets.
+    pub async fn commit(&mut self, group: &str, topic: &str, offset: i64) {
+        let mut request = commit_request(group, topic, 1);
+        request.topics[0].partitions[0].committed_offset = offset;
+        for _ in 0..TRIES {
+            let answer = self.ask(OffsetCommitRequest::KEY, 8, &request).await;
+            let committed: OffsetCommitResponse<'_> = answer.body();
+            match committed.topics[0].partitions[0].error_code {
+                0 => return,
+                code => assert_eq!(code, NOT_COORDINATOR),
+            }
+        }
+        panic!("{group} could not commit");
+    }
+
     /// Produces one batch with `acks=all`, by topic name.
     pub async fn produce(&mut self, topic: &str, partition: i32, batch: Vec<u8>) -> Answer {
         self.ask(
@@ -405,6 +430,19 @@ pub fn commit_request(group: &str, topic: &str, partitions: i32) -> OffsetCommit
         }],
         ..Default::default()
     }
+}
+
+/// Changes a bit of a file, such as one of a batch's records.
+pub fn flip_bit(file: &Path, at: usize) {
+    let mut bytes = std::fs::read(file).expect("a file");
+    bytes[at] ^= 1;
+    std::fs::write(file, bytes).expect("written");
+}
+
+/// The folder of what is remembered of a group.
+pub fn folder_of_group(directory: &Path, group: &str) -> PathBuf {
+    let at = partition_for(group, OFFSETS_PARTITIONS);
+    directory.join(format!("__consumer_offsets-{at}"))
 }
 
 /// A batch of one record with a value of this size, dated at the clock's start.
