@@ -142,6 +142,16 @@ async fn a_check_finds_a_bit_that_is_wrong_wherever_it_is() {
         assert_eq!(is_wrong, one["partition"] == "t-1", "{one}");
     }
     assert_eq!(content(&folder), before);
+    // What is noted as damaged is left out even where the file was put right.
+    damaged[batch(10).len() - 1] ^= 1;
+    fs::write(&log, &damaged).expect("written");
+    fs::write(folder.0.join("rustka-damaged-offsets"), "t-1 1 3\n").expect("written");
+    let (code, told) = check(&folder);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.to_string().contains("offsets 1 to 2 are gone, or"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

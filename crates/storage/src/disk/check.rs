@@ -1,6 +1,7 @@
 //! What a start would find in a data directory, and what it would change there. Nothing is changed: the start happens
 //! over an [`Overlay`].
 
+use super::damage::NAME;
 use super::directory::{Directory, DirectoryError};
 use super::files::{Mode, SystemFiles};
 use super::folder::{DELETED, Folder, Kind};
@@ -13,6 +14,7 @@ use super::{DiskEngine, Fsync};
 use crate::engine::{Engine, OpenFailed, PartitionName};
 use crate::limit::Memory;
 use rustka_wire::codec::Uuid;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -97,7 +99,7 @@ pub fn check(path: &Path) -> Result<Checked, DirectoryError> {
                 log_start: opened.log_start,
                 log_end: opened.log_end,
                 bytes: opened.log.bytes(),
-                wrong: damage_in(&folder),
+                wrong: damage_in(&folder).or_else(|| left_out(opened.log.damaged())),
                 ..found
             },
             Err(OpenFailed(why)) => CheckedPartition {
@@ -116,6 +118,16 @@ pub fn check(path: &Path) -> Result<Checked, DirectoryError> {
         partitions,
         changes,
     })
+}
+
+/// What a start leaves out although the files that are there are whole, in words.
+fn left_out(ranges: &[Range<i64>]) -> Option<String> {
+    let told = ranges.iter().map(|range| {
+        let (first, last) = (range.start, range.end - 1);
+        format!("offsets {first} to {last} are gone, or damaged by what {NAME} says")
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// A start believes what was synced; this reads all of it. What of it is damaged, in words.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The file's name.
-const NAME: &str = "rustka-damaged-offsets";
+pub(super) const NAME: &str = "rustka-damaged-offsets";
 /// It is not larger than this.
 const BYTES_MAX: u64 = 16 << 20;
 
