@@ -4,11 +4,9 @@
 mod common;
 
 use common::producer::Producer;
-use common::{Client, NOT_COORDINATOR, World, batch, flip_bit, folder_of_group};
+use common::{NOT_COORDINATOR, World, batch, flip_bit, folder_of_group};
 use rustka_core::transaction::shard_for;
 use rustka_storage::testing::Folder;
-use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use rustka_wire::offset_fetch_response::OffsetFetchResponse;
 use std::fs;
 use std::path::PathBuf;
 
@@ -20,23 +18,6 @@ const TIMEOUT_MS: i32 = 60_000;
 
 fn start(folder: &Folder) -> World {
     World::with(|options| options.data_dir(&folder.0))
-}
-
-/// What a group has committed for the first partition of `t`, and with which code that is told.
-async fn committed(client: &mut Client, group: &'static str) -> (i16, Option<i64>) {
-    let request = OffsetFetchRequest {
-        group_id: group.into(),
-        topics: Some(vec![OffsetFetchRequestTopic {
-            name: "t".into(),
-            partition_indexes: vec![0],
-        }]),
-        ..Default::default()
-    };
-    let answer = client.ask(OffsetFetchRequest::KEY, 7, &request).await;
-    let body: OffsetFetchResponse<'_> = answer.body();
-    let topic = body.topics.first();
-    let offset = topic.map(|topic| topic.partitions[0].committed_offset);
-    (body.error_code, offset)
 }
 
 fn log_of_transactions(folder: &Folder, id: &str) -> PathBuf {
@@ -66,8 +47,8 @@ async fn whoever_stands_in_a_damaged_journal_waits_and_all_others_are_served() {
 
     let world = start(&folder);
     let mut client = world.connect();
-    assert_eq!(committed(&mut client, "whole").await, (0, Some(6)));
-    assert_eq!(committed(&mut client, "lost").await.0, NOT_COORDINATOR);
+    assert_eq!(client.committed("whole", "t", 0).await, (0, Some(6)));
+    assert_eq!(client.committed("lost", "t", 0).await.0, NOT_COORDINATOR);
     assert_eq!(
         Producer::init(&mut client, "whole", TIMEOUT_MS).await.epoch,
         1
@@ -77,7 +58,7 @@ async fn whoever_stands_in_a_damaged_journal_waits_and_all_others_are_served() {
     client.produce("t", 0, batch(10)).await;
     // Neither time nor another try makes anybody believe what is damaged, or write behind it.
     world.advance_ms(60_000).await;
-    assert_eq!(committed(&mut client, "lost").await.0, NOT_COORDINATOR);
+    assert_eq!(client.committed("lost", "t", 0).await.0, NOT_COORDINATOR);
     world.broker.stop().await;
 
     // Put right, it is all there; away, it goes on without.
@@ -88,8 +69,8 @@ async fn whoever_stands_in_a_damaged_journal_waits_and_all_others_are_served() {
     let mut client = world.connect();
     let again = Producer::init(&mut client, "lost", TIMEOUT_MS).await;
     assert_eq!((again.producer_id, again.epoch), (lost.producer_id, 1));
-    assert_eq!(committed(&mut client, "lost").await, (0, Some(-1)));
+    assert_eq!(client.committed("lost", "t", 0).await, (0, Some(-1)));
     client.commit("lost", "t", 7).await;
-    assert_eq!(committed(&mut client, "lost").await, (0, Some(7)));
+    assert_eq!(client.committed("lost", "t", 0).await, (0, Some(7)));
     world.broker.stop().await;
 }

@@ -19,8 +19,6 @@ use rustka_wire::incremental_alter_configs_request::{
 use rustka_wire::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use rustka_wire::metadata_request::MetadataRequest;
 use rustka_wire::metadata_response::MetadataResponse;
-use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use rustka_wire::offset_fetch_response::OffsetFetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::produce_response::ProduceResponse;
 use std::fs;
@@ -512,18 +510,9 @@ async fn committed(client: &mut Client) -> i64 {
 }
 
 async fn committed_by(client: &mut Client, group: &'static str) -> i64 {
-    let request = OffsetFetchRequest {
-        group_id: group.into(),
-        topics: Some(vec![OffsetFetchRequestTopic {
-            name: "orders".into(),
-            partition_indexes: vec![1],
-        }]),
-        ..Default::default()
-    };
-    let answer = client.ask(OffsetFetchRequest::KEY, 7, &request).await;
-    let body: OffsetFetchResponse<'_> = answer.body();
-    assert_eq!(body.error_code, 0);
-    body.topics[0].partitions[0].committed_offset
+    let (code, offset) = client.committed(group, "orders", 1).await;
+    assert_eq!(code, 0);
+    offset.expect("the partition that was asked for")
 }
 
 #[test]

@@ -15,8 +15,6 @@ use rustka_wire::join_group_request::JoinGroupRequest;
 use rustka_wire::join_group_response::JoinGroupResponse;
 use rustka_wire::offset_commit_request::OffsetCommitRequest;
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
-use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use rustka_wire::offset_fetch_response::OffsetFetchResponse;
 use rustka_wire::produce_request::ProduceRequest;
 use rustka_wire::sync_group_request::SyncGroupRequest;
 use rustka_wire::sync_group_response::SyncGroupResponse;
@@ -106,17 +104,7 @@ async fn heartbeats_metadata_and_reads_are_answered_while_the_disk_stalls() {
     assert_eq!(heartbeat(&mut client, "g", &joined).await, 0);
     assert_eq!(client.metadata("t").await.0, 0);
     assert_eq!(coordinator(&mut client).await, 0);
-    let request = OffsetFetchRequest {
-        group_id: "g".into(),
-        topics: Some(vec![OffsetFetchRequestTopic {
-            name: "t".into(),
-            partition_indexes: vec![0],
-        }]),
-        ..Default::default()
-    };
-    let answer = client.ask(OffsetFetchRequest::KEY, 7, &request).await;
-    let body: OffsetFetchResponse<'_> = answer.body();
-    assert_eq!(body.topics[0].partitions[0].committed_offset, -1);
+    assert_eq!(client.committed("g", "t", 0).await, (0, Some(-1)));
     let request = fetch_request("t", 0, 0, 0);
     let answer = client.ask(FetchRequest::KEY, 12, &request).await;
     let body: FetchResponse<'_> = answer.body();

@@ -84,7 +84,6 @@ async fn members_share_the_partitions_and_take_over_from_who_leaves() {
         .run(async {
             client.create_topic("t", 4, 1).await.unwrap();
             let (mut a, mut b) = (member(&client), member(&client));
-            let share = |member: &GroupConsumer| member.assigned().get("t").map_or(0, Vec::len);
             while share(&a) != 2 || share(&b) != 2 {
                 let (of_a, of_b) = tokio::join!(a.poll(), b.poll());
                 of_a.unwrap();
@@ -105,6 +104,11 @@ async fn members_share_the_partitions_and_take_over_from_who_leaves() {
         .await;
 }
 
+/// How many partitions of `t` a member has.
+fn share(member: &GroupConsumer) -> usize {
+    member.assigned().get("t").map_or(0, Vec::len)
+}
+
 #[tokio::test]
 async fn members_of_the_consumer_protocol_are_told_by_the_broker_what_to_read() {
     let world = World::start();
@@ -115,7 +119,6 @@ async fn members_of_the_consumer_protocol_are_told_by_the_broker_what_to_read() 
             fill(&client, 4).await;
             let (mut a, mut b) = (assigned_member(&client), assigned_member(&client));
             assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
-            let share = |member: &GroupConsumer| member.assigned().get("t").map_or(0, Vec::len);
             while share(&a) != 2 || share(&b) != 2 {
                 let (of_a, of_b) = tokio::join!(a.poll(), b.poll());
                 // Nothing comes twice: who gives a partition up has committed how far it was read.
@@ -165,7 +168,6 @@ async fn share_although(fault: Fault) {
             assert_eq!(drain(&mut a).await, [0, 1, 2, 3]);
             let faults = &world.broker.node().faults;
             faults.arm(fault).unwrap();
-            let share = |member: &GroupConsumer| member.assigned().get("t").map_or(0, Vec::len);
             while share(&a) != 2 || share(&b) != 2 || faults.any_armed() {
                 let (of_a, of_b) = tokio::join!(a.poll(), b.poll());
                 of_a.unwrap();

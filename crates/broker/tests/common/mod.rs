@@ -35,6 +35,8 @@ use rustka_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use rustka_wire::offset_commit_response::OffsetCommitResponse;
+use rustka_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
+use rustka_wire::offset_fetch_response::OffsetFetchResponse;
 use rustka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rustka_wire::{Decode, Encode, Records, Uuid};
 use std::net::SocketAddr;
@@ -312,6 +314,28 @@ impl Client {
         let mut body: MetadataResponse<'_> = answer.body();
         let topic = body.topics.remove(0);
         (topic.error_code, topic.partitions)
+    }
+
+    /// What a group has committed for a partition, and with which code that is told.
+    pub async fn committed(
+        &mut self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+    ) -> (i16, Option<i64>) {
+        let request = OffsetFetchRequest {
+            group_id: group.to_owned().into(),
+            topics: Some(vec![OffsetFetchRequestTopic {
+                name: topic.to_owned().into(),
+                partition_indexes: vec![partition],
+            }]),
+            ..Default::default()
+        };
+        let answer = self.ask(OffsetFetchRequest::KEY, 7, &request).await;
+        let body: OffsetFetchResponse<'_> = answer.body();
+        let topic = body.topics.first();
+        let offset = topic.map(|topic| topic.partitions[0].committed_offset);
+        (body.error_code, offset)
     }
 
     /// A group without members goes on here, once there is a topic of offsets.
